@@ -1,0 +1,72 @@
+"""Below the crossover the output is the input; above it is the render; together they are not delayed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+
+from ttsr_studio.audio.crossover import Crossover, transition_hz
+from ttsr_studio.errors import OptionError
+
+RATE = 48000
+
+
+def _noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32) * 0.1)
+
+
+def _level_db(audio: np.ndarray, low: float, high: float) -> float:
+    spectrum = np.abs(np.fft.rfft(audio.astype(np.float64) * signal.windows.blackmanharris(len(audio))))
+    hertz = np.fft.rfftfreq(len(audio), 1 / RATE)
+    return float(20 * np.log10(np.sqrt(np.mean(spectrum[(hertz >= low) & (hertz < high)] ** 2))))
+
+
+@pytest.mark.parametrize("cutoff", [1000.0, 2500.0, 4000.0, 8000.0, 16000.0, 23900.0, 24000.0])
+def test_residual_below_is_inaudible_and_above_is_the_render(cutoff: float) -> None:
+    crossover = Crossover(cutoff, RATE)
+    lr, generated = _noise(1, (16384,)), _noise(2, (16384,))
+    out = crossover.merge(lr, generated)
+    keep = slice(crossover.pad, -crossover.pad)
+    low = cutoff - transition_hz(cutoff)
+    residual = (out - lr).numpy()[keep]
+    assert _level_db(residual, 0, low) - _level_db(lr.numpy()[keep], 0, low) <= -90
+    if cutoff < 20000:
+        changed = (out - generated).numpy()[keep]
+        assert _level_db(changed, cutoff, 24000) - _level_db(generated.numpy()[keep], cutoff, 24000) <= -90
+    assert crossover.taps % 2 == 1
+    assert crossover.pad == (crossover.taps - 1) // 2
+
+
+def test_stopband() -> None:
+    hertz, response = signal.freqz(Crossover(8000.0, RATE).low, worN=8192, fs=RATE)
+    assert 20 * np.log10(np.abs(response[hertz >= 8000]).max()) <= -96
+
+
+def test_equal_inputs_come_back_equal() -> None:
+    audio = _noise(3, (2, 4000))
+    assert torch.equal(Crossover(6000.0, RATE).merge(audio, audio), audio)
+
+
+def test_batches_match_single_rows_and_numpy() -> None:
+    crossover = Crossover(5000.0, RATE)
+    lr, generated = _noise(4, (2, 3, 3000)), _noise(5, (2, 3, 3000))
+    merged = crossover.merge(lr, generated)
+    assert merged.shape == lr.shape
+    torch.testing.assert_close(merged[1, 2], crossover.merge(lr[1, 2], generated[1, 2]), atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(crossover.merge(lr.numpy(), generated.numpy()), merged.numpy())
+
+
+def test_accuracy_against_double_precision() -> None:
+    crossover = Crossover(9000.0, RATE)
+    lr, generated = _noise(6, (8000,)), _noise(7, (8000,))
+    exact = generated.double() + torch.from_numpy(
+        np.convolve((lr.double() - generated.double()).numpy(), crossover.low, "same")
+    )
+    error = (crossover.merge(lr, generated).double() - exact).abs().max()
+    assert 20 * torch.log10(error / 0.1) <= -110
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, 24001.0])
+def test_cutoffs_beyond_the_rate_are_refused(cutoff: float) -> None:
+    with pytest.raises(OptionError, match="does not fit"):
+        Crossover(cutoff, RATE)

@@ -1,0 +1,156 @@
+"""Loudness by ITU-R BS.1770-4, measured as the audio streams by, and the gain that matches a render to it.
+
+Units: LUFS; peaks and rms are linear, full scale 1.0. Silence and files below 0.4 s have no loudness.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pyloudnorm
+import soxr
+from scipy import signal
+
+from ttsr_studio.errors import OptionError
+
+_SILENCE = 1e-7  # below the last bit of 24
+_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # pyloudnorm's: left, right, centre, the two surrounds
+_HOP = 0.1
+_EXACT_LU = 0.05
+
+
+def decibels(value: float) -> float:
+    """Return a linear level in dB; minus infinity for zero."""
+    return 20.0 * math.log10(value) if value > 0.0 else -math.inf
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """``lufs`` is None where BS.1770 gives none: below 0.4 s, or when every block is gated out."""
+
+    lufs: float | None
+    sample_peak: float
+    true_peak: float
+    rms: float
+    silent: bool
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One gain for the whole file in dB, and why it is what it is."""
+
+    db: float
+    reason: str
+
+
+class LoudnessMeter:
+    """Feed blocks with `update`, then take `result` once."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self._rate = rate
+        filters = pyloudnorm.Meter(rate)._filters.values()
+        self._filters = [(item.passband_gain * item.b, item.a) for item in filters]
+        self._states = [np.zeros((channels, 2)) for _ in self._filters]
+        self._gains = np.array([*_WEIGHTS, *[1.0] * channels][:channels])
+        self._factor = 4 if rate < 96000 else 2 if rate < 192000 else 1
+        self._stream = soxr.ResampleStream(rate, self._factor * rate, channels, dtype="float32")
+        self._segments: list[float] = []
+        self._power = 0.0
+        self._squares = 0.0
+        self._frames = 0
+        self._channels = channels
+        self._peak = self._true_peak = 0.0
+
+    def update(self, block: np.ndarray) -> None:
+        """Hear float32 ``[channels, samples]``, which continues the block before."""
+        if block.shape[1] == 0:
+            return
+        self._peak = max(self._peak, float(np.abs(block).max()))
+        self._squares += float(np.square(block, dtype=np.float64).sum())
+        self._hear_between(block, last=False)
+        data = block.astype(np.float64)
+        for index, (b, a) in enumerate(self._filters):
+            data, self._states[index] = signal.lfilter(b, a, data, axis=1, zi=self._states[index])
+        self._add_power(self._gains @ np.square(data))
+
+    def result(self) -> Loudness:
+        """Return what was heard; the meter is finished then."""
+        self._hear_between(np.zeros((self._channels, 0), np.float32), last=True)
+        count = self._frames * self._channels
+        return Loudness(
+            lufs=self._integrated(),
+            sample_peak=self._peak,
+            true_peak=max(self._peak, self._true_peak),
+            rms=math.sqrt(self._squares / count) if count else 0.0,
+            silent=self._peak <= _SILENCE,
+        )
+
+    def _hear_between(self, block: np.ndarray, last: bool) -> None:
+        if self._factor > 1:
+            over = self._stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=last)
+            self._true_peak = max(self._true_peak, float(np.abs(over).max(initial=0.0)))
+
+    def _add_power(self, power: np.ndarray) -> None:
+        """Add weighted squares ``[samples]`` to segments of 0.1 s; a gating block is four of them."""
+        done = 0
+        while done < len(power):
+            end = int(_HOP * (len(self._segments) + 1) * self._rate)
+            take = min(end - self._frames, len(power) - done)
+            self._power += float(power[done : done + take].sum())
+            done += take
+            self._frames += take
+            if self._frames == end:
+                self._segments.append(self._power)
+                self._power = 0.0
+
+    def _integrated(self) -> float | None:
+        seconds = self._frames / self._rate
+        if seconds < 4 * _HOP:
+            return None
+        segments = np.array([*self._segments, self._power, 0.0, 0.0, 0.0])
+        count = int(np.round((seconds - 4 * _HOP) / _HOP)) + 1
+        power = np.convolve(segments, np.ones(4), "valid")[:count] / (4 * _HOP * self._rate)
+        loud = power[_lufs(power) >= -70.0]
+        if not len(loud):
+            return None
+        loud = loud[_lufs(loud) > float(_lufs(loud.mean())) - 10.0]
+        return float(_lufs(loud.mean()))
+
+
+def _lufs(power: np.ndarray) -> np.ndarray:
+    return -0.691 + 10.0 * np.log10(np.maximum(power, 1e-30))
+
+
+def match_gain(source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = -1.0) -> Gain:
+    """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
+
+    Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to
+    ``ceiling_dbtp``, or to the source's own true peak where that is higher. Silence gets 0 dB.
+    """
+    if isinstance(target, str) and target not in ("match", "off"):
+        raise OptionError(f"unknown loudness {target!r}; known: match, off, or a number in LUFS")
+    if source.silent or render.silent:
+        return Gain(0.0, "silence: no gain")
+    gain = _wanted(source, render, target)
+    limit = max(ceiling_dbtp, decibels(source.true_peak))
+    peak = decibels(render.true_peak) + gain.db
+    if peak <= limit + 1e-6:
+        return gain
+    over = peak - limit
+    return Gain(gain.db - over, f"{gain.reason}, lowered by {over:.2f} dB to peak at {limit:.2f} dBTP")
+
+
+def _wanted(source: Loudness, render: Loudness, target: str | float) -> Gain:
+    if target == "off":
+        return Gain(0.0, "loudness left as rendered")
+    if not isinstance(target, str):
+        if render.lufs is None:
+            return Gain(target - decibels(render.rms), f"RMS to {target:g} dBFS: too short or quiet for LUFS")
+        return Gain(target - render.lufs, f"loudness to {target:g} LUFS")
+    if source.lufs is None or render.lufs is None:
+        db, unit = decibels(source.rms) - decibels(render.rms), "RMS"
+    else:
+        db, unit = source.lufs - render.lufs, "loudness"
+    if abs(db) <= _EXACT_LU:  # no gain at all lets the low band null sample for sample
+        return Gain(0.0, f"{unit} matches the source within {_EXACT_LU} dB")
+    return Gain(db, f"{unit} matched to the source")

@@ -1,0 +1,238 @@
+"""The command line: the only module that prints or exits."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ttsr_studio import __version__, presets
+from ttsr_studio.diffusion.samplers import SAMPLERS
+from ttsr_studio.diffusion.schedules import SCHEDULES
+from ttsr_studio.doctor import findings
+from ttsr_studio.engines import ENGINES
+from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.jobs import Job, plan_jobs
+from ttsr_studio.options import DEPTHS, RATES, RenderOptions
+from ttsr_studio.progress import show_progress
+from ttsr_studio.render import render
+from ttsr_studio.search import SEARCHES
+from ttsr_studio.session import Session
+from ttsr_studio.verifiers import VERIFIERS
+from ttsr_studio.verifiers.ensemble import RULES
+
+NOT_IN_PRESETS = {"inputs", "preset", "output", "dry_run", "as_json", "existing", "report", "reference", "device", "help"}
+
+
+class Settings(click.Command):
+    """A command that turns the library's errors into one line and exit code 2: nothing was rendered yet."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TtsrError as error:
+            raise click.UsageError(str(error), ctx) from error
+
+
+def option_names() -> dict[str, str]:
+    """Option name as in a preset -> parameter name, for every render option that a preset may set."""
+    return {
+        p.opts[0].removeprefix("--"): p.name
+        for p in render_command.params
+        if p.name and p.name not in NOT_IN_PRESETS
+    }
+
+
+def apply_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Enter a preset through click's default_map, so that explicit flags win."""
+    names = option_names()
+    try:
+        values = presets.load(name, names)
+    except OptionError as error:
+        raise click.UsageError(str(error), ctx) from error
+    ctx.default_map = {names[key]: value for key, value in values.items()} | dict(ctx.default_map or {})
+    return Path(name).stem
+
+
+def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | str:
+    return value if value == "source" else int(value)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ttsr")
+def main() -> None:
+    """Give band-limited audio its top octaves back: many renders are made, judged, and the best is kept."""
+
+
+@main.command("render", cls=Settings)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.option("-o", "--output", help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  [default: {dir}/{stem}_ttsr{ext}]")
+@click.option("--preset", default="general", show_default=True, is_eager=True, callback=apply_preset, help="Name, or a TOML file; see `ttsr presets list`.")
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
+@click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
+@click.option("--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N.")
+@click.option("--budget", help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).")
+@click.option("--verifier", "verifiers", multiple=True, default=["continuity"], show_default=True, help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.")
+@click.option("--ensemble", type=click.Choice(RULES), default="rank", show_default=True, help="How several verifiers are combined.")
+@click.option("--neighbours", type=int, help="Zero-order search: renders a round, K.  [default: 2]")
+@click.option("--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]")
+@click.option("--pivot", type=click.Choice(["elitist", "paper"]), help="Zero-order search: keep the best ever, or the paper's literal rule.  [default: elitist]")
+@click.option("--steps", type=int, help="Solver steps.  [default: the engine's]")
+@click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
+@click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Noise levels.  [default: the engine's]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--rate", type=click.Choice(["source", *map(str, RATES)]), default="48000", show_default=True, callback=rate_value, help="Of the output, Hz.")
+@click.option("--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output.")
+@click.option("--loudness", default="match", show_default=True, help="match (the input), off, or LUFS.")
+@click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected]")
+@click.option("--reference", type=click.Path(exists=True, path_type=Path), help="Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--batch", type=int, default=32, show_default=True, help="Rows of a device batch; halved when memory runs out.")
+@click.option("--salvage", is_flag=True, help="Render what is there of a truncated file.")
+@click.option("--report/--no-report", default=True, show_default=True, help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.")
+@click.option("--overwrite", "existing", flag_value="overwrite", help="Replace outputs that exist.")
+@click.option("--skip-existing", "existing", flag_value="skip", help="Leave outputs that exist, and go on.")
+@click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+def render_command(
+    inputs: tuple[Path, ...],
+    output: str | None,
+    reference: Path | None,
+    report: bool,
+    existing: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Render files, or all audio files of folders. Sources are never touched.
+
+    Exit code 0 when all rendered, 1 when some failed (each is named with its reason), 2 for usage.
+    """
+    options = RenderOptions(reference=reference, **values)
+    jobs = plan_jobs(inputs, output, options)
+    refuse_existing(jobs, existing)
+    if dry_run:
+        failed = [job for job in jobs if not announce(job, options, as_json)]
+    else:
+        session = Session(options)
+        waiting = [job for job in jobs if not (existing == "skip" and job.target.exists())]
+        skipped = [job for job in jobs if job not in waiting]
+        for job in skipped:
+            tell(as_json, {"input": str(job.source), "output": str(job.target), "status": "skipped"}, f"skipped {job.target} (exists)")
+        failed = []
+        with show_progress(quiet=as_json or not sys.stderr.isatty()) as watch:
+            for number, job in enumerate(waiting):
+                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting))):
+                    failed.append(job)
+    if failed:
+        if len(jobs) > 1:
+            click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)
+        sys.exit(1)
+
+
+def refuse_existing(jobs: list[Job], existing: str | None) -> None:
+    there = [job.target for job in jobs if job.target.exists()]
+    if there and existing is None:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
+
+
+def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps(data))
+    else:
+        click.echo(line, err=error)
+
+
+def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
+    """Dry run of one job; False when it cannot be rendered."""
+    from ttsr_studio.audio.files import probe
+
+    try:
+        info = probe(job.source, options.salvage)
+    except TtsrError as error:
+        tell(as_json, {"input": str(job.source), "status": "failed", "reason": str(error)}, f"failed: {error}", error=True)
+        return False
+    seconds = info.frames / info.rate
+    line = f"{job.source} ({info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s) -> {job.target}"
+    tell(as_json, {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}, line)
+    return True
+
+
+def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]) -> bool:
+    """Render one job and say how it went; False when it failed."""
+    try:
+        result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
+    except (TtsrError, OSError) as error:
+        reason = str(error) if isinstance(error, TtsrError) else f"{job.source}: {error.strerror or error}"
+        tell(as_json, {"input": str(job.source), "status": "failed", "reason": reason}, f"failed: {reason}", error=True)
+        return False
+    tell(as_json, {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary}, result.line)
+    return True
+
+
+@main.group("presets")
+def presets_group() -> None:
+    """Presets: verifiers, search and budget by content type."""
+
+
+@presets_group.command("list")
+def presets_list() -> None:
+    """All presets with their descriptions; your own folder comes first."""
+    for name, path in presets.available().items():
+        click.echo(f"{name:12} {presets.describe(path)}")
+    click.echo(f"\nyour own go to {presets.folders()[0]}")
+
+
+@presets_group.command("show", cls=Settings)
+@click.argument("name")
+def presets_show(name: str) -> None:
+    """Print a preset, in the form in which your own may be written."""
+    path = presets.locate(name)
+    click.echo(f"# {path}\n{path.read_text(encoding='utf-8')}", nl=False)
+
+
+@presets_group.command("check")
+@click.argument("names", nargs=-1)
+def presets_check(names: tuple[str, ...]) -> None:
+    """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
+    wrong = 0
+    for name in names or presets.available():
+        try:
+            arguments = ["ttsr-check", "--preset", name]
+            with render_command.make_context("render", arguments) as ctx:
+                chosen = {k: v for k, v in ctx.params.items() if k in RenderOptions.__dataclass_fields__}
+                RenderOptions(**chosen)
+                Session.check_names(RenderOptions(**chosen))
+        except (TtsrError, click.UsageError) as error:
+            wrong += 1
+            click.echo(f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}", err=True)
+        else:
+            click.echo(f"{name}: ok")
+    if wrong:
+        sys.exit(1)
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True)
+def doctor_command(as_json: bool) -> None:
+    """What is here: devices, engines, verifiers, weights; what is missing and how to get it.
+
+    Exit code 1 when nothing can be rendered.
+    """
+    rows = findings()
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for title in ("", "name", "state", "detail"):
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(row.kind, row.name, "[green]ok[/]" if row.ok else "[yellow]missing[/]", row.detail)
+        Console().print(table)
+    if not any(row.ok for row in rows if row.kind == "engine"):
+        sys.exit(1)

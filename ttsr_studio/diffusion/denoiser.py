@@ -1,0 +1,199 @@
+"""The metered denoiser: the only place that runs a network, and so the only place that counts.
+
+One row of one network evaluation is one NFE; guidance counts twice because it evaluates twice.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.diffusion.guidance import Guidance, guide
+from ttsr_studio.errors import OptionError, TtsrError
+
+if TYPE_CHECKING:
+    from ttsr_studio.engines import Conditioning, Engine
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """A conditioning that can be joined to another, so that guidance is one batch instead of two."""
+
+    def join(self, other: Any) -> Any:
+        """Return the conditioning of self's rows followed by other's."""
+        ...
+
+
+@dataclass
+class Meter:
+    """What the network has cost so far. Add meters to sum stages.
+
+    Attributes:
+        nfe: rows evaluated.
+        calls: batches evaluated.
+        seconds: spent in the network, failed attempts included.
+        largest_batch: rows of the largest batch that went through.
+    """
+
+    nfe: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    largest_batch: int = 0
+
+    def __add__(self, other: "Meter") -> "Meter":
+        return Meter(
+            self.nfe + other.nfe,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+            max(self.largest_batch, other.largest_batch),
+        )
+
+
+@dataclass
+class BatchLimit:
+    """The most rows a device takes at once; halved when memory runs out. Share one per device.
+
+    Raises OptionError for a limit below 1; None is no limit so far.
+    """
+
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and self.rows < 1:
+            raise OptionError(f"the largest batch must be at least 1, not {self.rows}")
+
+
+class MeteredDenoiser:
+    """`denoise(x, sigma)` for samplers: an engine with the conditioning of the batch, counted and split.
+
+    Args:
+        engine: whose `denoise` is called.
+        conditioning: of the N rows of x.
+        meter: to count on; shared by the denoisers of a render or of one of its stages.
+        guidance: None for none. A guided engine has `unconditional(conditioning) -> Conditioning`.
+        limit: of the batch size; shared, so that a size that failed once is not tried again.
+        clock: seconds, monotonic.
+
+    Raises:
+        OptionError: guidance with an engine that has none.
+    """
+
+    def __init__(
+        self,
+        engine: "Engine",
+        conditioning: "Conditioning",
+        meter: Meter,
+        *,
+        guidance: Guidance | None = None,
+        limit: BatchLimit | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.engine = engine
+        self.conditioning = conditioning
+        self.meter = meter
+        self.guidance = guidance or Guidance()
+        self.limit = BatchLimit() if limit is None else limit
+        self.clock = clock
+        if self.guidance.scale != 1.0 and not engine.guided:
+            raise OptionError(f"engine {engine.name!r} cannot be guided; leave the guidance scale at 1")
+
+    def rows(self, index: Tensor) -> "MeteredDenoiser":
+        """Return the denoiser of rows index [M] (int64, repeats allowed), on the same meter and limit."""
+        return MeteredDenoiser(
+            self.engine,
+            self.conditioning.rows(index),
+            self.meter,
+            guidance=self.guidance,
+            limit=self.limit,
+            clock=self.clock,
+        )
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return the x0-prediction [N, ...] of x [N, ...] at noise levels sigma [N].
+
+        Raises OptionError when x and the conditioning differ in rows or have none, and TtsrError when one row
+        alone runs out of memory.
+        """
+        rows = len(self.conditioning)
+        if not len(x) == len(sigma) == rows > 0:
+            raise OptionError(f"{len(x)} rows at {len(sigma)} noise levels, but a conditioning of {rows}")
+        return guide(self._pair, self.guidance, x, sigma)
+
+    def _pair(self, x: Tensor, sigma: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        if len(index) == 0:
+            return self._evaluate(x, sigma, self.conditioning), x[:0]
+        engine: Any = self.engine
+        uncond = engine.unconditional(self.conditioning.rows(index))
+        at = index.to(x.device)
+        if not isinstance(self.conditioning, Joinable):
+            return self._evaluate(x, sigma, self.conditioning), self._evaluate(x[at], sigma[at], uncond)
+        both = self._evaluate(
+            torch.cat([x, x[at]]), torch.cat([sigma, sigma[at]]), self.conditioning.join(uncond)
+        )
+        return both[: len(x)], both[len(x) :]
+
+    def _evaluate(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
+        """Evaluate all rows, in batches within the limit."""
+        parts: list[Tensor] = []
+        start = 0
+        while start < len(x):
+            stop = min(len(x), start + (self.limit.rows or len(x)))
+            part = self._attempt(x[start:stop], sigma[start:stop], self._slice(conditioning, start, stop))
+            if part is None:
+                self.limit.rows = (stop - start) // 2
+            else:
+                parts.append(part)
+                start = stop
+        return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+    @staticmethod
+    def _slice(conditioning: "Conditioning", start: int, stop: int) -> "Conditioning":
+        whole = (start, stop) == (0, len(conditioning))
+        return conditioning if whole else conditioning.rows(torch.arange(start, stop))
+
+    @torch.no_grad()
+    def _attempt(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor | None:
+        """Run the network on one batch; None when memory ran out and a smaller one may do."""
+        began = self.clock()
+        try:
+            x0 = self.engine.denoise(x, sigma, conditioning)
+            _synchronize(x.device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(x) == 1:
+                raise TtsrError(
+                    f"engine {self.engine.name!r} runs out of memory on {x.device} with a single window; "
+                    "free memory or use another device"
+                ) from error
+        else:
+            self.meter.nfe += len(x)
+            self.meter.calls += 1
+            self.meter.largest_batch = max(self.meter.largest_batch, len(x))
+            return x0
+        finally:
+            self.meter.seconds += self.clock() - began
+        if x.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that memory ran out, on CUDA, MPS or the CPU."""
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.cuda.OutOfMemoryError)
+        or "out of memory" in text
+        or "defaultcpuallocator: can't allocate" in text
+    )
+
+
+def _synchronize(device: torch.device) -> None:
+    """Wait for the device: a kernel's time, and its errors, belong to the call that launched it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

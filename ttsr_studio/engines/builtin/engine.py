@@ -1,0 +1,154 @@
+"""The built-in engine: a small diffusion model of the spectral envelope above the cutoff, at 48 kHz.
+
+Once per window a conditioner reads the low band and predicts the scale of every missing bin. The diffusion then draws
+what the prediction leaves open: the log energy in 48 bands over time. Detail below a band's width is keyed white noise
+shaped by both; it is the same for all candidates of a window, so candidates differ in what the model drew and
+neighbouring windows cross-fade coherently.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ttsr_studio.diffusion.noise import NoiseKey, normal
+from ttsr_studio.engines.builtin.network import BuiltinNetwork
+from ttsr_studio.engines.builtin.spectral import (
+    RESIDUAL_LIMIT,
+    band_matrix,
+    features,
+    interpolation_matrix,
+    istft,
+    missing,
+    noise_power,
+    normalised_cutoff,
+    stft,
+)
+from ttsr_studio.engines.builtin.weights import checksum, load_network
+from ttsr_studio.errors import MissingError, OptionError
+
+WEIGHTS = Path(__file__).parent / "builtin.safetensors"
+CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
+
+SILENCE_POWER = 2e-8
+"""Frame power, summed over bins, under which the input is taken for silence: 110 dB below the engine's input RMS."""
+
+
+@dataclass(frozen=True)
+class WindowTensors:
+    """What is computed once per window: condition [W, width, T]; low band and unit carrier, complex [W, bins, T]."""
+
+    condition: Tensor
+    low: Tensor
+    carrier: Tensor
+    samples: int
+
+
+@dataclass(frozen=True)
+class BuiltinConditioning:
+    """Rows into shared window tensors, so that candidates of one window share one copy."""
+
+    tensors: WindowTensors
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, index: Tensor) -> "BuiltinConditioning":
+        return replace(self, index=self.index[index.to(self.index.device)])
+
+
+class BuiltinEngine:
+    """See `ttsr_studio.engines.Engine` for the contract."""
+
+    name = "builtin"
+    sample_rate = 48000
+    core_seconds = 5.12
+    context_seconds = 0.64
+    sigma_range = (0.03, 12.0)
+    guided = False
+    default_steps = 4
+    default_solver = "dpmpp-2m"
+    default_schedule = "edm"
+    schedule_options = {"rho": 4.0}  # noqa: RUF012
+    input_rms = 0.1
+
+    def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
+        self.network, self.device, self._weights = network, device, weights
+        self.config = network.config
+        self.hop = self.config.hop
+
+    def weights(self) -> dict[str, str]:
+        return dict(self._weights)
+
+    @cached_property
+    def _bands(self) -> Tensor:
+        return band_matrix(self.config, self.device)
+
+    @cached_property
+    def _interpolation(self) -> Tensor:
+        return interpolation_matrix(self.config, self.device)
+
+    def noise_shape(self, samples: int) -> tuple[int, ...]:
+        return (self.config.bands, samples // self.hop + 1)
+
+    def noise_hop(self) -> int:
+        return self.hop
+
+    @torch.no_grad()
+    def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
+        if lr.shape[-1] % self.hop:
+            raise OptionError(f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}")
+        lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
+        low = stft(lr, self.config)
+        cutoff = normalised_cutoff(cutoff_hz)
+        hidden, log_variance = self.network.conditioner(features(low, cutoff_hz, self.config), cutoff)
+        condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
+        absent = missing(cutoff_hz, self.config)[:, :, None]
+        scale = (0.5 * log_variance).exp() * absent * self._presence(low)
+        carrier = self._detail(keys, lr.shape[-1]) * scale
+        tensors = WindowTensors(condition, low, carrier, lr.shape[-1])
+        return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))
+
+    def _presence(self, low: Tensor) -> Tensor:
+        """Soft gate [W, 1, T]: 0 where the input is silent for two frames around, else 1."""
+        power = (low.real**2 + low.imag**2).sum(dim=1, keepdim=True)
+        loudest = F.max_pool1d(power, 5, stride=1, padding=2)
+        return loudest / (loudest + SILENCE_POWER)
+
+    def _detail(self, keys: Sequence[NoiseKey], samples: int) -> Tensor:
+        """Keyed white noise as an STFT of unit mean power, [W, bins, T]; equal keys share one draw."""
+        frames = samples // self.hop
+        drawn = {key: normal(key, "detail", (self.hop, frames)) for key in dict.fromkeys(keys)}
+        noise = torch.stack([drawn[key].T.reshape(-1) for key in keys]).to(self.device)
+        return stft(noise, self.config) / noise_power(self.config) ** 0.5
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
+        condition = conditioning.tensors.condition[conditioning.index]
+        x0: Tensor = self.network.denoiser(x.to(self.device), sigma.to(self.device, torch.float32), condition)
+        return x0
+
+    @torch.no_grad()
+    def decode(self, x0: Tensor, conditioning: BuiltinConditioning) -> Tensor:
+        tensors, index = conditioning.tensors, conditioning.index
+        net = self.network
+        residual = x0 * net.residual_scale[None, :, None] + net.residual_mean[None, :, None]
+        gain = (0.5 * (self._interpolation @ residual.clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))).exp()
+        return istft(tensors.low[index] + tensors.carrier[index] * gain, tensors.samples, self.config)
+
+
+def load(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> BuiltinEngine:
+    """Load the engine; `expected` names a file with the weights' sha256, None to accept any.
+
+    Raises MissingError when the weights are missing or are not the ones that were shipped.
+    """
+    network = load_network(weights, torch.device(device))
+    digest = checksum(weights)
+    if expected is not None and digest != expected.read_text().split()[0]:
+        raise MissingError(f"{weights}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again")
+    return BuiltinEngine(network, torch.device(device), {weights.name: digest})

@@ -1,0 +1,256 @@
+"""Train the built-in engine: `python -m ttsr_studio.engines.builtin.train DATA RUN`.
+
+Stage "prior" fits the scale of every missing bin by the likelihood of a complex Student's t with two degrees of
+freedom: unlike a Gaussian it does not let a few loud bins outvote the quiet ones. Stage "envelope" then fits the
+diffusion of what the prior leaves open (EDM, Karras et al. 2022). Both are resumable: a run stopped at any time goes
+on from its last checkpoint, with the batches that an unbroken run would have seen.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor, nn
+
+from ttsr_studio.engines.builtin.data import Batch, Pairs, load_clips
+from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.spectral import (
+    POWER_FLOOR,
+    band_matrix,
+    bin_hz,
+    features,
+    missing,
+    normalised_cutoff,
+    residual,
+    stft,
+)
+from ttsr_studio.engines.builtin.weights import export
+
+STAGES = ("prior", "envelope")
+
+
+class Spectra:
+    """Tensors that both losses need, made from a batch on the training device."""
+
+    def __init__(self, batch: Batch, config: NetworkConfig, device: torch.device) -> None:
+        cutoff_hz = batch.cutoff_hz.to(device)
+        edge_hz = batch.edge_hz.to(device)
+        low = stft(batch.lr.to(device), config)
+        truth = stft(batch.hr.to(device), config)
+        below_edge = bin_hz(config, device)[None] <= edge_hz[:, None] - 200
+        self.features = features(low, cutoff_hz, config)
+        self.cutoff = normalised_cutoff(cutoff_hz)
+        self.power = truth.real**2 + truth.imag**2
+        self.mask = missing(cutoff_hz, config) * below_edge
+
+
+def prior_loss(log_variance: Tensor, spectra: Spectra) -> Tensor:
+    """Negative log-likelihood of a complex Student's t (2 degrees of freedom), mean over the masked bins."""
+    log_power = (spectra.power + POWER_FLOOR).log()
+    loss = 2 * nn.functional.softplus(log_power - log_variance) + log_variance
+    mask = spectra.mask[:, :, None]
+    return (loss * mask).sum() / (mask.sum() * loss.shape[-1]).clamp(min=1)
+
+
+def envelope_targets(net: BuiltinNetwork, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised residual [B, bands, T], its mask [B, bands, 1] and the condition before projection."""
+    hidden, log_variance = net.conditioner(spectra.features, spectra.cutoff)
+    log_variance = log_variance.float()
+    bands = band_matrix(net.config, log_variance.device)
+    raw = residual(spectra.power, log_variance, net.config)
+    mask = ((bands @ spectra.mask[:, :, None]) > 0.5).float()
+    target = (raw - net.residual_mean[None, :, None]) / net.residual_scale[None, :, None]
+    condition = torch.cat([hidden.float(), 0.2 * (bands @ log_variance)], dim=1)
+    return target * mask, mask, condition
+
+
+def envelope_loss(net: BuiltinNetwork, spectra: Spectra, noise: Tensor, sigma: Tensor) -> Tensor:
+    """EDM loss with weight 1 / c_out^2 (equation 8 of Karras et al. 2022 with sigma_data 1) over the masked bands."""
+    with torch.no_grad():
+        target, mask, condition = envelope_targets(net, spectra)
+    width = net.config.condition_width
+    projected = net.projection(condition[:, :width], condition[:, width:], spectra.cutoff)
+    denoised = net.denoiser(target + sigma[:, None, None] * noise, sigma, projected)
+    weight = ((1 + sigma**2) / sigma**2)[:, None, None]
+    return (weight * mask * (denoised - target) ** 2).sum() / (mask.sum() * target.shape[-1]).clamp(min=1)
+
+
+def calibrate(net: BuiltinNetwork, pairs: Pairs, device: torch.device, batches: int = 12) -> None:
+    """Set the residual's mean and scale per band from training batches."""
+    total, square, count = (torch.zeros(net.config.bands, device=device) for _ in range(3))
+    with torch.no_grad():
+        for step in range(batches):
+            spectra = Spectra(pairs.batch(10_000_000 + step), net.config, device)
+            target, mask, _ = envelope_targets(net, spectra)
+            total += target.sum(dim=(0, 2))
+            square += (target**2).sum(dim=(0, 2))
+            count += mask.sum(dim=(0, 2)) * target.shape[-1]
+    mean = total / count.clamp(min=1)
+    # Bands near the bottom are rarely missing; shrink their figures towards the others'.
+    weight = count / (count + count.mean())
+    pooled = (total.sum() / count.sum(), (square.sum() / count.sum()).sqrt())
+    spread = (square / count.clamp(min=1) - mean**2).clamp(min=0.01).sqrt()
+    net.residual_mean.copy_(weight * mean + (1 - weight) * pooled[0])
+    net.residual_scale.copy_(weight * spread + (1 - weight) * pooled[1])
+
+
+class Run:
+    """A training run: model, average, optimiser, step; saved whole."""
+
+    def __init__(self, folder: Path, config: NetworkConfig, device: torch.device, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.folder, self.device = folder, device
+        self.net = BuiltinNetwork(config).to(device)
+        self.average = BuiltinNetwork(config).to(device)
+        self.average.load_state_dict(self.net.state_dict())
+        self.stage, self.step = 0, 0
+        self.optimizer = self._optimizer()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "state.pt").exists():
+            self._load()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        net = self.net
+        parts = [net.conditioner] if self.stage == 0 else [net.projection, net.denoiser]
+        return torch.optim.AdamW([p for m in parts for p in m.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.01)
+
+    def _load(self) -> None:
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.stage, self.step = state["stage"], state["step"]
+        self.optimizer = self._optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save(self) -> None:
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "step": self.step,
+        }
+        torch.save(state, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def next_stage(self) -> None:
+        """The averaged weights become the model's, and the other half of the network is trained from here."""
+        self.net.load_state_dict(self.average.state_dict())
+        self.stage, self.step = self.stage + 1, 0
+        if self.stage < len(STAGES):
+            self.optimizer = self._optimizer()
+
+    def log(self, **entry: object) -> None:
+        with (self.folder / "log.jsonl").open("a") as lines:
+            lines.write(json.dumps(entry) + "\n")
+        click.echo(json.dumps(entry))
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def loss_function(run: Run, model: BuiltinNetwork, spectra: Spectra, draw: int) -> Tensor:
+    """The loss of the run's stage; `draw` keys the diffusion's noise."""
+    if run.stage == 0:
+        _, log_variance = model.conditioner(spectra.features, spectra.cutoff)
+        return prior_loss(log_variance.float(), spectra)
+    generator = torch.Generator().manual_seed(draw)
+    shape = (spectra.power.shape[0], model.config.bands, spectra.power.shape[-1])
+    noise = torch.randn(shape, generator=generator).to(run.device)
+    sigma = (torch.randn(shape[0], generator=generator) * 1.3 - 0.4).exp().to(run.device)
+    return envelope_loss(model, spectra, noise, sigma)
+
+
+def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
+    """Mean loss of the averaged weights on fixed batches of the validation part."""
+    with torch.no_grad():
+        losses = [
+            loss_function(run, run.average, Spectra(pairs.batch(i), run.net.config, run.device), i)
+            for i in range(batches)
+        ]
+    return float(torch.stack(losses).mean())
+
+
+def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int) -> None:
+    """Run the stage's remaining steps."""
+    if run.stage == 1 and run.step == 0:
+        calibrate(run.net, pairs, run.device)
+        run.average.load_state_dict(run.net.state_dict())
+    if compile_:
+        run.net.conditioner.compile()
+        run.net.denoiser.compile()
+    began, losses = time.perf_counter(), []
+    autocast = torch.autocast(run.device.type, dtype=torch.bfloat16)
+    for batch in pairs.stream(run.step, steps):
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(run.step, steps, peak)
+        spectra = Spectra(batch, run.net.config, run.device)
+        with autocast:
+            loss = loss_function(run, run.net, spectra, 1_000_000 + run.step)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], 1.0)
+        run.optimizer.step()
+        run.step += 1
+        decay = min(0.998, run.step / (run.step + 10))
+        with torch.no_grad():
+            for mean, value in zip(run.average.parameters(), run.net.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        losses.append(float(loss.detach()))
+        if run.step % every == 0 or run.step == steps:
+            seconds = (time.perf_counter() - began) / len(losses)
+            recent = sum(losses[-every:]) / len(losses[-every:])
+            run.log(stage=STAGES[run.stage], step=run.step, loss=recent, held_out=validate(run, held), s_per_step=seconds)
+            run.save()
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--prior-steps", default=3600, show_default=True)
+@click.option("--envelope-steps", default=3000, show_default=True)
+@click.option("--batch", default=24, show_default=True)
+@click.option("--frames", default=112, show_default=True, help="Length of a training clip, STFT frames.")
+@click.option("--width", default=256, show_default=True, help="Of the denoiser.")
+@click.option("--condition-width", default=384, show_default=True)
+@click.option("--depth", default=8, show_default=True, help="Of both networks.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA.")
+@click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+def main(
+    data: Path,
+    folder: Path,
+    prior_steps: int,
+    envelope_steps: int,
+    batch: int,
+    frames: int,
+    width: int,
+    condition_width: int,
+    depth: int,
+    seed: int,
+    device: str,
+    compile_: bool,
+    every: int,
+) -> None:
+    """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
+    config = NetworkConfig(width=width, condition_width=condition_width, depth=depth, condition_depth=depth)
+    run = Run(folder, config, torch.device(device), seed)
+    samples = (frames - 1) * config.hop
+    pairs = Pairs(load_clips(data, validation=False), batch, samples, seed)
+    held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
+    for stage, (steps, peak) in enumerate([(prior_steps, 8e-4), (envelope_steps, 1e-3)]):
+        if run.stage == stage:
+            train_stage(run, pairs, held, steps, peak, compile_, every)
+            run.next_stage()
+            run.save()
+    export(run.average, folder / "builtin.safetensors", {"prior_steps": prior_steps, "envelope_steps": envelope_steps, "seed": seed})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What a render is asked to do, checked once. Names are those of the command-line options."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ttsr_studio.errors import OptionError
+
+RATES = (44100, 48000, 88200, 96000)
+DEPTHS = ("source", "16", "24", "32f")
+
+
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Options of one render, resolved from flags and preset.
+
+    Attributes:
+        preset: name, for the report; its values are already in the other fields.
+        engine, search, solver, schedule: registry names; solver and schedule None for the engine's own.
+        candidates: N, the most renders of one window.
+        budget: None, "64nfe" (network evaluations of one window and channel) or "30s" (of search, for the file).
+        verifiers: registry names, at least one.
+        ensemble: how several verifiers are combined.
+        steps: of the solver; None for the engine's own.
+        seed: of the render, 0 or more.
+        rate: of the output, Hz, or "source".
+        depth: "source", "16", "24" or "32f".
+        loudness: "match", "off" or integrated LUFS.
+        reference: ground truth, for the oracle only.
+        cutoff: Hz, to overrule the detection; None to detect.
+        neighbours, cosine, pivot: of zero-order search; None for its own.
+        device: "auto" or a torch device.
+        batch: rows of a device batch.
+        salvage: render what is there of a truncated file.
+    """
+
+    preset: str = "general"
+    engine: str = "builtin"
+    search: str = "random"
+    candidates: int = 8
+    budget: str | None = None
+    verifiers: tuple[str, ...] = ("continuity",)
+    ensemble: Literal["rank", "zsum", "minrank"] = "rank"
+    steps: int | None = None
+    solver: str | None = None
+    schedule: str | None = None
+    seed: int = 0
+    rate: int | Literal["source"] = 48000
+    depth: str = "source"
+    loudness: str | float = "match"
+    reference: Path | None = None
+    cutoff: float | None = None
+    neighbours: int | None = None
+    cosine: float | None = None
+    pivot: str | None = None
+    device: str = "auto"
+    batch: int = 32
+    salvage: bool = False
+    budget_nfe: int | None = field(init=False, default=None, repr=False)
+    budget_seconds: float | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise OptionError(f"--candidates {self.candidates}: at least 1")
+        if self.batch < 1:
+            raise OptionError(f"--batch {self.batch}: at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise OptionError(f"--steps {self.steps}: at least 1")
+        if self.seed < 0:
+            raise OptionError(f"--seed {self.seed}: 0 or more")
+        if self.rate != "source" and self.rate not in RATES:
+            raise OptionError(f"--rate {self.rate}: known: source, {', '.join(map(str, RATES))}")
+        if self.depth not in DEPTHS:
+            raise OptionError(f"--depth {self.depth}: known: {', '.join(DEPTHS)}")
+        if self.cutoff is not None and not 500 <= self.cutoff <= 23000:
+            raise OptionError(f"--cutoff {self.cutoff:g}: from 500 to 23000 Hz")
+        if not self.verifiers:
+            raise OptionError("at least one --verifier is needed to choose between candidates")
+        if len(set(self.verifiers)) < len(self.verifiers):
+            raise OptionError(f"a verifier is named twice: {', '.join(self.verifiers)}")
+        object.__setattr__(self, "loudness", parse_loudness(self.loudness))
+        nfe, seconds = parse_budget(self.budget)
+        object.__setattr__(self, "budget_nfe", nfe)
+        object.__setattr__(self, "budget_seconds", seconds)
+
+    def search_settings(self) -> dict[str, Any]:
+        """Settings given for the search algorithm, without those left to it."""
+        given = {"neighbours": self.neighbours, "cosine": self.cosine, "pivot": self.pivot}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Options as plain data, for the report; the reference by name only."""
+        data = asdict(self)
+        del data["budget_nfe"], data["budget_seconds"]
+        data["reference"] = self.reference.name if self.reference else None
+        data["verifiers"] = list(self.verifiers)
+        return data
+
+
+def parse_loudness(value: str | float) -> str | float:
+    """ "match", "off", or integrated loudness in LUFS from -70 to 0."""
+    if value in ("match", "off"):
+        return value
+    try:
+        lufs = float(value)
+    except ValueError:
+        raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23") from None
+    if not -70 <= lufs <= 0:
+        raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
+    return lufs
+
+
+def parse_budget(value: str | None) -> tuple[int | None, float | None]:
+    """None, "64nfe" or "30s" -> (evaluations of a window and channel, seconds of search for the file)."""
+    if value is None:
+        return None, None
+    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(nfe|s)", value.strip(), re.IGNORECASE)
+    if parsed is None or float(parsed[1]) <= 0:
+        raise OptionError(f"--budget {value!r}: evaluations of a window such as 64nfe, or seconds of search such as 30s")
+    if parsed[2].lower() == "s":
+        return None, float(parsed[1])
+    if not float(parsed[1]).is_integer():
+        raise OptionError(f"--budget {value!r}: whole network evaluations")
+    return int(float(parsed[1])), None

@@ -1,0 +1,70 @@
+"""Presets: one TOML per content type, whose keys are the names of `ttsr render` options.
+
+The user's folder comes before the built-in one; a path to a TOML file works too.
+"""
+
+import tomllib
+from collections.abc import Collection
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttsr_studio.errors import OptionError, unknown
+
+Values = dict[str, Any]
+
+
+def folders() -> list[Path]:
+    """Where presets are looked for, first match wins."""
+    package = Path(str(files("ttsr_studio")))
+    shipped = package / "_presets"
+    built_in = shipped if shipped.is_dir() else package.parent / "presets"
+    return [Path(click.get_app_dir("ttsr")) / "presets", built_in]
+
+
+def available() -> dict[str, Path]:
+    """Every preset by name."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def locate(name: str) -> Path:
+    """The file of a preset, by name or path. Raises OptionError for an unknown one."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise OptionError(f"preset {name}: no such file")
+        return path
+    known = available()
+    if name not in known:
+        raise unknown("preset", name, known)
+    return known[name]
+
+
+def load(name: str, options: Collection[str]) -> Values:
+    """The values of a preset, keyed by option name.
+
+    Raises OptionError for an unknown preset, broken TOML, or a key that is no option (the known ones are listed).
+    """
+    path = locate(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"preset {path}: not valid TOML: {error}") from error
+    values.pop("description", None)
+    for key in values:
+        if key not in options:
+            raise OptionError(f"preset {path}: {unknown('key', key, options)}")
+    return values
+
+
+def describe(path: Path) -> str:
+    """The preset's own one-line description."""
+    return str(tomllib.loads(path.read_text(encoding="utf-8")).get("description", ""))
+
+

@@ -1,0 +1,71 @@
+"""Progress of a render: what the pipeline reports, and how a terminal shows it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a render stands.
+
+    Attributes:
+        stage: "reading", "searching", "writing".
+        done, total: of that stage: seconds of audio, or candidates.
+        rendered: seconds of audio that are finished.
+    """
+
+    stage: str
+    done: float
+    total: float
+    rendered: float = 0.0
+
+
+Report = Callable[[Event], None]
+
+
+class SpeedColumn(ProgressColumn):
+    """Audio rendered per second of search: x real time."""
+
+    def render(self, task: Task) -> Text:
+        seconds, rendered = task.elapsed or 0.0, task.fields.get("rendered", 0.0)
+        return Text(f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed")
+
+
+@contextmanager
+def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Report]]:
+    """Give a function (file name, its number, of how many) -> the report of that file's progress."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[count]}"),
+        SpeedColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+
+        def watch(name: str, number: int, files: int) -> Report:
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            shown = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
+            prefix = f"[{number + 1}/{files}] {shown}" if files > 1 else shown
+            task = bar.add_task(prefix, total=None, count="", rendered=0.0)
+            stage = ""
+
+            def report(event: Event) -> None:
+                nonlocal stage
+                if event.stage != stage:
+                    stage = event.stage
+                    bar.reset(task, total=event.total, description=f"{prefix} {stage}")
+                unit = f"{event.done:.0f}/{event.total:.0f} candidates" if stage == "searching" else ""
+                bar.update(task, completed=event.done, total=event.total, count=unit, rendered=event.rendered)
+
+            return report
+
+        yield watch

@@ -1,0 +1,89 @@
+"""A session: the engine and the verifiers, loaded once, for many files."""
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.diffusion.denoiser import BatchLimit
+from ttsr_studio.diffusion.noise import NoiseKey
+from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler, nfe
+from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
+from ttsr_studio.engines import ENGINES, load_engine
+from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.search import Budget, start_search
+from ttsr_studio.search.contract import Problem, Search
+from ttsr_studio.verifiers import VERIFIERS, Need, load_verifiers
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" -> the best device there is. Raises OptionError for one that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = name.split(":")[0]
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in here:
+        raise unknown("device", name, ["auto", *here])
+    if not here[kind]:
+        raise OptionError(f"device {name!r} is not available on this machine; here: {', '.join(d for d in here if here[d])}")
+    return name
+
+
+class Session:
+    """Everything that files of one run share.
+
+    Raises OptionError or MissingError before anything is read when a name, device, weights file or a verifier's need
+    is not there.
+    """
+
+    def __init__(self, options: RenderOptions) -> None:
+        self.check_names(options)
+        self.options = options
+        self.device = resolve_device(options.device)
+        available: frozenset[Need] = frozenset(["reference"]) if options.reference else frozenset()
+        self.verifiers = tuple(load_verifiers(options.verifiers, available))
+        self.engine = load_engine(options.engine, self.device)
+        self.solver = options.solver or self.engine.default_solver
+        self.steps = options.steps or self.engine.default_steps
+        self.schedule = options.schedule or self.engine.default_schedule
+        self.limit = BatchLimit(options.batch)
+        self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.engine.guided else 1)
+        self.candidates = self._affordable()
+        self.start(Problem(NoiseKey(options.seed)))
+
+    @staticmethod
+    def check_names(options: RenderOptions) -> None:
+        """Refuse unknown names, without loading anything."""
+        for kind, name, known in (
+            ("engine", options.engine, ENGINES),
+            ("solver", options.solver, SAMPLERS),
+            ("schedule", options.schedule, SCHEDULES),
+            *(("verifier", verifier, VERIFIERS) for verifier in options.verifiers),
+        ):
+            if name is not None and name not in known:
+                raise unknown(kind, name, known)
+
+    def _affordable(self) -> int:
+        """Candidates of a window within the evaluation budget."""
+        if self.options.budget_nfe is None:
+            return self.options.candidates
+        count = self.options.budget_nfe // self.nfe_per_row
+        if count < 1:
+            raise OptionError(
+                f"--budget {self.options.budget}: one candidate takes {self.nfe_per_row} evaluations "
+                f"({self.solver}, {self.steps} steps); allow at least that, or fewer --steps"
+            )
+        return min(self.options.candidates, count)
+
+    @property
+    def sampler(self) -> Sampler:
+        return get_sampler(self.solver)
+
+    def sigmas(self) -> Tensor:
+        """Noise levels [steps + 1] of a whole run, the engine's own shape for its own schedule."""
+        own = self.schedule == self.engine.default_schedule
+        low, high = self.engine.sigma_range
+        return sigmas(self.schedule, self.steps, low, high, **(self.engine.schedule_options if own else {}))
+
+    def start(self, problem: Problem) -> Search:
+        """Start the search of one window."""
+        return start_search(self.options.search, problem, Budget(self.candidates), self.options.search_settings())

@@ -1,0 +1,103 @@
+"""Combine the scores of several verifiers into one number per candidate.
+
+Hears: nothing; it takes the raw score matrix of one window, so it is no entry of the registry.
+Unit, range, direction: average or lowest rank, 0 (worst of all) to 1 (best of all); or a sum of z-scores, standard
+deviations. Higher is better.
+Weights: none. Ranking as the paper does it, with average ranks for ties; summing z-scores keeps how much better.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from ttsr_studio.errors import OptionError, unknown
+
+Rule = Literal["rank", "zsum", "minrank"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+@dataclass(frozen=True)
+class Combined:
+    """One number per candidate.
+
+    Attributes:
+        values: [N], float64, higher is better; -inf for an excluded candidate. Ties are the caller's to break.
+        excluded: candidates that some verifier could not score, while it scored others.
+        left_out: verifiers that scored no candidate at all, so that they do not count.
+    """
+
+    values: NDArray[np.float64]
+    excluded: tuple[int, ...]
+    left_out: tuple[str, ...]
+
+
+def combine(
+    scores: Mapping[str, NDArray[np.float64]], rule: Rule = "rank", weights: Mapping[str, float] | None = None
+) -> Combined:
+    """Combine raw scores, {verifier: [N]}, higher is better; a score that is not finite is no score.
+
+    Args:
+        scores: every verifier's score of every candidate of a window.
+        rule: "rank" (weighted mean of ranks), "zsum" (weighted sum of z-scores; a verifier that scores all alike adds
+            0) or "minrank" (the worst rank that any verifier with a weight above 0 gives).
+        weights: 0 or more per verifier; 1 for those not named.
+
+    When no verifier scored anything, all values are 0.
+
+    Raises:
+        OptionError: no verifiers or candidates, unequal lengths, an unknown rule, or weights that do not fit.
+    """
+    if rule not in RULES:
+        raise unknown("ensemble rule", rule, RULES)
+    weight = _check(scores, weights or {})
+    finite = {name: np.isfinite(score) for name, score in scores.items()}
+    left_out = tuple(name for name, ok in finite.items() if not ok.any())
+    judges = [name for name in scores if name not in left_out and weight[name] > 0]
+    size = len(next(iter(scores.values())))
+    if not judges:
+        return Combined(np.zeros(size), (), left_out)
+    valid = np.logical_and.reduce([finite[name] for name in judges])
+    values = np.full(size, -np.inf)
+    if valid.any():
+        votes = np.stack([_vote(np.asarray(scores[name], np.float64)[valid], rule) for name in judges])
+        share = np.array([weight[name] for name in judges])
+        values[valid] = {
+            "rank": lambda: share @ votes / share.sum(),
+            "zsum": lambda: share @ votes,
+            "minrank": lambda: votes.min(0),
+        }[rule]()
+    return Combined(values, tuple(int(i) for i in np.flatnonzero(~valid)), left_out)
+
+
+def _check(scores: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of every verifier, or raise OptionError."""
+    if not scores:
+        raise OptionError("no verifier to combine; name at least one")
+    shapes = {np.shape(score) for score in scores.values()}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1 or next(iter(shapes)) == (0,):
+        raise OptionError(f"every verifier must score the same candidates, got shapes {sorted(shapes)}")
+    for name, value in weights.items():
+        if name not in scores:
+            raise unknown("verifier in weights", name, scores)
+        if not (math.isfinite(value) and value >= 0):
+            raise OptionError(f"weight of verifier {name!r} must be 0 or more, not {value:g}")
+    weight = {name: float(weights.get(name, 1.0)) for name in scores}
+    if not any(weight.values()):
+        raise OptionError("the weights of all verifiers are 0; give at least one a weight")
+    return weight
+
+
+def _vote(score: NDArray[np.float64], rule: Rule) -> NDArray[np.float64]:
+    """Turn finite scores [n] of one verifier into ranks from 0 to 1, or into z-scores."""
+    if rule != "zsum":
+        ranks: NDArray[np.float64] = rankdata(score, method="average") - 1
+        return ranks / (len(score) - 1) if len(score) > 1 else np.ones(1)
+    deviation = score - score.mean()
+    spread = float(score.std())
+    # A constant verifier has only rounding noise to amplify.
+    return np.zeros(len(score)) if spread <= 1e-12 * max(1.0, float(np.abs(score).max())) else deviation / spread
