@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ttsr_studio.audio.windows import fade_weights, plan_windows
+from ttsr_studio.audio.windows import even_core, fade_weights, plan_windows
 from ttsr_studio.errors import OptionError
 
 LENGTHS = [1, 2, 99, 100, 101, 179, 180, 181, 260, 261, 1000, 4801]
@@ -50,3 +50,12 @@ def test_sizes_that_divide_need_no_extra_render() -> None:
 def test_fades_wider_than_half_a_core_are_refused() -> None:
     with pytest.raises(OptionError, match="fades of 60"):
         plan_windows(1000, 100, 10, 60, 1)
+
+
+def test_even_core_takes_no_more_windows_and_wastes_little() -> None:
+    for frames in (1, 5000, 245759, 245760, 310560, 1_000_003, 8_640_000):
+        core = even_core(frames, 245760, 3840)
+        plan, greedy = (plan_windows(frames, c, 30720, 3840, 512) for c in (core, 245760))
+        assert core <= 245760
+        assert len(plan) == len(greedy)
+        assert len(plan) * core <= frames + len(plan) * (3840 + 1) + 2 * 3840

@@ -55,6 +55,12 @@ class WindowPool:
     keys: list[NoiseKey] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=dict)
 
+    def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
+        """Ensemble scores, float64, of some candidates by number, compared with one another."""
+        return combine(
+            {name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule
+        ).values
+
 
 class Pool:
     """Renders and judges the candidates of several windows.
@@ -130,14 +136,7 @@ class Pool:
 
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:
         """Compare candidates of one window: float64 [len(candidates)]."""
-        chosen = [candidate.index for candidate in candidates]
-        return self.combined(index, chosen)
-
-    def combined(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        """Ensemble scores of some of a window's candidates, by number."""
-        pool = self.windows[index]
-        raw = {name: np.array(values)[list(chosen)] for name, values in pool.scores.items()}
-        return combine(raw, self.recipe.rule).values
+        return self.windows[index].combined(self.recipe.rule, [candidate.index for candidate in candidates])
 
 
 def window_key(seed: int, window: Window, engine: Engine) -> NoiseKey:

@@ -25,7 +25,18 @@ from ttsr_studio.session import Session
 from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
 
-NOT_IN_PRESETS = {"inputs", "preset", "output", "dry_run", "as_json", "existing", "report", "reference", "device", "help"}
+NOT_IN_PRESETS = {
+    "inputs",
+    "preset",
+    "output",
+    "dry_run",
+    "as_json",
+    "existing",
+    "report",
+    "reference",
+    "device",
+    "help",
+}
 
 
 class Settings(click.Command):
@@ -70,30 +81,89 @@ def main() -> None:
 
 @main.command("render", cls=Settings)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
-@click.option("-o", "--output", help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  [default: {dir}/{stem}_ttsr{ext}]")
-@click.option("--preset", default="general", show_default=True, is_eager=True, callback=apply_preset, help="Name, or a TOML file; see `ttsr presets list`.")
+@click.option(
+    "-o",
+    "--output",
+    help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  [default: {dir}/{stem}_ttsr{ext}]",
+)
+@click.option(
+    "--preset",
+    default="general",
+    show_default=True,
+    is_eager=True,
+    callback=apply_preset,
+    help="Name, or a TOML file; see `ttsr presets list`.",
+)
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
 @click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
-@click.option("--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N.")
-@click.option("--budget", help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).")
-@click.option("--verifier", "verifiers", multiple=True, default=["continuity"], show_default=True, help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.")
-@click.option("--ensemble", type=click.Choice(RULES), default="rank", show_default=True, help="How several verifiers are combined.")
+@click.option(
+    "--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N."
+)
+@click.option(
+    "--budget",
+    help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).",
+)
+@click.option(
+    "--verifier",
+    "verifiers",
+    multiple=True,
+    default=["continuity"],
+    show_default=True,
+    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.",
+)
+@click.option(
+    "--ensemble",
+    type=click.Choice(RULES),
+    default="rank",
+    show_default=True,
+    help="How several verifiers are combined.",
+)
 @click.option("--neighbours", type=int, help="Zero-order search: renders a round, K.  [default: 2]")
-@click.option("--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]")
-@click.option("--pivot", type=click.Choice(["elitist", "paper"]), help="Zero-order search: keep the best ever, or the paper's literal rule.  [default: elitist]")
+@click.option(
+    "--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]"
+)
+@click.option(
+    "--pivot",
+    type=click.Choice(["elitist", "paper"]),
+    help="Zero-order search: keep the best ever, or the paper's literal rule.  [default: elitist]",
+)
 @click.option("--steps", type=int, help="Solver steps.  [default: the engine's]")
 @click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
 @click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Noise levels.  [default: the engine's]")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--rate", type=click.Choice(["source", *map(str, RATES)]), default="48000", show_default=True, callback=rate_value, help="Of the output, Hz.")
-@click.option("--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output.")
+@click.option(
+    "--rate",
+    type=click.Choice(["source", *map(str, RATES)]),
+    default="48000",
+    show_default=True,
+    callback=rate_value,
+    help="Of the output, Hz.",
+)
+@click.option(
+    "--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output."
+)
 @click.option("--loudness", default="match", show_default=True, help="match (the input), off, or LUFS.")
 @click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected]")
-@click.option("--reference", type=click.Path(exists=True, path_type=Path), help="Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.")
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, path_type=Path),
+    help="Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-@click.option("--batch", type=int, default=32, show_default=True, help="Rows of a device batch; halved when memory runs out.")
+@click.option(
+    "--batch",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Rows of a device batch; halved when memory runs out.",
+)
 @click.option("--salvage", is_flag=True, help="Render what is there of a truncated file.")
-@click.option("--report/--no-report", default=True, show_default=True, help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.")
+@click.option(
+    "--report/--no-report",
+    default=True,
+    show_default=True,
+    help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.",
+)
 @click.option("--overwrite", "existing", flag_value="overwrite", help="Replace outputs that exist.")
 @click.option("--skip-existing", "existing", flag_value="skip", help="Leave outputs that exist, and go on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
@@ -122,11 +192,17 @@ def render_command(
         waiting = [job for job in jobs if not (existing == "skip" and job.target.exists())]
         skipped = [job for job in jobs if job not in waiting]
         for job in skipped:
-            tell(as_json, {"input": str(job.source), "output": str(job.target), "status": "skipped"}, f"skipped {job.target} (exists)")
+            tell(
+                as_json,
+                {"input": str(job.source), "output": str(job.target), "status": "skipped"},
+                f"skipped {job.target} (exists)",
+            )
         failed = []
         with show_progress(quiet=as_json or not sys.stderr.isatty()) as watch:
             for number, job in enumerate(waiting):
-                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting))):
+                if not render_one(
+                    session, job, report, as_json, watch(job.source.name, number, len(waiting))
+                ):
                     failed.append(job)
     if failed:
         if len(jobs) > 1:
@@ -138,7 +214,9 @@ def refuse_existing(jobs: list[Job], existing: str | None) -> None:
     there = [job.target for job in jobs if job.target.exists()]
     if there and existing is None:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
+        raise OptionError(
+            f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o"
+        )
 
 
 def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
@@ -155,23 +233,45 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     try:
         info = probe(job.source, options.salvage)
     except TtsrError as error:
-        tell(as_json, {"input": str(job.source), "status": "failed", "reason": str(error)}, f"failed: {error}", error=True)
+        tell(
+            as_json,
+            {"input": str(job.source), "status": "failed", "reason": str(error)},
+            f"failed: {error}",
+            error=True,
+        )
         return False
     seconds = info.frames / info.rate
     line = f"{job.source} ({info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s) -> {job.target}"
-    tell(as_json, {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}, line)
+    tell(
+        as_json,
+        {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"},
+        line,
+    )
     return True
 
 
-def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]) -> bool:
+def render_one(
+    session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]
+) -> bool:
     """Render one job and say how it went; False when it failed."""
     try:
-        result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
+        result = render(
+            session, job.source, job.target, report=report, reference=job.reference, progress=progress
+        )
     except (TtsrError, OSError) as error:
         reason = str(error) if isinstance(error, TtsrError) else f"{job.source}: {error.strerror or error}"
-        tell(as_json, {"input": str(job.source), "status": "failed", "reason": reason}, f"failed: {reason}", error=True)
+        tell(
+            as_json,
+            {"input": str(job.source), "status": "failed", "reason": reason},
+            f"failed: {reason}",
+            error=True,
+        )
         return False
-    tell(as_json, {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary}, result.line)
+    tell(
+        as_json,
+        {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
+        result.line,
+    )
     return True
 
 
@@ -210,7 +310,10 @@ def presets_check(names: tuple[str, ...]) -> None:
                 Session.check_names(RenderOptions(**chosen))
         except (TtsrError, click.UsageError) as error:
             wrong += 1
-            click.echo(f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}", err=True)
+            click.echo(
+                f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}",
+                err=True,
+            )
         else:
             click.echo(f"{name}: ok")
     if wrong:

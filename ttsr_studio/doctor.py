@@ -26,10 +26,24 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Look for devices, engines and verifiers with their weights."""
-    rows = [Finding("python", platform.python_version(), True, f"torch {torch.__version__}, {torch.get_num_threads()} threads")]
+    rows = [
+        Finding(
+            "python",
+            platform.python_version(),
+            True,
+            f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+        )
+    ]
     rows.append(Finding("device", "cpu", True, platform.processor() or platform.machine()))
     cuda = torch.cuda.is_available()
-    rows.append(Finding("device", "cuda", cuda, torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch"))
+    rows.append(
+        Finding(
+            "device",
+            "cuda",
+            cuda,
+            torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch",
+        )
+    )
     mps = torch.backends.mps.is_available()
     rows.append(Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"))
     rows += [_engine(name) for name in ENGINES]

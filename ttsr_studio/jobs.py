@@ -8,7 +8,21 @@ from ttsr_studio.audio.files import fit_name
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
 
-SUFFIXES = (".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".caf", ".webm")
+SUFFIXES = (
+    ".wav",
+    ".wave",
+    ".rf64",
+    ".w64",
+    ".aif",
+    ".aiff",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".caf",
+    ".webm",
+)
 KEPT = (".wav", ".aif", ".aiff", ".flac")
 """Endings that an output keeps; anything else, lossy or rare, is answered with WAV."""
 
@@ -42,9 +56,15 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
         raise OptionError(f"{inputs[0]}: no audio files here (known endings: {' '.join(SUFFIXES)})")
     into_file = output is not None and is_file_name(output)
     if into_file and len(found) > 1:
-        raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
+        raise OptionError(
+            f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template"
+        )
     jobs = [
-        Job(source, name_target(source, root, output, options), find_reference(source, options.reference, len(found)))
+        Job(
+            source,
+            name_target(source, root, output, options),
+            find_reference(source, options.reference, len(found)),
+        )
         for source, root in found
     ]
     refuse_conflicts(jobs)
@@ -55,12 +75,19 @@ def expand(path: Path) -> list[tuple[Path, Path]]:
     """A file, or all audio files below a folder in order: (file, folder that it was found under)."""
     if not path.is_dir():
         return [(path, path.parent)]
-    files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
+    files = (
+        p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink()
+    )
     return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not p.stem.endswith("_ttsr")]
 
 
 def is_file_name(output: str) -> bool:
-    return "{" not in output and not output.endswith(os.sep) and not Path(output).is_dir() and Path(output).suffix != ""
+    return (
+        "{" not in output
+        and not output.endswith(os.sep)
+        and not Path(output).is_dir()
+        and Path(output).suffix != ""
+    )
 
 
 def name_target(source: Path, root: Path, output: str | None, options: RenderOptions) -> Path:
@@ -112,5 +139,7 @@ def refuse_conflicts(jobs: list[Job]) -> None:
         if target in sources:
             raise OptionError(f"{job.target}: an input would be overwritten; choose another -o")
         if target in taken:
-            raise OptionError(f"{job.target}: both {taken[target]} and {job.source} would be written here; choose another -o")
+            raise OptionError(
+                f"{job.target}: both {taken[target]} and {job.source} would be written here; choose another -o"
+            )
         taken[target] = job.source

@@ -11,8 +11,6 @@ RATES = (44100, 48000, 88200, 96000)
 DEPTHS = ("source", "16", "24", "32f")
 
 
-
-
 @dataclass(frozen=True)
 class RenderOptions:
     """Options of one render, resolved from flags and preset.
@@ -119,7 +117,9 @@ def parse_budget(value: str | None) -> tuple[int | None, float | None]:
         return None, None
     parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(nfe|s)", value.strip(), re.IGNORECASE)
     if parsed is None or float(parsed[1]) <= 0:
-        raise OptionError(f"--budget {value!r}: evaluations of a window such as 64nfe, or seconds of search such as 30s")
+        raise OptionError(
+            f"--budget {value!r}: evaluations of a window such as 64nfe, or seconds of search such as 30s"
+        )
     if parsed[2].lower() == "s":
         return None, float(parsed[1])
     if not float(parsed[1]).is_integer():

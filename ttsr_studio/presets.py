@@ -66,5 +66,3 @@ def load(name: str, options: Collection[str]) -> Values:
 def describe(path: Path) -> str:
     """The preset's own one-line description."""
     return str(tomllib.loads(path.read_text(encoding="utf-8")).get("description", ""))
-
-

@@ -5,7 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 
@@ -25,7 +33,8 @@ class Event:
     rendered: float = 0.0
 
 
-Report = Callable[[Event], None]
+Watch = Callable[[Event], None]
+"""Told of every step."""
 
 
 class SpeedColumn(ProgressColumn):
@@ -33,11 +42,13 @@ class SpeedColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         seconds, rendered = task.elapsed or 0.0, task.fields.get("rendered", 0.0)
-        return Text(f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed")
+        return Text(
+            f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed"
+        )
 
 
 @contextmanager
-def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Report]]:
+def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
     """Give a function (file name, its number, of how many) -> the report of that file's progress."""
     columns = (
         TextColumn("{task.description}"),
@@ -50,7 +61,7 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Report]]:
     )
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
 
-        def watch(name: str, number: int, files: int) -> Report:
+        def watch(name: str, number: int, files: int) -> Watch:
             for task in bar.task_ids:
                 bar.remove_task(task)
             shown = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"

@@ -18,21 +18,30 @@ from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.files import (
     Scratch,
     SourceInfo,
-    Written,
     output_format,
     probe,
     read_blocks,
     resample_blocks,
     write_atomic,
 )
-from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, match_gain
-from ttsr_studio.audio.windows import CrossFader, Window, plan_windows
+from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
+from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
 from ttsr_studio.candidates import Pool, Recipe, Stages, WindowPool, window_key
 from ttsr_studio.errors import InputError, OptionError, OutputError
 from ttsr_studio.levels import ActiveLevel
 from ttsr_studio.observer import Observer
-from ttsr_studio.progress import Event, Report
-from ttsr_studio.report.writer import Rendered, describe
+from ttsr_studio.outcome import (
+    Rendered,
+    in_words,
+    input_info,
+    summary,
+    timing,
+    tool_info,
+    verifier_infos,
+    write_reports,
+)
+from ttsr_studio.progress import Event, Watch
+from ttsr_studio.report.record import OutputInfo, Report
 from ttsr_studio.search.batching import SolveBatch, Task, drive
 from ttsr_studio.search.contract import Problem
 from ttsr_studio.session import Session
@@ -56,21 +65,10 @@ class Material:
     info: SourceInfo
     sha256: str
     lr: Scratch
-    bandwidth: Bandwidth
     cutoff_hz: float
+    cutoff_reason: str
     loudness: Loudness
     level: float
-
-
-@dataclass(frozen=True)
-class Output:
-    """The finished file, its gain, and its loudness."""
-
-    written: Written
-    rate: int
-    subtype: str
-    gain: Gain
-    loudness: Loudness
 
 
 def render(
@@ -80,7 +78,7 @@ def render(
     *,
     report: bool = True,
     reference: Path | None = None,
-    progress: Report = lambda event: None,
+    progress: Watch = lambda event: None,
 ) -> Rendered:
     """Render one file.
 
@@ -98,24 +96,46 @@ def render(
         material = listen(session, source, stack, stages, progress)
         truth = read_reference(session, reference, material, stack) if reference else None
         wide = stack.enter_context(Scratch(material.info.channels))
-        observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz, enabled=report)
-        for window, core, pool, chosen in search(session, material, truth, stages, progress):
+        observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz)
+        scale = material.level / session.engine.input_rms
+        for window, finished, pool, chosen in search(session, material, truth, stages, progress):
             mark = time.perf_counter()
-            wide.append(core)
-            stages.add("assemble", mark)
-            mark = time.perf_counter()
-            observer.hear(window, pool, chosen, material.level / session.engine.input_rms)
+            if report:
+                observer.see(
+                    wide.frames, material.lr.read(wide.frames, wide.frames + finished.shape[1]), finished
+                )
+                observer.hear(window, pool, chosen, session.options.ensemble, scale)
+            wide.append(finished)
             stages.add("observe", mark)
         output = finish(session, material, wide, target, stack, stages, progress)
-        return describe(session, material, output, observer, wide, stages, time.perf_counter() - began, report)
+        result = Report(
+            tool=tool_info(session),
+            input=input_info(
+                material.info, material.sha256, material.loudness, material.cutoff_hz, material.cutoff_reason
+            ),
+            output=output,
+            verifiers=verifier_infos(session),
+            windows=observer.windows,
+            timing=timing(
+                stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began
+            ),
+            uncertainty=observer.uncertainty.summary(),
+            search_range=observer.search_range(),
+        )
+        files = write_reports(target, result, observer) if report else None
+        return Rendered(summary(result, target, files), in_words(result, target))
 
 
-def listen(session: Session, source: Path, stack: ExitStack, stages: Stages, progress: Report) -> Material:
+def listen(session: Session, source: Path, stack: ExitStack, stages: Stages, progress: Watch) -> Material:
     """Decode the input once: to the engine's rate, measuring band, loudness and level on the way."""
     began = time.perf_counter()
     info = probe(source, session.options.salvage)
     rate = session.engine.sample_rate
-    band, loud, level = BandwidthMeter(info.rate, info.channels), LoudnessMeter(info.rate, info.channels), ActiveLevel(rate)
+    band, loud, level = (
+        BandwidthMeter(info.rate, info.channels),
+        LoudnessMeter(info.rate, info.channels),
+        ActiveLevel(rate),
+    )
     lr = stack.enter_context(Scratch(info.channels))
     seconds = info.frames / info.rate
 
@@ -134,9 +154,11 @@ def listen(session: Session, source: Path, stack: ExitStack, stages: Stages, pro
     stages.add("read", began)
     found = band.result()
     refuse_full_band(source, found, session.options.cutoff)
-    cutoff = min(session.options.cutoff or found.cutoff_hz, rate / 2)
+    given = session.options.cutoff
+    reason = f"given; detected {found.cutoff_hz:.0f} Hz ({found.reason})" if given else found.reason
     loudness = loud.result()
-    return Material(info, digest, lr, found, cutoff, loudness, 0.0 if loudness.silent else level.rms())
+    rms = 0.0 if loudness.silent else level.rms()
+    return Material(info, digest, lr, min(given or found.cutoff_hz, rate / 2), reason, loudness, rms)
 
 
 def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
@@ -167,7 +189,7 @@ Step = tuple[Window, np.ndarray, WindowPool | None, int]
 
 
 def search(
-    session: Session, material: Material, truth: Scratch | None, stages: Stages, progress: Report
+    session: Session, material: Material, truth: Scratch | None, stages: Stages, progress: Watch
 ) -> Iterator[Step]:
     """Search group after group of windows and hand out the output from its start to its end."""
     engine, lr = session.engine, material.lr
@@ -176,9 +198,9 @@ def search(
         engine, session.sampler, session.sigmas(), Crossover(material.cutoff_hz, rate), session.verifiers,
         session.options.ensemble, session.limit,
     )  # fmt: skip
-    windows = plan_windows(
-        lr.frames, round(engine.core_seconds * rate), round(engine.context_seconds * rate), round(FADE_SECONDS * rate), engine.hop
-    )
+    fade = round(FADE_SECONDS * rate)
+    core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
+    windows = plan_windows(lr.frames, core, round(engine.context_seconds * rate), fade, engine.hop)
     clock = SearchClock(session, len(windows), lr.frames / rate, progress)
     scale = engine.input_rms / material.level if material.level else 0.0
     fader = CrossFader()
@@ -189,12 +211,19 @@ def search(
         found: dict[int, tuple[WindowPool, int]] = {}
         if loud:
             heard = [group[i] for i in loud]
-            truths = [None if truth is None else torch.from_numpy(truth.read(w.render_start, w.render_stop) * np.float32(scale)) for w in heard]
+            truths = [
+                None
+                if truth is None
+                else torch.from_numpy(truth.read(w.render_start, w.render_stop) * np.float32(scale))
+                for w in heard
+            ]
             keys = [window_key(session.options.seed, w, engine) for w in heard]
             pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
             searches = [session.start(Problem(key)) for key in keys]
             rows = max(1, session.options.batch // material.info.channels)
-            winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
+            winners = drive(
+                searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired
+            )
             found = {i: (pool.windows[j], winners[j].index) for j, i in enumerate(loud)}
         clock.end(len(group))
         for i, window in enumerate(group):
@@ -214,8 +243,14 @@ def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[l
 
 
 def finish(
-    session: Session, material: Material, wide: Scratch, target: Path, stack: ExitStack, stages: Stages, progress: Report
-) -> Output:
+    session: Session,
+    material: Material,
+    wide: Scratch,
+    target: Path,
+    stack: ExitStack,
+    stages: Stages,
+    progress: Watch,
+) -> OutputInfo:
     """Bring the render to its rate, level and depth, and write it."""
     began = time.perf_counter()
     info, options = material.info, session.options
@@ -239,22 +274,34 @@ def finish(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OptionError as error:
         raise OutputError(f"{target}: {error}") from error
-    written = write_atomic(target, lambda: (block * factor for block in final.blocks(BLOCK)), rate, info.channels, container, subtype)
+    written = write_atomic(
+        target,
+        lambda: (block * factor for block in final.blocks(BLOCK)),
+        rate,
+        info.channels,
+        container,
+        subtype,
+    )
     stages.add("write", began)
-    return Output(written, rate, subtype, gain, shifted(loudness, gain.db))
-
-
-def shifted(loudness: Loudness, db: float) -> Loudness:
-    """Loudness after a gain."""
-    factor = 10 ** (db / 20)
-    lufs = None if loudness.lufs is None else loudness.lufs + db
-    return Loudness(lufs, loudness.sample_peak * factor, loudness.true_peak * factor, loudness.rms * factor, loudness.silent)
+    clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
+    return OutputInfo(
+        name=target.name,
+        sha256=written.sha256,
+        rate=rate,
+        depth=subtype,
+        channels=info.channels,
+        frames=written.frames,
+        lufs=None if loudness.lufs is None else loudness.lufs + gain.db,
+        true_peak_db=decibels(loudness.true_peak) + gain.db,
+        gain_db=gain.db,
+        gain_reason=gain.reason + clipped,
+    )
 
 
 class SearchClock:
     """The seconds budget of a file's search, shared evenly over its windows, and its progress."""
 
-    def __init__(self, session: Session, windows: int, seconds: float, progress: Report) -> None:
+    def __init__(self, session: Session, windows: int, seconds: float, progress: Watch) -> None:
         self._began = time.perf_counter()
         self._budget = session.options.budget_seconds
         self._per_window = session.candidates

@@ -1,5 +1,7 @@
 """A session: the engine and the verifiers, loaded once, for many files."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,9 @@ def resolve_device(name: str) -> str:
     if kind not in here:
         raise unknown("device", name, ["auto", *here])
     if not here[kind]:
-        raise OptionError(f"device {name!r} is not available on this machine; here: {', '.join(d for d in here if here[d])}")
+        raise OptionError(
+            f"device {name!r} is not available on this machine; here: {', '.join(d for d in here if here[d])}"
+        )
     return name
 
 
@@ -48,17 +52,18 @@ class Session:
         self.limit = BatchLimit(options.batch)
         self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.engine.guided else 1)
         self.candidates = self._affordable()
-        self.start(Problem(NoiseKey(options.seed)))
+        next(self.start(Problem(NoiseKey(options.seed))))
 
     @staticmethod
     def check_names(options: RenderOptions) -> None:
         """Refuse unknown names, without loading anything."""
-        for kind, name, known in (
+        asked: list[tuple[str, str | None, Collection[str]]] = [
             ("engine", options.engine, ENGINES),
             ("solver", options.solver, SAMPLERS),
             ("schedule", options.schedule, SCHEDULES),
             *(("verifier", verifier, VERIFIERS) for verifier in options.verifiers),
-        ):
+        ]
+        for kind, name, known in asked:
             if name is not None and name not in known:
                 raise unknown(kind, name, known)
 
@@ -86,4 +91,6 @@ class Session:
 
     def start(self, problem: Problem) -> Search:
         """Start the search of one window."""
-        return start_search(self.options.search, problem, Budget(self.candidates), self.options.search_settings())
+        return start_search(
+            self.options.search, problem, Budget(self.candidates), self.options.search_settings()
+        )

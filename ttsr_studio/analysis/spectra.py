@@ -1,4 +1,5 @@
-"""Spectra shared by verifiers, analysis and report: power, log-spectral distance, and a map for long files."""
+"""Spectra shared by verifiers, analysis and report: power, log-spectral distance, and a map for long
+files."""
 
 import math
 
@@ -57,9 +58,7 @@ def log_distance(power_x: Tensor, power_y: Tensor) -> Tensor:
     return difference.double().square().mean(-2).sqrt().mean(-1)
 
 
-def lsd(
-    x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None
-) -> Tensor:
+def lsd(x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None) -> Tensor:
     """Log-spectral distance as the field reports it: n_fft 2048, hop 512, Hann, log10 of power, clamp 1e-8.
 
     Args:
@@ -87,13 +86,15 @@ def pool_edges(size: int, parts: int) -> NDArray[np.int64]:
 class SpectrogramMap:
     """A spectrogram of bounded size for a file of any length, fed block by block.
 
-    Frames are about 43 ms at any rate; the hop shrinks for short files. Power is averaged over channels, scaled so
-    that a full-scale sine is 1, and max-pooled to cells, so a click of one frame stays visible in an hour of audio.
+    Frames are about 43 ms at any rate; the hop shrinks for short files. Power is averaged over channels,
+    scaled so that a full-scale sine is 1, and max-pooled to cells, so a click of one frame stays visible in
+    an hour of audio.
 
     Attributes:
         rate: Hz.
         frames: length of the file, samples per channel.
-        power: [rows, columns], float32; row 0 is the lowest frequency, DC left out; columns span the whole file.
+        power: [rows, columns], float32; row 0 is the lowest frequency, DC left out; columns span the whole
+            file.
     """
 
     def __init__(self, rate: int, frames: int, *, columns: int = 1600, rows: int = 512) -> None:
@@ -122,10 +123,12 @@ class SpectrogramMap:
             )
         self._received += audio.shape[-1]
         half = self._n_fft // 2
-        parts = [audio.new_zeros(audio.shape[0], half) if self._pending is None else self._pending, audio]
+        # Mirrored ends: a cut to silence in mid-sound would splatter over the whole band.
+        before = _mirror(audio, half) if self._pending is None else self._pending
+        audio = torch.cat([before, audio], dim=-1)
         if self._received == self.frames:
-            parts.append(audio.new_zeros(audio.shape[0], half + self._n_fft))
-        self._pending = self._analyse(torch.cat(parts, dim=-1))
+            audio = torch.cat([audio, _mirror(audio.flip(-1), half + self._n_fft).flip(-1)], dim=-1)
+        self._pending = self._analyse(audio)
 
     def decibels(self, floor: float = -160.0) -> NDArray[np.float32]:
         """Return the map in dB relative to a full-scale sine, [rows, columns], not below `floor`."""
@@ -153,3 +156,12 @@ class SpectrogramMap:
         centres = (self._analysed + np.arange(len(pooled))) * self._hop
         np.maximum.at(self.power.T, centres * columns // self.frames, pooled)
         self._analysed += len(pooled)
+
+
+def _mirror(audio: Tensor, count: int) -> Tensor:
+    """Return `count` samples that lead into [channels, samples]: its start turned about its first sample.
+
+    That keeps value and slope; what lies before it is zeros.
+    """
+    turned = 2 * audio[:, :1] - audio[:, 1 : count + 1].flip(-1)
+    return pad(turned, (count - turned.shape[-1], 0))

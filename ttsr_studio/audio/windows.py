@@ -62,6 +62,12 @@ def plan_windows(frames: int, core: int, context: int, fade: int, hop: int) -> l
     ]
 
 
+def even_core(frames: int, core: int, fade: int) -> int:
+    """Return the core, at most ``core``, that covers ``frames`` with as few windows, all of nearly one length."""
+    count = 1 + max(0, -(-(frames - core) // (core - fade)))
+    return min(core, max(2 * fade, -(-(frames + (count - 1) * fade) // count)))
+
+
 def fade_weights(window: Window) -> np.ndarray:
     """Return float32 weights ``[stop - start]`` for the core; over all windows they sum to 1 everywhere."""
     weights = np.ones(window.stop - window.start, np.float32)

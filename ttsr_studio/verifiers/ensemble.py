@@ -1,9 +1,10 @@
 """Combine the scores of several verifiers into one number per candidate.
 
 Hears: nothing; it takes the raw score matrix of one window, so it is no entry of the registry.
-Unit, range, direction: average or lowest rank, 0 (worst of all) to 1 (best of all); or a sum of z-scores, standard
-deviations. Higher is better.
-Weights: none. Ranking as the paper does it, with average ranks for ties; summing z-scores keeps how much better.
+Unit, range, direction: average or lowest rank, 0 (worst of all) to 1 (best of all); or a sum of z-scores,
+standard deviations. Higher is better.
+Weights: none. Ranking as the paper does it, with average ranks for ties; summing z-scores keeps how much
+better.
 """
 
 import math
@@ -26,7 +27,8 @@ class Combined:
     """One number per candidate.
 
     Attributes:
-        values: [N], float64, higher is better; -inf for an excluded candidate. Ties are the caller's to break.
+        values: [N], float64, higher is better; -inf for an excluded candidate. Ties are the caller's to
+            break.
         excluded: candidates that some verifier could not score, while it scored others.
         left_out: verifiers that scored no candidate at all, so that they do not count.
     """
@@ -43,8 +45,8 @@ def combine(
 
     Args:
         scores: every verifier's score of every candidate of a window.
-        rule: "rank" (weighted mean of ranks), "zsum" (weighted sum of z-scores; a verifier that scores all alike adds
-            0) or "minrank" (the worst rank that any verifier with a weight above 0 gives).
+        rule: "rank" (weighted mean of ranks), "zsum" (weighted sum of z-scores; a verifier that scores all
+            alike adds 0) or "minrank" (the worst rank that any verifier with a weight above 0 gives).
         weights: 0 or more per verifier; 1 for those not named.
 
     When no verifier scored anything, all values are 0.

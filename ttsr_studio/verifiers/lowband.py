@@ -2,11 +2,13 @@
 
 An engine that misheard its input in the band that is known has probably misheard what follows from it.
 
-Hears: 0 Hz to 0.9 of the cutoff, every channel; `context.raw` against `context.lr`, or the candidates themselves when
-there is no raw output (then nearly all score the maximum, because the crossover restored their low band).
+Hears: 0 Hz to 0.9 of the cutoff, every channel; `context.raw` against `context.lr`, or the candidates
+themselves when there is no raw output (then nearly all score the maximum, because the crossover restored
+their low band).
 Shape and rate: [N, channels, samples] at any rate, for the whole window.
 Unit, range, direction: dB, -20 to 60; higher is better. It is the signal-to-error ratio of STFT magnitudes
-(n_fft 2048, hop 512), so a delay of a few samples or a turned phase costs little; a gain error costs what it is.
+(n_fft 2048, hop 512), so a delay of a few samples or a turned phase costs little; a gain error costs what it
+is.
 Silence: 60 for silence from a silent input, -20 for sound from a silent input, 0 for silence from sound.
 Weights: none.
 """
@@ -45,5 +47,6 @@ class Lowband:
         ratios = []
         for candidate in heard:  # bounds memory
             magnitude = power_spectrogram(candidate)[..., bins, :].sqrt().double()
-            ratios.append((signal + SILENCE) / ((magnitude - known).square().sum() + SILENCE))
+            error = (magnitude - known).square().sum()
+            ratios.append((signal + SILENCE) / (error + 1e-6 * SILENCE))
         return (10 * torch.stack(ratios).log10()).clamp(WORST_DB, BEST_DB)

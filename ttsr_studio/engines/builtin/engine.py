@@ -102,7 +102,9 @@ class BuiltinEngine:
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
         if lr.shape[-1] % self.hop:
-            raise OptionError(f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}")
+            raise OptionError(
+                f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}"
+            )
         lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
         low = stft(lr, self.config)
         cutoff = normalised_cutoff(cutoff_hz)
@@ -150,5 +152,7 @@ def load(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM)
     network = load_network(weights, torch.device(device))
     digest = checksum(weights)
     if expected is not None and digest != expected.read_text().split()[0]:
-        raise MissingError(f"{weights}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again")
+        raise MissingError(
+            f"{weights}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"
+        )
     return BuiltinEngine(network, torch.device(device), {weights.name: digest})

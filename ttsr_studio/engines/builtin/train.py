@@ -115,7 +115,9 @@ class Run:
     def _optimizer(self) -> torch.optim.Optimizer:
         net = self.net
         parts = [net.conditioner] if self.stage == 0 else [net.projection, net.denoiser]
-        return torch.optim.AdamW([p for m in parts for p in m.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.01)
+        return torch.optim.AdamW(
+            [p for m in parts for p in m.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.01
+        )
 
     def _load(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
@@ -176,7 +178,9 @@ def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
     return float(torch.stack(losses).mean())
 
 
-def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int) -> None:
+def train_stage(
+    run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int
+) -> None:
     """Run the stage's remaining steps."""
     if run.stage == 1 and run.step == 0:
         calibrate(run.net, pairs, run.device)
@@ -205,7 +209,13 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, co
         if run.step % every == 0 or run.step == steps:
             seconds = (time.perf_counter() - began) / len(losses)
             recent = sum(losses[-every:]) / len(losses[-every:])
-            run.log(stage=STAGES[run.stage], step=run.step, loss=recent, held_out=validate(run, held), s_per_step=seconds)
+            run.log(
+                stage=STAGES[run.stage],
+                step=run.step,
+                loss=recent,
+                held_out=validate(run, held),
+                s_per_step=seconds,
+            )
             run.save()
 
 
@@ -221,7 +231,9 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, co
 @click.option("--depth", default=8, show_default=True, help="Of both networks.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA.")
+@click.option(
+    "--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA."
+)
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
 def main(
     data: Path,
@@ -249,7 +261,11 @@ def main(
             train_stage(run, pairs, held, steps, peak, compile_, every)
             run.next_stage()
             run.save()
-    export(run.average, folder / "builtin.safetensors", {"prior_steps": prior_steps, "envelope_steps": envelope_steps, "seed": seed})
+    export(
+        run.average,
+        folder / "builtin.safetensors",
+        {"prior_steps": prior_steps, "envelope_steps": envelope_steps, "seed": seed},
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""The shape of the project: imports point one way, siblings do not know each other."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
+
+# From the top down: a part may import from parts below its own line and from leaves, never from its neighbours.
+LAYERS = [
+    {"cli"},
+    {"evaluate", "watch"},
+    {"render", "doctor", "jobs", "presets"},
+    {"outcome", "observer", "session", "candidates", "progress"},
+    {"report"},
+    {"verifiers"},
+    {"audio", "engines", "search", "analysis"},
+    {"diffusion"},
+    {"options", "errors", "levels"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+SAME_LEVEL_ALLOWED = {
+    ("render", "outcome"), ("outcome", "observer"), ("outcome", "session"), ("outcome", "candidates"),
+    ("observer", "candidates"), ("session", "progress"), ("errors", "options"), ("options", "errors"),
+}  # fmt: skip
+
+
+def parts_imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"{node.module}.{a.name}" for a in node.names]
+                if node.module == "ttsr_studio"
+                else [node.module]
+            )
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("ttsr_studio.")}
+    return found
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        part = part_of(path)
+        if part == "__init__":
+            continue
+        for other in parts_imported(path) - {part, "__version__"}:
+            assert other in LEVEL, f"{path}: {other} has no place in the layers"
+            if LEVEL[other] <= LEVEL[part] and (part, other) not in SAME_LEVEL_ALLOWED:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {other}")
+    assert not wrong
+
+
+def test_algorithms_verifiers_and_engines_do_not_import_their_siblings() -> None:
+    shared = {"search": {"contract"}, "verifiers": set(), "engines": set()}
+    for folder, allowed in shared.items():
+        files = [p for p in (PACKAGE / folder).glob("*.py") if p.name not in ("__init__.py", "batching.py")]
+        for path in files:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                    f"ttsr_studio.{folder}."
+                ):
+                    assert (node.module or "").split(".")[2] in allowed, f"{path} imports {node.module}"
+
+
+def test_nothing_but_the_command_line_prints_or_exits() -> None:
+    own_commands = {"cli.py", "train.py", "command.py"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.name in own_commands:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in ("print", "sys.exit", "exit", "click.echo"), (
+                    f"{path}:{node.lineno} calls {name}"
+                )

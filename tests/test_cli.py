@@ -1,0 +1,202 @@
+"""The command line: usage, presets, failures that are named, and nothing lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Ttsr, below, load, save, voice
+from ttsr_studio import presets
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("--candidates", 1, "--steps", 1, "--no-report")
+
+
+@pytest.fixture
+def stem(tmp_path: Path) -> Path:
+    return save(tmp_path / "stem.wav", below(voice(0.6), 5000))
+
+
+def test_bad_files_are_named_one_line_each_and_the_others_render(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    good = np.asarray(load(stem))
+    bad = {
+        "nan.wav": "nan",
+        "empty.wav": "empty",
+        "truncated.wav": "cut short",
+        "page.wav": "not",
+        "full.wav": "full-band already",
+        "missing.wav": "no such file",
+    }
+    broken = good.copy()
+    broken[1234] = np.nan
+    save(tmp_path / "nan.wav", broken, subtype="FLOAT")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    whole = stem.read_bytes()
+    (tmp_path / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.wav").write_text("<html><body>404</body></html>")
+    save(tmp_path / "full.wav", voice(0.6))
+    result = ttsr("render", *(tmp_path / name for name in bad), stem, "-o", tmp_path / "out" / "", *QUICK)
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    for name in bad:
+        mine = [line for line in lines if name in line]
+        assert len(mine) == 1, f"{name}: {mine}"
+        assert mine[0].startswith("failed: ")
+    assert "1234" in next(line for line in lines if "nan.wav" in line)
+    assert "full-band already" in next(line for line in lines if "full.wav" in line)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["stem.wav"]
+
+
+def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    result = ttsr("render", stem, tmp_path / "missing.wav", "-o", tmp_path / "out" / "", "--json", *QUICK)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["status"], second["status"]) == ("rendered", "failed")
+    assert first["nfe"] == 1
+    assert "missing.wav" in second["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--verifier", "taste"], "unknown verifier 'taste'; known: continuity, dnsmos"),
+        (["--solver", "magic"], "euler"),
+        (["--budget", "9000"], "64nfe"),
+        (["--budget", "1nfe"], "one candidate takes 4 evaluations"),
+        (["--verifier", "lsd"], "--reference"),
+        (["--candidates", "0"], "at least 1"),
+        (["--rate", "12345"], "96000"),
+        (["--loudness", "loud"], "match, off"),
+        (["--cosine", "0.9"], "does not take cosine"),
+        (["--preset", "podcast"], "known: drums, general, music"),
+        (["--device", "abacus"], "known: auto, cpu, cuda, mps"),
+        (["-o", "{artist}.wav"], "known: {dir} {stem}"),
+        (["--colour", "red"], "No such option"),
+    ],
+)
+def test_usage_errors_exit_2_name_the_known_and_render_nothing(
+    ttsr: Ttsr, stem: Path, arguments: list[str], message: str
+) -> None:
+    result = ttsr("render", stem, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
+
+
+def test_outputs_that_exist_are_not_replaced_unasked(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    out = tmp_path / "out.wav"
+    out.write_text("mine")
+    assert ttsr("render", stem, "-o", out, *QUICK).exit_code == 2
+    skipped = ttsr("render", stem, "-o", out, "--skip-existing", *QUICK)
+    assert skipped.exit_code == 0
+    assert out.read_text() == "mine"
+    assert ttsr("render", stem, "-o", out, "--overwrite", *QUICK).exit_code == 0
+    assert len(load(out)) == len(load(stem))
+
+
+def test_a_source_is_never_an_output(ttsr: Ttsr, stem: Path) -> None:
+    for output in (stem, stem.parent / ""):
+        result = ttsr("render", stem, "-o", f"{output}/" if output.is_dir() else output, "--overwrite")
+        assert result.exit_code == 2
+        assert "an input would be overwritten" in result.output
+
+
+def test_folders_keep_names_and_tree_and_own_renders_are_not_inputs(ttsr: Ttsr, tmp_path: Path) -> None:
+    folder = tmp_path / "stems"
+    (folder / "take 2").mkdir(parents=True)
+    save(folder / "a b'ä.wav", below(voice(0.3), 5000))
+    save(folder / "take 2" / "-n x.wav", below(voice(0.3), 5000))
+    save(folder / "a_ttsr.wav", below(voice(0.3), 5000))
+    (folder / "notes.txt").write_text("not audio")
+    assert ttsr("render", folder, "-o", tmp_path / "out" / "", *QUICK).exit_code == 2, "no folder yet, and no ending"
+    result = ttsr("render", folder, "-o", f"{tmp_path}/out/", *QUICK)
+    assert result.exit_code == 0, result.output
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.wav"))
+    assert found == ["a b'ä.wav", "take 2/-n x.wav"]
+    beside = ttsr("render", folder / "take 2", *QUICK)
+    assert beside.exit_code == 0
+    assert (folder / "take 2" / "-n x_ttsr.wav").exists()
+
+
+def test_dry_run_writes_nothing_and_says_where_to(ttsr: Ttsr, stem: Path) -> None:
+    result = ttsr("render", stem, "--dry-run")
+    assert result.exit_code == 0
+    assert "stem_ttsr.wav" in result.output
+    assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
+
+
+def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('candidates = 3\nsteps = 1\nseed = 5\nverifier = ["lowband"]\n')
+
+    def options(*arguments: object) -> dict:
+        out = tmp_path / "out.wav"
+        result = ttsr("render", stem, "-o", out, "--overwrite", "--preset", mine, *arguments)
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / "out.ttsr.json").read_text())["tool"]["options"]
+
+    from_preset = options()
+    assert (from_preset["candidates"], from_preset["seed"], from_preset["verifiers"]) == (3, 5, ["lowband"])
+    explicit = options("--seed", 0, "--verifier", "continuity")
+    assert (explicit["candidates"], explicit["seed"], explicit["verifiers"]) == (3, 0, ["continuity"])
+
+
+def test_presets_are_listed_shown_and_checked(ttsr: Ttsr, tmp_path: Path) -> None:
+    listed = ttsr("presets", "list").output
+    for name in ("speech", "music", "sfx", "drums", "preview", "general"):
+        assert name in listed
+        assert "candidates = " in ttsr("presets", "show", name).output
+    assert ttsr("presets", "check").exit_code == 0
+    for text, message in (
+        ("candidate = 3", "unknown key 'candidate'; known: "),
+        ("candidates = 0", "at least 1"),
+        ('verifier = ["taste"]', "unknown verifier"),
+        ("candidates = ", "not valid TOML"),
+    ):
+        bad = tmp_path / "bad.toml"
+        bad.write_text(text)
+        result = ttsr("presets", "check", bad)
+        assert result.exit_code == 1
+        assert message in result.output
+
+
+def test_doctor_names_engines_verifiers_and_weights(ttsr: Ttsr) -> None:
+    result = ttsr("doctor", "--json")
+    rows = {(row["kind"], row["name"]): row for row in json.loads(result.stdout)}
+    assert rows["engine", "builtin"]["ok"]
+    assert "sha256" in rows["engine", "builtin"]["detail"]
+    assert rows["verifier", "continuity"]["ok"]
+    assert result.exit_code == 0
+    assert "builtin" in ttsr("doctor").output
+
+
+def test_installed_wheel_has_presets_and_weights(tmp_path: Path, stem: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    wheel = ["wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
+    subprocess.run(pip + wheel, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.whl")
+    target = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(target), str(built)], check=True, capture_output=True)
+    script = f"import sys; sys.path.insert(0, {str(target)!r}); from ttsr_studio.cli import main; main()"
+    run = [sys.executable, "-P", "-c", script]
+    listed = subprocess.run([*run, "presets", "list"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "music" in listed
+    shown = subprocess.run([*run, "presets", "show", "music"], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert str(target) in shown.stdout, "the preset must come from the wheel"
+    done = subprocess.run(
+        [*run, "render", str(stem), "--preset", "preview", "-o", str(tmp_path / "o.wav")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.ttsr.json").exists()
+
+
+def test_every_preset_that_ships_is_described() -> None:
+    for name, path in presets.available().items():
+        assert presets.describe(path), f"{name} has no description"

@@ -1,0 +1,110 @@
+"""The built-in engine: the shipped weights, candidates that differ, silence, windows that join."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ttsr_studio.diffusion.noise import NoiseKey, draw
+from ttsr_studio.engines import load_engine
+from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.weights import export
+from ttsr_studio.errors import MissingError, OptionError
+
+RATE, HOP = 48000, 512
+
+
+@pytest.fixture(scope="module")
+def engine() -> builtin.BuiltinEngine:
+    return load_engine("builtin", "cpu")  # type: ignore[return-value]
+
+
+def band_limited(samples: int, seed: int = 0) -> Tensor:
+    """Noise bursts below 4 kHz, RMS about 0.1."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    spectrum[np.fft.rfftfreq(samples, 1 / RATE) > 3900] = 0
+    audio = np.fft.irfft(spectrum, samples) * (0.3 + np.sin(np.arange(samples) / 9000) ** 2)
+    return torch.from_numpy(0.1 * audio / audio.std()).float()
+
+
+def render(
+    engine: builtin.BuiltinEngine, lr: Tensor, position: int, candidates: list[int], cutoff: float = 4000.0
+) -> Tensor:
+    key = NoiseKey(3, position=position)
+    conditioning = engine.condition(lr[None], torch.tensor([cutoff]), [key])
+    shape = engine.noise_shape(lr.numel())
+    x = torch.stack([draw(key.child("draw", i), shape) for i in candidates]) * engine.sigma_range[1]
+    rows = conditioning.rows(torch.zeros(len(candidates), dtype=torch.int64))
+    for sigma, following in [(12.0, 1.0), (1.0, 0.2), (0.2, 0.0)]:
+        x0 = engine.denoise(x, torch.full((len(x),), sigma), rows)
+        x = x0 + (x - x0) * (following / sigma)
+    return engine.decode(x, rows)
+
+
+def band_power(audio: Tensor, low: float, high: float) -> Tensor:
+    hz = torch.fft.rfftfreq(audio.shape[-1], 1 / RATE)
+    return torch.fft.rfft(audio).abs().square()[..., (hz >= low) & (hz < high)].sum(-1)
+
+
+def test_new_energy_above_the_cutoff_and_the_input_below(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(96 * HOP)
+    out = render(engine, lr, 0, [0])[0]
+    assert out.shape == lr.shape
+    assert band_power(out, 5000, 20000) > 1e3 * band_power(lr, 5000, 20000)
+    inner = slice(4 * HOP, -4 * HOP)
+    assert band_power((out - lr)[inner], 100, 2500) < 1e-8 * band_power(lr[inner], 100, 2500)
+
+
+def test_candidates_differ_and_keys_make_them_again(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(64 * HOP)
+    first, again = render(engine, lr, 0, [0, 1]), render(engine, lr, 0, [1])
+    assert (first[0] - first[1]).square().mean() > 0.01 * band_power(first[0], 5000, 24000) / lr.numel() ** 2
+    assert (first[1] - again[0]).abs().max() < 1e-5
+
+
+def test_silence_in_silence_out(engine: builtin.BuiltinEngine) -> None:
+    assert render(engine, torch.zeros(32 * HOP), 0, [0]).abs().max() == 0
+    lr = band_limited(96 * HOP)
+    lr[40 * HOP : 64 * HOP] = 0
+    assert render(engine, lr, 0, [0])[0, 46 * HOP : 58 * HOP].abs().max() < 1e-6
+
+
+def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:
+    """The seam a user would hear if position-addressed noise or the discarded context were wrong."""
+    lr = band_limited(500 * HOP)
+    whole = render(engine, lr, 0, [2])[0]
+    context = int(engine.context_seconds * RATE) // HOP * HOP
+    start, stop = 200 * HOP, 300 * HOP
+    part = render(engine, lr[start - context : stop + context], (start - context) // HOP, [2])[
+        0, context:-context
+    ]
+    error = (part - whole[start:stop]).square().mean() / whole[start:stop].square().mean()
+    assert 10 * torch.log10(error) <= -50
+
+
+def test_any_batch_gives_the_same_audio(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(64 * HOP)
+    together = render(engine, lr, 0, list(range(6)))
+    for i in range(6):
+        alone = render(engine, lr, 0, [i])[0]
+        assert 20 * torch.log10((together[i] - alone).abs().max() / alone.abs().max()) < -100
+
+
+def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "builtin.safetensors"
+    with pytest.raises(MissingError, match="weights are missing"):
+        builtin.load("cpu", path)
+    tiny = NetworkConfig(width=32, condition_width=32, depth=1, condition_depth=1)
+    export(BuiltinNetwork(tiny), path, {"steps": 0})
+    with pytest.raises(MissingError, match="not the weights that were shipped"):
+        builtin.load("cpu", path)
+    assert builtin.load("cpu", path, expected=None).config == tiny
+
+
+def test_odd_windows_are_refused(engine: builtin.BuiltinEngine) -> None:
+    with pytest.raises(OptionError, match="not a multiple of the engine's hop 512"):
+        engine.condition(torch.zeros(1, 1000), torch.tensor([4000.0]), [NoiseKey(0)])

@@ -1,0 +1,31 @@
+"""How far apart the candidates of a set are: equation 4 of the paper."""
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
+
+
+def search_range(
+    candidates: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None
+) -> float:
+    """Mean over candidates of the LSD between each one's spectrogram and the set's mean magnitude
+    spectrogram.
+
+    Args:
+        candidates: audio, [N, channels, samples], N >= 1.
+        sample_rate: Hz; only the band limits use it.
+        lo_hz, hi_hz: measure only between these; the whole band by default, as in the paper.
+
+    Returns:
+        LSD in units of log10 power, mean over channels; 0 when all are equal or there is one.
+
+    Raises OptionError when no bin lies between the limits.
+    """
+    bins = bins_between(lo_hz, hi_hz, sample_rate)
+    # Twice through the set: all spectrograms at once would take four times the memory of the audio.
+    mean = torch.zeros((), dtype=torch.float64, device=candidates.device)
+    for candidate in candidates:
+        mean = mean + power_spectrogram(candidate)[..., bins, :].double().sqrt() / len(candidates)
+    distances = [log_distance(power_spectrogram(x)[..., bins, :].double(), mean.square()) for x in candidates]
+    return float(torch.stack(distances).mean())

@@ -1,0 +1,164 @@
+"""Where the candidates disagree: the uncertainty map of the paper (equation 5) and one number in dB.
+
+Equation 5 is the variance over candidates of the STFT magnitude, scaled linearly to 0..1 over the file. It
+follows the level, so it is for the eye. The number for the summary does not: the standard deviation over
+candidates of the level in dB.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ttsr_studio.analysis.spectra import HOP, N_FFT, pool_edges, power_spectrogram
+from ttsr_studio.errors import OptionError
+
+EPSILON = 1e-20
+BAND_HZ = 1000.0
+CELL_FRAMES = 8
+LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what nobody hears is not uncertain
+
+
+@dataclass(frozen=True)
+class UncertaintySummary:
+    """Spread of the candidates above the cutoff, dB; None where fewer than two were compared.
+
+    The spread of a cell (1 kHz by 8 frames, 85 ms at 48 kHz) is the sample standard deviation over candidates
+    of its level in dB, levels below -100 dBFS a bin counting as -100. It depends neither on the gain of the
+    file nor, but for its own error, on N.
+
+    Attributes:
+        mean_db: mean over the cells and channels of the file.
+        per_second_db: the same for every started second.
+    """
+
+    mean_db: float | None
+    per_second_db: tuple[float | None, ...]
+
+
+class Moments:
+    """Running mean and sum of squared deviations of equally shaped tensors (Welford)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean = torch.zeros((), dtype=torch.float64)
+        self._squares = torch.zeros((), dtype=torch.float64)
+
+    def add(self, x: Tensor) -> None:
+        """Count one more sample, any shape, the same every time."""
+        x = x.double().cpu()
+        self.count += 1
+        deviation = x - self._mean
+        self._mean = self._mean + deviation / self.count
+        self._squares = self._squares + deviation * (x - self._mean)
+
+    def variance(self, *, unbiased: bool) -> Tensor:
+        """Return the variance over the samples, divided by N - 1 (needs two samples) or by N."""
+        return self._squares / (self.count - 1 if unbiased else self.count)
+
+
+class UncertaintyMap:
+    """Uncertainty of a file of any length, fed window by window, in bounded memory.
+
+    Attributes:
+        rate: Hz.
+        frames: length of the file, samples per channel.
+    """
+
+    def __init__(self, rate: int, frames: int, *, columns: int = 2000, rows: int = 512) -> None:
+        if rate < 1 or frames < 1:
+            raise OptionError(f"an uncertainty map needs a rate and audio, not {rate} Hz and {frames} frames")
+        self.rate, self.frames = rate, frames
+        shape = min(rows, N_FFT // 2), min(columns, math.ceil(frames / HOP))
+        self._sum, self._count = np.zeros(shape), np.zeros(shape[1])
+        self._spread = np.zeros((2, math.ceil(frames / rate)))  # sum and count, by second
+        self._lowest_cutoff_hz = rate / 2
+
+    def update(
+        self, start: int, candidates: Tensor, cutoff_hz: float, keep: tuple[int, int] | None = None
+    ) -> float | None:
+        """Add a window.
+
+        Args:
+            start: sample of the file at which the candidates begin; parts outside the file are ignored, parts
+                that other windows cover too are averaged.
+            candidates: audio, [N, channels, samples], N >= 1.
+            cutoff_hz: where the input's band ends; the spread in dB is measured above it.
+            keep: first and last + 1 sample of the file to count, for candidates that bring context on both
+                sides (which spares the map the edges of their spectrograms); None counts all.
+
+        Returns:
+            The window's mean spread in dB, None when N is 1 or nothing lies above the cutoff.
+        """
+        self._lowest_cutoff_hz = min(self._lowest_cutoff_hz, cutoff_hz)
+        first_bin = max(1, math.ceil(cutoff_hz * N_FFT / self.rate))
+        magnitudes, levels = Moments(), Moments()
+        for candidate in candidates:
+            power = power_spectrogram(candidate)
+            magnitudes.add(power.sqrt())
+            if cutoff_hz < self.rate / 2:
+                levels.add(self._cell_levels(power[:, first_bin:]))
+        variance = magnitudes.variance(unbiased=False).mean(0).numpy()
+        centres = start + np.arange(variance.shape[-1]) * HOP
+        first, stop = (0, self.frames) if keep is None else (max(0, keep[0]), min(self.frames, keep[1]))
+        # Frames elsewhere are marked by a centre that no file has.
+        centres = np.where((centres >= first) & (centres < stop), centres, -1)
+        self._add_variance(variance, centres)
+        if levels.count < 2:
+            return None
+        return self._add_spread(levels.variance(unbiased=True).sqrt().mean((0, 1)).numpy(), centres)
+
+    def map(self) -> NDArray[np.float32]:
+        """Return equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the
+        file.
+
+        Variances are averaged to cells before they are scaled, so that the map of an hour fits.
+        """
+        variance = self._sum / np.maximum(self._count, 1)
+        low, high = variance.min(), variance.max()
+        scaled: NDArray[np.float32] = ((variance - low) / (high - low + EPSILON)).astype(np.float32)
+        return scaled
+
+    def display(self, percentile: float = 90.0) -> NDArray[np.float32]:
+        """Return the map for the eye: clipped at that percentile of the cells above the cutoff, then 0..1."""
+        scaled = self.map()
+        row = min(int(self._lowest_cutoff_hz / (self.rate / 2) * len(scaled)), len(scaled) - 1)
+        ceiling = float(np.percentile(scaled[row:], percentile))
+        clipped: NDArray[np.float32] = np.minimum(scaled / ceiling, np.float32(1.0)) if ceiling > 0 else scaled
+        return clipped
+
+    def summary(self) -> UncertaintySummary:
+        """Return the spread in dB over the file and by second."""
+        total, count = self._spread
+        seconds = [float(t / n) if n else None for t, n in zip(total, count, strict=True)]
+        return UncertaintySummary(float(total.sum() / count.sum()) if count.any() else None, tuple(seconds))
+
+    def _cell_levels(self, power: Tensor) -> Tensor:
+        """Mean level of 1 kHz by 8-frame cells: [channels, bins, frames] -> [channels, bands, cells], dBFS a
+        bin."""
+        height = min(max(1, round(BAND_HZ * N_FFT / self.rate)), power.shape[1])
+        cell = (height, min(CELL_FRAMES, power.shape[2]))
+        pooled = avg_pool2d(power / (N_FFT / 4) ** 2, cell, ceil_mode=True)
+        return 10 * pooled.clamp_min(LEVEL_FLOOR).log10()
+
+    def _add_variance(self, variance: NDArray[np.float64], centres: NDArray[np.int64]) -> None:
+        """Average [bins, frames] into the cells that the frames' centres fall in."""
+        inside = centres >= 0
+        rows, columns = self._sum.shape
+        edges = pool_edges(N_FFT // 2, rows)
+        pooled = np.add.reduceat(variance[1:, inside], edges, axis=0) / np.diff(edges, append=N_FFT // 2)[:, None]
+        column = centres[inside] * columns // self.frames
+        np.add.at(self._sum.T, column, pooled.T)
+        np.add.at(self._count, column, 1)
+
+    def _add_spread(self, spread: NDArray[np.float64], centres: NDArray[np.int64]) -> float | None:
+        """Add the spread of cells, [cells], dB, to the seconds that they begin in, and return its mean."""
+        begins = centres[::CELL_FRAMES][: len(spread)]
+        inside = begins >= 0
+        np.add.at(self._spread[0], begins[inside] // self.rate, spread[inside])
+        np.add.at(self._spread[1], begins[inside] // self.rate, 1)
+        return float(spread[inside].mean()) if inside.any() else None

@@ -1,0 +1,217 @@
+"""`ttsr evaluate`: the command. Prints and exits, as the command line does."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ttsr_studio import __version__
+from ttsr_studio.errors import OptionError, OutputError, TtsrError, unknown
+from ttsr_studio.evaluate.corpus import Clip, load_corpus
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
+from ttsr_studio.evaluate.simulate import LOW_PASSES, LowPass, check_cutoff
+from ttsr_studio.evaluate.specs import plan_specs
+from ttsr_studio.evaluate.systems import PLAIN, Finished, Plain, Render, System
+
+EPILOG = """\b
+SPEC is NAME: KEY=VALUE ..., with the options of `ttsr render` as keys; verifiers are joined by + or a comma.
+GRID is KEY=A,B,C: every --render is multiplied by every --grid.
+\b
+ttsr evaluate clips/manifest.csv --out results --limit 5
+  --render "random: search=random" --render "zero: search=zero-order"
+  --grid candidates=1,2,4,8 --grid verifier=continuity,continuity+lowband
+  --outputs their/audio --name their-system --baseline replication
+"""
+
+
+@click.command("evaluate", epilog=EPILOG)
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the results; rows already there are not computed again.",
+)
+@click.option("--render", "renders", multiple=True, metavar="SPEC", help="A system to render with, repeatable.")
+@click.option("--grid", "grids", multiple=True, metavar="GRID", help="Vary an option of the renders, repeatable.")
+@click.option(
+    "--system",
+    "plain",
+    multiple=True,
+    type=click.Choice(list(PLAIN)),
+    default=list(PLAIN),
+    show_default=True,
+    help="Systems without a model.",
+)
+@click.option(
+    "--outputs",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Finished audio of another system, by the clips' stems, below DIR/CUTOFF (DIR/4000) when there are "
+    "several cutoffs. Repeatable, each with its --name.",
+)
+@click.option("--name", "names", multiple=True, help="Of the system whose audio --outputs gives.")
+@click.option("--baseline", help="Name of the system that the others are compared with.")
+@click.option(
+    "--cutoff",
+    "cutoffs",
+    multiple=True,
+    type=float,
+    default=[4000, 8000],
+    show_default=True,
+    help="Where the inputs' band ends, Hz.",
+)
+@click.option(
+    "--lowpass",
+    type=click.Choice(LOW_PASSES),
+    default="brick",
+    show_default=True,
+    help="brick: sharp filter, stays at 48 kHz; resample: soxr, stored at twice the cutoff.",
+)
+@click.option("--kind", "kinds", multiple=True, help="Only clips of this kind, repeatable.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many clips of each kind.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Hear only so much of each clip.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the renders and of the bootstrap."
+)
+@click.option("--oracle", is_flag=True, help="Allow verifier lsd, which hears the truth.")
+@click.option("--tell-cutoff", is_flag=True, help="Give renders the true cutoff; they detect it otherwise.")
+@click.option(
+    "--write-lr",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also write the inputs, for other systems to render: DIR/CUTOFF/CLIP.wav.",
+)
+@click.option("--recompute", is_flag=True, help="Measure again what is in the results already.")
+def evaluate_command(source: Path, out: Path, **given: Any) -> None:
+    """Measure systems on full-band clips: a manifest (CSV) or a folder.
+
+    Inputs are made by a fixed low-pass, rendered, and compared with the clips. Writes tables.md, tables.csv,
+    results.jsonl and curves/*.png into the folder of --out.
+
+    Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
+    """
+    context = click.get_current_context()
+    try:
+        conditions = Conditions(
+            tuple(dict.fromkeys(given["cutoffs"])), cast(LowPass, given["lowpass"]), given["seconds"]
+        )
+        for cutoff in conditions.cutoffs:
+            check_cutoff(cutoff, conditions.low_pass)
+        clips = load_corpus(source, given["kinds"], given["limit"])
+        systems = plan_systems(conditions, given)
+        results = Results(out / "results.jsonl")
+    except TtsrError as error:
+        raise click.UsageError(str(error), context) from error
+    failures = write_lr(given["write_lr"], clips, conditions) if given["write_lr"] else 0
+    try:
+        rows, missed = run(systems, clips, conditions, results, given["recompute"])
+    except OutputError as error:
+        raise click.ClickException(str(error)) from error
+    failures += missed
+    for path in write_report(out, rows, given["baseline"], given["seed"], describe(source, conditions, given)):
+        click.echo(str(path))
+    click.echo(f"{len(rows)} results, {results.computed} of them computed now, {failures} failed")
+    if failures:
+        sys.exit(1)
+
+
+def plan_systems(conditions: Conditions, given: dict[str, Any]) -> list[System]:
+    """All systems in the order of the tables, checked before anything runs.
+
+    Raises OptionError or MissingError for one that cannot run here, and for names that clash.
+    """
+    if len(given["outputs"]) != len(given["names"]):
+        raise OptionError("every --outputs needs its --name, in the same order")
+    specs = plan_specs(given["renders"], given["grids"], given["seed"], given["oracle"])
+    cutoffs = list(conditions.cutoffs)
+    names = [*dict.fromkeys(given["plain"]), *given["names"], *(spec.name for spec in specs)]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"two systems are named {name!r}")
+    if given["baseline"] is not None and given["baseline"] not in names:
+        raise unknown("--baseline", given["baseline"], names)
+    return [
+        *(Plain(name, PLAIN[name]) for name in dict.fromkeys(given["plain"])),
+        *(Finished.find(*pair, cutoffs) for pair in zip(given["names"], given["outputs"], strict=True)),
+        *(Render.load(spec, given["tell_cutoff"]) for spec in specs),
+    ]
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[str, str], None]]:
+    """Give what is told of every step; draws nothing when standard error is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+    )
+    quiet = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task, begun = bar.add_task("", total=total), 0
+
+        def step(system: str, clip: str) -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=f"{system}  {clip}"[-60:])
+            begun += 1
+
+        yield step
+
+
+def run(
+    systems: Sequence[System], clips: Sequence[Clip], conditions: Conditions, results: Results, recompute: bool
+) -> tuple[list[Row], int]:
+    """Evaluate, saying what fails: the rows, and how many failed."""
+    failures = 0
+
+    def failed(reason: str) -> None:
+        nonlocal failures
+        failures += 1
+        click.echo(f"failed: {reason}", err=True)
+
+    with progress_bar(len(systems) * len(clips) * len(conditions.cutoffs)) as step:
+        rows = evaluate(systems, clips, conditions, results, recompute=recompute, progress=step, failed=failed)
+    return rows, failures
+
+
+def write_lr(folder: Path, clips: Sequence[Clip], conditions: Conditions) -> int:
+    """Write the inputs for other systems; returns how many clips failed."""
+    failures = [reason for _, reason in write_inputs(folder, clips, conditions) if reason is not None]
+    for reason in failures:
+        click.echo(f"failed: {reason}", err=True)
+    return len(failures)
+
+
+def describe(source: Path, conditions: Conditions, given: dict[str, Any]) -> str:
+    """One line for the head of the tables: what the numbers were measured under."""
+    parts = [
+        f"ttsr {__version__}",
+        f"clips of {source.name}",
+        f"low-pass {conditions.low_pass}",
+        "renders are told the cutoff" if given["tell_cutoff"] else "renders detect the cutoff",
+        f"seed {given['seed']}",
+    ]
+    if conditions.seconds is not None:
+        parts.append(f"first {conditions.seconds:g} s of each clip")
+    return "; ".join(parts) + "."
+
+
+def write_report(out: Path, rows: list[Row], baseline: str | None, seed: int, title: str) -> list[Path]:
+    """Write tables and curves of these rows; returns the files, none without rows."""
+    if not rows:
+        return []
+    from ttsr_studio.evaluate.figures import draw_curves
+    from ttsr_studio.evaluate.tables import summarise, to_csv, to_markdown
+
+    entries = summarise(rows, baseline, seed)
+    written = [out / "tables.md", out / "tables.csv"]
+    written[0].write_text(to_markdown(entries, baseline, title), encoding="utf-8")
+    written[1].write_text(to_csv(entries), encoding="utf-8")
+    return written + draw_curves(rows, entries, out / "curves")

@@ -1,0 +1,171 @@
+"""Run systems over clips and cutoffs, and keep every result: one line of JSON each, found again by content."""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio import __version__
+from ttsr_studio.errors import OutputError, TtsrError
+from ttsr_studio.evaluate.corpus import RATE, Clip, write_audio
+from ttsr_studio.evaluate.metrics import METRICS, measure
+from ttsr_studio.evaluate.simulate import LowPass
+from ttsr_studio.evaluate.systems import Item, System
+
+MEASURES = 1
+"""Raised whenever a metric or a built-in system changes, so that old results are not mixed with new ones."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for all systems: cutoffs in Hz, the low-pass, and the length of clips heard (None: all)."""
+
+    cutoffs: tuple[float, ...]
+    low_pass: LowPass
+    seconds: float | None
+
+
+class Results:
+    """The results file. A last line that was cut short by a crash is dropped.
+
+    Raises OutputError when the file cannot be read or written, or is not a results file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, Row] = {}
+        self.computed = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+            if lines and not lines[-1].endswith("\n"):
+                path.write_text("".join(lines[:-1]), encoding="utf-8")
+                del lines[-1]
+            for line in lines:
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{path}: not a results file of ttsr evaluate; choose another --out") from error
+
+    def add(self, row: Row) -> None:
+        """Append a row and push it to the file."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror or error}") from error
+        self.rows[row["key"]] = row
+        self.computed += 1
+
+
+Progress = Callable[[str, str], None]
+"""Told of every system and clip before it is worked on."""
+
+
+def evaluate(
+    systems: Sequence[System],
+    clips: Sequence[Clip],
+    conditions: Conditions,
+    results: Results,
+    *,
+    recompute: bool = False,
+    progress: Progress = lambda system, clip: None,
+    failed: Callable[[str], None] = lambda reason: None,
+) -> list[Row]:
+    """Measure every system on every clip at every cutoff; what failed is told to `failed`, and left out.
+
+    System by system, so that one model at a time is in memory.
+
+    Args:
+        recompute: measure again what the results file already holds.
+
+    Returns:
+        The rows of this run, found or computed, in order.
+    """
+    rows: list[Row] = []
+    digests: dict[Path, str] = {}
+    for system in systems:
+        for clip in clips:
+            for cutoff in conditions.cutoffs:
+                progress(system.name, clip.name)
+                try:
+                    if clip.path not in digests:
+                        digests[clip.path] = clip.digest()
+                    key = row_key(digests[clip.path], clip, system, cutoff, conditions)
+                    if recompute or key not in results.rows:
+                        results.add(compute(key, system, clip, cutoff, conditions))
+                    rows.append(results.rows[key])
+                except OutputError:
+                    raise
+                except (TtsrError, OSError) as error:
+                    failed(f"{system.name}, {clip.name}, {cutoff:g} Hz: {error}")
+    return rows
+
+
+def row_key(digest: str, clip: Clip, system: System, cutoff_hz: float, conditions: Conditions) -> str:
+    """sha256 of all that a row depends on."""
+    depends = {
+        "clip": digest,
+        "edge_hz": clip.edge_hz,
+        "seconds": conditions.seconds,
+        "cutoff_hz": cutoff_hz,
+        "low_pass": conditions.low_pass,
+        "system": system.name,
+        "identity": system.identity(clip, cutoff_hz),
+        "version": __version__,
+        "measures": MEASURES,
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: Conditions) -> Row:
+    """One row: a clip at a cutoff, answered by a system, measured."""
+    with tempfile.TemporaryDirectory(prefix="ttsr-evaluate-") as folder:
+        item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
+        made = system.make(item)
+    seconds = item.truth.shape[1] / RATE
+    values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | {
+        "nfe": made.nfe,
+        "x_real_time": seconds / made.seconds if made.seconds else math.nan,
+        "peak_rss_mb": made.peak_rss_mb,
+    }
+    return {
+        "key": key,
+        "clip": clip.name,
+        "kind": clip.kind,
+        "cutoff_hz": cutoff_hz,
+        "low_pass": conditions.low_pass,
+        "edge_hz": clip.edge_hz,
+        "system": system.name,
+        "settings": system.settings,
+        "seconds": round(seconds, 3),
+        "detected_cutoff_hz": made.detected_cutoff_hz,
+        **{metric.key: finite(values[metric.key]) for metric in METRICS},
+        "version": __version__,
+    }
+
+
+def finite(value: float) -> float | None:
+    """None for NaN, which JSON has not."""
+    return float(value) if math.isfinite(value) else None
+
+
+def write_inputs(folder: Path, clips: Sequence[Clip], conditions: Conditions) -> Iterator[tuple[Clip, str | None]]:
+    """Write the simulated inputs for other systems, as FOLDER/CUTOFF/CLIP.wav: every clip, and what failed or None."""
+    for clip in clips:
+        try:
+            for cutoff in conditions.cutoffs:
+                item = Item.make(clip, cutoff, conditions.low_pass, conditions.seconds, folder)
+                write_audio((folder / f"{cutoff:g}" / clip.name).with_suffix(".wav"), item.lr, item.lr_rate)
+        except (TtsrError, OSError) as error:
+            yield clip, f"{clip.name}: {error}"
+        else:
+            yield clip, None

@@ -1,0 +1,129 @@
+"""From a finished render to its report files and to one line for the user."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+
+from ttsr_studio import __version__
+from ttsr_studio.audio.files import SourceInfo, fit_name
+from ttsr_studio.audio.loudness import Loudness, decibels
+from ttsr_studio.candidates import Stages
+from ttsr_studio.observer import Observer
+from ttsr_studio.report.figures import draw_report
+from ttsr_studio.report.record import (
+    InputInfo,
+    Report,
+    Timing,
+    ToolInfo,
+    VerifierInfo,
+    write_report,
+)
+from ttsr_studio.session import Session
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A finished render: what `--json` prints of it, and what a person reads."""
+
+    summary: dict[str, Any]
+    line: str
+
+
+def tool_info(session: Session) -> ToolInfo:
+    """What made the render, with every option resolved."""
+    resolved = replace(
+        session.options,
+        solver=session.solver,
+        steps=session.steps,
+        schedule=session.schedule,
+        device=session.device,
+    )
+    return ToolInfo(
+        name="ttsr-studio",
+        version=__version__,
+        engine=session.engine.name,
+        weights=session.engine.weights(),
+        preset=session.options.preset,
+        options=resolved.to_json(),
+        seed=session.options.seed,
+        device=session.device,
+        batch_size=session.limit.rows or session.options.batch,
+        versions={"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__},
+    )
+
+
+def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
+    return {v.name: VerifierInfo(v.unit, v.weights, v.licence) for v in session.verifiers}
+
+
+def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
+    network = stages.network
+    return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds})
+
+
+def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: float, reason: str) -> InputInfo:
+    return InputInfo(
+        name=info.path.name,
+        sha256=sha256,
+        rate=info.rate,
+        depth=info.subtype,
+        channels=info.channels,
+        frames=info.frames,
+        lufs=loudness.lufs,
+        true_peak_db=decibels(loudness.true_peak),
+        cutoff_hz=cutoff_hz,
+        cutoff_reason=reason,
+        warnings=info.warnings,
+    )
+
+
+def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:
+    """Write `<stem>.ttsr.json` and `<stem>.ttsr.png` beside the output."""
+    data = target.with_name(fit_name(f"{target.stem}.ttsr.json"))
+    picture = target.with_name(fit_name(f"{target.stem}.ttsr.png"))
+    write_report(data, report.to_json())
+    draw_report(
+        picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty
+    )
+    return data, picture
+
+
+def in_words(report: Report, target: Path) -> str:
+    """The line that tells the user what was done."""
+    start, out, spent = report.input, report.output, report.timing
+    loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
+    counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
+    chosen = (
+        f"{len(report.windows)} windows x {counts[-1]} candidates" if counts else "silence, passed through"
+    )
+    notes = "".join(f"; note: {warning}" for warning in start.warnings)
+    speed = spent.times_real_time()
+    pace = f" ({speed:.2f}x real time)" if speed else ""
+    return (
+        f"{target}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> {out.rate / 2000:g} kHz, {chosen}, "
+        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{pace}{loudness}{notes}"
+    )
+
+
+def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> dict[str, Any]:
+    """The figures that `--json` prints."""
+    data = report.to_json()
+    return {
+        "sha256": report.output.sha256,
+        "cutoff_hz": report.input.cutoff_hz,
+        "lufs_in": report.input.lufs,
+        "lufs_out": report.output.lufs,
+        "gain_db": report.output.gain_db,
+        "nfe": report.timing.nfe,
+        "seconds": report.timing.wall_s,
+        "stages": data["timing"]["seconds"],
+        "search_range": data["search_range"],
+        "uncertainty_db": data["uncertainty"]["mean_db"],
+        "warnings": list(report.input.warnings),
+        "report": str(files[0]) if files else None,
+        "figure": str(files[1]) if files else None,
+    }

@@ -1,0 +1,266 @@
+"""The picture of a render, `<name>.ttsr.png`: input and output, where the candidates disagree, and their
+scores.
+
+The same arguments give the same bytes: nothing is drawn at random and no date is stored.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from ttsr_studio.analysis.spectra import SpectrogramMap
+from ttsr_studio.analysis.uncertainty import UncertaintyMap
+from ttsr_studio.report.record import Report, WindowRecord, write_atomic
+
+SIZE_INCHES, DPI = (16.0, 12.0), 100
+RANGE_DB = 100.0
+TOP_KHZ = 24.0
+MOST_STRIPS = 4
+CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+INK, QUIET, CANDIDATE, CHOSEN = "#1d2733", "#6b7785", "#8fa3b8", "#d9480f"
+STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # file names may hold dollar signs
+    "font.family": "DejaVu Sans",
+    "font.size": 12.0,
+    "text.color": INK,
+    "axes.edgecolor": "#c3cbd4",
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": 11.0,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+}
+
+
+def draw_report(
+    path: Path,
+    report: Report,
+    *,
+    before: SpectrogramMap,
+    after: SpectrogramMap,
+    uncertainty: UncertaintyMap | None = None,
+) -> None:
+    """Draw a render as a PNG of 1600 x 1200 pixels, written whole or not at all.
+
+    Args:
+        path: where to.
+        report: titles, cutoff and scores; with up to four search verifiers each gets a strip of its raw
+            scores.
+        before, after: complete maps of input and output; both are shown relative to the loudest cell of
+            either.
+        uncertainty: None, or a map that saw a single candidate a window, leaves its panel out.
+
+    Raises OutputError when the file cannot be written.
+    """
+    # The defaults first: a user's own matplotlibrc must not change the picture.
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        _draw(figure, report, before, after, uncertainty)
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    write_atomic(path, buffer.getvalue())
+
+
+def _draw(
+    figure: Figure,
+    report: Report,
+    before: SpectrogramMap,
+    after: SpectrogramMap,
+    uncertainty: UncertaintyMap | None,
+) -> None:
+    seconds = after.frames / after.rate
+    strips = _strips(report)
+    disagreement = None if uncertainty is None else uncertainty.display()
+    maps = 2 if disagreement is None or not disagreement.any() else 3
+    grid = GridSpec(
+        maps + len(strips),
+        2,
+        figure,
+        left=0.07,
+        right=0.935,
+        top=0.895,
+        bottom=0.055,
+        hspace=0.34,
+        wspace=0.02,
+        width_ratios=(1.0, 0.012),
+        height_ratios=[3.0] * maps + [3.0 if len(strips) == 1 else 1.15] * len(strips),
+    )
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(maps + len(strips))]
+    bars = [figure.add_subplot(grid[row, 1]) for row in range(maps)]
+    loudest = max(float(before.decibels().max()), float(after.decibels().max()))
+    for axis, bar, spectrogram, title in zip(axes, bars, (before, after), ("Input", "Output"), strict=False):
+        image = _draw_map(axis, spectrogram.decibels() - loudest, spectrogram.rate, seconds, "magma", -RANGE_DB, 0.0)
+        _finish_map(axis, bar, image, title, "dB re loudest", report.input.cutoff_hz)
+    if maps == 3 and uncertainty is not None and disagreement is not None:
+        image = _draw_map(axes[2], disagreement, uncertainty.rate, seconds, "viridis", 0.0, 1.0)
+        mean_db = report.uncertainty.mean_db
+        title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
+        _finish_map(axes[2], bars[2], image, title, "variance, 90 % clip", report.input.cutoff_hz)
+    for axis, name in zip(axes[maps:], strips, strict=True):
+        _draw_scores(axis, report, name)
+    _finish_time(axes, seconds)
+    _draw_title(figure, report)
+
+
+def _draw_map(
+    axis: Axes, values: np.ndarray, rate: int, seconds: float, colours: str, low: float, high: float
+) -> AxesImage:
+    """Draw [rows, columns] that span 0 to half the rate and the whole file."""
+    axis.set_facecolor("black" if colours == "magma" else "#440154")  # what a rate too low leaves empty
+    return axis.imshow(
+        values,
+        extent=(0.0, seconds, 0.0, rate / 2000),
+        origin="lower",
+        aspect="auto",
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+    )
+
+
+def _finish_map(axis: Axes, bar: Axes, image: AxesImage, title: str, unit: str, cutoff_hz: float | None) -> None:
+    """Add title, colour scale and cutoff to a map, on one frequency axis for all."""
+    axis.set_ylim(0.0, TOP_KHZ)
+    axis.set_yticks([0, 4, 8, 12, 16, 20, 24])
+    axis.set_ylabel("kHz")
+    axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)
+    colourbar = axis.figure.colorbar(image, cax=bar)
+    colourbar.set_label(unit, fontsize=10.5, color=QUIET)
+    colourbar.outline.set_visible(False)
+    colourbar.locator = MaxNLocator(5)
+    colourbar.update_ticks()
+    if cutoff_hz is not None:
+        axis.axhline(cutoff_hz / 1000, color="white", linestyle=(0, (6, 4)), linewidth=1.3, alpha=0.9)
+        if title == "Input":
+            box = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 3.0}
+            label = f"cutoff {cutoff_hz / 1000:.1f} kHz"
+            under = cutoff_hz / 1000 > TOP_KHZ - 3
+            axis.annotate(
+                label,
+                (0.995, cutoff_hz / 1000),
+                xycoords=axis.get_yaxis_transform(),
+                xytext=(0, -8 if under else 8),
+                textcoords="offset points",
+                ha="right",
+                va="top" if under else "bottom",
+                color="white",
+                fontsize=11.5,
+                bbox=box,
+            )
+
+
+def _strips(report: Report) -> list[str | None]:
+    """Return the verifiers that get a strip; None stands for the combined score."""
+    names = [name for name, info in report.verifiers.items() if info.role == "search"]
+    if len(names) == 1:
+        return list(names)
+    return [None, *names] if len(names) <= MOST_STRIPS else [None]
+
+
+def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
+    """Draw one score of all candidates, spread over their window, the chosen one on top."""
+    every: list[tuple[float, float]] = []
+    chosen: list[tuple[float, float]] = []
+    for window in report.windows:
+        points = _points(window, name)
+        every += points
+        chosen += [] if window.chosen is None else [points[window.chosen]]
+    crowd = max((len(window.candidates) for window in report.windows), default=0)
+    size = float(np.clip(1600 / max(1, len(every)), 1.2, 6.0))
+    axis.plot(*_columns(every), "o", color=CANDIDATE, markersize=size, alpha=0.55, markeredgewidth=0, clip_on=False)
+    big = float(np.clip(900 / max(1, len(chosen)), 3.5, 9.0))
+    axis.plot(*_columns(chosen), "o", color=CHOSEN, markersize=big, markeredgewidth=0, clip_on=False)
+    unit = "" if name is None else report.verifiers[name].unit
+    title = "Combined score" if name is None else name
+    axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)
+    axis.set_ylabel(unit)
+    axis.yaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
+    axis.grid(axis="y", color="#e6eaee", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.margins(y=0.12)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    if name is None or len(_strips(report)) == 1:
+        legend = f"{crowd} candidates a window, higher is better  ·"
+        axis.text(0.94, 1.03, legend, transform=axis.transAxes, ha="right", va="bottom", fontsize=11, color=QUIET)
+        axis.text(
+            0.945,
+            1.03,
+            "● chosen",
+            transform=axis.transAxes,
+            ha="left",
+            va="bottom",
+            fontsize=11,
+            color=CHOSEN,
+        )
+
+
+def _points(window: WindowRecord, name: str | None) -> list[tuple[float, float]]:
+    """Return (seconds, score) of each candidate; what has no score gets NaN, which is not drawn."""
+    scores = [c.combined if name is None else c.scores.get(name) for c in window.candidates]
+    width = (window.stop_s - window.start_s) / max(1, len(scores))
+    values = [np.nan if s is None or not np.isfinite(s) else float(s) for s in scores]
+    return [(window.start_s + (i + 0.5) * width, value) for i, value in enumerate(values)]
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _finish_time(axes: Sequence[Axes], seconds: float) -> None:
+    """Give all panels one time axis, labelled below the last."""
+    for axis in axes:
+        axis.set_xlim(0.0, seconds)
+        axis.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 3, 5, 6, 10]))
+        if seconds > 120:
+            step = next((step for step in CLOCK_STEPS if seconds <= 10 * step), CLOCK_STEPS[-1])
+            axis.xaxis.set_major_locator(MultipleLocator(step))
+            axis.xaxis.set_major_formatter(FuncFormatter(_clock))
+        axis.tick_params(length=3, labelbottom=axis is axes[-1])
+    axes[-1].set_xlabel("time, s" if seconds <= 120 else "time, min:s" if seconds <= 5400 else "time, h:min:s")
+
+
+def _clock(seconds: float, _: int | None) -> str:
+    """Return seconds as min:s, or h:min:s from 90 minutes on."""
+    whole = round(seconds)
+    if whole <= 5400:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _draw_title(figure: Figure, report: Report) -> None:
+    """Write the file's name and one line of what was done to it."""
+    tool = report.tool
+    name = report.input.name
+    figure.text(0.07, 0.965, name if len(name) <= 90 else f"{name[:60]}…{name[-28:]}", fontsize=19, fontweight="bold")
+    count = max((len(window.candidates) for window in report.windows), default=0)
+    speed = report.timing.times_real_time()
+    facts = [
+        f"{tool.engine} engine",
+        f"preset {tool.preset}" if tool.preset else "no preset",
+        f"N = {count}",
+        f"{report.timing.nfe:,} network evaluations",
+        f"{_loudness(report.input.lufs)} → {_loudness(report.output.lufs)} LUFS",
+        f"seed {tool.seed}",
+    ]
+    if len(report.windows) == 1 and report.windows[0].chosen is not None:
+        facts.append(f"chose candidate {report.windows[0].chosen}")
+    if speed is not None:
+        facts.append(f"{speed:.2g}× real time")
+    figure.text(0.07, 0.938, "   ·   ".join(facts), fontsize=12, color=QUIET)
+
+
+def _loudness(lufs: float | None) -> str:
+    return "–" if lufs is None or not np.isfinite(lufs) else f"{lufs:.1f}".replace("-", "−")

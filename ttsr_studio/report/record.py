@@ -1,0 +1,204 @@
+"""The report of a render: what was asked, what was tried, what was chosen and why, as `<name>.ttsr.json`.
+
+Its shape is published in `report.schema.json`. What could not be measured is null.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ttsr_studio.analysis.uncertainty import UncertaintySummary
+from ttsr_studio.errors import OutputError
+
+SCHEMA_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ToolInfo:
+    """What made the render. `options` holds every resolved option, so that the report alone can repeat it.
+
+    Attributes:
+        weights: {file name: sha256} of the engine's weights.
+        versions: {package: version} of what the bits depend on, e.g. torch.
+    """
+
+    name: str
+    version: str
+    engine: str
+    weights: Mapping[str, str]
+    preset: str | None
+    options: Mapping[str, Any]
+    seed: int
+    device: str
+    batch_size: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VerifierInfo:
+    """A judge that took part: "search" judges choose, "held-out" ones only watch."""
+
+    unit: str
+    weights: Mapping[str, str]
+    licence: str
+    role: Literal["search", "held-out"] = "search"
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """The file as it was found. Frames are per channel; loudness in LUFS, true peak in dBTP, None when
+    undefined."""
+
+    name: str
+    sha256: str
+    rate: int
+    depth: str
+    channels: int
+    frames: int
+    lufs: float | None
+    true_peak_db: float | None
+    cutoff_hz: float | None
+    cutoff_reason: str
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class OutputInfo:
+    """The file as it was written. `gain_db` is the one gain of the whole file, `gain_reason` says what it is
+    for."""
+
+    name: str
+    sha256: str
+    rate: int
+    depth: str
+    channels: int
+    frames: int
+    lufs: float | None
+    true_peak_db: float | None
+    gain_db: float
+    gain_reason: str
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one."""
+
+    key: Mapping[str, Any]
+    scores: Mapping[str, float | None]
+    combined: float | None
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """A window of the output, seconds from its start, with all candidates and the index of the chosen one.
+
+    A window that was passed through, e.g. silence, has no candidates and None chosen.
+    """
+
+    index: int
+    start_s: float
+    stop_s: float
+    candidates: Sequence[CandidateRecord]
+    chosen: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cost. `nfe` counts network evaluations; `audio_s` is the length of the file.
+
+    Attributes:
+        wall_s: seconds of wall-clock time that the render took.
+        seconds: the same by stage: read, condition, network, decode, verify, assemble, write, and others.
+    """
+
+    nfe: int
+    audio_s: float
+    wall_s: float
+    seconds: Mapping[str, float]
+
+    def times_real_time(self) -> float | None:
+        """Return seconds of audio per second of work; above 1 is faster than real time."""
+        return self.audio_s / self.wall_s if self.wall_s > 0 else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything about one render.
+
+    Attributes:
+        verifiers: {name: info} of those that took part; `left_out` gives {name: why} of those that could not.
+        uncertainty: spread of the candidates above the cutoff, dB.
+        search_range: equation 4 of the paper, mean over windows; None with a single candidate.
+    """
+
+    tool: ToolInfo
+    input: InputInfo
+    output: OutputInfo
+    verifiers: Mapping[str, VerifierInfo]
+    windows: Sequence[WindowRecord]
+    timing: Timing
+    uncertainty: UncertaintySummary
+    search_range: float | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    status: Literal["rendered"] = "rendered"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types only; NaN and infinities become None."""
+        report: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
+        report["timing"]["times_real_time"] = _plain(self.timing.times_real_time())
+        return report
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report dict whole or not at all; a window takes one line. Raises OutputError."""
+    lines = []
+    for key, value in report.items():
+        if key == "windows":
+            windows = ",\n".join("    " + _dump(window) for window in value)
+            text = f"[\n{windows}\n  ]" if windows else "[]"
+        else:
+            text = _dump(value, indent=2).replace("\n", "\n  ")
+        lines.append(f"  {_dump(key)}: {text}")
+    write_atomic(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write under a temporary name in the same folder, sync, and rename over `path`. Raises OutputError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; check the folder and its free space") from error
+
+
+def _dump(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    """Turn mappings, sequences and numpy scalars into JSON's own types, and what is not finite into None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
