@@ -62,8 +62,8 @@ def level_db(audio: np.ndarray) -> float:
 
 
 def band(audio: np.ndarray, low: float, high: float, rate: int = 48000) -> np.ndarray:
-    """Only what lies between two frequencies, [samples, channels], by FFT."""
-    spectrum = np.fft.rfft(audio, axis=0)
+    """Only what lies between two frequencies, [samples, channels]; the ends are faded, since their edges would leak."""
+    spectrum = np.fft.rfft(audio * scipy.signal.windows.tukey(len(audio), 0.1)[:, None], axis=0)
     hz = np.fft.rfftfreq(len(audio), 1 / rate)
     spectrum[(hz < low) | (hz > high)] = 0
     return np.fft.irfft(spectrum, len(audio), axis=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import Ttsr, below, load, save, voice
+
 from ttsr_studio import presets
 
 ROOT = Path(__file__).parent.parent
@@ -110,8 +110,7 @@ def test_folders_keep_names_and_tree_and_own_renders_are_not_inputs(ttsr: Ttsr, 
     save(folder / "take 2" / "-n x.wav", below(voice(0.3), 5000))
     save(folder / "a_ttsr.wav", below(voice(0.3), 5000))
     (folder / "notes.txt").write_text("not audio")
-    assert ttsr("render", folder, "-o", tmp_path / "out" / "", *QUICK).exit_code == 2, "no folder yet, and no ending"
-    result = ttsr("render", folder, "-o", f"{tmp_path}/out/", *QUICK)
+    result = ttsr("render", folder, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 0, result.output
     found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.wav"))
     assert found == ["a b'ä.wav", "take 2/-n x.wav"]
@@ -127,9 +126,7 @@ def test_dry_run_writes_nothing_and_says_where_to(ttsr: Ttsr, stem: Path) -> Non
     assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
 
 
-def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(
-    ttsr: Ttsr, tmp_path: Path, stem: Path
-) -> None:
+def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('candidates = 3\nsteps = 1\nseed = 5\nverifier = ["lowband"]\n')
 

@@ -192,9 +192,7 @@ def test_batches_stay_within_the_limit():
     [
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("MPS backend out of memory (MPS allocated: 18.0 GB)"),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried"
-        ),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried"),
         torch.cuda.OutOfMemoryError("no room"),
     ],
 )

@@ -79,9 +79,7 @@ def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinE
     whole = render(engine, lr, 0, [2])[0]
     context = int(engine.context_seconds * RATE) // HOP * HOP
     start, stop = 200 * HOP, 300 * HOP
-    part = render(engine, lr[start - context : stop + context], (start - context) // HOP, [2])[
-        0, context:-context
-    ]
+    part = render(engine, lr[start - context : stop + context], (start - context) // HOP, [2])[0, context:-context]
     error = (part - whole[start:stop]).square().mean() / whole[start:stop].square().mean()
     assert 10 * torch.log10(error) <= -50
 

@@ -32,9 +32,7 @@ def _noise(channels: int = 2, frames: int = 5000, level: float = 0.1) -> np.ndar
     return (np.random.default_rng(frames).standard_normal((channels, frames)) * level).astype(np.float32)
 
 
-def _save(
-    path: Path, audio: np.ndarray, subtype: str | None = None, rate: int = RATE, kind: str | None = None
-) -> Path:
+def _save(path: Path, audio: np.ndarray, subtype: str | None = None, rate: int = RATE, kind: str | None = None) -> Path:
     sf.write(path, audio.T, rate, subtype=subtype, format=kind)
     return path
 

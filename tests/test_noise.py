@@ -192,9 +192,7 @@ def test_renoising_forms_agree_through_their_coordinates():
     s, t = 0.7, 5.3
     there = renoise(x, s, t, eps)
     a_s, a_t = (1 / (1 + sigma**2) for sigma in (s, t))
-    assert torch.allclose(
-        renoise_vp(math.sqrt(a_s) * x, a_s, a_t, eps), math.sqrt(a_t) * there, rtol=0, atol=1e-12
-    )
+    assert torch.allclose(renoise_vp(math.sqrt(a_s) * x, a_s, a_t, eps), math.sqrt(a_t) * there, rtol=0, atol=1e-12)
     f_s, f_t = (sigma / (1 + sigma) for sigma in (s, t))
     assert torch.allclose(renoise_flow((1 - f_s) * x, f_s, f_t, eps), (1 - f_t) * there, rtol=0, atol=1e-12)
 

@@ -73,8 +73,7 @@ def test_order_of_convergence(name, exact):
 
 def test_more_order_is_less_error(exact):
     error = {
-        name: float((sampler(denoise, start(), smooth(64))[0] - exact).norm())
-        for name, sampler in SAMPLERS.items()
+        name: float((sampler(denoise, start(), smooth(64))[0] - exact).norm()) for name, sampler in SAMPLERS.items()
     }
     assert error["unipc-3"] < error["unipc"] < error["dpmpp-2m"] < error["euler"]
     assert error["dpmpp-3m"] < error["dpmpp-3m-published"]
@@ -89,9 +88,7 @@ def test_first_order_data_prediction_is_euler():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    "schedule", [sigmas("edm", 7, 0.02, 20.0), smooth(7)], ids=["to zero", "to sigma_min"]
-)
+@pytest.mark.parametrize("schedule", [sigmas("edm", 7, 0.02, 20.0), smooth(7)], ids=["to zero", "to sigma_min"])
 def test_a_run_cut_anywhere_is_the_whole_run(name, dtype, schedule):
     """A search that stops to look, and goes on, must end with the render that its report can regenerate."""
     sampler, x = SAMPLERS[name], start(dtype=dtype)

@@ -57,9 +57,7 @@ class WindowPool:
 
     def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
         """Ensemble scores, float64, of some candidates by number, compared with one another."""
-        return combine(
-            {name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule
-        ).values
+        return combine({name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule).values
 
 
 class Pool:

@@ -52,9 +52,7 @@ class Settings(click.Command):
 def option_names() -> dict[str, str]:
     """Option name as in a preset -> parameter name, for every render option that a preset may set."""
     return {
-        p.opts[0].removeprefix("--"): p.name
-        for p in render_command.params
-        if p.name and p.name not in NOT_IN_PRESETS
+        p.opts[0].removeprefix("--"): p.name for p in render_command.params if p.name and p.name not in NOT_IN_PRESETS
     }
 
 
@@ -96,9 +94,7 @@ def main() -> None:
 )
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
 @click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
-@click.option(
-    "--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N."
-)
+@click.option("--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N.")
 @click.option(
     "--budget",
     help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).",
@@ -119,9 +115,7 @@ def main() -> None:
     help="How several verifiers are combined.",
 )
 @click.option("--neighbours", type=int, help="Zero-order search: renders a round, K.  [default: 2]")
-@click.option(
-    "--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]"
-)
+@click.option("--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]")
 @click.option(
     "--pivot",
     type=click.Choice(["elitist", "paper"]),
@@ -139,9 +133,7 @@ def main() -> None:
     callback=rate_value,
     help="Of the output, Hz.",
 )
-@click.option(
-    "--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output."
-)
+@click.option("--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output.")
 @click.option("--loudness", default="match", show_default=True, help="match (the input), off, or LUFS.")
 @click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected]")
 @click.option(
@@ -200,9 +192,7 @@ def render_command(
         failed = []
         with show_progress(quiet=as_json or not sys.stderr.isatty()) as watch:
             for number, job in enumerate(waiting):
-                if not render_one(
-                    session, job, report, as_json, watch(job.source.name, number, len(waiting))
-                ):
+                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting))):
                     failed.append(job)
     if failed:
         if len(jobs) > 1:
@@ -214,9 +204,7 @@ def refuse_existing(jobs: list[Job], existing: str | None) -> None:
     there = [job.target for job in jobs if job.target.exists()]
     if there and existing is None:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(
-            f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o"
-        )
+        raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
 
 
 def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
@@ -250,14 +238,10 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     return True
 
 
-def render_one(
-    session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]
-) -> bool:
+def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]) -> bool:
     """Render one job and say how it went; False when it failed."""
     try:
-        result = render(
-            session, job.source, job.target, report=report, reference=job.reference, progress=progress
-        )
+        result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
     except (TtsrError, OSError) as error:
         reason = str(error) if isinstance(error, TtsrError) else f"{job.source}: {error.strerror or error}"
         tell(

@@ -56,9 +56,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
         raise OptionError(f"{inputs[0]}: no audio files here (known endings: {' '.join(SUFFIXES)})")
     into_file = output is not None and is_file_name(output)
     if into_file and len(found) > 1:
-        raise OptionError(
-            f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template"
-        )
+        raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
     jobs = [
         Job(
             source,
@@ -75,19 +73,12 @@ def expand(path: Path) -> list[tuple[Path, Path]]:
     """A file, or all audio files below a folder in order: (file, folder that it was found under)."""
     if not path.is_dir():
         return [(path, path.parent)]
-    files = (
-        p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink()
-    )
+    files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
     return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not p.stem.endswith("_ttsr")]
 
 
 def is_file_name(output: str) -> bool:
-    return (
-        "{" not in output
-        and not output.endswith(os.sep)
-        and not Path(output).is_dir()
-        and Path(output).suffix != ""
-    )
+    return "{" not in output and not output.endswith(os.sep) and not Path(output).is_dir() and Path(output).suffix != ""
 
 
 def name_target(source: Path, root: Path, output: str | None, options: RenderOptions) -> Path:

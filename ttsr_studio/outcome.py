@@ -86,9 +86,7 @@ def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Pat
     data = target.with_name(fit_name(f"{target.stem}.ttsr.json"))
     picture = target.with_name(fit_name(f"{target.stem}.ttsr.png"))
     write_report(data, report.to_json())
-    draw_report(
-        picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty
-    )
+    draw_report(picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty)
     return data, picture
 
 
@@ -97,9 +95,7 @@ def in_words(report: Report, target: Path) -> str:
     start, out, spent = report.input, report.output, report.timing
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
-    chosen = (
-        f"{len(report.windows)} windows x {counts[-1]} candidates" if counts else "silence, passed through"
-    )
+    chosen = f"{len(report.windows)} windows x {counts[-1]} candidates" if counts else "silence, passed through"
     notes = "".join(f"; note: {warning}" for warning in start.warnings)
     speed = spent.times_real_time()
     pace = f" ({speed:.2f}x real time)" if speed else ""

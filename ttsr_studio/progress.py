@@ -42,9 +42,7 @@ class SpeedColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         seconds, rendered = task.elapsed or 0.0, task.fields.get("rendered", 0.0)
-        return Text(
-            f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed"
-        )
+        return Text(f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed")
 
 
 @contextmanager

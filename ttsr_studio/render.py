@@ -101,9 +101,7 @@ def render(
         for window, finished, pool, chosen in search(session, material, truth, stages, progress):
             mark = time.perf_counter()
             if report:
-                observer.see(
-                    wide.frames, material.lr.read(wide.frames, wide.frames + finished.shape[1]), finished
-                )
+                observer.see(wide.frames, material.lr.read(wide.frames, wide.frames + finished.shape[1]), finished)
                 observer.hear(window, pool, chosen, session.options.ensemble, scale)
             wide.append(finished)
             stages.add("observe", mark)
@@ -116,9 +114,7 @@ def render(
             output=output,
             verifiers=verifier_infos(session),
             windows=observer.windows,
-            timing=timing(
-                stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began
-            ),
+            timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
             uncertainty=observer.uncertainty.summary(),
             search_range=observer.search_range(),
         )
@@ -132,7 +128,7 @@ def listen(session: Session, source: Path, stack: ExitStack, stages: Stages, pro
     info = probe(source, session.options.salvage)
     rate = session.engine.sample_rate
     band, loud, level = (
-        BandwidthMeter(info.rate, info.channels),
+        BandwidthMeter(info.rate),
         LoudnessMeter(info.rate, info.channels),
         ActiveLevel(rate),
     )
@@ -221,9 +217,7 @@ def search(
             pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
             searches = [session.start(Problem(key)) for key in keys]
             rows = max(1, session.options.batch // material.info.channels)
-            winners = drive(
-                searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired
-            )
+            winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
             found = {i: (pool.windows[j], winners[j].index) for j, i in enumerate(loud)}
         clock.end(len(group))
         for i, window in enumerate(group):

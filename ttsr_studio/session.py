@@ -91,6 +91,4 @@ class Session:
 
     def start(self, problem: Problem) -> Search:
         """Start the search of one window."""
-        return start_search(
-            self.options.search, problem, Budget(self.candidates), self.options.search_settings()
-        )
+        return start_search(self.options.search, problem, Budget(self.candidates), self.options.search_settings())

@@ -14,6 +14,7 @@ from scipy import signal
 FULL_BAND_HZ = 20000.0
 LOWEST_HZ = 1000.0
 _FRAME_SECONDS = 0.085
+_SHORTEST_SECONDS = 0.01
 _LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
 _SILENCE = 1e-7  # below the last bit of 24
 _STEPS = 48  # an octave
@@ -71,6 +72,9 @@ class BandwidthMeter:
         nyquist = self._rate / 2
         if self._peak <= _SILENCE:
             return Bandwidth(min(nyquist, FULL_BAND_HZ), False, "silence", True)
+        heard = self._rest.shape[1] if self._rest is not None else 0
+        if self._frames == 0 and heard < _SHORTEST_SECONDS * self._rate:
+            return Bandwidth(min(_NYQUIST_SHARE * nyquist, FULL_BAND_HZ), False, "too short to tell", False)
         if self._frames == 0 and self._rest is not None:
             self._count(self._rest)
         hertz, level = _bands(self._loud(), self._rate)

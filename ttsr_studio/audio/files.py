@@ -312,9 +312,7 @@ class Scratch:
         self.close()
 
 
-def resample_blocks(
-    blocks: Blocks, rate_in: int, rate_out: int, channels: int, frames_in: int
-) -> Iterator[np.ndarray]:
+def resample_blocks(blocks: Blocks, rate_in: int, rate_out: int, channels: int, frames_in: int) -> Iterator[np.ndarray]:
     """Yield ``blocks`` at the new rate, without delay: ``ceil(frames_in * rate_out / rate_in)`` in all."""
     if rate_in == rate_out:
         yield from blocks

@@ -130,9 +130,7 @@ class MeteredDenoiser:
         at = index.to(x.device)
         if not isinstance(self.conditioning, Joinable):
             return self._evaluate(x, sigma, self.conditioning), self._evaluate(x[at], sigma[at], uncond)
-        both = self._evaluate(
-            torch.cat([x, x[at]]), torch.cat([sigma, sigma[at]]), self.conditioning.join(uncond)
-        )
+        both = self._evaluate(torch.cat([x, x[at]]), torch.cat([sigma, sigma[at]]), self.conditioning.join(uncond))
         return both[: len(x)], both[len(x) :]
 
     def _evaluate(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:

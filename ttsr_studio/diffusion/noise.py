@@ -97,9 +97,7 @@ def _check(move: Move) -> None:
         or not isinstance(cosine, (int, float))
         or not -1.0 <= cosine <= 1.0
     ):
-        raise OptionError(
-            f"bad noise move {move!r}: {name} takes {MOVES[name]}, index from 0, cosine from -1 to 1"
-        )
+        raise OptionError(f"bad noise move {move!r}: {name} takes {MOVES[name]}, index from 0, cosine from -1 to 1")
 
 
 def stride_to_cosine(stride: float) -> float:

@@ -31,7 +31,7 @@ def check_cutoff(cutoff_hz: float, low_pass: LowPass) -> None:
     lowest = 4000.0 if low_pass == "resample" else LOWEST_HZ
     if not lowest <= cutoff_hz <= HIGHEST_HZ:
         raise OptionError(f"--cutoff {cutoff_hz:g}: {low_pass} takes {lowest:g} to {HIGHEST_HZ:g} Hz")
-    if low_pass == "resample" and not (2 * cutoff_hz).is_integer():
+    if low_pass == "resample" and 2 * cutoff_hz % 1 != 0:
         raise OptionError(f"--cutoff {cutoff_hz:g}: twice the cutoff is a rate, in whole Hz")
 
 
@@ -43,7 +43,7 @@ def kept_hz(cutoff_hz: float, low_pass: LowPass) -> float:
 @lru_cache(maxsize=16)
 def brick(cutoff_hz: float) -> NDArray[np.float64]:
     """Taps of the brick-wall low-pass at 48 kHz; odd in number, unit gain at 0 Hz."""
-    taps, beta = signal.kaiserord(STOPBAND_DB, TRANSITION_HZ / (RATE / 2))
+    taps, beta = signal.kaiserord(STOPBAND_DB + 1, TRANSITION_HZ / (RATE / 2))
     window = ("kaiser", beta)
     response: NDArray[np.float64] = signal.firwin(taps | 1, cutoff_hz - TRANSITION_HZ / 2, window=window, fs=RATE)
     return response

@@ -27,7 +27,5 @@ def start_search(name: str, problem: Problem, budget: Budget, settings: dict[str
     known = search_settings(name)
     if strange := set(settings) - set(known):
         takes = ", ".join(known) or "none"
-        raise OptionError(
-            f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}"
-        )
+        raise OptionError(f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}")
     return SEARCHES[name](problem, budget, **settings)

@@ -82,7 +82,5 @@ def load_verifiers(names: Iterable[str], available: frozenset[Need]) -> list[Ver
     for verifier in verifiers:
         if lacking := verifier.needs - available:
             need = ", ".join(sorted(lacking))
-            raise MissingError(
-                f"verifier {verifier.name!r} needs a {need}; pass --{need} FILE or leave it out"
-            )
+            raise MissingError(f"verifier {verifier.name!r} needs a {need}; pass --{need} FILE or leave it out")
     return verifiers

@@ -12,23 +12,17 @@ from torch import Tensor
 from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive
 
 
-def step_1(
-    denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State
-) -> tuple[Tensor, State]:
+def step_1(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
     """x' = (sigma'/sigma) x - (e^-h - 1) D0, with D0 = x0 (equation 9 with k = 1; the same as DDIM)."""
     return _step(denoise, x, sigma, sigma_next, state, order=1)
 
 
-def step_2m(
-    denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State
-) -> tuple[Tensor, State]:
+def step_2m(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
     """Algorithm 2, DPM-Solver++(2M): adds - (e^-h - 1)/2 · D1, the slope of x0 over the last step."""
     return _step(denoise, x, sigma, sigma_next, state, order=2)
 
 
-def step_3m(
-    denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State
-) -> tuple[Tensor, State]:
+def step_3m(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
     """Equation 9 with k = 3: adds the slope D1 and curvature D2 of x0 through the last three points."""
     return _step(denoise, x, sigma, sigma_next, state, order=3)
 

@@ -13,16 +13,12 @@ from torch import Tensor
 from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive
 
 
-def step_2(
-    denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State
-) -> tuple[Tensor, State]:
+def step_2(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
     """UniPC-2: algorithms 5 (UniC) and 6 (UniP) of the paper in their multistep form."""
     return _step(denoise, x, sigma, sigma_next, state, order=2)
 
 
-def step_3(
-    denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State
-) -> tuple[Tensor, State]:
+def step_3(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
     """UniPC-3."""
     return _step(denoise, x, sigma, sigma_next, state, order=3)
 

@@ -126,9 +126,7 @@ class Pairs:
                 ahead = pool.submit(self.batch, step + 1)
                 yield ready
 
-    def _excerpt(
-        self, rng: np.random.Generator, kind: str, lowest_edge: float
-    ) -> tuple[np.ndarray, float, float]:
+    def _excerpt(self, rng: np.random.Generator, kind: str, lowest_edge: float) -> tuple[np.ndarray, float, float]:
         group = [c for c in self.by_kind[kind] if c.edge_hz >= lowest_edge] or self.by_kind[kind]
         weights = np.sqrt([c.audio.shape[1] for c in group])
         clip = group[rng.choice(len(group), p=weights / weights.sum())]
@@ -156,11 +154,7 @@ class Pairs:
         cutoff = float(np.exp(rng.uniform(np.log(1500), np.log(min(20000, max(edge - 1500, 2000))))))
         size = audio.size
         hz = np.linspace(0, self.rate / 2, size // 2 + 1)
-        tilt_db = (
-            rng.uniform(-3, 3) * np.log2(np.maximum(hz, 50) / 1000)
-            if rng.random() < 0.5
-            else np.zeros_like(hz)
-        )
+        tilt_db = rng.uniform(-3, 3) * np.log2(np.maximum(hz, 50) / 1000) if rng.random() < 0.5 else np.zeros_like(hz)
         full = np.fft.rfft(audio) * 10 ** (np.clip(tilt_db, -12, 12) / 20)
         hr = np.fft.irfft(full, size)
         lr = np.fft.irfft(full * filter_response(rng, cutoff, size, self.rate), size)

@@ -102,9 +102,7 @@ class BuiltinEngine:
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
         if lr.shape[-1] % self.hop:
-            raise OptionError(
-                f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}"
-            )
+            raise OptionError(f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}")
         lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
         low = stft(lr, self.config)
         cutoff = normalised_cutoff(cutoff_hz)

@@ -178,9 +178,7 @@ def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
     return float(torch.stack(losses).mean())
 
 
-def train_stage(
-    run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int
-) -> None:
+def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int) -> None:
     """Run the stage's remaining steps."""
     if run.stage == 1 and run.step == 0:
         calibrate(run.net, pairs, run.device)
