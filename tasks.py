@@ -27,7 +27,7 @@ def run(*command: str | Path) -> None:
 
 
 def set_up(extras: str) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file may be started by any Python
         sys.exit(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}")
     run(sys.executable, "-m", "venv", ROOT / ".venv")
     run(BIN / "python", *INSTALL, f".[{extras}]")

@@ -82,7 +82,8 @@ def main() -> None:
 @click.option(
     "-o",
     "--output",
-    help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  [default: {dir}/{stem}_ttsr{ext}]",
+    help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  "
+    "[default: {dir}/{stem}_ttsr{ext}]",
 )
 @click.option(
     "--preset",
@@ -229,7 +230,8 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
         )
         return False
     seconds = info.frames / info.rate
-    line = f"{job.source} ({info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s) -> {job.target}"
+    kind = f"{info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
+    line = f"{job.source} ({kind}) -> {job.target}"
     tell(
         as_json,
         {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"},

@@ -1,4 +1,4 @@
-"""From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused before anything runs."""
+"""From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The pipeline, top to bottom: file, windows, conditioning, noises, candidates, scores, choice, assembly, loudness, file.
+"""The pipeline: file, windows, conditioning, noises, candidates, scores, choice, assembly, loudness, file.
 
 Audio flows one way. Memory is bounded by a group of windows: what has the length of the file lies in temporary files.
 """

@@ -4,7 +4,7 @@ from ttsr_studio.search.contract import Budget, Problem, Score, Search, Solve, b
 
 
 def random_search(problem: Problem, budget: Budget) -> Search:
-    """Random search (algorithm 1 of Jin et al., "Inference-time scaling for diffusion-based audio super-resolution")."""
+    """Random search: algorithm 1 of Jin et al., "Inference-time scaling for diffusion-based audio SR" (2026)."""
     keys = tuple(problem.key.child("draw", i) for i in range(budget.candidates))
     candidates = yield Solve(keys)
     assert isinstance(candidates, list)

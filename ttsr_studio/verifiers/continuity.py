@@ -23,7 +23,7 @@ Hears: half the cutoff to 20 kHz; powers are averaged over channels.
 Shape and rate: [N, channels, samples] at any rate, for windows of a second or more; shorter ones get a rough
 answer.
 Unit, range, direction: minus a penalty in dB, about -40 to 0, real audio -18 to -4; higher is better.
-Silence: 0; so does audio whose cutoff leaves nothing to generate. Levels below -100 dBFS count as -100.
+Silence: 0; so does audio whose cutoff leaves nothing to generate. Levels below -120 dBFS a bin count as -120.
 Weights: none.
 """
 

@@ -47,7 +47,7 @@ class Batch:
 
 
 def held_out(group: str) -> bool:
-    """Whether a speaker, instrument or author belongs to the validation part (salted so that each kind gives 4-11 %)."""
+    """Whether a speaker, instrument or author belongs to the validation part (salted for 4 to 11 % of each kind)."""
     return hashlib.blake2b(f"55{group}".encode(), digest_size=4).digest()[0] % 12 == 0
 
 

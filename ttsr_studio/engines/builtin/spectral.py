@@ -19,7 +19,7 @@ RESIDUAL_LIMIT = 6.0
 
 
 def stft(audio: Tensor, config: NetworkConfig) -> Tensor:
-    """audio [B, samples], samples a multiple of the hop -> complex [B, bins, samples / hop + 1], frame t centred on t * hop."""
+    """audio [B, samples], a multiple of the hop -> complex [B, bins, samples / hop + 1], frame t centred on t * hop."""
     window = torch.hann_window(config.n_fft, device=audio.device)
     return torch.stft(
         audio, config.n_fft, config.hop, window=window, center=True, pad_mode="constant", return_complex=True

@@ -9,6 +9,7 @@ on from its last checkpoint, with the batches that an unbroken run would have se
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -178,19 +179,29 @@ def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
     return float(torch.stack(losses).mean())
 
 
-def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, compile_: bool, every: int) -> None:
-    """Run the stage's remaining steps."""
+@dataclass(frozen=True)
+class Stage:
+    """How a stage is run: its steps in all, peak learning rate, steps between checkpoints, compilation."""
+
+    steps: int
+    peak: float
+    every: int
+    compile: bool
+
+
+def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) -> None:
+    """Run the stage's remaining steps, up to step `stop` at most."""
     if run.stage == 1 and run.step == 0:
         calibrate(run.net, pairs, run.device)
         run.average.load_state_dict(run.net.state_dict())
-    if compile_:
+    if stage.compile:
         run.net.conditioner.compile()
         run.net.denoiser.compile()
     began, losses = time.perf_counter(), []
     autocast = torch.autocast(run.device.type, dtype=torch.bfloat16)
-    for batch in pairs.stream(run.step, steps):
+    for batch in pairs.stream(run.step, min(stop, stage.steps)):
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(run.step, steps, peak)
+            group["lr"] = learning_rate(run.step, stage.steps, stage.peak)
         spectra = Spectra(batch, run.net.config, run.device)
         with autocast:
             loss = loss_function(run, run.net, spectra, 1_000_000 + run.step)
@@ -204,9 +215,9 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, co
             for mean, value in zip(run.average.parameters(), run.net.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
         losses.append(float(loss.detach()))
-        if run.step % every == 0 or run.step == steps:
+        if run.step % stage.every == 0 or run.step in (stop, stage.steps):
             seconds = (time.perf_counter() - began) / len(losses)
-            recent = sum(losses[-every:]) / len(losses[-every:])
+            recent = sum(losses[-stage.every :]) / len(losses[-stage.every :])
             run.log(
                 stage=STAGES[run.stage],
                 step=run.step,
@@ -233,6 +244,7 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, co
     "--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA."
 )
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+@click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
 def main(
     data: Path,
     folder: Path,
@@ -247,6 +259,7 @@ def main(
     device: str,
     compile_: bool,
     every: int,
+    stop_after: int | None,
 ) -> None:
     """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
     config = NetworkConfig(width=width, condition_width=condition_width, depth=depth, condition_depth=depth)
@@ -254,11 +267,16 @@ def main(
     samples = (frames - 1) * config.hop
     pairs = Pairs(load_clips(data, validation=False), batch, samples, seed)
     held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
-    for stage, (steps, peak) in enumerate([(prior_steps, 8e-4), (envelope_steps, 1e-3)]):
-        if run.stage == stage:
-            train_stage(run, pairs, held, steps, peak, compile_, every)
-            run.next_stage()
-            run.save()
+    stages = [Stage(prior_steps, 8e-4, every, compile_), Stage(envelope_steps, 1e-3, every, compile_)]
+    left = stop_after if stop_after is not None else sum(stage.steps for stage in stages)
+    while run.stage < len(stages):
+        stage, began = stages[run.stage], run.step
+        train_stage(run, pairs, held, stage, run.step + left)
+        left -= run.step - began
+        if run.step < stage.steps:
+            return
+        run.next_stage()
+        run.save()
     export(
         run.average,
         folder / "builtin.safetensors",
