@@ -136,6 +136,13 @@ def main() -> None:
 )
 @click.option("--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output.")
 @click.option("--loudness", default="match", show_default=True, help="match (the input), off, or LUFS.")
+@click.option(
+    "--ceiling",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="True peak, dBTP; the input's own where that is higher.",
+)
 @click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected]")
 @click.option(
     "--reference",

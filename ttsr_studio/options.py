@@ -27,6 +27,7 @@ class RenderOptions:
         rate: of the output, Hz, or "source".
         depth: "source", "16", "24" or "32f".
         loudness: "match", "off" or integrated LUFS.
+        ceiling: true peak, dBTP, that the gain keeps to (or to the input's own, where that is higher).
         reference: ground truth, for the oracle only.
         cutoff: Hz, to overrule the detection; None to detect.
         neighbours, cosine, pivot: of zero-order search; None for its own.
@@ -49,6 +50,7 @@ class RenderOptions:
     rate: int | Literal["source"] = 48000
     depth: str = "source"
     loudness: str | float = "match"
+    ceiling: float = 0.0
     reference: Path | None = None
     cutoff: float | None = None
     neighbours: int | None = None
@@ -75,6 +77,8 @@ class RenderOptions:
             raise OptionError(f"--depth {self.depth}: known: {', '.join(DEPTHS)}")
         if self.cutoff is not None and not 500 <= self.cutoff <= 23000:
             raise OptionError(f"--cutoff {self.cutoff:g}: from 500 to 23000 Hz")
+        if not -20 <= self.ceiling <= 0:
+            raise OptionError(f"--ceiling {self.ceiling:g}: true peak from -20 to 0 dBTP")
         if not self.verifiers:
             raise OptionError("at least one --verifier is needed to choose between candidates")
         if len(set(self.verifiers)) < len(self.verifiers):

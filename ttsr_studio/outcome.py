@@ -96,7 +96,11 @@ def in_words(report: Report, target: Path) -> str:
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
     chosen = f"{len(report.windows)} windows x {counts[-1]} candidates" if counts else "silence, passed through"
-    notes = "".join(f"; note: {warning}" for warning in start.warnings)
+    said = [
+        *start.warnings,
+        *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
+    ]
+    notes = "".join(f"; note: {note}" for note in said)
     speed = spent.times_real_time()
     pace = f" ({speed:.2f}x real time)" if speed else ""
     return (

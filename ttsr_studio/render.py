@@ -261,7 +261,7 @@ def finish(
         final.append(block)
         progress(Event("writing", final.frames / rate, 2 * frames / rate))
     loudness = meter.result()
-    gain = match_gain(material.loudness, loudness, options.loudness)
+    gain = match_gain(material.loudness, loudness, options.loudness, options.ceiling)
     factor = np.float32(10 ** (gain.db / 20))
     try:
         container, subtype, _ = output_format(info, options.depth, target.suffix)

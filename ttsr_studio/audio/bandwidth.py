@@ -180,8 +180,8 @@ def _knee(hertz: np.ndarray, level: np.ndarray, fall: _Fall) -> float:
     while bottom + 3 < len(level) and level[bottom] - level[bottom + 3] > 1.5:
         bottom += 1
     # a gentle fall begins far below its steepest part, a brick wall does not
-    first = max(fall.top - 1 - int(min(fall.steps_per_30_db**3 / 30.0, 60.0)), 6)
-    start = max(0, first - int(0.4 * _STEPS))
+    first = max(fall.top - 1 - int(min(fall.steps_per_30_db**3 / 15.0, 60.0)), 6)
+    start = max(0, first - int(0.5 * _STEPS))
     floor = min(float(np.median(level[bottom:])), float(level[bottom]))
     octaves = np.arange(start, bottom + 1) / _STEPS
     places = np.arange(max(first, start + 6), bottom + 0.1, 0.5)

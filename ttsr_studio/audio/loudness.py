@@ -121,7 +121,7 @@ def _lufs(power: np.ndarray) -> np.ndarray:
     return -0.691 + 10.0 * np.log10(np.maximum(power, 1e-30))
 
 
-def match_gain(source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = -1.0) -> Gain:
+def match_gain(source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = 0.0) -> Gain:
     """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
 
     Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to

@@ -82,7 +82,7 @@ def evaluate(
 ) -> list[Row]:
     """Measure every system on every clip at every cutoff; what failed is told to `failed`, and left out.
 
-    System by system, so that one model at a time is in memory.
+    System by system and cutoff by cutoff, so that one session at a time is in memory, and is loaded once.
 
     Args:
         recompute: measure again what the results file already holds.
@@ -93,8 +93,8 @@ def evaluate(
     rows: list[Row] = []
     digests: dict[Path, str] = {}
     for system in systems:
-        for clip in clips:
-            for cutoff in conditions.cutoffs:
+        for cutoff in conditions.cutoffs:
+            for clip in clips:
                 progress(system.name, clip.name)
                 try:
                     if clip.path not in digests:

@@ -168,7 +168,7 @@ class Render:
     Attributes:
         tell_cutoff: give it the true cutoff instead of letting it detect one.
         weights: sha256 of every weights file in use.
-        settings: options with the engine's own defaults filled in, and the evaluations of a window and channel.
+        settings: options with the device and the engine's own defaults filled in, and the evaluations of a window and channel.
     """
 
     name: str
@@ -188,6 +188,7 @@ class Render:
             "solver": session.solver,
             "steps": session.steps,
             "schedule": session.schedule,
+            "device": session.device,
             "window_nfe": session.candidates * session.nfe_per_row,
         }
         return cls(spec.name, spec.options, tell_cutoff, weights, settings)

@@ -20,6 +20,7 @@ from ttsr_studio.engines.builtin.network import BuiltinNetwork
 from ttsr_studio.engines.builtin.spectral import (
     RESIDUAL_LIMIT,
     band_matrix,
+    bin_hz,
     features,
     interpolation_matrix,
     istft,
@@ -33,6 +34,9 @@ from ttsr_studio.errors import MissingError, OptionError
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
 CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
+
+TOP_HZ = (22800.0, 23700.0)
+"""Where the generated band fades out."""
 
 SILENCE_POWER = 2e-8
 """Frame power, summed over bins, under which the input is taken for silence: 110 dB below the engine's input RMS."""
@@ -93,6 +97,12 @@ class BuiltinEngine:
     def _interpolation(self) -> Tensor:
         return interpolation_matrix(self.config, self.device)
 
+    @cached_property
+    def _top(self) -> Tensor:
+        """Fade-out [bins, 1] below half the rate, where no training clip tells what belongs there."""
+        low, high = TOP_HZ
+        return ((high - bin_hz(self.config, self.device)) / (high - low)).clamp(0, 1)[:, None]
+
     def noise_shape(self, samples: int) -> tuple[int, ...]:
         return (self.config.bands, samples // self.hop + 1)
 
@@ -109,7 +119,7 @@ class BuiltinEngine:
         hidden, log_variance = self.network.conditioner(features(low, cutoff_hz, self.config), cutoff)
         condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
         absent = missing(cutoff_hz, self.config)[:, :, None]
-        scale = (0.5 * log_variance).exp() * absent * self._presence(low)
+        scale = (0.5 * log_variance).exp() * absent * self._top * self._presence(low)
         carrier = self._detail(keys, lr.shape[-1]) * scale
         tensors = WindowTensors(condition, low, carrier, lr.shape[-1])
         return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))

@@ -1,0 +1,149 @@
+"""An edge read too high leaves a hole in the render; one read too low throws real audio away."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soxr
+from scipy import signal
+
+from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter, detect_cutoff
+
+RATE = 48000
+
+
+def _music(rate: int = RATE, seconds: float = 2.0, tilt_db: float = -9.0, seed: int = 1) -> np.ndarray:
+    """Noise that swells, with a tilt in dB an octave above 1 kHz; float64 ``[samples]``."""
+    rng = np.random.default_rng(seed)
+    count = int(rate * seconds)
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(count, 1 / rate), 1000.0) / 1000.0)
+    audio = np.fft.irfft(spectrum * 10 ** (tilt_db * octaves / 20), count)
+    swell = 0.1 + np.abs(np.sin(np.arange(count) * 9.0 / rate))
+    return audio * swell * 0.1 / np.std(audio)
+
+
+def _detect(audio: np.ndarray, rate: int = RATE) -> Bandwidth:
+    return detect_cutoff(np.atleast_2d(audio).astype(np.float32), rate)
+
+
+def _brick(audio: np.ndarray, cutoff: float) -> np.ndarray:
+    spectrum = np.fft.rfft(audio)
+    spectrum[np.fft.rfftfreq(len(audio), 1 / RATE) > cutoff] = 0.0
+    return np.fft.irfft(spectrum, len(audio))
+
+
+def _iir(sos: Callable[[float], np.ndarray]) -> Callable[[np.ndarray, float], np.ndarray]:
+    return lambda audio, cutoff: signal.sosfiltfilt(sos(cutoff), audio)
+
+
+FILTERS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "brick": _brick,
+    "cheby": _iir(lambda hertz: signal.cheby1(8, 0.5, hertz, fs=RATE, output="sos")),
+    "elliptic": _iir(lambda hertz: signal.ellip(8, 0.5, 60, hertz, fs=RATE, output="sos")),
+    "butter": _iir(lambda hertz: signal.butter(8, hertz, fs=RATE, output="sos")),
+    "resampler": lambda audio, hertz: soxr.resample(soxr.resample(audio, RATE, 2 * hertz), 2 * hertz, RATE),
+}
+
+
+@pytest.mark.parametrize("cutoff", [2000.0, 4000.0, 8000.0, 12000.0, 16000.0])
+@pytest.mark.parametrize("name", list(FILTERS))
+def test_low_passes(name: str, cutoff: float) -> None:
+    found = _detect(FILTERS[name](_music(), cutoff))
+    assert found.cutoff_hz == pytest.approx(cutoff, rel=0.07)
+    assert not found.full_band
+
+
+@pytest.mark.parametrize("hiss_db", [-98.0, -75.0])
+@pytest.mark.parametrize("cutoff", [4000.0, 12000.0])
+def test_hiss_above_the_edge_is_not_audio(cutoff: float, hiss_db: float) -> None:
+    hiss = np.random.default_rng(2).standard_normal(2 * RATE) * 10 ** (hiss_db / 20)
+    found = _detect(_brick(_music(), cutoff) + hiss)
+    assert found.cutoff_hz == pytest.approx(cutoff, rel=0.05)
+
+
+@pytest.mark.parametrize("tilt_db", [0.0, -6.0, -11.0])
+def test_full_band_audio_is_left_alone(tilt_db: float) -> None:
+    found = _detect(_music(tilt_db=tilt_db))
+    assert found.full_band
+    assert found.cutoff_hz >= 20000.0
+
+
+def test_full_band_at_44100() -> None:
+    assert _detect(_music(44100), 44100).full_band
+
+
+def test_a_steep_natural_tilt_ends_60_db_down() -> None:
+    found = _detect(_music(tilt_db=-20.0))
+    assert 7000.0 < found.cutoff_hz < 14000.0
+    assert "60 dB" in found.reason
+
+
+def test_a_codec_shelf_with_rare_energy_above_it() -> None:
+    audio = _brick(_music(seconds=6.0), 16000.0)
+    audio[RATE : RATE + 2000] += (_music(seconds=6.0) - audio)[RATE : RATE + 2000] * 0.2
+    assert _detect(audio).cutoff_hz == pytest.approx(16000.0, rel=0.05)
+
+
+def test_short_bursts_count() -> None:
+    audio = _brick(_music(seconds=6.0), 5000.0)
+    hat = _music(seconds=0.25, tilt_db=0.0) * np.hanning(RATE // 4)
+    for start in (RATE, 2 * RATE, 4 * RATE):
+        audio[start : start + len(hat)] += hat
+    assert _detect(audio).full_band
+
+
+def test_a_click_does_not_count() -> None:
+    audio = _brick(_music(), 5000.0)
+    audio[RATE] += 0.9
+    assert _detect(audio).cutoff_hz == pytest.approx(5000.0, rel=0.05)
+
+
+def test_the_wider_channel_counts() -> None:
+    audio = np.stack((_brick(_music(), 4000.0), _brick(_music(seed=3), 9000.0)))
+    assert _detect(audio).cutoff_hz == pytest.approx(9000.0, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_low_rates_end_just_below_half_the_rate(rate: int) -> None:
+    found = _detect(_music(rate), rate)
+    assert 0.9 * rate / 2 <= found.cutoff_hz < rate / 2
+    assert not found.full_band
+
+
+def test_blocks_give_the_same_as_the_whole() -> None:
+    audio = np.atleast_2d(_brick(_music(), 7000.0)).astype(np.float32)
+    meter = BandwidthMeter(RATE)
+    for start in range(0, audio.shape[1], 1234):
+        meter.update(audio[:, start : start + 1234])
+    assert meter.result() == detect_cutoff(audio, RATE)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+def test_silence(rate: int) -> None:
+    for audio in (np.zeros((2, 5000)), np.zeros((1, 0))):
+        found = _detect(audio, rate)
+        assert found.silent
+        assert not found.full_band
+        assert found.cutoff_hz == min(rate / 2, 20000.0)
+
+
+ODD = {
+    "one sample": np.array([0.5]),
+    "a few samples": np.array([0.5, -0.2, 0.1]),
+    "half a frame": _music(seconds=0.04),
+    "dc": np.full(20000, 0.5),
+    "bass": np.sin(np.arange(40000) * 2 * np.pi * 60 / RATE) * 0.5,
+    "tone": np.sin(np.arange(40000) * 2 * np.pi * 3000 / RATE) * 0.5,
+    "click": np.eye(1, 30000, 9000)[0],
+    "loud": _music() * 1e5,
+    "quiet": _music() * 1e-4,
+}
+
+
+@pytest.mark.parametrize("name", list(ODD))
+@pytest.mark.parametrize("rate", [8000, 48000, 384000])
+def test_the_edge_is_always_usable(name: str, rate: int) -> None:
+    found = _detect(ODD[name], rate)
+    assert 1000.0 <= found.cutoff_hz <= rate / 2
+    assert found.reason
