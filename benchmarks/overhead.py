@@ -16,7 +16,8 @@ from ttsr_studio.audio.files import probe
 from ttsr_studio.audio.windows import even_core, plan_windows
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import FADE_SECONDS, render
+from ttsr_studio.render import render
+from ttsr_studio.searching import FADE_SECONDS
 from ttsr_studio.session import Session
 
 

@@ -10,6 +10,7 @@ LAYERS = [
     {"cli"},
     {"evaluate", "watch"},
     {"render", "doctor", "jobs", "presets"},
+    {"searching"},
     {"outcome", "observer", "session", "candidates", "progress"},
     {"report"},
     {"verifiers"},

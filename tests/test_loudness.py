@@ -99,7 +99,7 @@ def _loudness(lufs: float | None, true_peak_db: float) -> Loudness:
     ],
 )
 def test_gain(source: Loudness, render: Loudness, target: str | float, db: float) -> None:
-    gain = match_gain(source, render, target)
+    gain = match_gain(source, render, target, -1.0)
     assert gain.db == pytest.approx(db, abs=1e-9)
     lowered = decibels(render.true_peak) + gain.db == pytest.approx(max(-1.0, decibels(source.true_peak)))
     assert ("lowered" in gain.reason) == lowered

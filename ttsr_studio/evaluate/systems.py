@@ -168,7 +168,8 @@ class Render:
     Attributes:
         tell_cutoff: give it the true cutoff instead of letting it detect one.
         weights: sha256 of every weights file in use.
-        settings: options with the device and the engine's own defaults filled in, and the evaluations of a window and channel.
+        settings: options with the device and the engine's own defaults filled in; with `window_nfe`, the evaluations
+            of a window and channel.
     """
 
     name: str

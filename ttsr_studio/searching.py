@@ -1,0 +1,128 @@
+"""The search of a file: window after window rendered, judged, chosen and cross-faded, in groups that fit in memory."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from ttsr_studio.audio.crossover import Crossover
+from ttsr_studio.audio.files import Scratch
+from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
+from ttsr_studio.candidates import Pool, Recipe, Stages, WindowPool, window_key
+from ttsr_studio.progress import Event, Watch
+from ttsr_studio.search.batching import SolveBatch, Task, drive
+from ttsr_studio.search.contract import Problem
+from ttsr_studio.session import Session
+
+FADE_SECONDS = 0.08
+GROUP_BYTES = 400_000_000
+"""About how much the candidates of the windows in flight may take."""
+
+Step = tuple[Window, np.ndarray, WindowPool | None, int]
+"""A window, the output samples that it finished [channels, n], its candidates (None for silence) and the choice."""
+
+
+def search_windows(
+    session: Session,
+    lr: Scratch,
+    truth: Scratch | None,
+    cutoff_hz: float,
+    level: float,
+    stages: Stages,
+    progress: Watch,
+) -> Iterator[Step]:
+    """Search group after group of windows and hand out the output from its start to its end.
+
+    Args:
+        lr: the input at the engine's rate.
+        truth: ground truth at that rate and of about that length, or None.
+        cutoff_hz: where the input's band ends.
+        level: RMS of the input's active parts; 0 passes everything through.
+    """
+    engine = session.engine
+    rate = engine.sample_rate
+    recipe = Recipe(
+        engine, session.sampler, session.sigmas(), Crossover(cutoff_hz, rate), session.verifiers,
+        session.options.ensemble, session.limit,
+    )  # fmt: skip
+    fade = round(FADE_SECONDS * rate)
+    core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
+    windows = plan_windows(lr.frames, core, round(engine.context_seconds * rate), fade, engine.hop)
+    clock = SearchClock(session, len(windows), lr.frames / rate, progress)
+    scale = engine.input_rms / level if level else 0.0
+    fader = CrossFader()
+    for group in grouped(windows, lr.channels, session.candidates):
+        clock.begin(len(group))
+        audio = np.stack([lr.read(w.render_start, w.render_stop) for w in group]) * np.float32(scale)
+        loud = [i for i, w in enumerate(group) if audio[i].any()]
+        found: dict[int, tuple[WindowPool, int]] = {}
+        if loud:
+            heard = [group[i] for i in loud]
+            truths = [
+                None
+                if truth is None
+                else torch.from_numpy(truth.read(w.render_start, w.render_stop) * np.float32(scale))
+                for w in heard
+            ]
+            keys = [window_key(session.options.seed, w, engine) for w in heard]
+            pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
+            searches = [session.start(Problem(key)) for key in keys]
+            rows = max(1, session.options.batch // lr.channels)
+            winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
+            found = {i: (pool.windows[j], winners[j].index) for j, i in enumerate(loud)}
+        clock.end(len(group))
+        for i, window in enumerate(group):
+            if i in found:
+                mine, chosen = found[i]
+                yield window, fader.add(window, mine.audio[chosen].numpy() / np.float32(scale)), mine, chosen
+            else:
+                yield window, fader.add(window, lr.read(window.start, window.stop)), None, -1
+
+
+def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:
+    """Windows in groups whose candidates fit `GROUP_BYTES`."""
+    size = 4 * channels * (windows[0].render_stop - windows[0].render_start) * (candidates + 16)
+    count = max(1, GROUP_BYTES // size)
+    for start in range(0, len(windows), count):
+        yield windows[start : start + count]
+
+
+class SearchClock:
+    """The seconds budget of a file's search, shared evenly over its windows, and its progress."""
+
+    def __init__(self, session: Session, windows: int, seconds: float, progress: Watch) -> None:
+        self._began = time.perf_counter()
+        self._budget = session.options.budget_seconds
+        self._per_window = session.candidates
+        self._windows, self._seconds, self._progress = windows, seconds, progress
+        self._through, self._finished, self._rendered = 0, 0, 0
+
+    def begin(self, windows: int) -> None:
+        """A group of so many windows is searched from here."""
+        self._through += windows
+
+    def expired(self) -> bool:
+        """Whether the share of the windows begun so far is spent."""
+        spent = time.perf_counter() - self._began
+        return self._budget is not None and spent > self._budget * self._through / self._windows
+
+    def watched(self, solve: SolveBatch) -> SolveBatch:
+        """The same, reporting progress."""
+
+        def solving(tasks: Sequence[Task]) -> None:
+            solve(tasks)
+            self._rendered += len(tasks)
+            self._tell(self._rendered)
+
+        return solving
+
+    def end(self, windows: int) -> None:
+        """So many windows are done, however many candidates they took."""
+        self._finished += windows
+        self._rendered = self._finished * self._per_window
+        self._tell(self._rendered)
+
+    def _tell(self, done: int) -> None:
+        total = self._windows * self._per_window
+        self._progress(Event("searching", done, total, self._seconds * done / total))
