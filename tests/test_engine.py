@@ -47,7 +47,12 @@ def render(
 
 def band_power(audio: Tensor, low: float, high: float) -> Tensor:
     hz = torch.fft.rfftfreq(audio.shape[-1], 1 / RATE)
-    return torch.fft.rfft(audio * torch.hann_window(audio.shape[-1])).abs().square()[..., (hz >= low) & (hz < high)].sum(-1)
+    return (
+        torch.fft.rfft(audio * torch.hann_window(audio.shape[-1]))
+        .abs()
+        .square()[..., (hz >= low) & (hz < high)]
+        .sum(-1)
+    )
 
 
 def test_new_energy_above_the_cutoff_and_the_input_below(engine: builtin.BuiltinEngine) -> None:

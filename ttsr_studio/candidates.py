@@ -89,6 +89,19 @@ class Pool:
         rows = [key for key in keys for _ in range(self.channels)]
         self.conditioning = recipe.engine.condition(lr.flatten(0, 1), cutoffs, rows)
         stages.add("condition", began)
+        wanted = any("expected" in verifier.needs for verifier in recipe.verifiers)
+        self.expected = self._mean_renders(keys) if wanted else None
+
+    def _mean_renders(self, keys: Sequence[NoiseKey]) -> Tensor:
+        """What the engine expects of each window, [W, channels, samples]: its x0-prediction at the highest noise."""
+        engine, sigma = self.recipe.engine, float(self.recipe.sigmas[0])
+        shape = engine.noise_shape(self.lr.shape[-1])
+        noise = torch.stack([draw(key.child("draw", 0), shape) for key in keys])
+        x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * sigma
+        denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.recipe.limit)
+        x0 = denoiser(x, torch.full((len(x),), sigma, device=x.device))
+        raw = engine.decode(x0, self.conditioning).cpu().unflatten(0, (len(keys), self.channels))
+        return self.recipe.crossover.merge(self.lr, raw)
 
     def solve(self, tasks: Sequence[Task]) -> None:
         """Render tasks as one batch of rows (candidate by candidate, its channels together) and judge them."""
@@ -124,6 +137,7 @@ class Pool:
             cutoff_hz=self.recipe.crossover.cutoff_hz,
             lr=pool.lr,
             raw=raw[..., core],
+            expected=None if self.expected is None else self.expected[index][:, core],
             reference=pool.reference,
         )
         for verifier in self.recipe.verifiers:

@@ -16,6 +16,7 @@ from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.doctor import findings
 from ttsr_studio.engines import ENGINES
 from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions
 from ttsr_studio.progress import show_progress
@@ -266,6 +267,9 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
         result.line,
     )
     return True
+
+
+main.add_command(evaluate_command)
 
 
 @main.group("presets")

@@ -65,6 +65,7 @@ def _verifier(name: str) -> Finding:
         verifier = load_verifier(name)
     except MissingError as error:
         return Finding("verifier", name, False, str(error))
-    needs = f"needs --{', --'.join(sorted(verifier.needs))}; " if verifier.needs else ""
+    given = sorted(verifier.needs - {"expected"})
+    needs = f"needs --{', --'.join(given)}; " if given else ""
     weights = ", ".join(verifier.weights) or "no weights"
     return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}; {verifier.licence}")

@@ -43,8 +43,8 @@ class Session:
         self.check_names(options)
         self.options = options
         self.device = resolve_device(options.device)
-        available: frozenset[Need] = frozenset(["reference"]) if options.reference else frozenset()
-        self.verifiers = tuple(load_verifiers(options.verifiers, available))
+        available: set[Need] = {"expected", "reference"} if options.reference else {"expected"}
+        self.verifiers = tuple(load_verifiers(options.verifiers, frozenset(available)))
         self.engine = load_engine(options.engine, self.device)
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
@@ -71,7 +71,8 @@ class Session:
         """Candidates of a window within the evaluation budget."""
         if self.options.budget_nfe is None:
             return self.options.candidates
-        count = self.options.budget_nfe // self.nfe_per_row
+        looks = any("expected" in verifier.needs for verifier in self.verifiers)
+        count = (self.options.budget_nfe - looks) // self.nfe_per_row
         if count < 1:
             raise OptionError(
                 f"--budget {self.options.budget}: one candidate takes {self.nfe_per_row} evaluations "

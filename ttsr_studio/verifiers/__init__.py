@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import MissingError, unknown
 
-Need = Literal["reference"]
+Need = Literal["reference", "expected"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Context:
         cutoff_hz: where the input's band ends.
         lr: the input, [channels, samples], aligned with the candidates.
         raw: the engine's own output before the crossover, [N, channels, samples]; None when there is none.
+        expected: the engine's own mean render, [channels, samples]; None unless a verifier needs it.
         reference: ground truth, [channels, samples]; None unless the user gave one.
     """
 
@@ -31,6 +32,7 @@ class Context:
     cutoff_hz: float
     lr: Tensor
     raw: Tensor | None = None
+    expected: Tensor | None = None
     reference: Tensor | None = None
 
 
@@ -59,6 +61,7 @@ class Verifier(Protocol):
 VERIFIERS = {
     "lsd": "ttsr_studio.verifiers.lsd:LSD",
     "lowband": "ttsr_studio.verifiers.lowband:Lowband",
+    "consensus": "ttsr_studio.verifiers.consensus:Consensus",
     "continuity": "ttsr_studio.verifiers.continuity:Continuity",
     "dnsmos": "ttsr_studio.verifiers.dnsmos:DNSMOS",
 }
