@@ -155,7 +155,9 @@ def _falls(hertz: np.ndarray, level: np.ndarray, reference: float) -> list[_Fall
         if fall is not None:
             found.append(fall)
         elif found:
-            return found
+            break
+    # up there gentle falls are microphones and converters, not low-passes
+    found = [fall for fall in found if hertz[fall.bottom] < FULL_BAND_HZ or fall.steps_per_30_db <= 8.0]
     if not found:
         shelves = (_fall(level, top, 10.0, 4, 4.0, 0.97) for top in starts)
         found = [fall for fall in shelves if fall is not None and _flat(level[fall.bottom + 4 :], 6.0, 4)]
@@ -180,7 +182,9 @@ def _knee(hertz: np.ndarray, level: np.ndarray, fall: _Fall) -> float:
     while bottom + 3 < len(level) and level[bottom] - level[bottom + 3] > 1.5:
         bottom += 1
     # a gentle fall begins far below its steepest part, a brick wall does not
-    first = max(fall.top - 1 - int(min(fall.steps_per_30_db**3 / 15.0, 60.0)), 6)
+    gentle = fall.steps_per_30_db > 8.0 or hertz[fall.bottom] < FULL_BAND_HZ
+    early = int(min(fall.steps_per_30_db**3 / 15.0, 60.0)) if gentle else 2
+    first = max(fall.top - 1 - early, 6)
     start = max(0, first - int(0.5 * _STEPS))
     floor = min(float(np.median(level[bottom:])), float(level[bottom]))
     octaves = np.arange(start, bottom + 1) / _STEPS
