@@ -12,17 +12,10 @@ import pytest
 import soundfile as sf
 import soxr
 
-from ttsr_studio.audio import files
-from ttsr_studio.audio.files import (
-    Scratch,
-    SourceInfo,
-    fit_name,
-    output_format,
-    probe,
-    read_blocks,
-    resample_blocks,
-    write_atomic,
-)
+from ttsr_studio.audio import write
+from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
+from ttsr_studio.audio.stream import Scratch, resample_blocks
+from ttsr_studio.audio.write import fit_name, output_format, write_atomic
 from ttsr_studio.errors import InputError, OptionError, OutputError
 
 RATE = 16000
@@ -329,7 +322,7 @@ def test_a_render_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_large_files_become_rf64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_RIFF_LIMIT", 4000)
+    monkeypatch.setattr(write, "_RIFF_LIMIT", 4000)
     audio = _noise(1, 3000)
     write_atomic(tmp_path / "a.wav", _twice(audio), RATE, 1, "WAV", "PCM_24")
     assert probe(tmp_path / "a.wav").container == "RF64"

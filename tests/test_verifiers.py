@@ -54,7 +54,7 @@ def verifier(request: pytest.FixtureRequest) -> Verifier:
 def test_every_verifier_keeps_the_contract(verifier: Verifier) -> None:
     low, high = bands(0, 0.5)
     audio = stack(low, low + high, low + 2 * high).repeat(1, 2, 1)
-    known = Context(RATE, CUTOFF, audio[0], reference=audio[1])
+    known = Context(RATE, CUTOFF, audio[0], expected=audio[1], reference=audio[1])
     before = audio.clone()
     scores = verifier.score(audio, known)
     assert scores.shape == (3,)
@@ -71,7 +71,7 @@ def test_every_verifier_keeps_the_contract(verifier: Verifier) -> None:
 @pytest.mark.parametrize("samples", [1, 600, 3000])
 def test_silence_and_very_short_audio_get_a_finite_score(verifier: Verifier, samples: int) -> None:
     audio = torch.zeros(2, 1, samples)
-    scores = verifier.score(audio, Context(RATE, CUTOFF, audio[0], reference=audio[0]))
+    scores = verifier.score(audio, Context(RATE, CUTOFF, audio[0], expected=audio[0], reference=audio[0]))
     assert torch.isfinite(scores).all()
     assert scores[0] == scores[1]
 
@@ -80,7 +80,7 @@ def test_broken_audio_is_never_scored(verifier: Verifier) -> None:
     low, _ = bands(0, 0.5)
     audio = stack(low, low)
     audio[1, 0, 100] = float("nan")
-    score = verifier.score(audio, Context(RATE, CUTOFF, audio[0], reference=audio[0]))
+    score = verifier.score(audio, Context(RATE, CUTOFF, audio[0], expected=audio[0], reference=audio[0]))
     assert not score[1].isfinite()
 
 

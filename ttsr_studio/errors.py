@@ -4,6 +4,7 @@ Only `cli.py` prints them and turns them into exit codes.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class TtsrError(Exception):
@@ -29,3 +30,9 @@ class MissingError(TtsrError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:
     """Return the error for a name that no registry holds, listing the names that one does."""
     return OptionError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+def shown(path: Path) -> str:
+    """Return a path as one line of text, whatever its name holds."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

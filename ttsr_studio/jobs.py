@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttsr_studio.audio.files import fit_name
+from ttsr_studio.audio.write import fit_name
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
 

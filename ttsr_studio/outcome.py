@@ -9,8 +9,9 @@ import soxr
 import torch
 
 from ttsr_studio import __version__
-from ttsr_studio.audio.files import SourceInfo, fit_name
+from ttsr_studio.audio.files import SourceInfo
 from ttsr_studio.audio.loudness import Loudness, decibels
+from ttsr_studio.audio.write import fit_name
 from ttsr_studio.candidates import Stages
 from ttsr_studio.observer import Observer
 from ttsr_studio.report.figures import draw_report

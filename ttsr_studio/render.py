@@ -13,16 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
-from ttsr_studio.audio.files import (
-    Scratch,
-    SourceInfo,
-    output_format,
-    probe,
-    read_blocks,
-    resample_blocks,
-    write_atomic,
-)
+from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
+from ttsr_studio.audio.stream import Scratch, resample_blocks
+from ttsr_studio.audio.write import output_format, write_atomic
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, OptionError, OutputError
 from ttsr_studio.levels import ActiveLevel

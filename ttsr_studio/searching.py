@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ttsr_studio.audio.crossover import Crossover
-from ttsr_studio.audio.files import Scratch
+from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
 from ttsr_studio.candidates import Pool, Recipe, Stages, WindowPool, window_key
 from ttsr_studio.progress import Event, Watch
