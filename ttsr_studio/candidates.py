@@ -11,7 +11,7 @@ from torch import Tensor
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.denoiser import BatchLimit, Meter, MeteredDenoiser
-from ttsr_studio.diffusion.noise import NoiseKey, draw
+from ttsr_studio.diffusion.noise import NoiseKey, draw, normal
 from ttsr_studio.diffusion.samplers import Sampler
 from ttsr_studio.engines import Engine
 from ttsr_studio.search.batching import Task
@@ -38,6 +38,7 @@ class Recipe:
     engine: Engine
     sampler: Sampler
     sigmas: Tensor
+    temperature: float
     crossover: Crossover
     verifiers: tuple[Verifier, ...]
     rule: Rule
@@ -93,13 +94,17 @@ class Pool:
         self.expected = self._mean_renders(keys) if wanted else None
 
     def _mean_renders(self, keys: Sequence[NoiseKey]) -> Tensor:
-        """What the engine expects of each window, [W, channels, samples]: its x0-prediction at the highest noise."""
+        """What the engine expects of each window, [W, channels, samples]: its x0-prediction at the highest noise.
+
+        The mean over a noise and its opposite, so that what the prediction still owes to the noise cancels.
+        """
         engine, sigma = self.recipe.engine, float(self.recipe.sigmas[0])
         shape = engine.noise_shape(self.lr.shape[-1])
-        noise = torch.stack([draw(key.child("draw", 0), shape) for key in keys])
+        noise = torch.stack([normal(key, "expected", shape) for key in keys])
         x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * sigma
+        level = torch.full((len(x),), sigma, device=x.device)
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.recipe.limit)
-        x0 = denoiser(x, torch.full((len(x),), sigma, device=x.device))
+        x0 = 0.5 * (denoiser(x, level) + denoiser(-x, level))
         raw = engine.decode(x0, self.conditioning).cpu().unflatten(0, (len(keys), self.channels))
         return self.recipe.crossover.merge(self.lr, raw)
 
@@ -109,7 +114,9 @@ class Pool:
         shape = engine.noise_shape(self.lr.shape[-1])
         began = time.perf_counter()
         noise = torch.stack([draw(candidate.key, shape) for _, candidate in tasks])
-        x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * float(recipe.sigmas[0])
+        x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * (
+            float(recipe.sigmas[0]) * recipe.temperature
+        )
         index = torch.tensor([w * self.channels + c for w, _ in tasks for c in range(self.channels)])
         self.stages.add("noise", began)
         rows = self.conditioning.rows(index)

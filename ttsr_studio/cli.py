@@ -126,6 +126,11 @@ def main() -> None:
 @click.option("--steps", type=int, help="Solver steps.  [default: the engine's]")
 @click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
 @click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Noise levels.  [default: the engine's]")
+@click.option(
+    "--temperature",
+    type=float,
+    help="Scale of the starting noise; lower is nearer to the engine's mean.  [default: the engine's]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--rate",

@@ -23,6 +23,7 @@ class RenderOptions:
         verifiers: registry names, at least one.
         ensemble: how several verifiers are combined.
         steps: of the solver; None for the engine's own.
+        temperature: scale of the starting noise: below 1 candidates stay nearer to the engine's mean; None for its own.
         seed: of the render, 0 or more.
         rate: of the output, Hz, or "source".
         depth: "source", "16", "24" or "32f".
@@ -46,6 +47,7 @@ class RenderOptions:
     steps: int | None = None
     solver: str | None = None
     schedule: str | None = None
+    temperature: float | None = None
     seed: int = 0
     rate: int | Literal["source"] = 48000
     depth: str = "source"
@@ -69,6 +71,8 @@ class RenderOptions:
             raise OptionError(f"--batch {self.batch}: at least 1")
         if self.steps is not None and self.steps < 1:
             raise OptionError(f"--steps {self.steps}: at least 1")
+        if self.temperature is not None and not 0 < self.temperature <= 1.5:
+            raise OptionError(f"--temperature {self.temperature:g}: above 0, at most 1.5")
         if self.seed < 0:
             raise OptionError(f"--seed {self.seed}: 0 or more")
         if self.rate != "source" and self.rate not in RATES:

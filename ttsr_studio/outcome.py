@@ -41,6 +41,7 @@ def tool_info(session: Session) -> ToolInfo:
         solver=session.solver,
         steps=session.steps,
         schedule=session.schedule,
+        temperature=session.temperature,
         device=session.device,
     )
     return ToolInfo(

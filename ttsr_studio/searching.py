@@ -43,7 +43,7 @@ def search_windows(
     engine = session.engine
     rate = engine.sample_rate
     recipe = Recipe(
-        engine, session.sampler, session.sigmas(), Crossover(cutoff_hz, rate), session.verifiers,
+        engine, session.sampler, session.sigmas(), session.temperature, Crossover(cutoff_hz, rate), session.verifiers,
         session.options.ensemble, session.limit,
     )  # fmt: skip
     fade = round(FADE_SECONDS * rate)

@@ -49,6 +49,8 @@ class Session:
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
         self.schedule = options.schedule or self.engine.default_schedule
+        given = options.temperature
+        self.temperature = self.engine.default_temperature if given is None else given
         self.limit = BatchLimit(options.batch)
         self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.engine.guided else 1)
         self.candidates = self._affordable()
@@ -71,7 +73,7 @@ class Session:
         """Candidates of a window within the evaluation budget."""
         if self.options.budget_nfe is None:
             return self.options.candidates
-        looks = any("expected" in verifier.needs for verifier in self.verifiers)
+        looks = 2 * any("expected" in verifier.needs for verifier in self.verifiers)
         count = (self.options.budget_nfe - looks) // self.nfe_per_row
         if count < 1:
             raise OptionError(

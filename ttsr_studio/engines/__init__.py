@@ -37,6 +37,7 @@ class Engine(Protocol):
         sigma_range: (sigma_min, sigma_max); sampling starts at sigma_max.
         guided: whether classifier-free guidance is available (it counts as two evaluations).
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
+        default_temperature: scale of the starting noise.
         input_rms: the loud parts of the input are scaled to this RMS before `condition`, once per file.
     """
 
@@ -51,6 +52,7 @@ class Engine(Protocol):
     default_solver: str
     default_schedule: str
     schedule_options: dict[str, float]
+    default_temperature: float
     input_rms: float
     device: torch.device
 

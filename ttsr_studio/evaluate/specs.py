@@ -27,6 +27,7 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "cosine": float,
     "pivot": str,
     "steps": int,
+    "temperature": float,
     "solver": str,
     "schedule": str,
     "seed": int,

@@ -9,7 +9,7 @@ Hears: from the cutoff to 23 kHz, log-spectral distance to the mean render (`ana
 Shape and rate: [N, channels, samples] at any rate.
 Unit, range, direction: minus LSD in units of log10 power, at most 0; higher is better.
 Silence: 0 when both are silent. A cutoff that leaves nothing to compare scores 0.
-Needs: `expected`, the mean render; one network evaluation a window and channel, which every render counts.
+Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
 It can only be as right as the engine, and it prefers smooth envelopes: pair it with a judge of another family.
 Weights: none of its own.
 """

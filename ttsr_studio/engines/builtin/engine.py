@@ -22,6 +22,7 @@ from ttsr_studio.engines.builtin.spectral import (
     band_matrix,
     bin_hz,
     features,
+    fine_envelope,
     interpolation_matrix,
     istft,
     missing,
@@ -79,6 +80,7 @@ class BuiltinEngine:
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
     schedule_options = {"rho": 4.0}  # noqa: RUF012
+    default_temperature = 0.75
     input_rms = 0.1
 
     def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
@@ -120,7 +122,7 @@ class BuiltinEngine:
         condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
         absent = missing(cutoff_hz, self.config)[:, :, None]
         scale = (0.5 * log_variance).exp() * absent * self._top * self._presence(low)
-        carrier = self._detail(keys, lr.shape[-1]) * scale
+        carrier = self._detail(keys, lr, cutoff_hz) * scale
         tensors = WindowTensors(condition, low, carrier, lr.shape[-1])
         return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))
 
@@ -130,12 +132,15 @@ class BuiltinEngine:
         loudest = F.max_pool1d(power, 5, stride=1, padding=2)
         return loudest / (loudest + SILENCE_POWER)
 
-    def _detail(self, keys: Sequence[NoiseKey], samples: int) -> Tensor:
-        """Keyed white noise as an STFT of unit mean power, [W, bins, T]; equal keys share one draw."""
-        frames = samples // self.hop
+    def _detail(self, keys: Sequence[NoiseKey], lr: Tensor, cutoff_hz: Tensor) -> Tensor:
+        """Keyed white noise as an STFT of about unit mean power, [W, bins, T]; equal keys share one draw.
+
+        Within a frame it follows the input's own envelope, so that an onset is as sharp above the cutoff as below.
+        """
+        frames = lr.shape[-1] // self.hop
         drawn = {key: normal(key, "detail", (self.hop, frames)) for key in dict.fromkeys(keys)}
         noise = torch.stack([drawn[key].T.reshape(-1) for key in keys]).to(self.device)
-        return stft(noise, self.config) / noise_power(self.config) ** 0.5
+        return stft(noise * fine_envelope(lr, cutoff_hz, self.config), self.config) / noise_power(self.config) ** 0.5
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:

@@ -66,6 +66,25 @@ def normalised_cutoff(cutoff_hz: Tensor) -> Tensor:
     return (cutoff_hz / 1000.0).log() / math.log(24.0)
 
 
+def fine_envelope(lr: Tensor, cutoff_hz: Tensor, config: NetworkConfig) -> Tensor:
+    """Envelope of the octave below the cutoff within a frame: lr [B, samples], cutoff [B] -> [B, samples].
+
+    RMS over 1.3 ms, divided by the RMS over the STFT's own window, so that frames keep their power; limited to 12 dB.
+    """
+    samples = lr.shape[-1]
+    hz = torch.fft.rfftfreq(samples, 1 / config.sample_rate).to(lr.device)
+    octave = (hz[None] >= 0.5 * cutoff_hz[:, None]) & (hz[None] <= cutoff_hz[:, None])
+    power = torch.fft.irfft(torch.fft.rfft(lr) * octave, samples) ** 2
+    near = F.avg_pool1d(power[:, None], 63, stride=1, padding=31, count_include_pad=False)
+    window = torch.hann_window(config.n_fft + 1, periodic=False, device=lr.device) ** 2
+    padded = F.pad(near, (config.hop, config.hop), mode="replicate")
+    size = padded.shape[-1] + config.n_fft
+    spectrum = torch.fft.rfft(padded, size) * torch.fft.rfft(window / window.sum(), size)
+    far = torch.fft.irfft(spectrum, size)[..., config.n_fft : config.n_fft + samples]
+    silent = 1e-9
+    return ((near + silent) / (far.clamp(min=0) + silent)).sqrt().clamp(max=4.0)[:, 0]
+
+
 def band_matrix(config: NetworkConfig, device: torch.device | None = None) -> Tensor:
     """Averaging matrix [bands, bins]: linear bands of equal width above `band_start_hz`; rows sum to 1."""
     hz = bin_hz(config, device)
