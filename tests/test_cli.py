@@ -197,3 +197,23 @@ def test_installed_wheel_has_presets_and_weights(tmp_path: Path, stem: Path) -> 
 def test_every_preset_that_ships_is_described() -> None:
     for name, path in presets.available().items():
         assert presets.describe(path), f"{name} has no description"
+
+
+def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio import cli
+
+    real = cli.render
+
+    def sometimes(session: object, source: Path, *rest: object, **options: object) -> object:
+        if source.name == "odd.wav":
+            raise ValueError("two\nlines")
+        return real(session, source, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cli, "render", sometimes)
+    odd = save(tmp_path / "odd.wav", below(voice(0.3), 5000))
+    result = ttsr("render", odd, stem, "-o", tmp_path / "out", *QUICK)
+    assert result.exit_code == 1
+    assert "odd.wav: unexpected ValueError: two lines (at test_cli.py:" in result.output
+    assert (tmp_path / "out" / "stem.wav").exists()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ttsr_studio import __version__, presets
+from ttsr_studio.audio.files import probe
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.doctor import findings
 from ttsr_studio.engines import ENGINES
-from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions
@@ -230,8 +232,6 @@ def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) ->
 
 def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
-    from ttsr_studio.audio.files import probe
-
     try:
         info = probe(job.source, options.salvage)
     except TtsrError as error:
@@ -257,8 +257,8 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
     """Render one job and say how it went; False when it failed."""
     try:
         result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
-    except (TtsrError, OSError) as error:
-        reason = str(error) if isinstance(error, TtsrError) else f"{job.source}: {error.strerror or error}"
+    except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
+        reason = in_one_line(job.source, error)
         tell(
             as_json,
             {"input": str(job.source), "status": "failed", "reason": reason},
@@ -320,6 +320,20 @@ def presets_check(names: tuple[str, ...]) -> None:
             click.echo(f"{name}: ok")
     if wrong:
         sys.exit(1)
+
+
+def in_one_line(source: Path, error: Exception) -> str:
+    """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
+    if isinstance(error, TtsrError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{shown(source)}: {error.strerror or error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = " ".join(str(error).split())
+    return (
+        f"{shown(source)}: unexpected {type(error).__name__}: {what} "
+        f"(at {Path(place.filename).name}:{place.lineno}); please report this"
+    )
 
 
 @main.command("doctor")
