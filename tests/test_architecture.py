@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 LAYERS = [
     {"cli"},
     {"evaluate", "watch"},
-    {"render", "doctor", "jobs", "presets"},
+    {"render", "doctor", "jobs", "presets", "again"},
     {"searching"},
     {"outcome", "observer", "session", "candidates", "progress"},
     {"report"},

@@ -54,14 +54,14 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
     result = ttsr("render", stem, tmp_path / "missing.wav", "-o", tmp_path / "out" / "", "--json", *QUICK)
     first, second = map(json.loads, result.stdout.splitlines())
     assert (first["status"], second["status"]) == ("rendered", "failed")
-    assert first["nfe"] == 1
+    assert first["nfe"] == 3, "one of the candidate, two of the mean render that consensus needs"
     assert "missing.wav" in second["reason"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--verifier", "taste"], "unknown verifier 'taste'; known: continuity, dnsmos"),
+        (["--verifier", "taste"], "unknown verifier 'taste'; known: consensus, continuity, dnsmos"),
         (["--solver", "magic"], "euler"),
         (["--budget", "9000"], "64nfe"),
         (["--budget", "1nfe"], "one candidate takes 4 evaluations"),
@@ -217,3 +217,23 @@ def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
     assert result.exit_code == 1
     assert "odd.wav: unexpected ValueError: two lines (at test_cli.py:" in result.output
     assert (tmp_path / "out" / "stem.wav").exists()
+
+
+def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    first = ttsr(
+        "render", stem, "-o", tmp_path / "a.wav", "--candidates", 3, "--steps", 2, "--seed", 9, "--rate", "44100"
+    )
+    assert first.exit_code == 0
+    report = tmp_path / "a.ttsr.json"
+    again = ttsr("render", stem, "--again", report, "-o", tmp_path / "b.wav")
+    assert "the same, bit for bit" in again.output, again.output
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    other = ttsr("render", stem, "--again", report, "-o", tmp_path / "c.wav", "--seed", 1)
+    assert "NOT the same as a.ttsr.json says; different: options given" in other.output
+    moved = save(tmp_path / "moved.wav", load(stem)[:-100])
+    assert "different: input file" in ttsr("render", moved, "--again", report, "-o", tmp_path / "d.wav").output
+    nonsense = tmp_path / "x.json"
+    nonsense.write_text('{"a": 1}')
+    refused = ttsr("render", stem, "--again", nonsense)
+    assert refused.exit_code == 2
+    assert "not a report of ttsr" in refused.output

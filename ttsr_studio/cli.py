@@ -3,7 +3,6 @@
 import json
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ttsr_studio import __version__, presets
+from ttsr_studio.again import Earlier, read_report
 from ttsr_studio.audio.files import probe
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
@@ -21,7 +21,7 @@ from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions
-from ttsr_studio.progress import show_progress
+from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
 from ttsr_studio.search import SEARCHES
 from ttsr_studio.session import Session
@@ -70,6 +70,18 @@ def apply_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> 
     return Path(name).stem
 
 
+def apply_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
+    """Enter the options of a report as a preset's, before those of the preset itself."""
+    if path is None:
+        return None
+    try:
+        earlier = read_report(path)
+    except TtsrError as error:
+        raise click.UsageError(str(error), ctx) from error
+    ctx.default_map = dict(ctx.default_map or {}) | earlier.options()
+    return earlier
+
+
 def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | str:
     return value if value == "source" else int(value)
 
@@ -95,6 +107,14 @@ def main() -> None:
     is_eager=True,
     callback=apply_preset,
     help="Name, or a TOML file; see `ttsr presets list`.",
+)
+@click.option(
+    "--again",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=apply_report,
+    metavar="REPORT",
+    help="Take all options from a report (.ttsr.json) and say whether the render came out the same.",
 )
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
 @click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
@@ -184,6 +204,7 @@ def render_command(
     existing: str | None,
     dry_run: bool,
     as_json: bool,
+    again: Earlier | None,
     **values: Any,
 ) -> None:
     """Render files, or all audio files of folders. Sources are never touched.
@@ -193,6 +214,8 @@ def render_command(
     options = RenderOptions(reference=reference, **values)
     jobs = plan_jobs(inputs, output, options)
     refuse_existing(jobs, existing)
+    if again and len(jobs) > 1:
+        raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
     if dry_run:
         failed = [job for job in jobs if not announce(job, options, as_json)]
     else:
@@ -208,7 +231,7 @@ def render_command(
         failed = []
         with show_progress(quiet=as_json or not sys.stderr.isatty()) as watch:
             for number, job in enumerate(waiting):
-                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting))):
+                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting)), again):
                     failed.append(job)
     if failed:
         if len(jobs) > 1:
@@ -253,7 +276,7 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     return True
 
 
-def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Callable[..., None]) -> bool:
+def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Watch, again: Earlier | None) -> bool:
     """Render one job and say how it went; False when it failed."""
     try:
         result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
@@ -266,11 +289,14 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
             error=True,
         )
         return False
-    tell(
-        as_json,
-        {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
+    line, data = (
         result.line,
+        {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
     )
+    if again:
+        data["verdict"] = again.verdict(session, result)
+        line = f"{line}\n{data['verdict']}"
+    tell(as_json, data, line)
     return True
 
 

@@ -54,8 +54,13 @@ def tool_info(session: Session) -> ToolInfo:
         seed=session.options.seed,
         device=session.device,
         batch_size=session.limit.rows or session.options.batch,
-        versions={"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__},
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the bits of a render depend on."""
+    return {"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__}
 
 
 def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
@@ -116,6 +121,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> di
     data = report.to_json()
     return {
         "sha256": report.output.sha256,
+        "input_sha256": report.input.sha256,
         "cutoff_hz": report.input.cutoff_hz,
         "lufs_in": report.input.lufs,
         "lufs_out": report.output.lufs,

@@ -1,0 +1,56 @@
+"""Make a render again from its report: the options and seed in it are all that a render depends on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio.errors import InputError, OptionError
+from ttsr_studio.outcome import Rendered, versions
+from ttsr_studio.report.schema import validate
+from ttsr_studio.session import Session
+
+LEFT_TO_THE_USER = ("preset", "reference")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A report as read back."""
+
+    path: Path
+    report: dict[str, Any]
+
+    def options(self) -> dict[str, Any]:
+        """Resolved options by parameter name, in the form in which a command line gives them."""
+        options: dict[str, Any] = dict(self.report["tool"]["options"])
+        options = {name: value for name, value in options.items() if value is not None and name not in LEFT_TO_THE_USER}
+        return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
+
+    def verdict(self, session: Session, result: Rendered) -> str:
+        """Whether the render came out the same, and if not, what is known to differ."""
+        output, tool = self.report["output"], self.report["tool"]
+        if result.summary["sha256"] == output["sha256"]:
+            return f"the same, bit for bit, as {self.path.name} says"
+        here = {
+            **versions(),
+            "weights": session.engine.weights(),
+            "device": session.device,
+            "batch": session.limit.rows,
+        }
+        there = {**tool["versions"], "weights": tool["weights"], "device": tool["device"], "batch": tool["batch_size"]}
+        known = [name for name in here if here[name] != there.get(name)]
+        if result.summary["input_sha256"] != self.report["input"]["sha256"]:
+            known.insert(0, "input file")
+        return f"NOT the same as {self.path.name} says; different: {', '.join(known) or 'options given beside it'}"
+
+
+def read_report(path: Path) -> Earlier:
+    """Read a report. Raises InputError when it is none, OptionError when its render cannot be repeated."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        validate(report)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, InputError) as error:
+        raise InputError(f"{path}: not a report of ttsr ({error}); give the .ttsr.json beside a render") from error
+    if str(report["tool"]["options"].get("budget")).endswith("s"):
+        raise OptionError(f"{path}: its search was cut by a budget in seconds, so it cannot be repeated exactly")
+    return Earlier(path, report)
