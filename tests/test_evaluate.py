@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS
-from ttsr_studio.errors import InputError, OptionError
+from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.evaluate.baselines import replicate
 from ttsr_studio.evaluate.command import evaluate_command, write_report
 from ttsr_studio.evaluate.corpus import RATE, Clip, find_output, fit, load_corpus, read_audio
 from ttsr_studio.evaluate.metrics import METRICS, measure
 from ttsr_studio.evaluate.simulate import brick, check_cutoff, simulate
-from ttsr_studio.evaluate.specs import KEYS, plan_specs
+from ttsr_studio.evaluate.specs import FIXED, KEYS, plan_specs
 from ttsr_studio.evaluate.statistics import bootstrap, paired
+from ttsr_studio.evaluate.systems import Render
 
 Audio = NDArray[np.float32]
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
@@ -302,10 +304,25 @@ def test_a_wrong_spec_is_refused_by_name(renders: list[str], grids: list[str], m
     assert message in str(error.value)
 
 
-def test_keys_are_options_of_render() -> None:
-    from ttsr_studio.cli import render_command
+def test_keys_are_options_of_render_and_every_preset_can_be_evaluated() -> None:
+    from ttsr_studio.cli import option_names, render_command
+    from ttsr_studio.presets import available
 
     assert set(KEYS) <= {parameter.opts[0].removeprefix("--") for parameter in render_command.params}
+    assert {*KEYS, *FIXED} >= set(option_names()) - {"again", "overwrite"}, "a new option of render is not known here"
+    for name in available():
+        (spec,) = plan_specs([f"p: preset={name}"], [], 0, False)
+        assert spec.options.loudness == "off"
+
+
+@needs_weights
+def test_weights_that_change_during_a_run_are_not_taken_for_the_old_ones() -> None:
+    """Results are kept under the weights' checksum: a row from other weights would be wrong for good."""
+    system = Render.load(plan_specs(["a: candidates=1"], [], 0, False)[0], tell_cutoff=False)
+    stale = replace(system, weights={"builtin.safetensors": "0" * 64})
+    with pytest.raises(MissingError, match="changed during the evaluation"):
+        stale.session(4000)
+    assert replace(system, tell_cutoff=True).session(4000).options.cutoff == 4000
 
 
 # the command

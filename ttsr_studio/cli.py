@@ -29,6 +29,7 @@ from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
 
 NOT_IN_PRESETS = {
+    "again",
     "inputs",
     "preset",
     "output",

@@ -36,7 +36,7 @@ KEYS: dict[str, Callable[[str], Any]] = {
 }
 """Key -> what reads its value."""
 
-FIXED = ("rate", "depth", "loudness", "cutoff", "salvage", "overwrite")
+FIXED = ("rate", "depth", "loudness", "ceiling", "cutoff", "salvage")
 """Options that a preset may set and an evaluation fixes for all."""
 
 Values = dict[str, str]

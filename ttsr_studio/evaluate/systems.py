@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import MissingError, OptionError
 from ttsr_studio.evaluate.baselines import replicate
 from ttsr_studio.evaluate.corpus import (
     RATE,
@@ -161,6 +161,14 @@ def session_for(options: RenderOptions) -> Session:
     return Session(options)
 
 
+def weights_of(session: Session) -> dict[str, str]:
+    """sha256 of every weights file in use, by name."""
+    weights = dict(session.engine.weights())
+    for verifier in session.verifiers:
+        weights |= verifier.weights
+    return weights
+
+
 @dataclass(frozen=True)
 class Render:
     """`ttsr render` with some options.
@@ -182,25 +190,29 @@ class Render:
     def load(cls, spec: Spec, tell_cutoff: bool) -> "Render":
         """Check that a system can run here. Raises OptionError or MissingError when it cannot."""
         session = session_for(spec.options)
-        weights = session.engine.weights()
-        for verifier in session.verifiers:
-            weights |= verifier.weights
         settings = spec.options.to_json() | {
             "solver": session.solver,
             "steps": session.steps,
             "schedule": session.schedule,
+            "temperature": session.temperature,
             "device": session.device,
             "window_nfe": session.candidates * session.nfe_per_row,
         }
-        return cls(spec.name, spec.options, tell_cutoff, weights, settings)
+        return cls(spec.name, spec.options, tell_cutoff, weights_of(session), settings)
 
     def identity(self, clip: Clip, cutoff_hz: float) -> dict[str, Any]:
         return {"options": self.settings, "weights": self.weights, "tell_cutoff": self.tell_cutoff}
 
     def session(self, cutoff_hz: float) -> Session:
-        """The session, told the cutoff or not."""
+        """The session, told the cutoff or not.
+
+        Raises MissingError when its weights are no longer those that the results are kept under.
+        """
         options = replace(self.options, cutoff=cutoff_hz) if self.tell_cutoff else self.options
-        return session_for(options)
+        session = session_for(options)
+        if weights_of(session) != self.weights:
+            raise MissingError("a weights file was changed during the evaluation; run it again")
+        return session
 
     def make(self, item: Item) -> Made:
         from ttsr_studio.render import render  # the pipeline is not needed to measure finished audio

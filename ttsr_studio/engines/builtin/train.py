@@ -28,7 +28,7 @@ from ttsr_studio.engines.builtin.spectral import (
     residual,
     stft,
 )
-from ttsr_studio.engines.builtin.weights import export
+from ttsr_studio.engines.builtin.weights import export, load_network
 
 STAGES = ("prior", "envelope")
 
@@ -113,6 +113,12 @@ class Run:
         if (folder / "state.pt").exists():
             self._load()
 
+    def start_from(self, weights: Path) -> None:
+        """Begin a fresh run with a weights file instead of random numbers."""
+        state = load_network(weights, self.device).state_dict()
+        self.net.load_state_dict(state)
+        self.average.load_state_dict(state)
+
     def _optimizer(self) -> torch.optim.Optimizer:
         net = self.net
         parts = [net.conditioner] if self.stage == 0 else [net.projection, net.denoiser]
@@ -181,17 +187,25 @@ def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage is run: its steps in all, peak learning rate, steps between checkpoints, compilation."""
+    """How a stage is run.
+
+    Attributes:
+        steps: in all.
+        peak: learning rate.
+        every: steps between checkpoints.
+        tuned: whether it starts from trained weights, whose scale of the residual is kept.
+    """
 
     steps: int
     peak: float
     every: int
     compile: bool
+    tuned: bool
 
 
 def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) -> None:
     """Run the stage's remaining steps, up to step `stop` at most."""
-    if run.stage == 1 and run.step == 0:
+    if run.stage == 1 and run.step == 0 and not stage.tuned:
         calibrate(run.net, pairs, run.device)
         run.average.load_state_dict(run.net.state_dict())
     if stage.compile:
@@ -244,6 +258,12 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) ->
     "--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA."
 )
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+@click.option(
+    "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights to go on from, for a run that is new."
+)
+@click.option(
+    "--rate-scale", default=1.0, show_default=True, help="Of the learning rates; lower to go on from weights."
+)
 @click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
 def main(
     data: Path,
@@ -260,14 +280,22 @@ def main(
     compile_: bool,
     every: int,
     stop_after: int | None,
+    start_from: Path | None,
+    rate_scale: float,
 ) -> None:
     """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
     config = NetworkConfig(width=width, condition_width=condition_width, depth=depth, condition_depth=depth)
     run = Run(folder, config, torch.device(device), seed)
+    if start_from and (run.stage, run.step) == (0, 0):
+        run.start_from(start_from)
     samples = (frames - 1) * config.hop
     pairs = Pairs(load_clips(data, validation=False), batch, samples, seed)
     held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
-    stages = [Stage(prior_steps, 8e-4, every, compile_), Stage(envelope_steps, 1e-3, every, compile_)]
+    tuned = start_from is not None
+    stages = [
+        Stage(prior_steps, 8e-4 * rate_scale, every, compile_, tuned),
+        Stage(envelope_steps, 1e-3 * rate_scale, every, compile_, tuned),
+    ]
     left = stop_after if stop_after is not None else sum(stage.steps for stage in stages)
     while run.stage < len(stages):
         stage, began = stages[run.stage], run.step
