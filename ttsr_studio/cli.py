@@ -119,7 +119,9 @@ def main() -> None:
 )
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
 @click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
-@click.option("--candidates", type=int, default=8, show_default=True, help="The most renders of one window, N.")
+@click.option(
+    "--candidates", type=int, default=8, show_default="the preset's", help="The most renders of one window, N."
+)
 @click.option(
     "--budget",
     help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).",
@@ -129,7 +131,7 @@ def main() -> None:
     "verifiers",
     multiple=True,
     default=["continuity"],
-    show_default=True,
+    show_default="the preset's",
     help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.",
 )
 @click.option(

@@ -67,5 +67,5 @@ def _verifier(name: str) -> Finding:
         return Finding("verifier", name, False, str(error))
     given = sorted(verifier.needs - {"expected"})
     needs = f"needs --{', --'.join(given)}; " if given else ""
-    weights = ", ".join(verifier.weights) or "no weights"
-    return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}; {verifier.licence}")
+    weights = f"{', '.join(verifier.weights)}, {verifier.licence}" if verifier.weights else "no weights"
+    return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}")
