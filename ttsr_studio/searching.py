@@ -16,7 +16,7 @@ from ttsr_studio.search.contract import Problem
 from ttsr_studio.session import Session
 
 FADE_SECONDS = 0.08
-GROUP_BYTES = 400_000_000
+GROUP_BYTES = 200_000_000
 """About how much the candidates of the windows in flight may take."""
 
 Step = tuple[Window, np.ndarray, WindowPool | None, int]
