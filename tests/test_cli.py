@@ -153,6 +153,9 @@ def test_presets_are_listed_shown_and_checked(ttsr: Ttsr, tmp_path: Path) -> Non
         ("candidates = 0", "at least 1"),
         ('verifier = ["taste"]', "unknown verifier"),
         ("candidates = ", "not valid TOML"),
+        ("candidates = [1, 2]", "candidates takes one value, not [1, 2]"),
+        ("candidates = 'eight'", "not a valid integer"),
+        ("verifier = [1]", "verifier takes names in quotes"),
     ):
         bad = tmp_path / "bad.toml"
         bad.write_text(text)

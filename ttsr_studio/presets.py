@@ -60,7 +60,19 @@ def load(name: str, options: Collection[str]) -> Values:
     for key in values:
         if key not in options:
             raise OptionError(f"preset {path}: {unknown('key', key, options)}")
-    return values
+    return {key: checked(path, key, value) for key, value in values.items()}
+
+
+def checked(path: Path, key: str, value: Any) -> Any:
+    """The value of a key if it is of a kind that an option can take; a single verifier counts as a list of one."""
+    if key == "verifier":
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+        raise OptionError(f"preset {path}: verifier takes names in quotes, one or a list of them")
+    if not isinstance(value, str | int | float):
+        raise OptionError(f"preset {path}: {key} takes one value, not {value!r}")
+    return value
 
 
 def describe(path: Path) -> str:
