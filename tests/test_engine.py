@@ -11,8 +11,8 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.engines import load_engine
 from ttsr_studio.engines.builtin import engine as builtin
 from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
-from ttsr_studio.engines.builtin.weights import export
 from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.weights import export
 
 RATE, HOP = 48000, 512
 
@@ -102,7 +102,7 @@ def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="weights are missing"):
         builtin.load("cpu", path)
     tiny = NetworkConfig(width=32, condition_width=32, depth=1, condition_depth=1)
-    export(BuiltinNetwork(tiny), path, {"steps": 0})
+    export(BuiltinNetwork(tiny), tiny.to_dict(), path, {"steps": 0})
     with pytest.raises(MissingError, match="not the weights that were shipped"):
         builtin.load("cpu", path)
     assert builtin.load("cpu", path, expected=None).config == tiny

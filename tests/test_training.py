@@ -12,9 +12,9 @@ from conftest import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
-from ttsr_studio.engines.builtin.data import Pairs, held_out, load_clips
-from ttsr_studio.engines.builtin.train import main
 from ttsr_studio.errors import InputError
+from ttsr_studio.training.builtin import main
+from ttsr_studio.training.data import Pairs, held_out, load_clips
 
 FIELDS = ("file", "kind", "speaker_or_class", "eval_only", "band_edge_hz", "floor_edge_hz")
 

@@ -17,6 +17,9 @@ from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, writ
 from ttsr_studio.evaluate.simulate import LOW_PASSES, LowPass, check_cutoff
 from ttsr_studio.evaluate.specs import plan_specs
 from ttsr_studio.evaluate.systems import PLAIN, Finished, Plain, Render, System
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.session import Session
+from ttsr_studio.verifiers import load_verifiers
 
 EPILOG = """\b
 SPEC is NAME: KEY=VALUE ..., with the options of `ttsr render` as keys; verifiers are joined by + or a comma.
@@ -56,6 +59,20 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     "several cutoffs. Repeatable, each with its --name.",
 )
 @click.option("--name", "names", multiple=True, help="Of the system whose audio --outputs gives.")
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    metavar="VERIFIER",
+    help="How well a verifier finds the candidate nearest to the truth, repeatable; writes judges.md.",
+)
+@click.option(
+    "--judged",
+    type=click.IntRange(2),
+    default=16,
+    show_default=True,
+    help="Candidates of a window that judges choose from.",
+)
 @click.option("--baseline", help="Name of the system that the others are compared with.")
 @click.option(
     "--cutoff",
@@ -105,11 +122,14 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
         clips = load_corpus(source, given["kinds"], given["limit"])
         systems = plan_systems(conditions, given)
         results = Results(out / "results.jsonl")
+        check_judges(given["judges"])
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
     failures = write_lr(given["write_lr"], clips, conditions) if given["write_lr"] else 0
     try:
         rows, missed = run(systems, clips, conditions, results, given["recompute"])
+        if given["judges"]:
+            missed += run_judges(clips, conditions, out, given)
     except OutputError as error:
         raise click.ClickException(str(error)) from error
     failures += missed
@@ -179,6 +199,37 @@ def run(
     with progress_bar(len(systems) * len(clips) * len(conditions.cutoffs)) as step:
         rows = evaluate(systems, clips, conditions, results, recompute=recompute, progress=step, failed=failed)
     return rows, failures
+
+
+def check_judges(names: Sequence[str]) -> None:
+    """Refuse what cannot judge, before anything runs. Raises OptionError or MissingError."""
+    if "lsd" in names:
+        raise OptionError("--judge lsd: the oracle is what judges are compared with")
+    load_verifiers(names, frozenset({"expected"}))
+
+
+def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:
+    """Judge the verifiers and write judges.md and judges.jsonl; returns how many clips failed."""
+    from ttsr_studio.evaluate.judges import judge_clip, table
+
+    options = RenderOptions(candidates=given["judged"], verifiers=tuple(given["judges"]), seed=given["seed"])
+    session, results = Session(options), Results(out / "judges.jsonl")
+    rows: list[Row] = []
+    failures = 0
+    with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
+        for cutoff in conditions.cutoffs:
+            for clip in clips:
+                step("judges", clip.name)
+                try:
+                    rows += judge_clip(session, clip, cutoff, conditions, results, given["recompute"])
+                except OutputError:
+                    raise
+                except (TtsrError, OSError) as error:
+                    failures += 1
+                    click.echo(f"failed: judges, {clip.name}, {cutoff:g} Hz: {error}", err=True)
+    (out / "judges.md").write_text(table(rows, given["seed"]), encoding="utf-8")
+    click.echo(str(out / "judges.md"))
+    return failures
 
 
 def write_lr(folder: Path, clips: Sequence[Clip], conditions: Conditions) -> int:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
-from ttsr_studio.engines.builtin.network import BuiltinNetwork
+from ttsr_studio.engines.builtin.network import BuiltinNetwork, load_network
 from ttsr_studio.engines.builtin.spectral import (
     RESIDUAL_LIMIT,
     band_matrix,
@@ -30,8 +30,8 @@ from ttsr_studio.engines.builtin.spectral import (
     normalised_cutoff,
     stft,
 )
-from ttsr_studio.engines.builtin.weights import checksum, load_network
-from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.errors import OptionError
+from ttsr_studio.weights import verified
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
 CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
@@ -163,9 +163,4 @@ def load(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM)
     Raises MissingError when the weights are missing or are not the ones that were shipped.
     """
     network = load_network(weights, torch.device(device))
-    digest = checksum(weights)
-    if expected is not None and digest != expected.read_text().split()[0]:
-        raise MissingError(
-            f"{weights}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"
-        )
-    return BuiltinEngine(network, torch.device(device), {weights.name: digest})
+    return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)})

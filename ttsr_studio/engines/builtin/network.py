@@ -7,12 +7,14 @@ conditioned on. `EnvelopeDenoiser` runs once per evaluation: it denoises the log
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttsr_studio.errors import OptionError
+from ttsr_studio.weights import read, ready
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class NetworkConfig:
         bands: number of linear envelope bands over the spectrum above `band_start_hz`.
         condition_width, condition_depth: of the conditioner's ConvNeXt.
         width, depth: of the denoiser's ConvNeXt.
+        context: channels through which the conditioner's frames hear means over time; 0 for none.
     """
 
     sample_rate: int = 48000
@@ -36,6 +39,7 @@ class NetworkConfig:
     width: int = 256
     depth: int = 8
     expansion: int = 3
+    context: int = 0
 
     def __post_init__(self) -> None:
         if self.n_fft != 2 * self.hop:
@@ -50,14 +54,24 @@ class NetworkConfig:
 
 
 class Block(nn.Module):
-    """ConvNeXt block over frames, [B, C, T] -> [B, C, T]; with an embedding, AdaLN scale, shift and gate from it."""
+    """ConvNeXt block over frames, [B, C, T] -> [B, C, T].
 
-    def __init__(self, width: int, expansion: int, embedding: int | None = None) -> None:
+    With an embedding, AdaLN scale, shift and gate from it. With a context, every frame also hears the mean over all
+    frames through that many channels.
+    """
+
+    def __init__(self, width: int, expansion: int, embedding: int | None = None, context: int = 0) -> None:
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, elementwise_affine=embedding is None)
         self.up = nn.Linear(width, expansion * width)
         self.down = nn.Linear(expansion * width, width)
+        self.context = None
+        if context:
+            leave = nn.Linear(context, width)
+            nn.init.zeros_(leave.weight)
+            nn.init.zeros_(leave.bias)
+            self.context = nn.Sequential(nn.Linear(width, context), nn.GELU(), leave)
         if embedding is None:
             self.gate = nn.Parameter(torch.full((width,), 0.1))
         else:
@@ -72,6 +86,8 @@ class Block(nn.Module):
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
             h = h * (1 + scale) + shift
+        if self.context is not None:
+            h = h + self.context(h.mean(dim=1, keepdim=True))
         h = self.down(F.gelu(self.up(h), approximate="tanh"))
         return x + (gate * h).transpose(1, 2)
 
@@ -81,6 +97,17 @@ def fourier_features(values: Tensor, count: int, lowest: float = 0.5) -> Tensor:
     frequencies = lowest * 2.0 ** torch.arange(count, device=values.device, dtype=torch.float32)
     phase = 2 * math.pi * values[:, None] * frequencies[None]
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def statistics(features: Tensor) -> Tensor:
+    """[B, bins, T] -> over time: mean, standard deviation, 10 % and 90 % quantile, [B, 4 * bins].
+
+    Floors in pauses, tilt and liveliness tell recordings and instruments apart, over more time than a frame can see.
+    """
+    ordered = features.sort(dim=-1).values
+    last = features.shape[-1] - 1
+    low, high = ordered[..., round(0.1 * last)], ordered[..., round(0.9 * last)]
+    return torch.cat([features.mean(dim=-1), features.std(dim=-1, correction=0), low, high], dim=1)
 
 
 class Conditioner(nn.Module):
@@ -94,13 +121,24 @@ class Conditioner(nn.Module):
         width = config.condition_width
         self.enter = nn.Conv1d(config.bins, width, 3, padding=1)
         self.cutoff = nn.Linear(12, width)
-        self.blocks = nn.ModuleList(Block(width, config.expansion) for _ in range(config.condition_depth))
+        self.statistics = None
+        if config.context:
+            hidden = 3 * config.context
+            leave = nn.Linear(hidden, width)
+            nn.init.zeros_(leave.weight)
+            nn.init.zeros_(leave.bias)
+            self.statistics = nn.Sequential(nn.Linear(4 * config.bins, hidden), nn.GELU(), nn.Dropout(0.2), leave)
+        self.blocks = nn.ModuleList(
+            Block(width, config.expansion, context=config.context) for _ in range(config.condition_depth)
+        )
         self.norm = nn.LayerNorm(width)
         self.log_variance = nn.Linear(width, config.bins)
         nn.init.constant_(self.log_variance.bias, -1.5)
 
     def forward(self, features: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
         x = self.enter(features) + self.cutoff(fourier_features(cutoff, 6))[:, :, None]
+        if self.statistics is not None:
+            x = x + self.statistics(statistics(features))[:, :, None]
         for block in self.blocks:
             x = block(x)
         h = self.norm(x.transpose(1, 2))
@@ -158,3 +196,14 @@ class BuiltinNetwork(nn.Module):
         self.register_buffer("residual_mean", torch.zeros(config.bands))
         self.residual_scale: Tensor
         self.residual_mean: Tensor
+
+
+def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
+    """Read a weights file into a float32 network in inference mode.
+
+    Raises MissingError when the file is not there or is not a weights file.
+    """
+    config, tensors = read(path)
+    net = BuiltinNetwork(NetworkConfig(**config))  # type: ignore[arg-type]
+    ready(net, tensors, device)
+    return net

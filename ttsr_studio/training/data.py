@@ -1,4 +1,4 @@
-"""Training pairs for the built-in engine: clips from a manifest, augmented, band-limited in many ways.
+"""Training pairs: clips from a manifest, augmented, band-limited in many ways.
 
 Every batch is a function of (seed, step) alone, so that a resumed run sees what an unbroken one would have seen.
 """
@@ -110,13 +110,33 @@ def room_noise(rng: np.random.Generator, rms: float, size: int, hz: np.ndarray) 
     return noise * rms * 10 ** (-rng.uniform(30, 80) / 20)
 
 
-class Pairs:
-    """Makes batches; `batch(step)` is deterministic."""
+def grouped(clips: list[Clip]) -> dict[str, list[Clip]]:
+    """Clips by kind, without kinds that have none."""
+    groups = {kind: [c for c in clips if c.kind == kind] for kind in KINDS}
+    return {kind: group for kind, group in groups.items() if group}
 
-    def __init__(self, clips: list[Clip], size: int, samples: int, seed: int, rate: int = 48000) -> None:
+
+class Pairs:
+    """Makes batches; `batch(step)` is deterministic.
+
+    Args:
+        size, samples: rows of a batch and their length.
+        extra: further clips; excerpts of a kind that they have come from them with probability `extra_share`.
+    """
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        size: int,
+        samples: int,
+        seed: int,
+        rate: int = 48000,
+        extra: list[Clip] | None = None,
+        extra_share: float = 0.0,
+    ) -> None:
         self.size, self.samples, self.seed, self.rate = size, samples, seed, rate
-        self.by_kind = {kind: [c for c in clips if c.kind == kind] for kind in KINDS}
-        self.by_kind = {kind: group for kind, group in self.by_kind.items() if group}
+        self.by_kind, self.extra = grouped(clips), grouped(extra or [])
+        self.extra_share = extra_share
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
@@ -138,7 +158,10 @@ class Pairs:
                 yield ready
 
     def _excerpt(self, rng: np.random.Generator, kind: str, lowest_edge: float) -> tuple[np.ndarray, float, float]:
-        group = [c for c in self.by_kind[kind] if c.edge_hz >= lowest_edge] or self.by_kind[kind]
+        pool = self.by_kind[kind]
+        if kind in self.extra and rng.random() < self.extra_share:
+            pool = self.extra[kind]
+        group = [c for c in pool if c.edge_hz >= lowest_edge] or pool
         weights = np.sqrt([c.audio.shape[1] for c in group])
         clip = group[rng.choice(len(group), p=weights / weights.sum())]
         factor = float(rng.uniform(0.85, 1.18)) if rng.random() < 0.4 else 1.0

@@ -1,4 +1,4 @@
-"""Train the built-in engine: `python -m ttsr_studio.engines.builtin.train DATA RUN`.
+"""Train the built-in engine: `python -m ttsr_studio.training.builtin DATA RUN`.
 
 Stage "prior" fits the scale of every missing bin by the likelihood of a complex Student's t with two degrees of
 freedom: unlike a Gaussian it does not let a few loud bins outvote the quiet ones. Stage "envelope" then fits the
@@ -16,8 +16,7 @@ import click
 import torch
 from torch import Tensor, nn
 
-from ttsr_studio.engines.builtin.data import Batch, Pairs, load_clips
-from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig, load_network
 from ttsr_studio.engines.builtin.spectral import (
     POWER_FLOOR,
     band_matrix,
@@ -28,7 +27,8 @@ from ttsr_studio.engines.builtin.spectral import (
     residual,
     stft,
 )
-from ttsr_studio.engines.builtin.weights import export, load_network
+from ttsr_studio.training.data import Batch, Pairs, load_clips
+from ttsr_studio.weights import export
 
 STAGES = ("prior", "envelope")
 
@@ -107,6 +107,7 @@ class Run:
         self.net = BuiltinNetwork(config).to(device)
         self.average = BuiltinNetwork(config).to(device)
         self.average.load_state_dict(self.net.state_dict())
+        self.average.eval()
         self.stage, self.step = 0, 0
         self.optimizer = self._optimizer()
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,13 +115,20 @@ class Run:
             self._load()
 
     def start_from(self, weights: Path) -> None:
-        """Begin a fresh run with a weights file instead of random numbers."""
+        """Begin a fresh run with a weights file instead of random numbers.
+
+        Parts that it lacks add nothing at first: the means over time start at zero.
+        """
         state = load_network(weights, self.device).state_dict()
-        self.net.load_state_dict(state)
-        self.average.load_state_dict(state)
+        lacking = self.net.load_state_dict(state, strict=False).missing_keys
+        if strange := [name for name in lacking if "context" not in name and "statistics" not in name]:
+            raise click.ClickException(f"{weights}: no weights for {', '.join(strange)}")
+        self.average.load_state_dict(self.net.state_dict())
 
     def _optimizer(self) -> torch.optim.Optimizer:
+        """Of the part that the stage trains; the other part's dropout is off."""
         net = self.net
+        net.conditioner.train(self.stage == 0)
         parts = [net.conditioner] if self.stage == 0 else [net.projection, net.denoiser]
         return torch.optim.AdamW(
             [p for m in parts for p in m.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.01
@@ -193,6 +201,7 @@ class Stage:
         steps: in all.
         peak: learning rate.
         every: steps between checkpoints.
+        half: bfloat16 for the matrix products.
         tuned: whether it starts from trained weights, whose scale of the residual is kept.
     """
 
@@ -200,6 +209,7 @@ class Stage:
     peak: float
     every: int
     compile: bool
+    half: bool
     tuned: bool
 
 
@@ -212,11 +222,12 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) ->
         run.net.conditioner.compile()
         run.net.denoiser.compile()
     began, losses = time.perf_counter(), []
-    autocast = torch.autocast(run.device.type, dtype=torch.bfloat16)
+    autocast = torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=stage.half)
     for batch in pairs.stream(run.step, min(stop, stage.steps)):
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(run.step, stage.steps, stage.peak)
         spectra = Spectra(batch, run.net.config, run.device)
+        torch.manual_seed(run.step)
         with autocast:
             loss = loss_function(run, run.net, spectra, 1_000_000 + run.step)
         run.optimizer.zero_grad(set_to_none=True)
@@ -252,11 +263,19 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) ->
 @click.option("--width", default=256, show_default=True, help="Of the denoiser.")
 @click.option("--condition-width", default=384, show_default=True)
 @click.option("--depth", default=8, show_default=True, help="Of both networks.")
+@click.option("--context", default=64, show_default=True, help="Channels of the means over time; 0 for none.")
+@click.option(
+    "--extra",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of further clips, as `python -m ttsr_studio.training.mixes` makes.",
+)
+@click.option("--extra-share", default=0.4, show_default=True, help="Of excerpts of a kind that it has.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
     "--compile/--no-compile", "compile_", default=False, show_default=True, help="Pays only with AMX or CUDA."
 )
+@click.option("--half/--no-half", default=False, show_default=True, help="bfloat16; pays on CUDA and on some CPUs.")
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
 @click.option(
     "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights to go on from, for a run that is new."
@@ -275,26 +294,34 @@ def main(
     width: int,
     condition_width: int,
     depth: int,
+    context: int,
+    extra: Path | None,
+    extra_share: float,
     seed: int,
     device: str,
     compile_: bool,
+    half: bool,
     every: int,
     stop_after: int | None,
     start_from: Path | None,
     rate_scale: float,
 ) -> None:
     """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
-    config = NetworkConfig(width=width, condition_width=condition_width, depth=depth, condition_depth=depth)
+    config = NetworkConfig(
+        width=width, condition_width=condition_width, depth=depth, condition_depth=depth, context=context
+    )
     run = Run(folder, config, torch.device(device), seed)
     if start_from and (run.stage, run.step) == (0, 0):
         run.start_from(start_from)
     samples = (frames - 1) * config.hop
-    pairs = Pairs(load_clips(data, validation=False), batch, samples, seed)
+    further = load_clips(extra, validation=False) if extra else None
+    clips = load_clips(data, validation=False)
+    pairs = Pairs(clips, batch, samples, seed, extra=further, extra_share=extra_share)
     held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
     tuned = start_from is not None
     stages = [
-        Stage(prior_steps, 8e-4 * rate_scale, every, compile_, tuned),
-        Stage(envelope_steps, 1e-3 * rate_scale, every, compile_, tuned),
+        Stage(prior_steps, 8e-4 * rate_scale, every, compile_, half, tuned),
+        Stage(envelope_steps, 1e-3 * rate_scale, every, compile_, half, tuned),
     ]
     left = stop_after if stop_after is not None else sum(stage.steps for stage in stages)
     while run.stage < len(stages):
@@ -307,6 +334,7 @@ def main(
         run.save()
     export(
         run.average,
+        config.to_dict(),
         folder / "builtin.safetensors",
         {"prior_steps": prior_steps, "envelope_steps": envelope_steps, "seed": seed},
     )

@@ -1,0 +1,168 @@
+"""How good are verifiers at finding the candidate that is nearest to the truth? Window by window.
+
+For every window of every clip, N candidates are drawn and every judge scores them all; what they should have said is
+the log-spectral distance to the truth from the cutoff to the clip's own band edge. Renders are told the cutoff.
+
+- closed: how much of the way from the mean candidate to the best one the judge's choice goes, mean over windows:
+  0 is a random pick, 1 the oracle's, below 0 worse than random.
+- spearman: rank correlation of score and minus distance over the candidates of a window, mean over windows.
+- mean, chosen, best: distances of the mean candidate, the judge's choice and the oracle's.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from ttsr_studio import __version__
+from ttsr_studio.analysis.spectra import lsd
+from ttsr_studio.audio.stream import Scratch
+from ttsr_studio.candidates import Stages
+from ttsr_studio.errors import OptionError
+from ttsr_studio.evaluate.corpus import RATE, Clip
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
+from ttsr_studio.evaluate.simulate import kept_hz
+from ttsr_studio.evaluate.statistics import Estimate, bootstrap
+from ttsr_studio.evaluate.systems import Item, weights_of
+from ttsr_studio.evaluate.tables import interval
+from ttsr_studio.levels import active_rms
+from ttsr_studio.searching import search_windows
+from ttsr_studio.session import Session
+
+FIGURES = ("closed", "spearman", "mean", "chosen", "best")
+TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best")
+JUDGING = 1
+"""Raised when a figure's meaning changes."""
+
+LEAST_BAND_HZ = 500
+"""A clip that ends nearer above the cutoff than this has nothing to judge."""
+
+Scored = tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]
+"""A window: distances of its candidates to the truth [N], and their scores by judge, [N] each."""
+
+
+def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
+    """Draw and score the candidates of every window of a clip that is not silent.
+
+    Raises OptionError when nothing lies between the cutoff and the clip's edge, or the engine is not at 48 kHz.
+    """
+    engine, audio = session.engine, item.lr_wide()
+    if engine.sample_rate != RATE:
+        raise OptionError(f"--judge hears engines at {RATE} Hz; {engine.name} is at {engine.sample_rate} Hz")
+    cutoff = kept_hz(item.cutoff_hz, item.low_pass)
+    level = active_rms(audio, RATE)
+    with Scratch(audio.shape[0]) as lr:
+        lr.append(audio)
+        steps = search_windows(session, lr, None, cutoff, level, Stages(), lambda event: None)
+        for window, _, pool, _ in steps:
+            if pool is None:
+                continue
+            truth = torch.from_numpy(item.truth[:, window.start : window.stop])
+            scale = level / engine.input_rms
+            distance = torch.stack(
+                [lsd(x * scale, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for x in pool.audio]
+            )
+            yield distance.numpy(), {name: np.array(scores) for name, scores in pool.scores.items()}
+
+
+def figures(windows: Sequence[Scored], judge: str) -> dict[str, float]:
+    """A judge's figures over the windows of a clip; see the module. NaN when the candidates are alike everywhere."""
+    rows = []
+    for distance, scores in windows:
+        mean, best, chosen = distance.mean(), distance.min(), distance[int(scores[judge].argmax())]
+        if mean - best < 1e-9:
+            continue
+        alike = np.ptp(scores[judge]) == 0
+        rank = 0.0 if alike else float(spearmanr(scores[judge], -distance).statistic)
+        rows.append(((mean - chosen) / (mean - best), rank, mean, chosen, best))
+    values = np.array(rows).mean(0) if rows else np.full(len(FIGURES), np.nan)
+    return dict(zip(FIGURES, map(float, values), strict=True))
+
+
+def judge_clip(
+    session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, results: Results, recompute: bool
+) -> list[Row]:
+    """One row for each judge of the session, found in the results or measured now; none for a clip that ends there.
+
+    Raises TtsrError or OSError for a clip that cannot be judged.
+    """
+    if clip.edge_hz is not None and clip.edge_hz - cutoff_hz < LEAST_BAND_HZ:
+        return []
+    keys = {judge.name: row_key(session, clip, cutoff_hz, conditions, judge.name) for judge in session.verifiers}
+    if recompute or any(key not in results.rows for key in keys.values()):
+        with tempfile.TemporaryDirectory(prefix="ttsr-judge-") as folder:
+            item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
+            windows = list(scored_windows(session, item))
+        for name, key in keys.items():
+            results.add(make_row(key, clip, cutoff_hz, name, session, windows))
+    return [results.rows[key] for key in keys.values()]
+
+
+def make_row(
+    key: str, clip: Clip, cutoff_hz: float, judge: str, session: Session, windows: Sequence[Scored]
+) -> dict[str, Any]:
+    return {
+        "key": key,
+        "clip": clip.name,
+        "kind": clip.kind,
+        "cutoff_hz": cutoff_hz,
+        "judge": judge,
+        "candidates": session.candidates,
+        "windows": len(windows),
+        **{name: finite(value) for name, value in figures(windows, judge).items()},
+        "version": __version__,
+    }
+
+
+def row_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, judge: str) -> str:
+    """sha256 of all that a row depends on."""
+    options = {key: value for key, value in session.options.to_json().items() if key != "verifiers"}
+    depends = {
+        "judging": JUDGING,
+        "judge": judge,
+        "clip": clip.digest(),
+        "edge_hz": clip.edge_hz,
+        "seconds": conditions.seconds,
+        "cutoff_hz": cutoff_hz,
+        "low_pass": conditions.low_pass,
+        "options": options,
+        "weights": weights_of(session),
+        "version": __version__,
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def table(rows: Sequence[Row], seed: int) -> str:
+    """Markdown: judges by kind and cutoff, means over clips with 95 % bootstrap intervals."""
+    lines = [
+        "# Judges",
+        "",
+        "How well verifiers find the candidate nearest to the truth, window by window: `closed` is the share of the "
+        "way from the mean candidate to the best that the judge's choice goes (0: a random pick). Means over clips "
+        "with 95 % bootstrap intervals.",
+    ]
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        for cutoff in sorted({row["cutoff_hz"] for row in rows}):
+            part = [row for row in rows if (row["kind"], row["cutoff_hz"]) == (kind, cutoff)]
+            if not part:
+                continue
+            count, drawn = len({row["clip"] for row in part}), part[0]["candidates"]
+            lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({count} clips, best of {drawn})", ""]
+            lines += ["| judge | " + " | ".join(TITLES) + " |", "|---|" + "---:|" * len(TITLES)]
+            for judge in dict.fromkeys(row["judge"] for row in part):
+                cells = [interval(estimate(part, judge, name, seed), 3) for name in FIGURES]
+                lines.append(f"| {judge} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def estimate(rows: Sequence[Row], judge: str, name: str, seed: int) -> Estimate:
+    """A figure's mean over clips."""
+    values = [row[name] for row in rows if row["judge"] == judge]
+    return bootstrap(np.array([np.nan if value is None else value for value in values], np.float64), seed)

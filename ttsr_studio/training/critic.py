@@ -1,0 +1,353 @@
+"""Train the critic: `python -m ttsr_studio.training.critic DATA RUN --engine WEIGHTS`.
+
+Stage "expect" fits mean and variance of the truth's bands by their Gaussian likelihood. Stage "rank" goes on with a
+bank of engine candidates: the same likelihood, plus the distance of every candidate to the truth by regression, plus a
+pairwise logistic ranking loss (RankNet, Burges et al. 2005) within windows, each pair weighted by how much it matters.
+Both stages and the bank are resumable.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import click
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn import functional as F
+
+from ttsr_studio.analysis.spectra import N_FFT, POWER_FLOOR, power_spectrogram
+from ttsr_studio.diffusion.denoiser import BatchLimit, Meter, MeteredDenoiser
+from ttsr_studio.diffusion.noise import NoiseKey, draw
+from ttsr_studio.diffusion.samplers import get_sampler
+from ttsr_studio.diffusion.schedules import sigmas
+from ttsr_studio.engines import Engine
+from ttsr_studio.engines.builtin.engine import load
+from ttsr_studio.training.builtin import learning_rate
+from ttsr_studio.training.data import Batch, Pairs, load_clips
+from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, expected_distance
+from ttsr_studio.weights import export
+
+STAGES = ("expect", "rank")
+EDGE_MARGIN_HZ = 200
+CLIP = 2.0
+"""Deviations of the truth from its mean count up to about this much, log10 power."""
+
+RANK_SCALE = 0.02
+"""Difference of expected distances at which the ranking loss bends."""
+
+
+def likelihood_loss(net: CriticNetwork, truth: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
+    """Negative Gaussian log-likelihood of the truth's bands [B, bands, T], mean over those judged."""
+    off = CLIP * ((truth - mean) / CLIP).tanh()
+    loss = 0.5 * (off**2 / variance + variance.log())
+    return (loss * mask).sum() / (mask.sum() * truth.shape[-1]).clamp(min=1)
+
+
+def ranking_loss(expected: Tensor, distance: Tensor) -> Tensor:
+    """expected, distance [W, K]: logistic loss of the pairs' order, weighted by how far apart the distances are."""
+    order = distance[:, :, None] - distance[:, None, :]
+    lead = expected[:, :, None] - expected[:, None, :]
+    loss = F.softplus(-lead * order.sign() / RANK_SCALE) * order.abs()
+    return loss.sum() / order.abs().sum().clamp(min=1e-6)
+
+
+@dataclass
+class Bank:
+    """Windows of engine candidates.
+
+    Attributes:
+        lr: [W, samples], float16; cutoff_hz, edge_hz [W].
+        truth: bands [W, bands, T], float16.
+        bands: of the candidates, [W, K, bands, T], float16.
+        distance: to the truth, from cutoff to edge, [W, K].
+    """
+
+    lr: Tensor
+    cutoff_hz: Tensor
+    edge_hz: Tensor
+    truth: Tensor
+    bands: Tensor
+    distance: Tensor
+
+    def __len__(self) -> int:
+        return len(self.lr)
+
+    def rows(self, index: Tensor) -> "Bank":
+        return Bank(*(value[index].float() for value in self.__dict__.values()))
+
+
+def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
+    """Draw candidates as a render does: [B, count, samples]."""
+    rows = len(batch.lr)
+    keys = [NoiseKey(1000 * seed + i) for i in range(rows)]
+    conditioning = engine.condition(batch.lr, batch.cutoff_hz, keys)
+    index = torch.arange(rows).repeat_interleave(count)
+    shape = engine.noise_shape(batch.lr.shape[-1])
+    noise = torch.stack([draw(key.child("draw", k), shape) for key in keys for k in range(count)])
+    low, high = engine.sigma_range
+    levels = sigmas(engine.default_schedule, engine.default_steps, low, high, **engine.schedule_options)
+    chosen = conditioning.rows(index)
+    denoiser = MeteredDenoiser(engine, chosen, Meter(), limit=BatchLimit(len(index)))
+    x0, _ = get_sampler(engine.default_solver)(denoiser, noise * float(levels[0]) * engine.default_temperature, levels)
+    return engine.decode(x0, chosen).unflatten(0, (rows, count))
+
+
+def distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
+    """Log-spectral distance of [B, K, samples] to [B, samples] from cutoff to edge, [B, K]."""
+    hz = torch.arange(N_FFT // 2 + 1) * (48000 / N_FFT)
+    mask = ((hz[None] >= cutoff_hz[:, None]) & (hz[None] <= edge_hz[:, None] - EDGE_MARGIN_HZ)).float()[:, :, None]
+    true = power_spectrogram(truth).clamp_min(POWER_FLOOR).log10()
+    count = mask.sum(1).clamp(min=1)
+    made = (power_spectrogram(x).clamp_min(POWER_FLOOR).log10() for x in audio.unbind(1))
+    return torch.stack([(((x - true) ** 2 * mask).sum(1) / count).sqrt().mean(-1) for x in made], dim=1)
+
+
+@torch.no_grad()
+def make_bank(
+    net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, windows: int, count: int, first: int
+) -> Bank:
+    """Load the bank at `path`, or draw it; parts are kept, so a stopped call goes on. Batches start at `first`."""
+    if path.exists():
+        return Bank(**torch.load(path, weights_only=True))
+    parts = []
+    for step in range((windows + pairs.size - 1) // pairs.size):
+        part = path.with_name(f"{path.stem}-{step}.part")
+        if not part.exists():
+            batch = pairs.batch(first + step)
+            audio = candidates(engine, batch, count, first + step)
+            edge = batch.edge_hz
+            torch.save(
+                asdict(
+                    Bank(
+                        batch.lr.half(), batch.cutoff_hz, edge, net.bands(batch.hr).half(), net.bands(audio).half(),
+                        distances(audio, batch.hr, batch.cutoff_hz, edge),
+                    )
+                ),
+                part,
+            )  # fmt: skip
+        parts.append(part)
+    stored = [torch.load(part, weights_only=True) for part in parts]
+    whole = {name: torch.cat([part[name] for part in stored]) for name in stored[0]}
+    torch.save(whole, path)
+    for part in parts:
+        part.unlink()
+    return Bank(**whole)
+
+
+def judge(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
+    """Loss of the truth's bands, and the expected distances of the candidates [W, K]."""
+    mean, variance = net(bank.lr, bank.cutoff_hz)
+    mask = net.judged(bank.cutoff_hz, bank.edge_hz - EDGE_MARGIN_HZ)
+    count = bank.bands.shape[1]
+    repeated = (x.repeat_interleave(count, dim=0) for x in (mean, variance, mask))
+    expected = expected_distance(bank.bands.flatten(0, 1), *repeated).unflatten(0, (-1, count))
+    return likelihood_loss(net, bank.truth, mean, variance, mask), expected
+
+
+@torch.no_grad()
+def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
+    """How a bank's windows are ranked: share of the way from mean to best, Spearman's rank correlation, loss."""
+    losses, closed, best, ranks = [], 0.0, 0.0, []
+    for start in range(0, len(bank), 16):
+        part = bank.rows(torch.arange(start, min(start + 16, len(bank))))
+        loss, expected = judge(net, part)
+        losses.append(float(loss))
+        chosen = part.distance.gather(1, expected.argmin(1, keepdim=True))[:, 0]
+        mean = part.distance.mean(1)
+        closed += float((mean - chosen).sum())
+        best += float((mean - part.distance.amin(1)).sum())
+        ranks += [spearmanr(e, d).statistic for e, d in zip(expected, part.distance, strict=True) if d.std() > 0]
+    return {
+        "loss": sum(losses) / len(losses),
+        "closed": closed / best,
+        "spearman": sum(ranks) / len(ranks),
+    }
+
+
+class Run:
+    """A training run: network, its average, optimiser, stage and step; saved whole."""
+
+    def __init__(self, folder: Path, config: CriticConfig, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.folder = folder
+        self.net, self.average = CriticNetwork(config), CriticNetwork(config)
+        self.average.load_state_dict(self.net.state_dict())
+        self.average.eval()
+        self.stage, self.step = 0, 0
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.02)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "state.pt").exists():
+            state = torch.load(folder / "state.pt", weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.stage, self.step = state["stage"], state["step"]
+
+    def save(self) -> None:
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "step": self.step,
+        }
+        torch.save(state, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def update(self, loss: Tensor, rate: float) -> None:
+        """One step down, and the average follows."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(0.995, self.step / (self.step + 10)) if self.stage == 0 else 0.99
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+
+    def log(self, **entry: object) -> None:
+        with (self.folder / "log.jsonl").open("a") as lines:
+            lines.write(json.dumps(entry) + "\n")
+        click.echo(json.dumps(entry))
+
+    def next_stage(self) -> None:
+        """The averaged weights become the network's."""
+        self.net.load_state_dict(self.average.state_dict())
+        self.stage, self.step = self.stage + 1, 0
+        self.save()
+
+
+def expect(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
+    """Run the first stage's remaining steps, up to step `stop` at most."""
+
+    def loss_of(net: CriticNetwork, batch: Batch) -> Tensor:
+        mean, variance = net(batch.lr, batch.cutoff_hz)
+        mask = net.judged(batch.cutoff_hz, batch.edge_hz - EDGE_MARGIN_HZ)
+        return likelihood_loss(net, net.bands(batch.hr), mean, variance, mask)
+
+    began, losses = time.perf_counter(), []
+    for batch in pairs.stream(run.step, min(stop, steps)):
+        loss = loss_of(run.net, batch)
+        run.update(loss, learning_rate(run.step, steps, peak))
+        losses.append(float(loss.detach()))
+        if run.step % every == 0 or run.step in (stop, steps):
+            with torch.no_grad():
+                kept = [float(loss_of(run.average, held.batch(i))) for i in range(8)]
+            run.log(
+                stage=STAGES[0],
+                step=run.step,
+                loss=sum(losses[-every:]) / len(losses[-every:]),
+                held_out=sum(kept) / len(kept),
+                s_per_step=(time.perf_counter() - began) / len(losses),
+            )
+            run.save()
+
+
+def rank(run: Run, bank: Bank, held: Bank, steps: int, peak: float, every: int, stop: int) -> None:
+    """Run the second stage's remaining steps, up to step `stop` at most."""
+    if run.step == 0:
+        run.log(stage=STAGES[1], step=0, **quality(run.average, held))
+    losses = []
+    while run.step < min(stop, steps):
+        generator = torch.Generator().manual_seed(run.step)
+        part = bank.rows(torch.randint(len(bank), (12,), generator=generator))
+        known, expected = judge(run.net, part)
+        loss = known + ranking_loss(expected, part.distance) + F.mse_loss(expected, part.distance)
+        run.update(loss, learning_rate(run.step, steps, peak, warmup=30))
+        losses.append(float(loss.detach()))
+        if run.step % every == 0 or run.step in (stop, steps):
+            recent = sum(losses[-every:]) / len(losses[-every:])
+            run.log(stage=STAGES[1], step=run.step, train=recent, **quality(run.average, held))
+            run.save()
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    required=True,
+    help="Weights of the built-in engine whose candidates are ranked; several share the bank.",
+)
+@click.option("--expect-steps", default=2400, show_default=True)
+@click.option("--rank-steps", default=600, show_default=True)
+@click.option("--batch", default=16, show_default=True)
+@click.option("--frames", default=224, show_default=True, help="Length of a training clip, frames of 512 samples.")
+@click.option("--windows", default=1200, show_default=True, help="Of the bank, in all.")
+@click.option("--held-windows", default=160, show_default=True, help="Of the validation bank.")
+@click.option("--count", default=8, show_default=True, help="Candidates of a window.")
+@click.option("--width", default=CriticConfig.width, show_default=True)
+@click.option("--depth", default=CriticConfig.depth, show_default=True)
+@click.option(
+    "--extra",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of further clips, as `python -m ttsr_studio.training.mixes` makes.",
+)
+@click.option("--extra-share", default=0.4, show_default=True, help="Of excerpts of a kind that it has.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+@click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
+def main(
+    data: Path,
+    folder: Path,
+    engines: tuple[Path, ...],
+    expect_steps: int,
+    rank_steps: int,
+    batch: int,
+    frames: int,
+    windows: int,
+    held_windows: int,
+    count: int,
+    width: int,
+    depth: int,
+    extra: Path | None,
+    extra_share: float,
+    seed: int,
+    every: int,
+    stop_after: int | None,
+) -> None:
+    """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
+    config = CriticConfig(width=width, depth=depth)
+    run = Run(folder, config, seed)
+    samples = (frames - 1) * 512
+    further = load_clips(extra, validation=False) if extra else None
+    clips = load_clips(data, validation=False)
+    pairs = Pairs(clips, batch, samples, seed, extra=further, extra_share=extra_share)
+    held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
+    left = stop_after if stop_after is not None else expect_steps + rank_steps
+    if run.stage == 0:
+        began = run.step
+        expect(run, pairs, held, expect_steps, 1e-3, every, run.step + left)
+        left -= run.step - began
+        if run.step < expect_steps:
+            return
+        run.next_stage()
+    if run.stage == 1:
+        loaded = [cast(Engine, load("cpu", path, None)) for path in engines]
+        parts = [
+            make_bank(
+                run.average, engine, pairs, folder / f"bank{i}.pt", windows // len(loaded), count, 1_000_000 * (i + 1)
+            )
+            for i, engine in enumerate(loaded)
+        ]
+        bank = Bank(**{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
+        kept = make_bank(run.average, loaded[-1], held, folder / "held.pt", held_windows, count, 0)
+        rank(run, bank, kept, rank_steps, 3e-4, min(every, 100), run.step + left)
+        if run.step < rank_steps:
+            return
+        run.next_stage()
+    training = {"expect_steps": expect_steps, "rank_steps": rank_steps, "seed": seed}
+    export(run.average, config.to_dict(), folder / "critic.safetensors", training)
+
+
+if __name__ == "__main__":
+    main()

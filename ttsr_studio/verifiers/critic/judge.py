@@ -1,0 +1,62 @@
+"""How far is a candidate from what the truth is expected to be, above the cutoff? Trained for this; reference-free.
+
+A small network reads the input and predicts mean and variance of the truth's level in 60 bands from the cutoff to
+23 kHz, every 21 ms. The score is minus the log-spectral distance to be expected between the candidate and the truth
+(`network.expected_distance`). It was trained on recordings against their own band-limited copies, then to rank
+candidates of the built-in engine by their distance to the truth; see MODEL_CARD.md.
+
+Hears: the candidate from the cutoff to 23 kHz, the input below it; channels are judged alone and averaged.
+Shape and rate: [N, channels, samples] at 48 kHz, best for a second or more; active parts at an RMS of about 0.1, as
+searches hold it (within 12 dB).
+Unit, range, direction: minus LSD in units of log10 power, about -4 to -0.8; higher is better. Comparable
+within a window.
+Silence: a number that means little and is the same for all candidates. A cutoff that leaves nothing to judge scores 0.
+It hears levels in bands, so it is deaf to what detail within a band is made of: to partials, roughness, clicks.
+Weights: critic.safetensors, MIT, with the attributions in MODEL_CARD.md.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.errors import OptionError
+from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers.critic.network import expected_distance, load_network
+from ttsr_studio.weights import verified
+
+WEIGHTS = Path(__file__).parent / "critic.safetensors"
+CHECKSUM = Path(__file__).parent / "critic.safetensors.sha256"
+
+
+class Critic:
+    """Minus the expected log-spectral distance to the truth; see the module."""
+
+    name = "critic"
+    unit = "LSD"
+    needs: frozenset[Need] = frozenset()
+    licence = "MIT"
+
+    def __init__(self, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
+        """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
+        self.network = load_network(weights, torch.device("cpu"))
+        self.weights = {weights.name: verified(weights, expected)}
+
+    @torch.no_grad()
+    def score(self, audio: Tensor, context: Context) -> Tensor:
+        """audio [N, channels, samples] -> scores [N], float64, higher is better.
+
+        Raises OptionError for audio at another rate than the network's.
+        """
+        config = self.network.config
+        if context.sample_rate != config.sample_rate:
+            raise OptionError(f"verifier 'critic' hears {config.sample_rate} Hz, not {context.sample_rate} Hz")
+        cutoff = torch.full((audio.shape[1],), context.cutoff_hz)
+        mask = self.network.judged(cutoff, torch.full_like(cutoff, config.stop_hz))
+        if not mask.any():
+            return torch.zeros(len(audio), dtype=torch.float64)
+        mean, variance = self.network(context.lr.cpu(), cutoff)
+        # One candidate at a time: a spectrogram takes twice the memory of its audio.
+        return torch.stack(
+            [-expected_distance(self.network.bands(x.cpu()), mean, variance, mask).mean().double() for x in audio]
+        )

@@ -1,0 +1,55 @@
+"""Weights files as the package ships them: fp16 safetensors, the network's sizes in the metadata, a checksum beside."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ttsr_studio.errors import MissingError
+
+Config = dict[str, int | float]
+
+
+def export(net: nn.Module, config: Config, path: Path, training: dict[str, int]) -> None:
+    """Write the state in half precision, with the configuration and the training settings as metadata."""
+    tensors = {name: value.detach().half().contiguous().cpu() for name, value in net.state_dict().items()}
+    save_file(tensors, path, {"config": json.dumps(config), "training": json.dumps(training)})
+
+
+def read(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Return a weights file's configuration and its tensors in float32.
+
+    Raises MissingError when the file is not there or is not a weights file of this project.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: the weights are missing; install ttsr-studio again")
+    with safe_open(path, framework="pt") as stored:
+        metadata = stored.metadata() or {}
+        if "config" not in metadata:
+            raise MissingError(f"{path}: not a weights file of ttsr-studio (no configuration inside)")
+        config: Config = json.loads(metadata["config"])
+        return config, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+
+
+def ready(net: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> None:
+    """Put tensors into a network and make it ready to use: on the device, in inference mode."""
+    net.load_state_dict(tensors)
+    net.to(device).eval().requires_grad_(False)
+
+
+def verified(path: Path, expected: Path | None) -> str:
+    """Return the sha256 of a weights file; `expected` names a file that holds what it should be, None accepts any.
+
+    Raises MissingError when it differs.
+    """
+    with path.open("rb") as stored:
+        digest = hashlib.file_digest(stored, "sha256").hexdigest()
+    if expected is not None and digest != expected.read_text().split()[0]:
+        raise MissingError(
+            f"{path}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"
+        )
+    return digest
