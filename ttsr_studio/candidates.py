@@ -65,7 +65,7 @@ class Pool:
     """Renders and judges the candidates of several windows.
 
     Args:
-        lr: [W, channels, samples] at the engine's rate and input level, whole render regions.
+        lr: [W, channels, samples] at the engine's rate and input level, render regions with the engine's lookaround.
         keys: [W], one per window; all channels of a window share it.
         references: [W] ground truth of the render regions, or Nones.
     """
@@ -79,6 +79,8 @@ class Pool:
         references: Sequence[Tensor | None],
         stages: Stages,
     ) -> None:
+        around = recipe.engine.lookaround
+        heard, lr = lr, lr[..., around : lr.shape[-1] - around]
         self.recipe, self.lr, self.stages = recipe, lr, stages
         self.channels = lr.shape[1]
         self.windows = [
@@ -88,7 +90,7 @@ class Pool:
         began = time.perf_counter()
         cutoffs = torch.full((lr.shape[0] * self.channels,), recipe.crossover.cutoff_hz)
         rows = [key for key in keys for _ in range(self.channels)]
-        self.conditioning = recipe.engine.condition(lr.flatten(0, 1), cutoffs, rows)
+        self.conditioning = recipe.engine.condition(heard.flatten(0, 1), cutoffs, rows)
         stages.add("condition", began)
         wanted = any("expected" in verifier.needs for verifier in recipe.verifiers)
         self.expected = self._mean_renders(keys) if wanted else None
@@ -101,7 +103,7 @@ class Pool:
         engine, sigma = self.recipe.engine, float(self.recipe.sigmas[0])
         shape = engine.noise_shape(self.lr.shape[-1])
         noise = torch.stack([normal(key, "expected", shape) for key in keys])
-        x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * sigma
+        x = engine.start(noise).repeat_interleave(self.channels, dim=0) * sigma
         level = torch.full((len(x),), sigma, device=x.device)
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.recipe.limit)
         x0 = 0.5 * (denoiser(x, level) + denoiser(-x, level))
@@ -114,9 +116,8 @@ class Pool:
         shape = engine.noise_shape(self.lr.shape[-1])
         began = time.perf_counter()
         noise = torch.stack([draw(candidate.key, shape) for _, candidate in tasks])
-        x = noise.repeat_interleave(self.channels, dim=0).to(engine.device) * (
-            float(recipe.sigmas[0]) * recipe.temperature
-        )
+        scale = float(recipe.sigmas[0]) * recipe.temperature
+        x = engine.start(noise).repeat_interleave(self.channels, dim=0) * scale
         index = torch.tensor([w * self.channels + c for w, _ in tasks for c in range(self.channels)])
         self.stages.add("noise", began)
         rows = self.conditioning.rows(index)
@@ -160,4 +161,4 @@ class Pool:
 
 def window_key(seed: int, window: Window, engine: Engine) -> NoiseKey:
     """The window's own key: noise is addressed by its absolute place in the file."""
-    return NoiseKey(seed, position=window.render_start // engine.noise_hop())
+    return NoiseKey(seed, position=window.render_start // engine.noise_hop() - engine.noise_lead())

@@ -54,8 +54,9 @@ def search_windows(
     fader = CrossFader()
     for group in grouped(windows, lr.channels, session.candidates):
         clock.begin(len(group))
-        audio = np.stack([lr.read(w.render_start, w.render_stop) for w in group]) * np.float32(scale)
-        loud = [i for i, w in enumerate(group) if audio[i].any()]
+        around = engine.lookaround
+        audio = np.stack([lr.read(w.render_start - around, w.render_stop + around) for w in group]) * np.float32(scale)
+        loud = [i for i in range(len(group)) if audio[i, :, around : audio.shape[-1] - around].any()]
         found: dict[int, tuple[WindowPool, int]] = {}
         if loud:
             heard = [group[i] for i in loud]

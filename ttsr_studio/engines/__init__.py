@@ -34,6 +34,7 @@ class Engine(Protocol):
         hop: every window start and length is a multiple of this many samples.
         core_seconds: length of the part of a window that is kept.
         context_seconds: rendered on both sides of the core and discarded.
+        lookaround: samples on both sides of a window that `condition` hears besides, a multiple of the hop.
         sigma_range: (sigma_min, sigma_max); sampling starts at sigma_max.
         guided: whether classifier-free guidance is available (it counts as two evaluations).
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
@@ -46,6 +47,7 @@ class Engine(Protocol):
     hop: int
     core_seconds: float
     context_seconds: float
+    lookaround: int
     sigma_range: tuple[float, float]
     guided: bool
     default_steps: int
@@ -61,22 +63,36 @@ class Engine(Protocol):
         ...
 
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> Conditioning:
-        """lr [W, samples], cutoff_hz [W], keys [W] -> conditioning of W rows.
+        """lr [W, lookaround + samples + lookaround], cutoff_hz [W], keys [W] -> conditioning of W rows.
 
         A key names whatever the conditioning itself has to draw (the same for all candidates of a window).
         """
         ...
 
     def noise_shape(self, samples: int) -> tuple[int, ...]:
-        """Shape of one row's noise for a window of that many samples; the last axis is time (frames)."""
+        """Shape of one row's noise for a window of that many samples; the last axis is time (frames).
+
+        It begins `noise_lead()` steps before the window, so that noise may be filtered over time.
+        """
         ...
 
     def noise_hop(self) -> int:
         """Samples per step of the noise's last axis."""
         ...
 
+    def noise_lead(self) -> int:
+        """Steps of the noise's last axis before the window's first frame."""
+        ...
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Standard normal noise [N, *noise_shape] -> where sampling starts, before sigma and temperature scale it."""
+        ...
+
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """x [N, ...], sigma [N] -> x0-prediction [N, ...]. Only the metered denoiser calls this."""
+        """x [N, ...] as `start` shapes it, sigma [N] -> x0-prediction, the same shape.
+
+        Only the metered denoiser calls this.
+        """
         ...
 
     def decode(self, x0: Tensor, conditioning: Conditioning) -> Tensor:

@@ -117,11 +117,11 @@ class Run:
     def start_from(self, weights: Path) -> None:
         """Begin a fresh run with a weights file instead of random numbers.
 
-        Parts that it lacks add nothing at first: the means over time start at zero.
+        The statistics over time may be lacking; they add nothing at first.
         """
         state = load_network(weights, self.device).state_dict()
         lacking = self.net.load_state_dict(state, strict=False).missing_keys
-        if strange := [name for name in lacking if "context" not in name and "statistics" not in name]:
+        if strange := [name for name in lacking if "statistics" not in name]:
             raise click.ClickException(f"{weights}: no weights for {', '.join(strange)}")
         self.average.load_state_dict(self.net.state_dict())
 
@@ -263,7 +263,7 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) ->
 @click.option("--width", default=256, show_default=True, help="Of the denoiser.")
 @click.option("--condition-width", default=384, show_default=True)
 @click.option("--depth", default=8, show_default=True, help="Of both networks.")
-@click.option("--context", default=64, show_default=True, help="Channels of the means over time; 0 for none.")
+@click.option("--context", default=256, show_default=True, help="Channels of statistics over time; 0 for none.")
 @click.option(
     "--extra",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -83,7 +83,8 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     """Draw candidates as a render does: [B, count, samples]."""
     rows = len(batch.lr)
     keys = [NoiseKey(1000 * seed + i) for i in range(rows)]
-    conditioning = engine.condition(batch.lr, batch.cutoff_hz, keys)
+    heard = F.pad(batch.lr, (engine.lookaround, engine.lookaround))
+    conditioning = engine.condition(heard, batch.cutoff_hz, keys)
     index = torch.arange(rows).repeat_interleave(count)
     shape = engine.noise_shape(batch.lr.shape[-1])
     noise = torch.stack([draw(key.child("draw", k), shape) for key in keys for k in range(count)])
@@ -91,7 +92,9 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     levels = sigmas(engine.default_schedule, engine.default_steps, low, high, **engine.schedule_options)
     chosen = conditioning.rows(index)
     denoiser = MeteredDenoiser(engine, chosen, Meter(), limit=BatchLimit(len(index)))
-    x0, _ = get_sampler(engine.default_solver)(denoiser, noise * float(levels[0]) * engine.default_temperature, levels)
+    x0, _ = get_sampler(engine.default_solver)(
+        denoiser, engine.start(noise) * float(levels[0]) * engine.default_temperature, levels
+    )
     return engine.decode(x0, chosen).unflatten(0, (rows, count))
 
 

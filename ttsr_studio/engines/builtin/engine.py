@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
-from ttsr_studio.engines.builtin.network import BuiltinNetwork, load_network
+from ttsr_studio.engines.builtin.network import AROUND, BuiltinNetwork, load_network
 from ttsr_studio.engines.builtin.spectral import (
     RESIDUAL_LIMIT,
     band_matrix,
@@ -38,6 +38,14 @@ CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
 
 TOP_HZ = (22800.0, 23700.0)
 """Where the generated band fades out."""
+
+FAST, SLOW, SLOW_FRAMES = 0.35, 0.12, 281
+"""The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.
+
+What the model cannot know is mostly how bright a whole passage is: errors of 5 to 15 dB that hold for seconds. Its
+receptive field of half a second makes its own draws forget sooner, and white noise at full strength spends the
+candidates' differences on what averages out within a window. Slow noise makes candidates differ in what can be chosen.
+"""
 
 SILENCE_POWER = 2e-8
 """Frame power, summed over bins, under which the input is taken for silence: 110 dB below the engine's input RMS."""
@@ -74,13 +82,14 @@ class BuiltinEngine:
     sample_rate = 48000
     core_seconds = 5.12
     context_seconds = 0.64
+    lookaround = (AROUND + 32) * 512
     sigma_range = (0.03, 12.0)
     guided = False
     default_steps = 4
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
     schedule_options = {"rho": 4.0}  # noqa: RUF012
-    default_temperature = 0.75
+    default_temperature = 1.0
     input_rms = 0.1
 
     def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
@@ -106,24 +115,38 @@ class BuiltinEngine:
         return ((high - bin_hz(self.config, self.device)) / (high - low)).clamp(0, 1)[:, None]
 
     def noise_shape(self, samples: int) -> tuple[int, ...]:
-        return (self.config.bands, samples // self.hop + 1)
+        return (self.config.bands, samples // self.hop + 1 + 2 * SLOW_FRAMES)
 
     def noise_hop(self) -> int:
         return self.hop
 
+    def noise_lead(self) -> int:
+        return SLOW_FRAMES
+
+    def start(self, noise: Tensor) -> Tensor:
+        noise = noise.to(self.device)
+        kernel = torch.hann_window(2 * SLOW_FRAMES + 3, periodic=False, device=self.device)[1:-1]
+        slow = F.conv1d(noise.flatten(0, 1)[:, None], (kernel / kernel.norm())[None, None])
+        fast = noise[..., SLOW_FRAMES:-SLOW_FRAMES]
+        return FAST * fast + SLOW * slow.view_as(fast)
+
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
-        if lr.shape[-1] % self.hop:
-            raise OptionError(f"window of {lr.shape[-1]} samples is not a multiple of the engine's hop {self.hop}")
+        samples = lr.shape[-1] - 2 * self.lookaround
+        if samples % self.hop:
+            raise OptionError(f"window of {samples} samples is not a multiple of the engine's hop {self.hop}")
         lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
-        low = stft(lr, self.config)
+        wide = stft(lr, self.config)
         cutoff = normalised_cutoff(cutoff_hz)
-        hidden, log_variance = self.network.conditioner(features(low, cutoff_hz, self.config), cutoff)
+        hidden, log_variance = self.network.conditioner(features(wide, cutoff_hz, self.config), cutoff)
+        around = self.lookaround // self.hop
+        low, hidden, log_variance = (x[..., around : x.shape[-1] - around] for x in (wide, hidden, log_variance))
         condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
         absent = missing(cutoff_hz, self.config)[:, :, None]
         scale = (0.5 * log_variance).exp() * absent * self._top * self._presence(low)
-        carrier = self._detail(keys, lr, cutoff_hz) * scale
-        tensors = WindowTensors(condition, low, carrier, lr.shape[-1])
+        inner = lr[:, self.lookaround : lr.shape[-1] - self.lookaround]
+        carrier = self._detail(keys, inner, cutoff_hz) * scale
+        tensors = WindowTensors(condition, low, carrier, samples)
         return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))
 
     def _presence(self, low: Tensor) -> Tensor:

@@ -16,6 +16,12 @@ from torch import Tensor, nn
 from ttsr_studio.errors import OptionError
 from ttsr_studio.weights import read, ready
 
+AROUND = 112
+"""Frames on either side that statistics are taken over."""
+
+SHARPNESS = 5.0
+"""Of soft minima and maxima; features are 0.2 times the log of power."""
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -26,7 +32,7 @@ class NetworkConfig:
         bands: number of linear envelope bands over the spectrum above `band_start_hz`.
         condition_width, condition_depth: of the conditioner's ConvNeXt.
         width, depth: of the denoiser's ConvNeXt.
-        context: channels through which the conditioner's frames hear means over time; 0 for none.
+        context: channels through which the conditioner hears statistics over time; 0 for none.
     """
 
     sample_rate: int = 48000
@@ -54,24 +60,14 @@ class NetworkConfig:
 
 
 class Block(nn.Module):
-    """ConvNeXt block over frames, [B, C, T] -> [B, C, T].
+    """ConvNeXt block over frames, [B, C, T] -> [B, C, T]; with an embedding, AdaLN scale, shift and gate from it."""
 
-    With an embedding, AdaLN scale, shift and gate from it. With a context, every frame also hears the mean over all
-    frames through that many channels.
-    """
-
-    def __init__(self, width: int, expansion: int, embedding: int | None = None, context: int = 0) -> None:
+    def __init__(self, width: int, expansion: int, embedding: int | None = None) -> None:
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, elementwise_affine=embedding is None)
         self.up = nn.Linear(width, expansion * width)
         self.down = nn.Linear(expansion * width, width)
-        self.context = None
-        if context:
-            leave = nn.Linear(context, width)
-            nn.init.zeros_(leave.weight)
-            nn.init.zeros_(leave.bias)
-            self.context = nn.Sequential(nn.Linear(width, context), nn.GELU(), leave)
         if embedding is None:
             self.gate = nn.Parameter(torch.full((width,), 0.1))
         else:
@@ -86,8 +82,6 @@ class Block(nn.Module):
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
             h = h * (1 + scale) + shift
-        if self.context is not None:
-            h = h + self.context(h.mean(dim=1, keepdim=True))
         h = self.down(F.gelu(self.up(h), approximate="tanh"))
         return x + (gate * h).transpose(1, 2)
 
@@ -100,14 +94,20 @@ def fourier_features(values: Tensor, count: int, lowest: float = 0.5) -> Tensor:
 
 
 def statistics(features: Tensor) -> Tensor:
-    """[B, bins, T] -> over time: mean, standard deviation, 10 % and 90 % quantile, [B, 4 * bins].
+    """[B, bins, T] -> what goes on for 1.2 s on either side of a frame, [B, 4 * bins, T]; shorter at the ends.
 
-    Floors in pauses, tilt and liveliness tell recordings and instruments apart, over more time than a frame can see.
+    Mean, standard deviation, soft minimum and soft maximum. Floors in pauses, tilt and liveliness tell recordings and
+    instruments apart, over more time than the convolutions see.
     """
-    ordered = features.sort(dim=-1).values
-    last = features.shape[-1] - 1
-    low, high = ordered[..., round(0.1 * last)], ordered[..., round(0.9 * last)]
-    return torch.cat([features.mean(dim=-1), features.std(dim=-1, correction=0), low, high], dim=1)
+    frames = features.shape[-1]
+    place = torch.arange(frames, device=features.device)
+    first, stop = (place - AROUND).clamp(min=0), (place + AROUND + 1).clamp(max=frames)
+    lifted = (SHARPNESS * features).exp()
+    # In double precision: what is quiet now is a small difference of sums over what was loud before.
+    sums = F.pad(torch.stack([features, features**2, 1 / lifted, lifted]).double().cumsum(dim=-1), (1, 0))
+    mean, square, quiet, loud = ((sums[..., stop] - sums[..., first]) / (stop - first)).to(features.dtype)
+    spread = (square - mean**2).clamp(min=1e-6).sqrt()
+    return torch.cat([mean, spread, -quiet.log() / SHARPNESS, loud.log() / SHARPNESS], dim=1)
 
 
 class Conditioner(nn.Module):
@@ -123,14 +123,13 @@ class Conditioner(nn.Module):
         self.cutoff = nn.Linear(12, width)
         self.statistics = None
         if config.context:
-            hidden = 3 * config.context
-            leave = nn.Linear(hidden, width)
+            leave = nn.Linear(config.context, width)
             nn.init.zeros_(leave.weight)
             nn.init.zeros_(leave.bias)
-            self.statistics = nn.Sequential(nn.Linear(4 * config.bins, hidden), nn.GELU(), nn.Dropout(0.2), leave)
-        self.blocks = nn.ModuleList(
-            Block(width, config.expansion, context=config.context) for _ in range(config.condition_depth)
-        )
+            self.statistics = nn.Sequential(
+                nn.Linear(4 * config.bins, config.context), nn.GELU(), nn.Dropout(0.2), leave
+            )
+        self.blocks = nn.ModuleList(Block(width, config.expansion) for _ in range(config.condition_depth))
         self.norm = nn.LayerNorm(width)
         self.log_variance = nn.Linear(width, config.bins)
         nn.init.constant_(self.log_variance.bias, -1.5)
@@ -138,7 +137,7 @@ class Conditioner(nn.Module):
     def forward(self, features: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
         x = self.enter(features) + self.cutoff(fourier_features(cutoff, 6))[:, :, None]
         if self.statistics is not None:
-            x = x + self.statistics(statistics(features))[:, :, None]
+            x = x + self.statistics(statistics(features).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
         h = self.norm(x.transpose(1, 2))
