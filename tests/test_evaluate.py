@@ -18,6 +18,7 @@ from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.evaluate.baselines import replicate
 from ttsr_studio.evaluate.command import evaluate_command, write_report
 from ttsr_studio.evaluate.corpus import RATE, Clip, find_output, fit, load_corpus, read_audio
+from ttsr_studio.evaluate.judges import figures
 from ttsr_studio.evaluate.metrics import METRICS, measure
 from ttsr_studio.evaluate.simulate import brick, check_cutoff, simulate
 from ttsr_studio.evaluate.specs import FIXED, KEYS, plan_specs
@@ -429,6 +430,8 @@ def test_a_peer_at_another_rate_is_resampled_and_a_missing_or_long_file_fails_al
         (["--render", "lr: steps=2"], "two systems are named 'lr'"),
         (["--outputs", "."], "needs its --name"),
         (["--kind", "sfx"], "unknown kind 'sfx'"),
+        (["--judge", "ears"], "unknown verifier 'ears'"),
+        (["--judge", "lsd"], "--judge lsd: the oracle is what judges are compared with"),
     ],
 )
 @needs_weights
@@ -471,3 +474,40 @@ def test_renders_are_measured_with_their_cost(clips: Path, tmp_path: Path) -> No
     assert four["x_real_time"] > 0
     assert (out / "curves" / "lsd-candidates.png").exists()
     assert "0 of them computed" in run(clips, "--out", out, *arguments, *grid).output
+
+
+def test_judges_are_compared_with_the_oracle() -> None:
+    rng = np.random.default_rng(0)
+    windows = []
+    for _ in range(50):
+        distance = 1 + 0.1 * rng.standard_normal(16)
+        scores = {"right": -distance, "wrong": distance, "blind": np.zeros(16), "guess": rng.standard_normal(16)}
+        windows.append((distance, scores))
+    assert figures(windows, "right")["closed"] == figures(windows, "right")["spearman"] == 1
+    assert figures(windows, "wrong")["spearman"] == -1
+    assert figures(windows, "wrong")["closed"] < -0.5
+    assert abs(figures(windows, "guess")["closed"]) < 0.3
+    assert figures(windows, "blind")["spearman"] == 0
+    best = figures(windows, "guess")
+    assert best["best"] < best["mean"] < 1.05
+
+
+@needs_weights
+def test_judges_are_measured_on_windows_of_clips_and_kept(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    judges = ("--judge", "consensus", "--judge", "continuity", "--judged", 4, "--system", "lr")
+    done = run(clips, "--out", out, "--limit", 1, "--cutoff", 8000, *judges)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in (out / "judges.jsonl").read_text().splitlines()]
+    assert {(row["kind"], row["judge"]) for row in rows} == {
+        (kind, judge) for kind in ("speech", "music") for judge in ("consensus", "continuity")
+    }
+    for row in rows:
+        assert row["best"] <= row["chosen"]
+        assert row["best"] < row["mean"]
+        assert -1 <= row["spearman"] <= 1
+    text = (out / "judges.md").read_text()
+    assert "## music, cutoff 8000 Hz (1 clips, best of 4)" in text
+    before = (out / "judges.jsonl").read_text()
+    assert run(clips, "--out", out, "--limit", 1, "--cutoff", 8000, *judges).exit_code == 0
+    assert (out / "judges.jsonl").read_text() == before, "what is known is not measured again"

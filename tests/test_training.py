@@ -13,8 +13,12 @@ from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
 from ttsr_studio.errors import InputError
+from ttsr_studio.training import critic as critic_training
 from ttsr_studio.training.builtin import main
+from ttsr_studio.training.critic import ranking_loss
 from ttsr_studio.training.data import Pairs, held_out, load_clips
+from ttsr_studio.training.mixes import piece
+from ttsr_studio.verifiers.critic.judge import Critic
 
 FIELDS = ("file", "kind", "speaker_or_class", "eval_only", "band_edge_hz", "floor_edge_hz")
 
@@ -55,6 +59,62 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: 
     assert engine.config.width == 16
     losses = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
     assert len(losses) == 4
+
+
+def test_old_weights_are_gone_on_from_without_statistics(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "old", "--context", 0)
+    start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
+    train(corpus, tmp_path / "new", "--context", 8, *start)
+    assert builtin.load("cpu", tmp_path / "new" / "builtin.safetensors", expected=None).config.context == 8
+    arguments = [str(corpus), str(tmp_path / "wider"), "--width", "24", "--depth", "2", *map(str, start)]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code != 0
+
+
+def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "engine")
+    sizes = ("--width", 16, "--depth", 1, "--batch", 4, "--frames", 20, "--windows", 8, "--held-windows", 4)
+    steps = ("--count", 3, "--expect-steps", 3, "--rank-steps", 3, "--every", 2)
+    for name, calls in (("whole", 1), ("parts", 4)):
+        for _ in range(calls):
+            stop = () if calls == 1 else ("--stop-after", 2)
+            engine = ("--engine", tmp_path / "engine" / "builtin.safetensors")
+            arguments = (corpus, tmp_path / name, *engine, *sizes, *steps, *stop)
+            done = CliRunner().invoke(critic_training.main, [str(a) for a in arguments])
+            assert done.exit_code == 0, done.output
+    whole, parts = (load_file(tmp_path / name / "critic.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+    assert Critic(tmp_path / "whole" / "critic.safetensors", expected=None).network.config.width == 16
+
+
+def test_the_ranking_loss_wants_the_nearest_first() -> None:
+    distance = torch.tensor([[1.0, 1.2, 1.4]])
+    right, wrong, flat = (torch.tensor([x]) for x in ([0.9, 1.0, 1.1], [1.1, 1.0, 0.9], [1.0, 1.0, 1.0]))
+    assert ranking_loss(right, distance) < ranking_loss(flat, distance) < ranking_loss(wrong, distance)
+
+
+def test_pieces_are_music_and_depend_on_their_seed_alone() -> None:
+    styles = set()
+    for index in range(40):
+        file, style = piece(np.random.default_rng((0, index)), 6.0)
+        again, _ = piece(np.random.default_rng((0, index)), 6.0)
+        assert [list(track) for track in file.tracks] == [list(track) for track in again.tracks]
+        notes = [m for track in file.tracks for m in track if m.type == "note_on"]
+        assert len(notes) > 1
+        assert file.length > 3
+        styles.add(style)
+    assert styles == {"solo", "struck", "drums", "duo", "band"}
+
+
+def test_extra_clips_are_heard_at_their_share(corpus: Path) -> None:
+    clips = load_clips(corpus, validation=False)
+    music = [clip for clip in clips if clip.kind == "music"]
+    loud = [type(clip)((clip.audio * 0 + 1000).astype(np.int16), "music", 24000.0, 1000 / 32768) for clip in music]
+    pairs = Pairs(music, 16, 10240, seed=0, extra=loud, extra_share=0.5)
+    rng = np.random.default_rng(0)
+    parts = [pairs._excerpt(rng, "music", 0)[0] for _ in range(200)]
+    extra = [abs(np.median(part[np.abs(part) > 1e-3]) - 1000 / 32768) < 1e-4 for part in parts]
+    assert 0.35 < np.mean(extra) < 0.65
 
 
 def test_pairs_are_band_limited_and_depend_on_seed_and_step_alone(corpus: Path) -> None:

@@ -65,7 +65,8 @@ def test_every_verifier_keeps_the_contract(verifier: Verifier) -> None:
     assert torch.equal(scores, alone), "a score must not depend on the other candidates"
     assert verifier.unit
     assert verifier.licence
-    assert set(verifier.weights) == ({"model_v8.onnx"} if verifier.name == "dnsmos" else set())
+    files = {"dnsmos": {"model_v8.onnx"}, "critic": {"critic.safetensors"}}
+    assert set(verifier.weights) == files.get(verifier.name, set())
 
 
 @pytest.mark.parametrize("samples", [1, 600, 3000])
