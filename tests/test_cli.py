@@ -1,8 +1,10 @@
 """The command line: usage, presets, failures that are named, and nothing lost."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -232,11 +234,66 @@ def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp
     assert "the same, bit for bit" in again.output, again.output
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     other = ttsr("render", stem, "--again", report, "-o", tmp_path / "c.wav", "--seed", 1)
-    assert "NOT the same as a.ttsr.json says; different: options given" in other.output
+    assert "NOT the same as a.ttsr.json says; different: --seed" in other.output
+    assert other.exit_code == 1
     moved = save(tmp_path / "moved.wav", load(stem)[:-100])
-    assert "different: input file" in ttsr("render", moved, "--again", report, "-o", tmp_path / "d.wav").output
+    wrong = ttsr("render", moved, "--again", report, "-o", tmp_path / "d.wav")
+    assert (wrong.exit_code, "not the file that" in wrong.output) == (2, True), wrong.output
+    assert not (tmp_path / "d.wav").exists()
     nonsense = tmp_path / "x.json"
     nonsense.write_text('{"a": 1}')
     refused = ttsr("render", stem, "--again", nonsense)
     assert refused.exit_code == 2
     assert "not a report of ttsr" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--overwrite", "--skip-existing"], "exclude each other"),
+        (["--pivot", "paper"], "does not take pivot"),
+        (["--verifier", "lsd"], "needs a reference"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_contradictions_are_refused_with_and_without_a_dry_run(
+    ttsr: Ttsr, stem: Path, flags: list[str], reason: str, dry: list[str]
+) -> None:
+    result = ttsr("render", stem, *flags, *dry)
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    """The command line as a process of its own, which Ctrl-C reaches whatever started this one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ttsr_studio", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_is_answered_in_one_line(tmp_path: Path) -> None:
+    first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
+    second = save(tmp_path / "b.wav", below(voice(40), 5000))
+    process = started("render", first, second, "-o", tmp_path / "out", "--candidates", 32, "--no-report")
+    assert process.stdout is not None
+    assert "a.wav" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error.strip() == f"interrupted in {second}; 1 of 2 files done"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_while_starting_leaves_no_traceback(tmp_path: Path) -> None:
+    process = started("render", save(tmp_path / "a.wav", below(voice(0.3), 5000)), "--dry-run")
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert "Traceback" not in error
+    assert process.returncode in (130, 0)

@@ -1,5 +1,6 @@
 """Make a render again from its report: the options and seed in it are all that a render depends on."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,28 @@ class Earlier:
         options = {name: value for name, value in options.items() if value is not None and name not in LEFT_TO_THE_USER}
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
+    def refuse_other_input(self, source: Path) -> None:
+        """Raise InputError when a file is not the one that the report is of."""
+        expected = self.report["input"]["sha256"]
+        try:
+            with source.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{source}: {error.strerror or error}") from error
+        if digest != expected:
+            raise InputError(
+                f"{source}: not the file that {self.path.name} is of ({self.report['input']['name']}, "
+                f"sha256 {expected[:12]}…)"
+            )
+
+    def same(self, result: Rendered) -> bool:
+        """Whether the render came out the same, bit for bit."""
+        return bool(result.summary["sha256"] == self.report["output"]["sha256"])
+
     def verdict(self, session: Session, result: Rendered) -> str:
         """Whether the render came out the same, and if not, what is known to differ."""
-        output, tool = self.report["output"], self.report["tool"]
-        if result.summary["sha256"] == output["sha256"]:
+        tool = self.report["tool"]
+        if self.same(result):
             return f"the same, bit for bit, as {self.path.name} says"
         here = {
             **versions(),
@@ -39,8 +58,16 @@ class Earlier:
         }
         there = {**tool["versions"], "weights": tool["weights"], "device": tool["device"], "batch": tool["batch_size"]}
         known = [name for name in here if here[name] != there.get(name)]
-        if result.summary["input_sha256"] != self.report["input"]["sha256"]:
-            known.insert(0, "input file")
+        options = session.options.to_json()
+        known += [
+            f"--{name}"
+            for name, value in self.report["tool"]["options"].items()
+            if value is not None
+            and name in options
+            and name not in (*LEFT_TO_THE_USER, "device", "batch")
+            and options[name] is not None
+            and options[name] != value
+        ]
         return f"NOT the same as {self.path.name} says; different: {', '.join(known) or 'options given beside it'}"
 
 

@@ -35,12 +35,17 @@ NOT_IN_PRESETS = {
     "output",
     "dry_run",
     "as_json",
-    "existing",
+    "overwrite",
+    "skip_existing",
     "report",
     "reference",
     "device",
     "help",
 }
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 class Settings(click.Command):
@@ -120,7 +125,11 @@ def main() -> None:
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
 @click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
 @click.option(
-    "--candidates", type=int, default=8, show_default="the preset's", help="The most renders of one window, N."
+    "--candidates",
+    type=int,
+    default=8,
+    show_default="the preset's",
+    help="The most renders of one window, N; 1 or more.",
 )
 @click.option(
     "--budget",
@@ -141,20 +150,22 @@ def main() -> None:
     show_default=True,
     help="How several verifiers are combined.",
 )
-@click.option("--neighbours", type=int, help="Zero-order search: renders a round, K.  [default: 2]")
-@click.option("--cosine", type=float, help="Zero-order search: cosine to the pivot; larger is nearer.  [default: 0.99]")
+@click.option("--neighbours", type=int, help="Zero-order search: renders a round, K, 1 or more.  [default: 2]")
+@click.option(
+    "--cosine", type=float, help="Zero-order search: cosine to the pivot, 0 to 1; larger is nearer.  [default: 0.99]"
+)
 @click.option(
     "--pivot",
     type=click.Choice(["elitist", "paper"]),
     help="Zero-order search: keep the best ever, or the paper's literal rule.  [default: elitist]",
 )
-@click.option("--steps", type=int, help="Solver steps.  [default: the engine's]")
+@click.option("--steps", type=int, help="Solver steps, 1 or more.  [default: the engine's]")
 @click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
 @click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Noise levels.  [default: the engine's]")
 @click.option(
     "--temperature",
     type=float,
-    help="Scale of the starting noise; lower is nearer to the engine's mean.  [default: the engine's]",
+    help="Scale of the starting noise, above 0 to 1.5; lower is nearer to the engine's mean.  [default: the engine's]",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -195,8 +206,8 @@ def main() -> None:
     show_default=True,
     help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.",
 )
-@click.option("--overwrite", "existing", flag_value="overwrite", help="Replace outputs that exist.")
-@click.option("--skip-existing", "existing", flag_value="skip", help="Leave outputs that exist, and go on.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 def render_command(
@@ -204,7 +215,8 @@ def render_command(
     output: str | None,
     reference: Path | None,
     report: bool,
-    existing: str | None,
+    overwrite: bool,
+    skip_existing: bool,
     dry_run: bool,
     as_json: bool,
     again: Earlier | None,
@@ -212,18 +224,24 @@ def render_command(
 ) -> None:
     """Render files, or all audio files of folders. Sources are never touched.
 
-    Exit code 0 when all rendered, 1 when some failed (each is named with its reason), 2 for usage.
+    Exit code 0 when all rendered, 1 when some failed (each is named with its reason) or --again came out different,
+    2 for usage, 130 when interrupted (Ctrl-C): what is finished stays, and --skip-existing goes on from there.
     """
     options = RenderOptions(reference=reference, **values)
+    if overwrite and skip_existing:
+        raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     jobs = plan_jobs(inputs, output, options)
-    refuse_existing(jobs, existing)
-    if again and len(jobs) > 1:
-        raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+    if not overwrite and not skip_existing:
+        refuse_existing(jobs)
+    if again:
+        if len(jobs) > 1:
+            raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+        again.refuse_other_input(jobs[0].source)
+    session = Session(options)
     if dry_run:
         failed = [job for job in jobs if not announce(job, options, as_json)]
     else:
-        session = Session(options)
-        waiting = [job for job in jobs if not (existing == "skip" and job.target.exists())]
+        waiting = [job for job in jobs if not (skip_existing and job.target.exists())]
         skipped = [job for job in jobs if job not in waiting]
         for job in skipped:
             tell(
@@ -232,9 +250,16 @@ def render_command(
                 f"skipped {job.target} (exists)",
             )
         failed = []
-        with show_progress(quiet=as_json or not sys.stderr.isatty()) as watch:
+        with show_progress(quiet=as_json) as watch:
             for number, job in enumerate(waiting):
-                if not render_one(session, job, report, as_json, watch(job.source.name, number, len(waiting)), again):
+                try:
+                    done = render_one(
+                        session, job, report, as_json, watch(job.source.name, number, len(waiting)), again
+                    )
+                except KeyboardInterrupt:
+                    click.echo(f"interrupted in {job.source}; {number} of {len(waiting)} files done", err=True)
+                    sys.exit(INTERRUPTED)
+                if not done:
                     failed.append(job)
     if failed:
         if len(jobs) > 1:
@@ -242,9 +267,9 @@ def render_command(
         sys.exit(1)
 
 
-def refuse_existing(jobs: list[Job], existing: str | None) -> None:
+def refuse_existing(jobs: list[Job]) -> None:
     there = [job.target for job in jobs if job.target.exists()]
-    if there and existing is None:
+    if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
 
@@ -292,6 +317,7 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
             error=True,
         )
         return False
+    good = True
     line, data = (
         result.line,
         {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
@@ -299,8 +325,9 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
     if again:
         data["verdict"] = again.verdict(session, result)
         line = f"{line}\n{data['verdict']}"
+        good = again.same(result)
     tell(as_json, data, line)
-    return True
+    return good
 
 
 main.add_command(evaluate_command)
@@ -366,7 +393,7 @@ def in_one_line(source: Path, error: Exception) -> str:
 
 
 @main.command("doctor")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
 def doctor_command(as_json: bool) -> None:
     """What is here: devices, engines, verifiers, weights; what is missing and how to get it.
 

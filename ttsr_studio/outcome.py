@@ -102,16 +102,18 @@ def in_words(report: Report, target: Path) -> str:
     start, out, spent = report.input, report.output, report.timing
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
-    chosen = f"{len(report.windows)} windows x {counts[-1]} candidates" if counts else "silence, passed through"
+    if not counts:
+        return f"{target}: silence, passed through"
+    chosen = f"{len(report.windows)} windows x {counts[-1]} candidates"
     said = [
         *start.warnings,
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
     ]
     notes = "".join(f"; note: {note}" for note in said)
     speed = spent.times_real_time()
-    pace = f" ({speed:.2f}x real time)" if speed else ""
+    pace = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
     return (
-        f"{target}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> {out.rate / 2000:g} kHz, {chosen}, "
+        f"{target}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {spent.wall_s:.1f} s{pace}{loudness}{notes}"
     )
 

@@ -1,5 +1,6 @@
 """Progress of a render: what the pipeline reports, and how a terminal shows it."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Event:
 Watch = Callable[[Event], None]
 """Told of every step."""
 
+LINE_SECONDS = 15.0
+
 
 class SpeedColumn(ProgressColumn):
     """Audio rendered per second of search: x real time."""
@@ -47,7 +50,10 @@ class SpeedColumn(ProgressColumn):
 
 @contextmanager
 def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
-    """Give a function (file name, its number, of how many) -> the report of that file's progress."""
+    """Give a function (file name, its number, of how many) -> the report of that file's progress.
+
+    A bar on a terminal; in a log, a line every 15 s.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -57,7 +63,9 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
         TextColumn("eta"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    told = time.monotonic()
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
 
         def watch(name: str, number: int, files: int) -> Watch:
             for task in bar.task_ids:
@@ -68,7 +76,10 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
             stage = ""
 
             def report(event: Event) -> None:
-                nonlocal stage
+                nonlocal stage, told
+                if not quiet and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
+                    told = time.monotonic()
+                    console.print(f"{prefix} {event.stage} {event.done / event.total:.0%}", highlight=False)
                 if event.stage != stage:
                     stage = event.stage
                     bar.reset(task, total=event.total, description=f"{prefix} {stage}")

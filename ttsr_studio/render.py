@@ -4,6 +4,7 @@ Audio flows one way. Memory is bounded by a group of windows: what has the lengt
 """
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -80,6 +81,7 @@ def render(
         OutputError: the output cannot be written; nothing is left under its name.
     """
     began, stages = time.perf_counter(), Stages()
+    make_folder(target.parent)
     with ExitStack() as stack:
         material = listen(session, source, target, stack, stages, progress)
         truth = read_reference(session, reference, material, stack) if reference else None
@@ -175,10 +177,16 @@ def read_reference(session: Session, reference: Path, material: Material, stack:
 
 
 def make_folder(folder: Path) -> None:
+    """Make sure that a folder is there and can be written to, before hours are spent on what goes into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another -o") from error
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to ({error.strerror}); choose another -o") from error
 
 
 def finish(
@@ -211,7 +219,6 @@ def finish(
     unlimited = options.loudness == "off" and subtype in ("FLOAT", "DOUBLE")
     gain = match_gain(material.loudness, loudness, options.loudness, np.inf if unlimited else options.ceiling)
     factor = np.float32(10 ** (gain.db / 20))
-    make_folder(target.parent)
     written = write_atomic(
         target,
         lambda: (block * factor for block in final.blocks(BLOCK)),

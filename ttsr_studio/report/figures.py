@@ -107,7 +107,7 @@ def _draw(
         image = _draw_map(axes[2], disagreement, uncertainty.rate, seconds, "viridis", 0.0, 1.0)
         mean_db = report.uncertainty.mean_db
         title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
-        _finish_map(axes[2], bars[2], image, title, "variance, 90 % clip", report.input.cutoff_hz)
+        _finish_map(axes[2], bars[2], image, title, "variance, relative", report.input.cutoff_hz)
     for axis, name in zip(axes[maps:], strips, strict=True):
         _draw_scores(axis, report, name)
     _finish_time(axes, seconds)
@@ -184,6 +184,8 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
     axis.plot(*_columns(chosen), "o", color=CHOSEN, markersize=big, markeredgewidth=0, clip_on=False)
     unit = "" if name is None else report.verifiers[name].unit
     title = "Combined score" if name is None else name
+    for window in report.windows[1:]:
+        axis.axvline(window.start_s, color="#e6eaee", linewidth=0.8, zorder=0)
     axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)
     axis.set_ylabel(unit)
     axis.yaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
@@ -193,7 +195,7 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     if name is None or len(_strips(report)) == 1:
-        legend = f"{crowd} candidates a window, higher is better  ·"
+        legend = f"{crowd} candidates side by side in each window, higher is better  ·"
         axis.text(0.94, 1.03, legend, transform=axis.transAxes, ha="right", va="bottom", fontsize=11, color=QUIET)
         axis.text(
             0.945,
@@ -258,7 +260,7 @@ def _draw_title(figure: Figure, report: Report) -> None:
     if len(report.windows) == 1 and report.windows[0].chosen is not None:
         facts.append(f"chose candidate {report.windows[0].chosen}")
     if speed is not None:
-        facts.append(f"{speed:.2g}× real time")
+        facts.append(f"{1 / speed:.2g} s for a second of audio")
     figure.text(0.07, 0.938, "   ·   ".join(facts), fontsize=12, color=QUIET)
 
 

@@ -28,7 +28,7 @@ class Consensus:
     """Closeness to the engine's mean render; see the module."""
 
     name = "consensus"
-    unit = "LSD"
+    unit = "-LSD"
     needs: frozenset[Need] = frozenset({"expected"})
     licence = "no weights"
 

@@ -21,7 +21,7 @@ class LSD:
     """Minus the log-spectral distance (n_fft 2048, hop 512) to the reference."""
 
     name = "lsd"
-    unit = "LSD"
+    unit = "-LSD"
     needs: frozenset[Need] = frozenset({"reference"})
     licence = "no weights"
 

@@ -33,7 +33,7 @@ class Critic:
     """Minus the expected log-spectral distance to the truth; see the module."""
 
     name = "critic"
-    unit = "LSD"
+    unit = "-LSD"
     needs: frozenset[Need] = frozenset()
     licence = "MIT"
 
