@@ -511,3 +511,11 @@ def test_judges_are_measured_on_windows_of_clips_and_kept(clips: Path, tmp_path:
     before = (out / "judges.jsonl").read_text()
     assert run(clips, "--out", out, "--limit", 1, "--cutoff", 8000, *judges).exit_code == 0
     assert (out / "judges.jsonl").read_text() == before, "what is known is not measured again"
+
+
+def test_a_broken_clip_is_told_once(clips: Path, tmp_path: Path) -> None:
+    (clips / "speech" / "speech_0.flac").write_bytes(b"not audio")
+    done = run(clips, "--out", tmp_path / "out", "--cutoff", 4000, "--cutoff", 8000)
+    assert done.exit_code == 1
+    assert done.output.count("failed: speech/speech_0.flac") == 1
+    assert "12 results" in done.output

@@ -129,7 +129,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     try:
         rows, missed = run(systems, clips, conditions, results, given["recompute"])
         if given["judges"]:
-            missed += run_judges(clips, conditions, out, given)
+            readable = {row["clip"] for row in rows}
+            missed += run_judges([clip for clip in clips if clip.name in readable], conditions, out, given)
     except OutputError as error:
         raise click.ClickException(str(error)) from error
     failures += missed

@@ -22,6 +22,10 @@ MEASURES = 1
 Row = dict[str, Any]
 
 
+class UnreadableError(TtsrError):
+    """A clip that no system can be measured on."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What holds for all systems: cutoffs in Hz, the low-pass, and the length of clips heard (None: all)."""
@@ -82,6 +86,8 @@ def evaluate(
 ) -> list[Row]:
     """Measure every system on every clip at every cutoff; what failed is told to `failed`, and left out.
 
+    A clip that cannot be read is told once.
+
     System by system and cutoff by cutoff, so that one session at a time is in memory, and is loaded once.
 
     Args:
@@ -92,10 +98,13 @@ def evaluate(
     """
     rows: list[Row] = []
     digests: dict[Path, str] = {}
+    broken: set[Path] = set()
     for system in systems:
         for cutoff in conditions.cutoffs:
             for clip in clips:
                 progress(system.name, clip.name)
+                if clip.path in broken:
+                    continue
                 try:
                     if clip.path not in digests:
                         digests[clip.path] = clip.digest()
@@ -105,6 +114,9 @@ def evaluate(
                     rows.append(results.rows[key])
                 except OutputError:
                     raise
+                except UnreadableError as error:
+                    broken.add(clip.path)
+                    failed(f"{clip.name}: {error}")
                 except (TtsrError, OSError) as error:
                     failed(f"{system.name}, {clip.name}, {cutoff:g} Hz: {error}")
     return rows
@@ -127,9 +139,12 @@ def row_key(digest: str, clip: Clip, system: System, cutoff_hz: float, condition
 
 
 def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: Conditions) -> Row:
-    """One row: a clip at a cutoff, answered by a system, measured."""
+    """One row: a clip at a cutoff, answered by a system, measured. Raises UnreadableError when there is no clip."""
     with tempfile.TemporaryDirectory(prefix="ttsr-evaluate-") as folder:
-        item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
+        try:
+            item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
+        except (TtsrError, OSError) as error:
+            raise UnreadableError(str(error)) from error
         made = system.make(item)
     seconds = item.truth.shape[1] / RATE
     values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | {

@@ -63,6 +63,7 @@ VERIFIERS = {
     "lowband": "ttsr_studio.verifiers.lowband:Lowband",
     "consensus": "ttsr_studio.verifiers.consensus:Consensus",
     "continuity": "ttsr_studio.verifiers.continuity:Continuity",
+    "critic": "ttsr_studio.verifiers.critic.judge:Critic",
     "dnsmos": "ttsr_studio.verifiers.dnsmos:DNSMOS",
 }
 
