@@ -281,7 +281,7 @@ def test_specs_and_grids_multiply() -> None:
     assert (options.seed, options.loudness, options.depth) == (7, "off", "32f")
     (alone, both) = plan_specs([], ["verifier=continuity,continuity+lowband"], 0, False)
     assert (alone.options.verifiers, both.options.verifiers) == (("continuity",), ("continuity", "lowband"))
-    assert plan_specs(["p: preset=music steps=3"], [], 0, False)[0].options.verifiers == ("continuity", "lowband")
+    assert plan_specs(["p: preset=music steps=3"], [], 0, False)[0].options.verifiers == ("critic",)
 
 
 @pytest.mark.parametrize(

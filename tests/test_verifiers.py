@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.verifiers import VERIFIERS, Context, Verifier, load_verifier, load_verifiers
+from ttsr_studio.verifiers.critic.network import DETAIL, expected_distance
 
 RATE = 48000
 CUTOFF = 6000.0
@@ -205,5 +206,30 @@ def test_dnsmos_names_the_extra_when_it_is_not_installed(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_verifier_lists_the_known_ones() -> None:
-    with pytest.raises(OptionError, match="continuity, dnsmos"):
+    with pytest.raises(OptionError, match="continuity, critic, dnsmos"):
         load_verifier("pesq")
+
+
+def test_the_critic_hears_levels_above_the_cutoff_that_do_not_fit_the_input() -> None:
+    right, chances = 0, 0
+    for seed in range(4):
+        low, high = bands(seed)
+        audio = stack(low + high, low + 0.1 * high, low + 10 * high, low)
+        scores = load_verifier("critic").score(audio, context(low))
+        right += int((scores[0] > scores[1:]).sum())
+        chances += 3
+    assert right >= 0.9 * chances
+    assert load_verifier("critic").score(audio, Context(RATE, 23500.0, audio[0])).tolist() == [0, 0, 0, 0]
+    with pytest.raises(OptionError, match="hears 48000 Hz, not 44100"):
+        load_verifier("critic").score(audio, Context(44100, CUTOFF, audio[0]))
+
+
+def test_the_expected_distance_is_that_to_a_draw_from_the_prediction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean, spread = torch.randn(1, 40, 200, generator=generator), 0.5
+    mask = torch.ones(1, 40, 1)
+    near, far = mean + 0.1, mean + 1.0
+    expected = expected_distance(torch.cat([near, far]), mean, torch.full_like(mean, spread**2), mask)
+    for candidate, predicted in zip((near, far), expected, strict=True):
+        truth = mean + (spread**2 + DETAIL) ** 0.5 * torch.randn(mean.shape, generator=generator)
+        assert (candidate - truth).square().mean(1).sqrt().mean().item() == pytest.approx(float(predicted), rel=0.03)

@@ -139,7 +139,7 @@ def main() -> None:
     "--verifier",
     "verifiers",
     multiple=True,
-    default=["continuity"],
+    default=["critic"],
     show_default="the preset's",
     help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.",
 )

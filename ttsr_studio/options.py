@@ -42,7 +42,7 @@ class RenderOptions:
     search: str = "random"
     candidates: int = 8
     budget: str | None = None
-    verifiers: tuple[str, ...] = ("continuity",)
+    verifiers: tuple[str, ...] = ("critic",)
     ensemble: Literal["rank", "zsum", "minrank"] = "rank"
     steps: int | None = None
     solver: str | None = None

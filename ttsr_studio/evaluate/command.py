@@ -121,8 +121,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
             check_cutoff(cutoff, conditions.low_pass)
         clips = load_corpus(source, given["kinds"], given["limit"])
         systems = plan_systems(conditions, given)
-        results = Results(out / "results.jsonl")
         check_judges(given["judges"])
+        results = Results(out / "results.jsonl")
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
     failures = write_lr(given["write_lr"], clips, conditions) if given["write_lr"] else 0
