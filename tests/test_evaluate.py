@@ -281,7 +281,7 @@ def test_specs_and_grids_multiply() -> None:
     assert (options.seed, options.loudness, options.depth) == (7, "off", "32f")
     (alone, both) = plan_specs([], ["verifier=continuity,continuity+lowband"], 0, False)
     assert (alone.options.verifiers, both.options.verifiers) == (("continuity",), ("continuity", "lowband"))
-    assert plan_specs(["p: preset=music steps=3"], [], 0, False)[0].options.verifiers == ("critic",)
+    assert plan_specs(["p: preset=music steps=3"], [], 0, False)[0].options.verifiers == ("critic", "consensus")
 
 
 @pytest.mark.parametrize(
@@ -482,14 +482,17 @@ def test_judges_are_compared_with_the_oracle() -> None:
     for _ in range(50):
         distance = 1 + 0.1 * rng.standard_normal(16)
         scores = {"right": -distance, "wrong": distance, "blind": np.zeros(16), "guess": rng.standard_normal(16)}
-        windows.append((distance, scores))
+        windows.append((distance, scores, 0.5))
     assert figures(windows, "right")["closed"] == figures(windows, "right")["spearman"] == 1
     assert figures(windows, "wrong")["spearman"] == -1
     assert figures(windows, "wrong")["closed"] < -0.5
     assert abs(figures(windows, "guess")["closed"]) < 0.3
     assert figures(windows, "blind")["spearman"] == 0
+    together = figures(windows, "right+guess")["spearman"]
+    assert figures(windows, "guess")["spearman"] < together < 1
     best = figures(windows, "guess")
     assert best["best"] < best["mean"] < 1.05
+    assert best["range"] == 0.5
 
 
 @needs_weights

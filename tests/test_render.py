@@ -33,7 +33,7 @@ def test_a_stem_gets_its_top_back_and_a_report(ttsr: Ttsr, tmp_path: Path) -> No
     assert report["input"]["cutoff_hz"] == pytest.approx(6000, rel=0.1)
     assert report["output"]["gain_reason"]
     assert all(w["reason"] and len(w["candidates"]) == 2 for w in report["windows"])
-    assert report["timing"]["nfe"] == 2 * 2 * len(report["windows"]), "two candidates of two evaluations"
+    assert report["timing"]["nfe"] == (2 * 2 + 2) * len(report["windows"]), "two candidates, and the mean render"
     assert (tmp_path / "out.ttsr.png").read_bytes().startswith(b"\x89PNG")
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name or "tmp" in p.name]
 

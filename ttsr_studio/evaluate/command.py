@@ -64,7 +64,8 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     "judges",
     multiple=True,
     metavar="VERIFIER",
-    help="How well a verifier finds the candidate nearest to the truth, repeatable; writes judges.md.",
+    help="How well a verifier, or the sum of some (a+b), finds the candidate nearest to the truth, repeatable; "
+    "writes judges.md.",
 )
 @click.option(
     "--judged",
@@ -202,19 +203,25 @@ def run(
     return rows, failures
 
 
-def check_judges(names: Sequence[str]) -> None:
+def members(judges: Sequence[str]) -> tuple[str, ...]:
+    """All verifiers of judges such as "a" and "a+b"."""
+    return tuple(dict.fromkeys(name for judge in judges for name in judge.split("+")))
+
+
+def check_judges(judges: Sequence[str]) -> None:
     """Refuse what cannot judge, before anything runs. Raises OptionError or MissingError."""
-    if "lsd" in names:
+    if "lsd" in members(judges):
         raise OptionError("--judge lsd: the oracle is what judges are compared with")
-    load_verifiers(names, frozenset({"expected"}))
+    load_verifiers(members(judges), frozenset({"expected"}))
 
 
 def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:
     """Judge the verifiers and write judges.md and judges.jsonl; returns how many clips failed."""
     from ttsr_studio.evaluate.judges import judge_clip, table
 
-    options = RenderOptions(candidates=given["judged"], verifiers=tuple(given["judges"]), seed=given["seed"])
+    options = RenderOptions(candidates=given["judged"], verifiers=members(given["judges"]), seed=given["seed"])
     session, results = Session(options), Results(out / "judges.jsonl")
+    judges = list(dict.fromkeys(given["judges"]))
     rows: list[Row] = []
     failures = 0
     with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
@@ -222,7 +229,7 @@ def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: 
             for clip in clips:
                 step("judges", clip.name)
                 try:
-                    rows += judge_clip(session, clip, cutoff, conditions, results, given["recompute"])
+                    rows += judge_clip(session, judges, clip, cutoff, conditions, results, given["recompute"])
                 except OutputError:
                     raise
                 except (TtsrError, OSError) as error:

@@ -7,6 +7,7 @@ the log-spectral distance to the truth from the cutoff to the clip's own band ed
   0 is a random pick, 1 the oracle's, below 0 worse than random.
 - spearman: rank correlation of score and minus distance over the candidates of a window, mean over windows.
 - mean, chosen, best: distances of the mean candidate, the judge's choice and the oracle's.
+- range: the candidates' search range (equation 4 of the paper), whoever judges.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from ttsr_studio import __version__
+from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.candidates import Stages
@@ -35,17 +37,18 @@ from ttsr_studio.evaluate.tables import interval
 from ttsr_studio.levels import active_rms
 from ttsr_studio.searching import search_windows
 from ttsr_studio.session import Session
+from ttsr_studio.verifiers.ensemble import combine
 
-FIGURES = ("closed", "spearman", "mean", "chosen", "best")
-TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best")
+FIGURES = ("closed", "spearman", "mean", "chosen", "best", "range")
+TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best", "search range")
 JUDGING = 1
 """Raised when a figure's meaning changes."""
 
 LEAST_BAND_HZ = 500
 """A clip that ends nearer above the cutoff than this has nothing to judge."""
 
-Scored = tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]
-"""A window: distances of its candidates to the truth [N], and their scores by judge, [N] each."""
+Scored = tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], float]
+"""A window: distances of its candidates to the truth [N], their scores by judge, [N] each, and their search range."""
 
 
 def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
@@ -69,33 +72,45 @@ def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
             distance = torch.stack(
                 [lsd(x * scale, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for x in pool.audio]
             )
-            yield distance.numpy(), {name: np.array(scores) for name, scores in pool.scores.items()}
+            scores = {name: np.array(values) for name, values in pool.scores.items()}
+            yield distance.numpy(), scores, search_range(torch.stack(pool.audio) * scale)
 
 
 def figures(windows: Sequence[Scored], judge: str) -> dict[str, float]:
-    """A judge's figures over the windows of a clip; see the module. NaN when the candidates are alike everywhere."""
+    """A judge's figures over the windows of a clip; see the module. NaN when the candidates are alike everywhere.
+
+    A judge of several verifiers, "a+b", sums their z-scores.
+    """
     rows = []
-    for distance, scores in windows:
-        mean, best, chosen = distance.mean(), distance.min(), distance[int(scores[judge].argmax())]
+    for distance, every, spread in windows:
+        scores = combine({name: every[name] for name in judge.split("+")}, "zsum").values
+        mean, best, chosen = distance.mean(), distance.min(), distance[int(scores.argmax())]
         if mean - best < 1e-9:
             continue
-        alike = np.ptp(scores[judge]) == 0
-        rank = 0.0 if alike else float(spearmanr(scores[judge], -distance).statistic)
-        rows.append(((mean - chosen) / (mean - best), rank, mean, chosen, best))
+        rank = 0.0 if np.ptp(scores) == 0 else float(spearmanr(scores, -distance).statistic)
+        rows.append(((mean - chosen) / (mean - best), rank, mean, chosen, best, spread))
     values = np.array(rows).mean(0) if rows else np.full(len(FIGURES), np.nan)
     return dict(zip(FIGURES, map(float, values), strict=True))
 
 
 def judge_clip(
-    session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, results: Results, recompute: bool
+    session: Session,
+    judges: Sequence[str],
+    clip: Clip,
+    cutoff_hz: float,
+    conditions: Conditions,
+    results: Results,
+    recompute: bool,
 ) -> list[Row]:
-    """One row for each judge of the session, found in the results or measured now; none for a clip that ends there.
+    """One row for each judge, found in the results or measured now; none for a clip that ends there.
+
+    The session has the judges' verifiers.
 
     Raises TtsrError or OSError for a clip that cannot be judged.
     """
     if clip.edge_hz is not None and clip.edge_hz - cutoff_hz < LEAST_BAND_HZ:
         return []
-    keys = {judge.name: row_key(session, clip, cutoff_hz, conditions, judge.name) for judge in session.verifiers}
+    keys = {judge: row_key(session, clip, cutoff_hz, conditions, judge) for judge in judges}
     if recompute or any(key not in results.rows for key in keys.values()):
         with tempfile.TemporaryDirectory(prefix="ttsr-judge-") as folder:
             item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
