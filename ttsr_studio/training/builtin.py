@@ -6,8 +6,6 @@ diffusion of what the prior leaves open (EDM, Karras et al. 2022). Both are resu
 on from its last checkpoint, with the batches that an unbroken run would have seen.
 """
 
-import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from ttsr_studio.engines.builtin.spectral import (
     stft,
 )
 from ttsr_studio.training.data import Batch, Pairs, load_clips
+from ttsr_studio.training.run import Run, learning_rate
 from ttsr_studio.weights import export
 
 STAGES = ("prior", "envelope")
@@ -98,21 +97,12 @@ def calibrate(net: BuiltinNetwork, pairs: Pairs, device: torch.device, batches: 
     net.residual_scale.copy_(weight * spread + (1 - weight) * pooled[1])
 
 
-class Run:
-    """A training run: model, average, optimiser, step; saved whole."""
+class BuiltinRun(Run[BuiltinNetwork]):
+    """Trains the conditioner in the first stage and the denoiser in the second."""
 
     def __init__(self, folder: Path, config: NetworkConfig, device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
-        self.folder, self.device = folder, device
-        self.net = BuiltinNetwork(config).to(device)
-        self.average = BuiltinNetwork(config).to(device)
-        self.average.load_state_dict(self.net.state_dict())
-        self.average.eval()
-        self.stage, self.step = 0, 0
-        self.optimizer = self._optimizer()
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "state.pt").exists():
-            self._load()
+        super().__init__(folder, BuiltinNetwork(config), BuiltinNetwork(config), device)
 
     def start_from(self, weights: Path) -> None:
         """Begin a fresh run with a weights file instead of random numbers.
@@ -125,7 +115,7 @@ class Run:
             raise click.ClickException(f"{weights}: no weights for {', '.join(strange)}")
         self.average.load_state_dict(self.net.state_dict())
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def new_optimizer(self) -> torch.optim.Optimizer:
         """Of the part that the stage trains; the other part's dropout is off."""
         net = self.net
         net.conditioner.train(self.stage == 0)
@@ -134,44 +124,13 @@ class Run:
             [p for m in parts for p in m.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.01
         )
 
-    def _load(self) -> None:
-        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
-        self.net.load_state_dict(state["net"])
-        self.average.load_state_dict(state["average"])
-        self.stage, self.step = state["stage"], state["step"]
-        self.optimizer = self._optimizer()
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def save(self) -> None:
-        state = {
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "stage": self.stage,
-            "step": self.step,
-        }
-        torch.save(state, self.folder / "state.tmp")
-        (self.folder / "state.tmp").replace(self.folder / "state.pt")
-
     def next_stage(self) -> None:
-        """The averaged weights become the model's, and the other half of the network is trained from here."""
-        self.net.load_state_dict(self.average.state_dict())
-        self.stage, self.step = self.stage + 1, 0
-        if self.stage < len(STAGES):
-            self.optimizer = self._optimizer()
-
-    def log(self, **entry: object) -> None:
-        with (self.folder / "log.jsonl").open("a") as lines:
-            lines.write(json.dumps(entry) + "\n")
-        click.echo(json.dumps(entry))
+        """The other half of the network is trained from here."""
+        super().next_stage()
+        self.optimizer = self.new_optimizer()
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def loss_function(run: Run, model: BuiltinNetwork, spectra: Spectra, draw: int) -> Tensor:
+def loss_function(run: BuiltinRun, model: BuiltinNetwork, spectra: Spectra, draw: int) -> Tensor:
     """The loss of the run's stage; `draw` keys the diffusion's noise."""
     if run.stage == 0:
         _, log_variance = model.conditioner(spectra.features, spectra.cutoff)
@@ -183,7 +142,7 @@ def loss_function(run: Run, model: BuiltinNetwork, spectra: Spectra, draw: int) 
     return envelope_loss(model, spectra, noise, sigma)
 
 
-def validate(run: Run, pairs: Pairs, batches: int = 6) -> float:
+def validate(run: BuiltinRun, pairs: Pairs, batches: int = 6) -> float:
     """Mean loss of the averaged weights on fixed batches of the validation part."""
     with torch.no_grad():
         losses = [
@@ -213,7 +172,7 @@ class Stage:
     tuned: bool
 
 
-def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) -> None:
+def train_stage(run: BuiltinRun, pairs: Pairs, held: Pairs, stage: Stage, stop: int) -> None:
     """Run the stage's remaining steps, up to step `stop` at most."""
     if run.stage == 1 and run.step == 0 and not stage.tuned:
         calibrate(run.net, pairs, run.device)
@@ -224,21 +183,11 @@ def train_stage(run: Run, pairs: Pairs, held: Pairs, stage: Stage, stop: int) ->
     began, losses = time.perf_counter(), []
     autocast = torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=stage.half)
     for batch in pairs.stream(run.step, min(stop, stage.steps)):
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(run.step, stage.steps, stage.peak)
         spectra = Spectra(batch, run.net.config, run.device)
         torch.manual_seed(run.step)
         with autocast:
             loss = loss_function(run, run.net, spectra, 1_000_000 + run.step)
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], 1.0)
-        run.optimizer.step()
-        run.step += 1
-        decay = min(0.998, run.step / (run.step + 10))
-        with torch.no_grad():
-            for mean, value in zip(run.average.parameters(), run.net.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+        run.update(loss, learning_rate(run.step, stage.steps, stage.peak), slowest=0.998)
         losses.append(float(loss.detach()))
         if run.step % stage.every == 0 or run.step in (stop, stage.steps):
             seconds = (time.perf_counter() - began) / len(losses)
@@ -310,7 +259,7 @@ def main(
     config = NetworkConfig(
         width=width, condition_width=condition_width, depth=depth, condition_depth=depth, context=context
     )
-    run = Run(folder, config, torch.device(device), seed)
+    run = BuiltinRun(folder, config, torch.device(device), seed)
     if start_from and (run.stage, run.step) == (0, 0):
         run.start_from(start_from)
     samples = (frames - 1) * config.hop

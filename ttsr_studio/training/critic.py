@@ -6,7 +6,6 @@ pairwise logistic ranking loss (RankNet, Burges et al. 2005) within windows, eac
 Both stages and the bank are resumable.
 """
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ from ttsr_studio.diffusion.samplers import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines import Engine
 from ttsr_studio.engines.builtin.engine import load
-from ttsr_studio.training.builtin import learning_rate
 from ttsr_studio.training.data import Batch, Pairs, load_clips
+from ttsr_studio.training.run import Run, learning_rate
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, expected_distance
 from ttsr_studio.weights import export
 
@@ -170,63 +169,18 @@ def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
     }
 
 
-class Run:
-    """A training run: network, its average, optimiser, stage and step; saved whole."""
+class CriticRun(Run[CriticNetwork]):
+    """Trains all of the network in both stages."""
 
     def __init__(self, folder: Path, config: CriticConfig, seed: int) -> None:
         torch.manual_seed(seed)
-        self.folder = folder
-        self.net, self.average = CriticNetwork(config), CriticNetwork(config)
-        self.average.load_state_dict(self.net.state_dict())
-        self.average.eval()
-        self.stage, self.step = 0, 0
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.02)
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "state.pt").exists():
-            state = torch.load(folder / "state.pt", weights_only=True)
-            self.net.load_state_dict(state["net"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.stage, self.step = state["stage"], state["step"]
+        super().__init__(folder, CriticNetwork(config), CriticNetwork(config), torch.device("cpu"))
 
-    def save(self) -> None:
-        state = {
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "stage": self.stage,
-            "step": self.step,
-        }
-        torch.save(state, self.folder / "state.tmp")
-        (self.folder / "state.tmp").replace(self.folder / "state.pt")
-
-    def update(self, loss: Tensor, rate: float) -> None:
-        """One step down, and the average follows."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        decay = min(0.995, self.step / (self.step + 10)) if self.stage == 0 else 0.99
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-
-    def log(self, **entry: object) -> None:
-        with (self.folder / "log.jsonl").open("a") as lines:
-            lines.write(json.dumps(entry) + "\n")
-        click.echo(json.dumps(entry))
-
-    def next_stage(self) -> None:
-        """The averaged weights become the network's."""
-        self.net.load_state_dict(self.average.state_dict())
-        self.stage, self.step = self.stage + 1, 0
-        self.save()
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.02)
 
 
-def expect(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
+def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
     """Run the first stage's remaining steps, up to step `stop` at most."""
 
     def loss_of(net: CriticNetwork, batch: Batch) -> Tensor:
@@ -237,7 +191,7 @@ def expect(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, every: 
     began, losses = time.perf_counter(), []
     for batch in pairs.stream(run.step, min(stop, steps)):
         loss = loss_of(run.net, batch)
-        run.update(loss, learning_rate(run.step, steps, peak))
+        run.update(loss, learning_rate(run.step, steps, peak), slowest=0.995)
         losses.append(float(loss.detach()))
         if run.step % every == 0 or run.step in (stop, steps):
             with torch.no_grad():
@@ -252,7 +206,7 @@ def expect(run: Run, pairs: Pairs, held: Pairs, steps: int, peak: float, every: 
             run.save()
 
 
-def rank(run: Run, bank: Bank, held: Bank, steps: int, peak: float, every: int, stop: int) -> None:
+def rank(run: CriticRun, bank: Bank, held: Bank, steps: int, peak: float, every: int, stop: int) -> None:
     """Run the second stage's remaining steps, up to step `stop` at most."""
     if run.step == 0:
         run.log(stage=STAGES[1], step=0, **quality(run.average, held))
@@ -262,7 +216,7 @@ def rank(run: Run, bank: Bank, held: Bank, steps: int, peak: float, every: int, 
         part = bank.rows(torch.randint(len(bank), (12,), generator=generator))
         known, expected = judge(run.net, part)
         loss = known + ranking_loss(expected, part.distance) + F.mse_loss(expected, part.distance)
-        run.update(loss, learning_rate(run.step, steps, peak, warmup=30))
+        run.update(loss, learning_rate(run.step, steps, peak, warmup=30), slowest=0.99)
         losses.append(float(loss.detach()))
         if run.step % every == 0 or run.step in (stop, steps):
             recent = sum(losses[-every:]) / len(losses[-every:])
@@ -320,7 +274,7 @@ def main(
 ) -> None:
     """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
     config = CriticConfig(width=width, depth=depth)
-    run = Run(folder, config, seed)
+    run = CriticRun(folder, config, seed)
     samples = (frames - 1) * 512
     further = load_clips(extra, validation=False) if extra else None
     clips = load_clips(data, validation=False)
@@ -334,6 +288,7 @@ def main(
         if run.step < expect_steps:
             return
         run.next_stage()
+        run.save()
     if run.stage == 1:
         loaded = [cast(Engine, load("cpu", path, None)) for path in engines]
         parts = [
@@ -348,6 +303,7 @@ def main(
         if run.step < rank_steps:
             return
         run.next_stage()
+        run.save()
     training = {"expect_steps": expect_steps, "rank_steps": rank_steps, "seed": seed}
     export(run.average, config.to_dict(), folder / "critic.safetensors", training)
 

@@ -1,0 +1,86 @@
+"""A training run in stages that can be stopped at any time and goes on from its last checkpoint."""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import click
+import torch
+from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class Run(ABC, Generic[Net]):
+    """Network, its average, optimiser, stage and step; saved whole.
+
+    Attributes:
+        net, average: the network and the exponential average of its weights, which is what ships.
+        stage, step: step counts within the stage.
+    """
+
+    def __init__(self, folder: Path, net: Net, average: Net, device: torch.device) -> None:
+        """Begin in a folder, or go on from its checkpoint."""
+        self.folder, self.device = folder, device
+        self.net, self.average = net.to(device), average.to(device)
+        self.average.load_state_dict(self.net.state_dict())
+        self.average.eval()
+        self.stage, self.step = 0, 0
+        self.optimizer = self.new_optimizer()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "state.pt").exists():
+            self._load()
+
+    @abstractmethod
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """Of what the stage trains."""
+
+    def _load(self) -> None:
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.stage, self.step = state["stage"], state["step"]
+        self.optimizer = self.new_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save(self) -> None:
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "step": self.step,
+        }
+        torch.save(state, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def update(self, loss: Tensor, rate: float, slowest: float) -> None:
+        """One step down at a learning rate; the average follows, slower and slower up to `slowest`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(slowest, self.step / (self.step + 10))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+
+    def next_stage(self) -> None:
+        """The averaged weights become the network's."""
+        self.net.load_state_dict(self.average.state_dict())
+        self.stage, self.step = self.stage + 1, 0
+
+    def log(self, **entry: object) -> None:
+        with (self.folder / "log.jsonl").open("a") as lines:
+            lines.write(json.dumps(entry) + "\n")
+        click.echo(json.dumps(entry))
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
