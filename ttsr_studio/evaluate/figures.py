@@ -18,6 +18,9 @@ AXES = {
     "window_nfe": "network evaluations of a window and channel",
 }
 
+LABEL_RATIO = 1.25
+"""Neighbouring tick labels are at least this far apart; of two that are nearer the larger is shown."""
+
 Line = tuple[str, list[str]]
 """A label and its systems, in order along the axis."""
 
@@ -101,8 +104,9 @@ def draw(
 
 
 def set_axis(panel: Any, ticks: list[int]) -> None:
-    """A doubling axis with the values that were tried, and a light grid."""
+    """A doubling axis with the values that were tried, as far as their labels fit beside each other; a light grid."""
     panel.set_xscale("log", base=2)
-    panel.set_xticks(ticks, [str(tick) for tick in ticks])
+    shown = [tick for i, tick in enumerate(ticks) if i == len(ticks) - 1 or ticks[i + 1] > LABEL_RATIO * tick]
+    panel.set_xticks(shown, [str(tick) for tick in shown])
     panel.minorticks_off()
     panel.grid(axis="y", alpha=0.3)
