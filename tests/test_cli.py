@@ -297,4 +297,4 @@ def test_ctrl_c_while_starting_leaves_no_traceback(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert "Traceback" not in error
-    assert process.returncode in (130, 0)
+    assert process.returncode in (130, -signal.SIGINT, 0), "before Python is up, the signal itself ends the process"
