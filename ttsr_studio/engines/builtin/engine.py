@@ -47,6 +47,9 @@ receptive field of half a second makes its own draws forget sooner, and white no
 candidates' differences on what averages out within a window. Slow noise makes candidates differ in what can be chosen.
 """
 
+ROWS = 2
+"""Windows and channels that are conditioned together."""
+
 SILENCE_POWER = 2e-8
 """Frame power, summed over bins, under which the input is taken for silence: 110 dB below the engine's input RMS."""
 
@@ -138,7 +141,10 @@ class BuiltinEngine:
         lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
         wide = stft(lr, self.config)
         cutoff = normalised_cutoff(cutoff_hz)
-        hidden, log_variance = self.network.conditioner(features(wide, cutoff_hz, self.config), cutoff)
+        heard = features(wide, cutoff_hz, self.config)
+        # A few rows at a time: statistics in double precision take much memory.
+        parts = [self.network.conditioner(*rows) for rows in zip(heard.split(ROWS), cutoff.split(ROWS), strict=True)]
+        hidden, log_variance = (torch.cat(values) for values in zip(*parts, strict=True))
         around = self.lookaround // self.hop
         low, hidden, log_variance = (x[..., around : x.shape[-1] - around] for x in (wide, hidden, log_variance))
         condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
