@@ -299,3 +299,17 @@ def test_ctrl_c_while_starting_leaves_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_file_that_is_not_rendered_leaves_no_folder_behind(ttsr: Ttsr, tmp_path: Path) -> None:
+    full = save(tmp_path / "full.wav", voice(0.6))
+    result = ttsr("render", full, "-o", f"{tmp_path / 'new'}/", *QUICK)
+    assert (result.exit_code, (tmp_path / "new").exists()) == (1, False), result.output
+
+
+def test_a_folder_that_cannot_be_made_is_named(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = ttsr("render", stem, "-o", f"{tmp_path / 'file' / 'below'}/", *QUICK)
+    assert result.exit_code == 1
+    assert "cannot be made" in result.output
+    assert "choose another -o" in result.output

@@ -81,9 +81,9 @@ def render(
         OutputError: the output cannot be written; nothing is left under its name.
     """
     began, stages = time.perf_counter(), Stages()
-    make_folder(target.parent)
     with ExitStack() as stack:
         material = listen(session, source, target, stack, stages, progress)
+        make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
         wide = stack.enter_context(Scratch(material.info.channels))
         observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from ttsr_studio.errors import MissingError
 
 Config = dict[str, int | float]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def export(net: nn.Module, config: Config, path: Path, training: dict[str, int]) -> None:
@@ -35,10 +38,16 @@ def read(path: Path) -> tuple[Config, dict[str, Tensor]]:
         return config, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
 
 
-def ready(net: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> None:
-    """Put tensors into a network and make it ready to use: on the device, in inference mode."""
+def load(path: Path, make: Callable[[Config], Net], device: torch.device) -> Net:
+    """Return the network that `make` builds from the file's configuration, with its weights, ready for inference.
+
+    Raises MissingError as `read` does.
+    """
+    config, tensors = read(path)
+    net = make(config)
     net.load_state_dict(tensors)
     net.to(device).eval().requires_grad_(False)
+    return net
 
 
 def verified(path: Path, expected: Path | None) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttsr_studio.errors import OptionError
-from ttsr_studio.weights import read, ready
+from ttsr_studio.weights import load
 
 AROUND = 112
 """Frames on either side that statistics are taken over."""
@@ -202,7 +202,4 @@ def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
 
     Raises MissingError when the file is not there or is not a weights file.
     """
-    config, tensors = read(path)
-    net = BuiltinNetwork(NetworkConfig(**config))  # type: ignore[arg-type]
-    ready(net, tensors, device)
-    return net
+    return load(path, lambda config: BuiltinNetwork(NetworkConfig(**config)), device)  # type: ignore[arg-type]

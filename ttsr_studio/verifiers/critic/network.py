@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.weights import read, ready
+from ttsr_studio.weights import load
 
 FEATURE_FLOOR = 1e-7
 """Power below which the input is not told from silence."""
@@ -186,7 +186,4 @@ def load_network(path: Path, device: torch.device) -> CriticNetwork:
 
     Raises MissingError when the file is not there or is not a weights file.
     """
-    config, tensors = read(path)
-    net = CriticNetwork(CriticConfig(**config))  # type: ignore[arg-type]
-    ready(net, tensors, device)
-    return net
+    return load(path, lambda config: CriticNetwork(CriticConfig(**config)), device)  # type: ignore[arg-type]
