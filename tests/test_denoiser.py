@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from ttsr_studio.diffusion.denoiser import BatchLimit, Meter, MeteredDenoiser, is_out_of_memory
+from ttsr_studio.diffusion.batches import BatchLimit, is_out_of_memory
+from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
 from ttsr_studio.diffusion.guidance import Guidance, combine, guide
 from ttsr_studio.diffusion.samplers import SAMPLERS, nfe
 from ttsr_studio.diffusion.schedules import sigmas

@@ -44,7 +44,7 @@ def render(
     heard = lr if around else torch.nn.functional.pad(lr, (engine.lookaround, engine.lookaround))
     conditioning = engine.condition(heard[None], torch.tensor([cutoff]), [key])
     shape = engine.noise_shape(heard.numel() - 2 * engine.lookaround)
-    x = engine.start(torch.stack([draw(key.child("draw", i), shape) for i in candidates])) * engine.sigma_range[1]
+    x = engine.start(torch.stack([draw(key.child("draw", i), shape) for i in candidates]), engine.sigma_range[1])
     rows = conditioning.rows(torch.zeros(len(candidates), dtype=torch.int64))
     for sigma, following in [(12.0, 1.0), (1.0, 0.2), (0.2, 0.0)]:
         x0 = engine.denoise(x, torch.full((len(x),), sigma), rows)
@@ -109,12 +109,12 @@ def test_any_batch_gives_the_same_audio(engine: builtin.BuiltinEngine) -> None:
 def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
     path = tmp_path / "builtin.safetensors"
     with pytest.raises(MissingError, match="weights are missing"):
-        builtin.load("cpu", path)
+        builtin.load_file("cpu", path)
     tiny = NetworkConfig(width=32, condition_width=32, depth=1, condition_depth=1)
     export(BuiltinNetwork(tiny), tiny.to_dict(), path, {"steps": 0})
     with pytest.raises(MissingError, match="not the weights that were shipped"):
-        builtin.load("cpu", path)
-    assert builtin.load("cpu", path, expected=None).config == tiny
+        builtin.load_file("cpu", path)
+    assert builtin.load_file("cpu", path, expected=None).config == tiny
 
 
 def test_odd_windows_are_refused(engine: builtin.BuiltinEngine) -> None:

@@ -55,7 +55,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: 
         train(corpus, tmp_path / "parts", "--stop-after", 3)
     whole, parts = (load_file(tmp_path / name / "builtin.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
-    engine = builtin.load("cpu", tmp_path / "whole" / "builtin.safetensors", expected=None)
+    engine = builtin.load_file("cpu", tmp_path / "whole" / "builtin.safetensors", expected=None)
     assert engine.config.width == 16
     losses = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
     assert len(losses) == 4
@@ -65,7 +65,7 @@ def test_old_weights_are_gone_on_from_without_statistics(corpus: Path, tmp_path:
     train(corpus, tmp_path / "old", "--context", 0)
     start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
     train(corpus, tmp_path / "new", "--context", 8, *start)
-    assert builtin.load("cpu", tmp_path / "new" / "builtin.safetensors", expected=None).config.context == 8
+    assert builtin.load_file("cpu", tmp_path / "new" / "builtin.safetensors", expected=None).config.context == 8
     arguments = [str(corpus), str(tmp_path / "wider"), "--width", "24", "--depth", "2", *map(str, start)]
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code != 0

@@ -1,5 +1,6 @@
 """The candidates of a group of windows: rendered in device batches, merged with the input, scored, kept."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.diffusion.denoiser import BatchLimit, Meter, MeteredDenoiser
+from ttsr_studio.diffusion.batches import BatchLimit
+from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
+from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal
 from ttsr_studio.diffusion.samplers import Sampler
-from ttsr_studio.engines import Engine
+from ttsr_studio.engines import Conditioning, Engine
 from ttsr_studio.search.batching import Task
 from ttsr_studio.search.contract import Candidate
-from ttsr_studio.verifiers import Context, Verifier
+from ttsr_studio.verifiers import Context, Glancing, Verifier
 from ttsr_studio.verifiers.ensemble import Rule, combine
 
 
@@ -33,7 +36,12 @@ class Stages:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How candidates are made and judged, the same for all windows of a file."""
+    """How candidates are made and judged, the same for all windows of a file.
+
+    Attributes:
+        look: level at which candidates are judged before decoding, None when all are decoded at once.
+        top: candidates of a comparison that are then decoded.
+    """
 
     engine: Engine
     sampler: Sampler
@@ -43,22 +51,40 @@ class Recipe:
     verifiers: tuple[Verifier, ...]
     rule: Rule
     limit: BatchLimit
+    guidance: Guidance = field(default_factory=Guidance)
+    look: str | None = None
+    top: int = 0
 
 
 @dataclass
 class WindowPool:
-    """One window's candidates so far: cores [C, samples] float32 by number, scores by verifier, keys."""
+    """One window's candidates so far, by number.
+
+    Attributes:
+        audio: cores [C, samples] float32 of those that are decoded.
+        drawn: x0 [C, ...] of those that are not yet.
+        keys: of all.
+        scores: by verifier, of all; NaN for those that were not judged in full.
+        early: by verifier, what it said before decoding.
+    """
 
     window: Window
     lr: Tensor
     reference: Tensor | None
-    audio: list[Tensor] = field(default_factory=list)
+    audio: dict[int, Tensor] = field(default_factory=dict)
+    drawn: dict[int, Tensor] = field(default_factory=dict)
     keys: list[NoiseKey] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=dict)
+    early: dict[str, list[float]] = field(default_factory=dict)
 
     def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
-        """Ensemble scores, float64, of some candidates by number, compared with one another."""
+        """Ensemble scores, float64, of some candidates by number, compared with one another; -inf for unjudged ones."""
         return combine({name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule).values
+
+    def promising(self, rule: Rule, chosen: Sequence[int], top: int) -> list[int]:
+        """Numbers of the `top` of some candidates by what was said of them before decoding, best first."""
+        early = combine({name: np.array(values)[list(chosen)] for name, values in self.early.items()}, rule).values
+        return [chosen[i] for i in np.argsort(-early, kind="stable")[:top]]
 
 
 class Pool:
@@ -92,48 +118,98 @@ class Pool:
         rows = [key for key in keys for _ in range(self.channels)]
         self.conditioning = recipe.engine.condition(heard.flatten(0, 1), cutoffs, rows)
         stages.add("condition", began)
+        self.expected: Tensor | None = None
+        self.expected_pictures: Tensor | None = None
         wanted = any("expected" in verifier.needs for verifier in recipe.verifiers)
-        self.expected = self._mean_renders(keys) if wanted else None
+        if wanted or recipe.look:
+            mean = self._mean_predictions(keys)
+            if recipe.look:
+                self.expected_pictures = self._by_window(recipe.engine.look(mean, recipe.look, self.conditioning))
+            if wanted:
+                raw = self._by_window(recipe.engine.decode(mean, self.conditioning))
+                self.expected = recipe.crossover.merge(self.lr, raw)
 
-    def _mean_renders(self, keys: Sequence[NoiseKey]) -> Tensor:
-        """What the engine expects of each window, [W, channels, samples]: its x0-prediction at the highest noise.
+    def _by_window(self, rows: Tensor) -> Tensor:
+        """[W x channels, ...] -> [W, channels, ...] on the CPU."""
+        return rows.cpu().unflatten(0, (-1, self.channels))
+
+    def _mean_predictions(self, keys: Sequence[NoiseKey]) -> Tensor:
+        """What the engine expects of each window, x0 [W x channels, ...]: its prediction at the highest noise.
 
         The mean over a noise and its opposite, so that what the prediction still owes to the noise cancels.
         """
         engine, sigma = self.recipe.engine, float(self.recipe.sigmas[0])
         shape = engine.noise_shape(self.lr.shape[-1])
         noise = torch.stack([normal(key, "expected", shape) for key in keys])
-        x = engine.start(noise).repeat_interleave(self.channels, dim=0) * sigma
+        x = engine.start(noise, sigma).repeat_interleave(self.channels, dim=0)
         level = torch.full((len(x),), sigma, device=x.device)
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.recipe.limit)
-        x0 = 0.5 * (denoiser(x, level) + denoiser(-x, level))
-        raw = engine.decode(x0, self.conditioning).cpu().unflatten(0, (len(keys), self.channels))
-        return self.recipe.crossover.merge(self.lr, raw)
+        return 0.5 * (denoiser(x, level) + denoiser(-x, level))
 
     def solve(self, tasks: Sequence[Task]) -> None:
         """Render tasks as one batch of rows (candidate by candidate, its channels together) and judge them."""
         engine, recipe = self.recipe.engine, self.recipe
         shape = engine.noise_shape(self.lr.shape[-1])
         began = time.perf_counter()
-        noise = torch.stack([draw(candidate.key, shape) for _, candidate in tasks])
-        scale = float(recipe.sigmas[0]) * recipe.temperature
-        x = engine.start(noise).repeat_interleave(self.channels, dim=0) * scale
-        index = torch.tensor([w * self.channels + c for w, _ in tasks for c in range(self.channels)])
+        noise = torch.stack([draw(candidate.key, shape) for _, candidate in tasks]) * recipe.temperature
+        x = engine.start(noise, float(recipe.sigmas[0])).repeat_interleave(self.channels, dim=0)
+        rows = self._rows([w for w, _ in tasks])
         self.stages.add("noise", began)
-        rows = self.conditioning.rows(index)
-        denoiser = MeteredDenoiser(engine, rows, self.stages.network, limit=recipe.limit)
+        denoiser = MeteredDenoiser(
+            engine, rows, self.stages.network, guidance=recipe.guidance, limit=recipe.limit
+        )  # fmt: skip
         began, before = time.perf_counter(), self.stages.network.seconds
         x0, _ = recipe.sampler(denoiser, x, recipe.sigmas)
         self.stages.add("solver", began + self.stages.network.seconds - before)
+        for window, candidate in tasks:
+            assert candidate.index == len(self.windows[window].keys)
+            self.windows[window].keys.append(candidate.key)
+        if recipe.look:
+            self._glance(tasks, x0, rows)
+        else:
+            self._hear(tasks, x0, rows)
+
+    def _rows(self, windows: Sequence[int]) -> Conditioning:
+        """The conditioning of all channels of windows by number, repeats allowed."""
+        index = torch.tensor([w * self.channels + c for w in windows for c in range(self.channels)])
+        return self.conditioning.rows(index)
+
+    def _glance(self, tasks: Sequence[Task], x0: Tensor, rows: Conditioning) -> None:
+        """Keep candidates undecoded and note what verifiers say of them as they are."""
+        assert self.recipe.look is not None
+        assert self.expected_pictures is not None
         began = time.perf_counter()
-        raw = engine.decode(x0, rows).cpu().unflatten(0, (len(tasks), self.channels))
+        pictures = self._by_window(self.recipe.engine.look(x0, self.recipe.look, rows))
+        parts = x0.unflatten(0, (len(tasks), self.channels))
+        for i, (window, candidate) in enumerate(tasks):
+            pool = self.windows[window]
+            pool.drawn[candidate.index] = parts[i]
+            for verifier in self.recipe.verifiers:
+                pool.scores.setdefault(verifier.name, []).append(math.nan)
+                if isinstance(verifier, Glancing):
+                    said = verifier.glance(pictures[i : i + 1], self.expected_pictures[window])
+                    pool.early.setdefault(verifier.name, []).append(float(said))
+        self.stages.add("glance", began)
+
+    def decode(self, index: int, numbers: Sequence[int]) -> None:
+        """Decode and judge candidates of one window, by number, that are not yet."""
+        pool = self.windows[index]
+        waiting = [number for number in numbers if number in pool.drawn]
+        if waiting:
+            x0 = torch.cat([pool.drawn.pop(number) for number in waiting])
+            tasks = [(index, Candidate(number, pool.keys[number])) for number in waiting]
+            self._hear(tasks, x0, self._rows([index] * len(waiting)))
+
+    def _hear(self, tasks: Sequence[Task], x0: Tensor, rows: Conditioning) -> None:
+        """Decode candidates, merge them with their windows' input, and keep and score the cores."""
+        began = time.perf_counter()
+        raw = self._by_window(self.recipe.engine.decode(x0, rows))
         self.stages.add("decode", began)
         for window in dict.fromkeys(w for w, _ in tasks):
             mine = [i for i, (w, _) in enumerate(tasks) if w == window]
-            self._keep(window, raw[mine], [tasks[i][1] for i in mine])
+            self._keep(window, raw[mine], [tasks[i][1].index for i in mine])
 
-    def _keep(self, index: int, raw: Tensor, candidates: list[Candidate]) -> None:
-        """Merge raw renders [N, C, samples] of one window with its input; keep and score the cores."""
+    def _keep(self, index: int, raw: Tensor, numbers: list[int]) -> None:
         pool = self.windows[index]
         began = time.perf_counter()
         core = pool.window.core
@@ -149,14 +225,20 @@ class Pool:
             reference=pool.reference,
         )
         for verifier in self.recipe.verifiers:
-            pool.scores.setdefault(verifier.name, []).extend(verifier.score(merged, context).tolist())
+            known = pool.scores.setdefault(verifier.name, [])
+            known += [math.nan] * (len(pool.keys) - len(known))
+            for number, score in zip(numbers, verifier.score(merged, context).tolist(), strict=True):
+                known[number] = score
         self.stages.add("verify", began)
-        pool.audio.extend(merged)
-        pool.keys.extend(candidate.key for candidate in candidates)
+        pool.audio.update(zip(numbers, merged, strict=True))
 
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:
-        """Compare candidates of one window: float64 [len(candidates)]."""
-        return self.windows[index].combined(self.recipe.rule, [candidate.index for candidate in candidates])
+        """Compare candidates of one window: float64 [len(candidates)]; -inf for those that a look has passed over."""
+        recipe, pool = self.recipe, self.windows[index]
+        numbers = [candidate.index for candidate in candidates]
+        if recipe.look:
+            self.decode(index, pool.promising(recipe.rule, numbers, recipe.top))
+        return pool.combined(recipe.rule, numbers)
 
 
 def window_key(seed: int, window: Window, engine: Engine) -> NoiseKey:

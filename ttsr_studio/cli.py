@@ -15,11 +15,13 @@ from ttsr_studio.again import Earlier, read_report
 from ttsr_studio.audio.files import probe
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
+from ttsr_studio.diffusion.vp import SPACINGS
 from ttsr_studio.doctor import findings
 from ttsr_studio.engines import ENGINES
 from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
+from ttsr_studio.models.command import models_group
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
@@ -161,7 +163,7 @@ def main() -> None:
 )
 @click.option("--steps", type=int, help="Solver steps, 1 or more.  [default: the engine's]")
 @click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
-@click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Noise levels.  [default: the engine's]")
+@click.option("--schedule", type=click.Choice([*SCHEDULES, *SPACINGS]), help="Noise levels.  [default: the engine's]")
 @click.option(
     "--temperature",
     type=float,
@@ -199,6 +201,44 @@ def main() -> None:
     show_default=True,
     help="Rows of a device batch; halved when memory runs out.",
 )
+@click.option(
+    "--guidance", type=float, help="Scale of classifier-free guidance, 0 to 20; 1 is none.  [default: the engine's]"
+)
+@click.option(
+    "--guidance-interval",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="Guide only between these noise levels.  [default: everywhere]",
+)
+@click.option(
+    "--guidance-rescale", type=float, default=0.0, show_default=True, help="0 to 1; tames guidance, 0.7 is usual."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Of the engine's networks; auto is the fastest that the device is good at.",
+)
+@click.option(
+    "--window", type=float, help="Seconds that the engine draws at once (audiosr: 5.12, 10.24).  [default: its own]"
+)
+@click.option("--compile", is_flag=True, help="Compile the network first: slow to start, faster after.")
+@click.option("--low-vram", is_flag=True, help="Keep only the network that runs on the device; decode in tiles.")
+@click.option(
+    "--posterior",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="What of the encoder's posterior to condition on.",
+)
+@click.option(
+    "--decode-top",
+    type=int,
+    metavar="K",
+    help="Decode and judge in full only the K best at a cheaper look, 1 or more.  [default: all]",
+)
+@click.option("--look", help="The cheaper look: latent, mel (audiosr).  [default: the engine's cheapest]")
 @click.option("--salvage", is_flag=True, help="Render what is there of a truncated file.")
 @click.option(
     "--report/--no-report",
@@ -331,6 +371,7 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
 
 
 main.add_command(evaluate_command)
+main.add_command(models_group)
 
 
 @main.group("presets")

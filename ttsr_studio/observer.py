@@ -1,5 +1,6 @@
 """What the report shows of a render, gathered while it streams by."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,14 +41,17 @@ class Observer:
         if pool is None:
             self.windows.append(WindowRecord(window.index, start, stop, [], None, "silence: passed through"))
             return
-        candidates = torch.stack(pool.audio) * scale
+        candidates = torch.stack(list(pool.audio.values())) * scale
         self.uncertainty.update(window.start, candidates, self.cutoff_hz)
         if len(candidates) > 1:
             self._ranges.append(search_range(candidates))
         combined = pool.combined(rule, range(len(pool.keys)))
         records = [
             CandidateRecord(
-                key.to_json(), {name: values[i] for name, values in pool.scores.items()}, float(combined[i])
+                key.to_json(),
+                {name: values[i] for name, values in pool.scores.items()},
+                float(combined[i]),
+                {name: values[i] for name, values in pool.early.items()},
             )
             for i, key in enumerate(pool.keys)
         ]
@@ -65,10 +69,20 @@ def reason(records: Sequence[CandidateRecord], combined: np.ndarray, chosen: int
     judges = list(records[chosen].scores)
     if len(records) == 1:
         return "the only candidate"
-    by = judges[0] if len(judges) == 1 else f"{rule} of {', '.join(judges)}"
+    passed_over = sum(math.isinf(value) for value in combined)
+    if passed_over and records[chosen].early:
+        heard = len(records) - passed_over
+        first = ", ".join(records[chosen].early)
+        looked = f"the best {heard} of {len(records)} by {first} before decoding"
+        return looked if heard == 1 else f"best by {_by(judges, rule)} of {looked}"
+    by = _by(judges, rule)
     place = int((combined > combined[chosen]).sum()) + 1
     return (
         f"best of {len(records)} by {by}"
         if place == 1
         else f"the search's last pivot, number {place} of {len(records)} by {by}"
     )
+
+
+def _by(judges: Sequence[str], rule: Rule) -> str:
+    return judges[0] if len(judges) == 1 else f"{rule} of {', '.join(judges)}"

@@ -34,6 +34,12 @@ class RenderOptions:
         neighbours, cosine, pivot: of zero-order search; None for its own.
         device: "auto" or a torch device.
         batch: rows of a device batch.
+        guidance: scale of classifier-free guidance, 1 for none; None for the engine's own.
+        guidance_interval: noise levels (low, high) within which it guides; None for all.
+        guidance_rescale: 0 to 1, see `diffusion.guidance`.
+        precision, window, compile, low_vram, posterior: how the engine runs, see `engines.EngineSettings`.
+        decode_top: K, the most candidates of a comparison that are decoded and judged in full; None for all.
+        look: level at which the others are judged before; None for the engine's cheapest.
         salvage: render what is there of a truncated file.
     """
 
@@ -60,6 +66,16 @@ class RenderOptions:
     pivot: str | None = None
     device: str = "auto"
     batch: int = 32
+    guidance: float | None = None
+    guidance_interval: tuple[float, float] | None = None
+    guidance_rescale: float = 0.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    window: float | None = None
+    compile: bool = False
+    low_vram: bool = False
+    posterior: Literal["mean", "sample"] = "mean"
+    decode_top: int | None = None
+    look: str | None = None
     salvage: bool = False
     budget_nfe: int | None = field(init=False, default=None, repr=False)
     budget_seconds: float | None = field(init=False, default=None, repr=False)
@@ -73,6 +89,12 @@ class RenderOptions:
             raise OptionError(f"--steps {self.steps}: at least 1")
         if self.temperature is not None and not 0 < self.temperature <= 1.5:
             raise OptionError(f"--temperature {self.temperature:g}: above 0, at most 1.5")
+        if self.decode_top is not None and self.decode_top < 1:
+            raise OptionError(f"--decode-top {self.decode_top}: at least 1")
+        if self.look is not None and self.decode_top is None:
+            raise OptionError("--look says how candidates are judged before --decode-top of them; pass that too")
+        if self.guidance is not None and not 0 <= self.guidance <= 20:
+            raise OptionError(f"--guidance {self.guidance:g}: from 0 to 20; 1 is none")
         if self.seed < 0:
             raise OptionError(f"--seed {self.seed}: 0 or more")
         if self.rate != "source" and self.rate not in RATES:
@@ -103,6 +125,7 @@ class RenderOptions:
         del data["budget_nfe"], data["budget_seconds"]
         data["reference"] = self.reference.name if self.reference else None
         data["verifiers"] = list(self.verifiers)
+        data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
         return data
 
 

@@ -44,11 +44,12 @@ def search_windows(
     rate = engine.sample_rate
     recipe = Recipe(
         engine, session.sampler, session.sigmas(), session.temperature, Crossover(cutoff_hz, rate), session.verifiers,
-        session.options.ensemble, session.limit,
+        session.options.ensemble, session.limit, session.guidance, session.look, session.options.decode_top or 0,
     )  # fmt: skip
     fade = round(FADE_SECONDS * rate)
     core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
-    windows = plan_windows(lr.frames, core, round(engine.context_seconds * rate), fade, engine.hop)
+    context, length = round(engine.context_seconds * rate), round((engine.window_seconds or 0) * rate)
+    windows = plan_windows(lr.frames, core, context, fade, engine.hop, length)
     clock = SearchClock(session, len(windows), lr.frames / rate, progress)
     scale = engine.input_rms / level if level else 0.0
     fader = CrossFader()
@@ -71,14 +72,17 @@ def search_windows(
             searches = [session.start(Problem(key)) for key in keys]
             rows = max(1, session.options.batch // lr.channels)
             winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
+            for j, winner in enumerate(winners):
+                pool.decode(j, [winner.index])
             found = {i: (pool.windows[j], winners[j].index) for j, i in enumerate(loud)}
         clock.end(len(group))
         for i, window in enumerate(group):
+            low = lr.read(window.start, window.stop)
             if i in found:
                 mine, chosen = found[i]
-                yield window, fader.add(window, mine.audio[chosen].numpy() / np.float32(scale)), mine, chosen
+                yield window, fader.add(window, mine.audio[chosen].numpy() / np.float32(scale), low), mine, chosen
             else:
-                yield window, fader.add(window, lr.read(window.start, window.stop)), None, -1
+                yield window, fader.add(window, low, low), None, -1
 
 
 def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:

@@ -1,20 +1,23 @@
 """A session: the engine and the verifiers, loaded once, for many files."""
 
+import math
 from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from ttsr_studio.diffusion.denoiser import BatchLimit
+from ttsr_studio.diffusion.batches import BatchLimit
+from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler, nfe
 from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
-from ttsr_studio.engines import ENGINES, load_engine
+from ttsr_studio.diffusion.vp import SPACINGS
+from ttsr_studio.engines import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search import Budget, start_search
 from ttsr_studio.search.contract import Problem, Search
-from ttsr_studio.verifiers import VERIFIERS, Need, load_verifiers
+from ttsr_studio.verifiers import VERIFIERS, Glancing, Need, load_verifiers
 
 
 def resolve_device(name: str) -> str:
@@ -45,14 +48,18 @@ class Session:
         self.device = resolve_device(options.device)
         available: set[Need] = {"expected", "reference"} if options.reference else {"expected"}
         self.verifiers = tuple(load_verifiers(options.verifiers, frozenset(available)))
-        self.engine = load_engine(options.engine, self.device)
+        settings = {name: getattr(options, name) for name in EngineSettings.__dataclass_fields__}
+        self.engine = load_engine(options.engine, self.device, EngineSettings(**settings))
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
         self.schedule = options.schedule or self.engine.default_schedule
         given = options.temperature
         self.temperature = self.engine.default_temperature if given is None else given
+        self.guidance = self._guidance()
+        self.look = self._look()
+        self.sigmas()
         self.limit = BatchLimit(options.batch)
-        self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.engine.guided else 1)
+        self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.guidance.scale != 1 else 1)
         self.candidates = self._affordable()
         next(self.start(Problem(NoiseKey(options.seed))))
 
@@ -62,12 +69,34 @@ class Session:
         asked: list[tuple[str, str | None, Collection[str]]] = [
             ("engine", options.engine, ENGINES),
             ("solver", options.solver, SAMPLERS),
-            ("schedule", options.schedule, SCHEDULES),
+            ("schedule", options.schedule, (*SCHEDULES, *SPACINGS)),
             *(("verifier", verifier, VERIFIERS) for verifier in options.verifiers),
         ]
         for kind, name, known in asked:
             if name is not None and name not in known:
                 raise unknown(kind, name, known)
+
+    def _guidance(self) -> Guidance:
+        """How the engine is guided. Raises OptionError for an engine that cannot be, or settings without a scale."""
+        options, engine = self.options, self.engine
+        scale = engine.default_guidance if options.guidance is None else options.guidance
+        if scale != 1 and not engine.guided:
+            raise OptionError(f"--guidance {scale:g}: engine {engine.name!r} cannot be guided; leave it out")
+        if scale == 1 and (options.guidance_interval or options.guidance_rescale):
+            raise OptionError("--guidance-interval and --guidance-rescale need guidance: a --guidance other than 1")
+        return Guidance(scale, options.guidance_interval or (0.0, math.inf), options.guidance_rescale)
+
+    def _look(self) -> str | None:
+        """The level at which candidates are judged before they are decoded, None when all are decoded."""
+        options, engine = self.options, self.engine
+        if options.decode_top is None:
+            return None
+        level = options.look or engine.looks[0]
+        if level not in engine.looks:
+            raise unknown(f"look of engine {engine.name!r}", level, engine.looks)
+        if not any(isinstance(verifier, Glancing) for verifier in self.verifiers):
+            raise OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
+        return level
 
     def _affordable(self) -> int:
         """Candidates of a window within the evaluation budget."""
@@ -88,6 +117,13 @@ class Session:
 
     def sigmas(self) -> Tensor:
         """Noise levels [steps + 1] of a whole run, the engine's own shape for its own schedule."""
+        if self.schedule in SPACINGS:
+            if self.engine.times is None:
+                raise OptionError(
+                    f"--schedule {self.schedule}: engine {self.engine.name!r} has no timesteps to space; "
+                    f"use one of {', '.join(sorted(SCHEDULES))}"
+                )
+            return self.engine.times.schedule(self.schedule, self.steps)
         own = self.schedule == self.engine.default_schedule
         low, high = self.engine.sigma_range
         return sigmas(self.schedule, self.steps, low, high, **(self.engine.schedule_options if own else {}))

@@ -33,11 +33,12 @@ class Window:
         return slice(self.start - self.render_start, self.stop - self.render_start)
 
 
-def plan_windows(frames: int, core: int, context: int, fade: int, hop: int) -> list[Window]:
+def plan_windows(frames: int, core: int, context: int, fade: int, hop: int, length: int = 0) -> list[Window]:
     """Cover ``frames`` samples with cores of ``core`` samples that overlap by ``fade``.
 
     Every render starts and ends on a multiple of ``hop`` and has at least ``context`` samples around its
-    core; all have one length, so that they batch. The last core ends with the file and may be shorter.
+    core; all have one length, at least ``length``, so that they batch. The last core ends with the file and may
+    be shorter.
     Raises OptionError for sizes that do not fit one another.
     """
     if frames < 1 or core < 1 or hop < 1 or context < 0 or not 0 <= 2 * fade <= core:
@@ -47,7 +48,7 @@ def plan_windows(frames: int, core: int, context: int, fade: int, hop: int) -> l
     starts = [index * stride for index in range(count)]
     aligned = [(start - context) // hop * hop for start in starts]
     longest = max(start + core + context - low for start, low in zip(starts, aligned, strict=True))
-    length = -(-longest // hop) * hop
+    length = -(-max(longest, length) // hop) * hop
     return [
         Window(
             index=index,
@@ -68,32 +69,35 @@ def even_core(frames: int, core: int, fade: int) -> int:
     return min(core, max(2 * fade, -(-(frames + (count - 1) * fade) // count)))
 
 
-def fade_weights(window: Window) -> np.ndarray:
-    """Return float32 weights ``[stop - start]`` for the core; over all windows they sum to 1 everywhere."""
-    weights = np.ones(window.stop - window.start, np.float32)
-    if window.fade_in:
-        weights[: window.fade_in] = _rise(window.fade_in)
-    if window.fade_out:
-        weights[-window.fade_out :] = np.float32(1.0) - _rise(window.fade_out)
-    return weights
+def even_fade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Cross-fade two takes of one stretch, [channels, n] each, without a dip in level.
 
-
-def _rise(length: int) -> np.ndarray:
-    phase = (np.arange(length) + 0.5) / length
-    return np.square(np.sin(0.5 * np.pi * phase)).astype(np.float32)
+    Equal gain where they agree, equal power where they have nothing in common, and in between as their correlation
+    says: what two weights a and b leave of two signals of equal power is a² + b² + 2 a b times their correlation.
+    """
+    rise = np.square(np.sin(0.5 * np.pi * (np.arange(before.shape[1]) + 0.5) / before.shape[1]))
+    left, right = before.astype(np.float64), after.astype(np.float64)
+    power = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    alike = min(1.0, max(0.0, float((left * right).sum()) / power)) if power else 0.0
+    kept = (1 - rise) ** 2 + rise**2 + 2 * alike * rise * (1 - rise)
+    return np.asarray(((1 - rise) * left + rise * right) / np.sqrt(kept), np.float32)
 
 
 class CrossFader:
-    """Joins rendered cores, given in order, and hands on what is finished: `add`, then nothing is left over."""
+    """Joins rendered cores, given in order, and hands on what is finished: `add`, then nothing is left over.
+
+    Only what a render adds to its input is faded; the input itself runs through.
+    """
 
     def __init__(self) -> None:
         self._tail: np.ndarray | None = None
 
-    def add(self, window: Window, core: np.ndarray) -> np.ndarray:
-        """core [channels, stop - start] -> the samples that no later window touches."""
-        weighted = core * fade_weights(window)
+    def add(self, window: Window, core: np.ndarray, lr: np.ndarray) -> np.ndarray:
+        """core and its input, float32 [channels, stop - start] -> the samples that no later window touches."""
+        joined = core.copy()
         if self._tail is not None:
-            weighted[:, : self._tail.shape[1]] += self._tail
-        finished = weighted.shape[1] - window.fade_out
-        self._tail = weighted[:, finished:]
-        return weighted[:, :finished]
+            shared = slice(0, self._tail.shape[1])
+            joined[:, shared] = lr[:, shared] + even_fade(self._tail, core[:, shared] - lr[:, shared])
+        finished = joined.shape[1] - window.fade_out
+        self._tail = core[:, finished:] - lr[:, finished:] if window.fade_out else None
+        return joined[:, :finished]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ttsr_studio.diffusion.batches import BatchLimit, in_batches
 from ttsr_studio.diffusion.guidance import Guidance, guide
-from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
     from ttsr_studio.engines import Conditioning, Engine
@@ -50,20 +51,6 @@ class Meter:
             self.seconds + other.seconds,
             max(self.largest_batch, other.largest_batch),
         )
-
-
-@dataclass
-class BatchLimit:
-    """The most rows a device takes at once; halved when memory runs out. Share one per device.
-
-    Raises OptionError for a limit below 1; None is no limit so far.
-    """
-
-    rows: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.rows is not None and self.rows < 1:
-            raise OptionError(f"the largest batch must be at least 1, not {self.rows}")
 
 
 class MeteredDenoiser:
@@ -135,16 +122,11 @@ class MeteredDenoiser:
 
     def _evaluate(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
         """Evaluate all rows, in batches within the limit."""
-        parts: list[Tensor] = []
-        start = 0
-        while start < len(x):
-            stop = min(len(x), start + (self.limit.rows or len(x)))
-            part = self._attempt(x[start:stop], sigma[start:stop], self._slice(conditioning, start, stop))
-            if part is None:
-                self.limit.rows = (stop - start) // 2
-            else:
-                parts.append(part)
-                start = stop
+
+        def attempt(start: int, stop: int) -> Tensor:
+            return self._run(x[start:stop], sigma[start:stop], self._slice(conditioning, start, stop))
+
+        parts = in_batches(len(x), self.limit, attempt, f"engine {self.engine.name!r} on {x.device}")
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     @staticmethod
@@ -153,40 +135,18 @@ class MeteredDenoiser:
         return conditioning if whole else conditioning.rows(torch.arange(start, stop))
 
     @torch.no_grad()
-    def _attempt(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor | None:
-        """Run the network on one batch; None when memory ran out and a smaller one may do."""
+    def _run(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
+        """Run the network on one batch and count it."""
         began = self.clock()
         try:
             x0 = self.engine.denoise(x, sigma, conditioning)
             _synchronize(x.device)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(x) == 1:
-                raise TtsrError(
-                    f"engine {self.engine.name!r} runs out of memory on {x.device} with a single window; "
-                    "free memory or use another device"
-                ) from error
-        else:
-            self.meter.nfe += len(x)
-            self.meter.calls += 1
-            self.meter.largest_batch = max(self.meter.largest_batch, len(x))
-            return x0
         finally:
             self.meter.seconds += self.clock() - began
-        if x.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an error of torch says that memory ran out, on CUDA, MPS or the CPU."""
-    text = str(error).lower()
-    return (
-        isinstance(error, torch.cuda.OutOfMemoryError)
-        or "out of memory" in text
-        or "defaultcpuallocator: can't allocate" in text
-    )
+        self.meter.nfe += len(x)
+        self.meter.calls += 1
+        self.meter.largest_batch = max(self.meter.largest_batch, len(x))
+        return x0
 
 
 def _synchronize(device: torch.device) -> None:

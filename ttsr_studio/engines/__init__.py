@@ -4,15 +4,44 @@ A search, sampler or verifier knows nothing of a model beyond this contract; an 
 one file (or folder) and one line in `ENGINES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.errors import unknown
+from ttsr_studio.diffusion.vp import TimeTable
+from ttsr_studio.errors import MissingError, OptionError, unknown
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine runs. An engine refuses settings that mean nothing to it.
+
+    Attributes:
+        precision: of the networks; "auto" is the fastest that the device is good at.
+        window: seconds that the engine hears and draws at once; None for its own.
+        compile: compile the denoising network first (torch.compile): slow to start, faster after.
+        low_vram: keep on the device only the network that runs, and decode in tiles.
+        posterior: condition on the mean of the encoder's posterior, or on a sample, the same for all candidates.
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    window: float | None = None
+    compile: bool = False
+    low_vram: bool = False
+    posterior: Literal["mean", "sample"] = "mean"
+
+    def refuse(self, engine: str, known: Collection[str]) -> None:
+        """Raise OptionError when a setting is not at its default that this engine does not know."""
+        for field in fields(self):
+            if getattr(self, field.name) != field.default and field.name not in known:
+                option = field.name.replace("_", "-")
+                offered = ", ".join(f"--{name.replace('_', '-')}" for name in known) or "none of its kind"
+                raise OptionError(f"engine {engine!r} has no --{option}; it has {offered}")
 
 
 class Conditioning(Protocol):
@@ -36,7 +65,11 @@ class Engine(Protocol):
         context_seconds: rendered on both sides of the core and discarded.
         lookaround: samples on both sides of a window that `condition` hears besides, a multiple of the hop.
         sigma_range: (sigma_min, sigma_max); sampling starts at sigma_max.
+        window_seconds: length of every render where it is fixed; None where it follows the file.
         guided: whether classifier-free guidance is available (it counts as two evaluations).
+        default_guidance: its scale unless told otherwise; 1 is none.
+        times: the model's own timesteps, None where it was trained on a continuum of noise levels.
+        looks: levels at which a candidate can be looked at before it is decoded, cheapest first.
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
         default_temperature: scale of the starting noise.
         input_rms: the loud parts of the input are scaled to this RMS before `condition`, once per file.
@@ -48,8 +81,12 @@ class Engine(Protocol):
     core_seconds: float
     context_seconds: float
     lookaround: int
+    window_seconds: float | None
     sigma_range: tuple[float, float]
     guided: bool
+    default_guidance: float
+    times: TimeTable | None
+    looks: tuple[str, ...]
     default_steps: int
     default_solver: str
     default_schedule: str
@@ -84,8 +121,8 @@ class Engine(Protocol):
         """Steps of the noise's last axis before the window's first frame."""
         ...
 
-    def start(self, noise: Tensor) -> Tensor:
-        """Standard normal noise [N, *noise_shape] -> where sampling starts, before sigma and temperature scale it."""
+    def start(self, noise: Tensor, sigma: float) -> Tensor:
+        """Noise [N, *noise_shape], standard normal times the temperature -> where sampling starts at that level."""
         ...
 
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
@@ -95,23 +132,44 @@ class Engine(Protocol):
         """
         ...
 
+    def look(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
+        """x0 [N, ...], or a prediction of it -> a picture [N, ...] at one of `looks`, for verifiers to compare."""
+        ...
+
     def decode(self, x0: Tensor, conditioning: Conditioning) -> Tensor:
         """x0 [N, ...] -> audio [N, samples], the length that the conditioning was made with."""
         ...
 
 
+class Guided(Engine, Protocol):
+    """An engine with classifier-free guidance."""
+
+    def unconditional(self, conditioning: Conditioning) -> Conditioning:
+        """The same rows with the condition that stands for none."""
+        ...
+
+
 ENGINES = {
     "builtin": "ttsr_studio.engines.builtin.engine:load",
+    "audiosr-basic": "ttsr_studio.engines.audiosr.engine:load",
+    "audiosr-speech": "ttsr_studio.engines.audiosr.engine:load",
 }
 
 
-def load_engine(name: str, device: str) -> Engine:
+def load_engine(name: str, device: str, settings: EngineSettings | None = None) -> Engine:
     """Load an engine by name on a torch device ("cpu", "cuda", "mps").
 
-    Raises OptionError for an unknown name, MissingError when its weights are not there.
+    Raises OptionError for an unknown name or a setting that the engine does not have, MissingError when its packages or
+    weights are not there.
     """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
     module, function = ENGINES[name].split(":")
-    engine: Engine = getattr(import_module(module), function)(device)
+    try:
+        load = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            f"engine {name!r} needs the package {error.name!r}; install them with: pip install 'ttsr-studio[audiosr]'"
+        ) from error
+    engine: Engine = load(name, device, settings or EngineSettings())
     return engine

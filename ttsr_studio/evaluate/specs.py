@@ -16,6 +16,18 @@ def _verifiers(text: str) -> tuple[str, ...]:
     return tuple(text.replace("+", ",").split(","))
 
 
+def _interval(text: str) -> tuple[float, ...]:
+    """ "0.1-5" -> (0.1, 5.0)."""
+    low, high = text.split("-")
+    return float(low), float(high)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
 KEYS: dict[str, Callable[[str], Any]] = {
     "engine": str,
     "search": str,
@@ -33,6 +45,16 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "seed": int,
     "device": str,
     "batch": int,
+    "guidance": float,
+    "guidance-interval": _interval,
+    "guidance-rescale": float,
+    "precision": str,
+    "window": float,
+    "compile": _flag,
+    "low-vram": _flag,
+    "posterior": str,
+    "decode-top": int,
+    "look": str,
 }
 """Key -> what reads its value."""
 
@@ -111,12 +133,12 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
     settings: dict[str, Any] = {"seed": seed}
     if "preset" in values:
         preset = presets.load(values["preset"], [*KEYS, *FIXED])
-        settings |= {key: value for key, value in preset.items() if key in KEYS} | {
+        settings |= {_field(key): value for key, value in preset.items() if key in KEYS} | {
             "preset": Path(values["preset"]).stem
         }
     for key, text in values.items():
         if key != "preset":
-            settings[key] = read_value(name, key, text)
+            settings[_field(key)] = read_value(name, key, text)
     if "verifier" in settings:
         settings["verifiers"] = tuple(settings.pop("verifier"))
     needs_truth = "lsd" in settings.get("verifiers", ())
@@ -133,9 +155,14 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
     return options
 
 
+def _field(key: str) -> str:
+    return key.replace("-", "_")
+
+
 def read_value(name: str, key: str, text: str) -> Any:
     try:
         return KEYS[key](text)
     except ValueError:
-        kind = "a whole number" if KEYS[key] is int else "a number"
+        kinds = {int: "a whole number", _flag: "true or false", _interval: "LOW-HIGH"}
+        kind = kinds.get(KEYS[key], "a number")
         raise OptionError(f"system {name!r}: {key}={text}: {kind} is needed") from None

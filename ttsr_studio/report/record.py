@@ -87,11 +87,16 @@ class OutputInfo:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one."""
+    """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one.
+
+    `early` is what verifiers said of it before it was decoded, in an engine's own units; scores are None when that was
+    all it got.
+    """
 
     key: Mapping[str, Any]
     scores: Mapping[str, float | None]
     combined: float | None
+    early: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ttsr_studio.analysis.spectra import N_FFT, POWER_FLOOR, power_spectrogram
-from ttsr_studio.diffusion.denoiser import BatchLimit, Meter, MeteredDenoiser
+from ttsr_studio.diffusion.batches import BatchLimit
+from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
 from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.diffusion.samplers import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines import Engine
-from ttsr_studio.engines.builtin.engine import load
+from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.training.data import Batch, Pairs, load_clips
 from ttsr_studio.training.run import Run, learning_rate
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, expected_distance
@@ -92,7 +93,7 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     chosen = conditioning.rows(index)
     denoiser = MeteredDenoiser(engine, chosen, Meter(), limit=BatchLimit(len(index)))
     x0, _ = get_sampler(engine.default_solver)(
-        denoiser, engine.start(noise) * float(levels[0]) * engine.default_temperature, levels
+        denoiser, engine.start(noise * engine.default_temperature, float(levels[0])), levels
     )
     return engine.decode(x0, chosen).unflatten(0, (rows, count))
 
@@ -290,7 +291,7 @@ def main(
         run.next_stage()
         run.save()
     if run.stage == 1:
-        loaded = [cast(Engine, load("cpu", path, None)) for path in engines]
+        loaded = [cast(Engine, load_file("cpu", path, None)) for path in engines]
         parts = [
             make_bank(
                 run.average, engine, pairs, folder / f"bank{i}.pt", windows // len(loaded), count, 1_000_000 * (i + 1)

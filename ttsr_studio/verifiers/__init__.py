@@ -6,7 +6,7 @@ Adding one is one file and one line in `VERIFIERS`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -55,6 +55,21 @@ class Verifier(Protocol):
 
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> scores [N], float64, higher is better."""
+        ...
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """A verifier that can also judge a candidate before it is decoded."""
+
+    name: str
+
+    def glance(self, pictures: Tensor, expected: Tensor) -> Tensor:
+        """Compare candidates as the engine draws them with what it expects on average.
+
+        pictures [N, channels, ...], expected [channels, ...], in an engine's own units -> scores [N], float64, higher
+        is better.
+        """
         ...
 
 

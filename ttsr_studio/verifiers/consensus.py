@@ -12,6 +12,7 @@ Silence: 0 when both are silent. A cutoff that leaves nothing to compare scores 
 Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
 It can only be as right as the engine, and it prefers smooth envelopes: pair it with a judge of another family.
 Weights: none of its own.
+Before decoding it can compare what the engine has drawn, latents or mel pictures, with the mean prediction.
 """
 
 import torch
@@ -44,3 +45,8 @@ class Consensus:
             return torch.zeros(len(audio), dtype=torch.float64)
         distance = lsd(audio, context.expected[None], sample_rate=context.sample_rate, lo_hz=low, hi_hz=high)
         return -distance.mean(dim=-1)
+
+    def glance(self, pictures: Tensor, expected: Tensor) -> Tensor:
+        """The same before decoding: minus the RMS distance to the mean prediction, in the engine's own units."""
+        apart: Tensor = (pictures - expected[None]).double().flatten(1).square().mean(dim=1)
+        return -apart.sqrt()

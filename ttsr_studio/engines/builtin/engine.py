@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
+from ttsr_studio.engines import EngineSettings
 from ttsr_studio.engines.builtin.network import AROUND, BuiltinNetwork, load_network
 from ttsr_studio.engines.builtin.spectral import (
     RESIDUAL_LIMIT,
@@ -86,8 +87,12 @@ class BuiltinEngine:
     core_seconds = 5.12
     context_seconds = 0.64
     lookaround = (AROUND + 32) * 512
+    window_seconds = None
     sigma_range = (0.03, 12.0)
     guided = False
+    default_guidance = 1.0
+    times = None
+    looks = ("latent",)
     default_steps = 4
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
@@ -126,12 +131,12 @@ class BuiltinEngine:
     def noise_lead(self) -> int:
         return SLOW_FRAMES
 
-    def start(self, noise: Tensor) -> Tensor:
+    def start(self, noise: Tensor, sigma: float) -> Tensor:
         noise = noise.to(self.device)
         kernel = torch.hann_window(2 * SLOW_FRAMES + 3, periodic=False, device=self.device)[1:-1]
         slow = F.conv1d(noise.flatten(0, 1)[:, None], (kernel / kernel.norm())[None, None])
         fast = noise[..., SLOW_FRAMES:-SLOW_FRAMES]
-        return FAST * fast + SLOW * slow.view_as(fast)
+        return (FAST * fast + SLOW * slow.view_as(fast)) * sigma
 
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
@@ -177,6 +182,10 @@ class BuiltinEngine:
         x0: Tensor = self.network.denoiser(x.to(self.device), sigma.to(self.device, torch.float32), condition)
         return x0
 
+    def look(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
+        """The drawn band energies, in units of their own spread."""
+        return x0
+
     @torch.no_grad()
     def decode(self, x0: Tensor, conditioning: BuiltinConditioning) -> Tensor:
         tensors, index = conditioning.tensors, conditioning.index
@@ -186,10 +195,17 @@ class BuiltinEngine:
         return istft(tensors.low[index] + tensors.carrier[index] * gain, tensors.samples, self.config)
 
 
-def load(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> BuiltinEngine:
-    """Load the engine; `expected` names a file with the weights' sha256, None to accept any.
+def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
+    """Load the shipped weights.
 
-    Raises MissingError when the weights are missing or are not the ones that were shipped.
+    Raises OptionError for settings, of which this engine has none, MissingError when the weights are missing or are
+    not the ones that were shipped.
     """
+    settings.refuse(name, ())
+    return load_file(device, WEIGHTS, CHECKSUM)
+
+
+def load_file(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> BuiltinEngine:
+    """Load weights; `expected` names a file with their sha256, None to accept any. Raises as `load`."""
     network = load_network(weights, torch.device(device))
     return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)})

@@ -1,0 +1,144 @@
+"""`ttsr models`: weights that are not shipped."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ttsr_studio import store
+from ttsr_studio.errors import MissingError, TtsrError
+from ttsr_studio.models import MODELS, find
+from ttsr_studio.models.install import PRECISIONS, fetch, install
+
+PRECISION = click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
+)
+
+
+def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the library's errors into one line and exit code 1."""
+
+    @wraps(command)
+    def called(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except TtsrError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return called
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.group("models")
+def models_group() -> None:
+    """Weights that are not shipped: fetch, import and check them. Rendering never reaches for the network."""
+
+
+@models_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
+@in_one_line
+def models_list(as_json: bool) -> None:
+    """All models, and which are installed."""
+    rows: list[dict[str, Any]] = []
+    for model in MODELS.values():
+        manifest = store.installed(model.name)
+        rows.append(
+            {
+                "name": model.name,
+                "kind": model.kind,
+                "installed": manifest is not None,
+                "download_bytes": model.bytes,
+                "licence": model.licence,
+                "about": model.about,
+                "folder": str(store.folder(model.name)) if manifest else None,
+                "origin": manifest.origin if manifest else None,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "state", "download", "licence", "about"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        state = "[green]installed[/]" if row["installed"] else "not installed"
+        table.add_row(row["name"], state, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"])
+    Console().print(table)
+    click.echo(f"\nfolder: {store.root()} (set {store.VARIABLE} for another)")
+
+
+@models_group.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@PRECISION
+@click.option("--offline", is_flag=True, help="Install what was downloaded before; never ask the network.")
+@click.option("--keep", is_flag=True, help="Keep the download after it is converted.")
+@in_one_line
+def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bool) -> None:
+    """Download models from the hub, check and convert them. An interrupted download goes on where it stopped."""
+    for model in [find(name) for name in names]:
+        fetch(model, precision, say, offline=offline, keep=keep)
+        click.echo(f"{model.name}: installed in {store.folder(model.name)}")
+
+
+@models_group.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@PRECISION
+@in_one_line
+def models_import(name: str, file: Path, precision: str) -> None:
+    """Install a model from a FILE that you have, e.g. AudioSR's pytorch_model.bin. The file is not touched."""
+    install(find(name), file, precision, say)
+    click.echo(f"{name}: installed in {store.folder(name)}")
+
+
+@models_group.command("path")
+@click.argument("name", required=False)
+@in_one_line
+def models_path(name: str | None) -> None:
+    """Print the folder of a model, or of all."""
+    if name is not None:
+        find(name)
+        store.require(name)
+    click.echo(store.folder(name) if name else store.root())
+
+
+@models_group.command("verify")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--listen",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also try an engine on a full-band FILE, and write a short report of what its weights have to confirm.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
+)
+@in_one_line
+def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> None:
+    """Check installed models (all, or those named) against their checksums. Exit code 1 when one is damaged."""
+    chosen = [find(name).name for name in names] or [name for name in MODELS if store.installed(name)]
+    if not chosen:
+        raise MissingError(f"no model is installed; {store.remedy('NAME')}")
+    wrong = 0
+    for name in chosen:
+        files = store.damaged(name)
+        wrong += bool(files)
+        state = f"DAMAGED: {', '.join(files)}; {store.remedy(name)}" if files else "checksums as installed"
+        click.echo(f"{name}: {state}")
+        if listen and not files and MODELS[name].kind == "engine":
+            from ttsr_studio.models.listen import listen_to
+
+            for line in listen_to(name, listen, output / name, say):
+                click.echo(f"{name}: {line}")
+    if wrong:
+        sys.exit(1)
