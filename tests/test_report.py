@@ -103,7 +103,6 @@ def test_what_is_not_finite_or_not_plain_becomes_json() -> None:
         "key": {"draw": 3},
         "scores": {"dnsmos": None},
         "combined": None,
-        "early": {},
     }
     assert content["input"]["lufs"] is None
     assert content["tool"]["options"] == {"out": "a/b"}

@@ -64,8 +64,8 @@ class WindowPool:
         audio: cores [C, samples] float32 of those that are decoded.
         drawn: x0 [C, ...] of those that are not yet.
         keys: of all.
-        scores: by verifier, of all; NaN for those that were not judged in full.
-        early: by verifier, what it said before decoding.
+        scores: by verifier, of all; NaN from a verifier that has to hear, for those that are not decoded.
+        looked: verifiers that judged before decoding, and by that alone.
     """
 
     window: Window
@@ -75,7 +75,7 @@ class WindowPool:
     drawn: dict[int, Tensor] = field(default_factory=dict)
     keys: list[NoiseKey] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=dict)
-    early: dict[str, list[float]] = field(default_factory=dict)
+    looked: tuple[str, ...] = ()
 
     def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
         """Ensemble scores, float64, of some candidates by number, compared with one another; -inf for unjudged ones."""
@@ -83,7 +83,7 @@ class WindowPool:
 
     def promising(self, rule: Rule, chosen: Sequence[int], top: int) -> list[int]:
         """Numbers of the `top` of some candidates by what was said of them before decoding, best first."""
-        early = combine({name: np.array(values)[list(chosen)] for name, values in self.early.items()}, rule).values
+        early = combine({name: np.array(self.scores[name])[list(chosen)] for name in self.looked}, rule).values
         return [chosen[i] for i in np.argsort(-early, kind="stable")[:top]]
 
 
@@ -120,14 +120,12 @@ class Pool:
         stages.add("condition", began)
         self.expected: Tensor | None = None
         self.expected_pictures: Tensor | None = None
-        wanted = any("expected" in verifier.needs for verifier in recipe.verifiers)
-        if wanted or recipe.look:
+        if recipe.look:
             mean = self._mean_predictions(keys)
-            if recipe.look:
-                self.expected_pictures = self._by_window(recipe.engine.look(mean, recipe.look, self.conditioning))
-            if wanted:
-                raw = self._by_window(recipe.engine.decode(mean, self.conditioning))
-                self.expected = recipe.crossover.merge(self.lr, raw)
+            self.expected_pictures = self._by_window(recipe.engine.look(mean, recipe.look, self.conditioning))
+        elif any("expected" in verifier.needs for verifier in recipe.verifiers):
+            raw = self._by_window(recipe.engine.decode(self._mean_predictions(keys), self.conditioning))
+            self.expected = recipe.crossover.merge(self.lr, raw)
 
     def _by_window(self, rows: Tensor) -> Tensor:
         """[W x channels, ...] -> [W, channels, ...] on the CPU."""
@@ -184,11 +182,12 @@ class Pool:
         for i, (window, candidate) in enumerate(tasks):
             pool = self.windows[window]
             pool.drawn[candidate.index] = parts[i]
+            pool.looked = tuple(verifier.name for verifier in self.recipe.verifiers if isinstance(verifier, Glancing))
             for verifier in self.recipe.verifiers:
-                pool.scores.setdefault(verifier.name, []).append(math.nan)
+                said = math.nan
                 if isinstance(verifier, Glancing):
-                    said = verifier.glance(pictures[i : i + 1], self.expected_pictures[window])
-                    pool.early.setdefault(verifier.name, []).append(float(said))
+                    said = float(verifier.glance(pictures[i : i + 1], self.expected_pictures[window]))
+                pool.scores.setdefault(verifier.name, []).append(said)
         self.stages.add("glance", began)
 
     def decode(self, index: int, numbers: Sequence[int]) -> None:
@@ -225,6 +224,8 @@ class Pool:
             reference=pool.reference,
         )
         for verifier in self.recipe.verifiers:
+            if verifier.name in pool.looked:
+                continue
             known = pool.scores.setdefault(verifier.name, [])
             known += [math.nan] * (len(pool.keys) - len(known))
             for number, score in zip(numbers, verifier.score(merged, context).tolist(), strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ttsr_studio import store
 from ttsr_studio.engines import ENGINES, load_engine
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers import VERIFIERS, load_verifier
@@ -53,6 +54,9 @@ def findings() -> list[Finding]:
 
 def _engine(name: str) -> Finding:
     try:
+        if store.installed(name):  # too large to load only to see that it is there
+            _, manifest = store.require(name)
+            return Finding("engine", name, True, f"{manifest.origin}, {manifest.config.get('precision')}")
         engine = load_engine(name, "cpu")
     except MissingError as error:
         return Finding("engine", name, False, str(error))

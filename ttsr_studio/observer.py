@@ -1,6 +1,5 @@
 """What the report shows of a render, gathered while it streams by."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,13 +50,13 @@ class Observer:
                 key.to_json(),
                 {name: values[i] for name, values in pool.scores.items()},
                 float(combined[i]),
-                {name: values[i] for name, values in pool.early.items()},
             )
             for i, key in enumerate(pool.keys)
         ]
-        self.windows.append(
-            WindowRecord(window.index, start, stop, records, chosen, reason(records, combined, chosen, rule))
-        )
+        why = reason(records, combined, chosen, rule)
+        if len(pool.audio) < len(records):
+            why += f"; of {len(records)}, the best {len(pool.audio)} by {', '.join(pool.looked)} were decoded"
+        self.windows.append(WindowRecord(window.index, start, stop, records, chosen, why))
 
     def search_range(self) -> float | None:
         """Equation 4, mean over the windows that had two candidates or more."""
@@ -69,20 +68,10 @@ def reason(records: Sequence[CandidateRecord], combined: np.ndarray, chosen: int
     judges = list(records[chosen].scores)
     if len(records) == 1:
         return "the only candidate"
-    passed_over = sum(math.isinf(value) for value in combined)
-    if passed_over and records[chosen].early:
-        heard = len(records) - passed_over
-        first = ", ".join(records[chosen].early)
-        looked = f"the best {heard} of {len(records)} by {first} before decoding"
-        return looked if heard == 1 else f"best by {_by(judges, rule)} of {looked}"
-    by = _by(judges, rule)
+    by = judges[0] if len(judges) == 1 else f"{rule} of {', '.join(judges)}"
     place = int((combined > combined[chosen]).sum()) + 1
     return (
         f"best of {len(records)} by {by}"
         if place == 1
         else f"the search's last pivot, number {place} of {len(records)} by {by}"
     )
-
-
-def _by(judges: Sequence[str], rule: Rule) -> str:
-    return judges[0] if len(judges) == 1 else f"{rule} of {', '.join(judges)}"

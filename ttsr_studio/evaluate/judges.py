@@ -69,12 +69,10 @@ def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
                 continue
             truth = torch.from_numpy(item.truth[:, window.start : window.stop])
             scale = level / engine.input_rms
-            renders = torch.stack(list(pool.audio.values())) * scale
-            distance = torch.stack(
-                [lsd(x, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for x in renders]
-            )
+            takes = torch.stack(list(pool.audio.values())) * scale
+            distance = torch.stack([lsd(x, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for x in takes])
             scores = {name: np.array(values) for name, values in pool.scores.items()}
-            yield distance.numpy(), scores, search_range(renders)
+            yield distance.numpy(), scores, search_range(takes)
 
 
 def figures(windows: Sequence[Scored], judge: str) -> dict[str, float]:

@@ -33,6 +33,7 @@ from ttsr_studio.store import Tell
 
 CUTOFF_HZ = 4000.0
 CANDIDATES = 3
+OWN_STEPS = 50
 EXACT_STEPS = 200
 TOP_HZ = 20000.0
 
@@ -59,7 +60,7 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     found: dict[str, float] = {"lsd_input": bench.distance(bench.lr)}
     write(folder / "input.wav", bench.lr, engine.sample_rate)
     if engine.times is not None:
-        own = Take("euler", "leading", 50, engine.default_guidance)
+        own = Take("euler", "leading", OWN_STEPS, engine.default_guidance)
         exact = Take("euler", "leading", EXACT_STEPS, engine.default_guidance)
         default = Take(engine.default_solver, engine.default_schedule, engine.default_steps, engine.default_guidance)
         takes = {"default": default, "ddim50": own, "exact": exact, "unguided": Take(*_fields(default), 1.0)}

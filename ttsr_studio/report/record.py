@@ -89,14 +89,12 @@ class OutputInfo:
 class CandidateRecord:
     """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one.
 
-    `early` is what verifiers said of it before it was decoded, in an engine's own units; scores are None when that was
-    all it got.
+    A score is None from a verifier that has to hear, when the candidate was not decoded.
     """
 
     key: Mapping[str, Any]
     scores: Mapping[str, float | None]
     combined: float | None
-    early: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

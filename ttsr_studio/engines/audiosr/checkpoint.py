@@ -89,7 +89,7 @@ def infer_config(source: Path, weights: dict[str, Tensor]) -> AudioSRConfig:
             mels=weights["first_stage_model.vocoder.conv_pre.weight"].shape[1],
             latent=weights["model.diffusion_model.out.2.weight"].shape[0],
             unet=weights["model.diffusion_model.input_blocks.0.0.weight"].shape[0],
-            vae=weights["first_stage_model.encoder.conv_in.weight"].shape[0],
+            vae=weights["cond_stage_models.0.vae.encoder.conv_in.weight"].shape[0],
             vocoder=weights["first_stage_model.vocoder.conv_pre.weight"].shape[0],
         )
     except KeyError as error:

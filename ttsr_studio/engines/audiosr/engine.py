@@ -22,7 +22,7 @@ from ttsr_studio.engines import EngineSettings
 from ttsr_studio.engines.audiosr.checkpoint import DTYPES, load_part
 from ttsr_studio.engines.audiosr.graph import PARTS, AudioSRConfig
 from ttsr_studio.engines.audiosr.mel import EDGE, HOP, RATE, log_mel, low_pass, upper_hz
-from ttsr_studio.engines.audiosr.vocoding import GEOMETRIC_DELAY, vocode
+from ttsr_studio.engines.audiosr.vocoding import GEOMETRIC_DELAY, channels_last, vocode
 from ttsr_studio.errors import OptionError, TtsrError
 from ttsr_studio.store import require
 
@@ -123,8 +123,11 @@ class AudioSREngine:
         self.dtype = next(networks["unet"].parameters()).dtype
         # A network of this size fills a processor with one window; a GPU is given all there is.
         self._limits = {part: BatchLimit(1 if device.type == "cpu" or settings.low_vram else None) for part in PARTS}
-        for part in ("unet", "vae"):
-            networks[part].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Not the encoder: in this layout group normalisation loses two digits on a picture that is mostly floor.
+        for network in (networks["unet"], networks["vae"].decoder):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            channels_last(networks["vocoder"])
         self._denoise = torch.compile(networks["unet"]) if settings.compile else networks["unet"]
 
     def weights(self) -> dict[str, str]:
@@ -174,8 +177,7 @@ class AudioSREngine:
     def _encode(self, mel: Tensor, keys: Sequence[NoiseKey]) -> Tensor:
         """Log-mel [n, 8 T, mels] -> latent [n, latent, T, F], mean or sample of the posterior."""
         with self._using("vae") as vae:
-            picture = mel[:, None].to(self.dtype).contiguous(memory_format=torch.channels_last)
-            posterior = vae.encode(picture).latent_dist  # type: ignore[operator]
+            posterior = vae.encode(mel[:, None].to(self.dtype)).latent_dist  # type: ignore[operator]
         mean, spread = posterior.mean.float(), posterior.std.float()
         if self.settings.posterior == "mean":
             return self._finite(mean, "encoder")

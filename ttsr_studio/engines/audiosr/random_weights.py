@@ -16,8 +16,8 @@ from ttsr_studio.engines.audiosr.keys import SCALE, official_names
 TINY = AudioSRConfig(unet=32, vae=32, vocoder=64)
 """Few channels, for tests: the same graph."""
 
-CLAP = 199_600_000
-"""Weights of the unused audio encoder in the official file."""
+CLAP, CLAP_SIZE = "clap.model.audio_branch.weight", 199_600_000
+"""Stands for the unused audio encoder of the official file."""
 
 
 def write_checkpoint(path: Path, config: AudioSRConfig, seed: int = 0) -> None:
@@ -32,12 +32,15 @@ def write_checkpoint(path: Path, config: AudioSRConfig, seed: int = 0) -> None:
         for name, official, shape in official_names(part, config):
             convolved = official.endswith("weight") and ".attn_1." in official and ".norm" not in official
             weights[official] = _random(name, (*shape, 1, 1) if convolved else shape, generator)
-    weights |= dict(_unused(weights, config))
+    everything = list(_unused(weights))
+    # At other sizes a few of every family will do: the file stays small.
+    weights |= dict(everything if config == AudioSRConfig() else everything[::50])
+    weights[CLAP] = torch.zeros(CLAP_SIZE if config == AudioSRConfig() else 1)
     torch.save({"state_dict": weights}, path)
 
 
-def _unused(weights: dict[str, Tensor], config: AudioSRConfig) -> Iterator[tuple[str, Tensor]]:
-    """The other half of each of the two VAEs, a second vocoder, averaged weights, and an encoder nobody asks."""
+def _unused(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The other half of each of the two VAEs, a second vocoder, and averaged weights."""
     first, second = "first_stage_model.", "cond_stage_models.0.vae."
     for name, value in weights.items():
         if name.startswith(second):
@@ -46,8 +49,6 @@ def _unused(weights: dict[str, Tensor], config: AudioSRConfig) -> Iterator[tuple
             yield second + name.removeprefix(first), value.clone()
         elif name.startswith("model."):
             yield "model_ema." + name.removeprefix("model.").replace(".", ""), value.clone()
-    share = (config.unet / AudioSRConfig().unet) ** 2
-    yield "clap.model.audio_branch.weight", torch.zeros(round(CLAP * share))
 
 
 def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttsr_studio.engines.audiosr.graph import UPSAMPLING
@@ -14,6 +15,37 @@ REACH = 26
 
 DELAY_RANGE = 240
 CONVINCING = 0.5
+
+
+class ChannelsLast(nn.Module):
+    """A 1-d convolution, plain or transposed, run as a 2-d one with its channels last in memory.
+
+    The same sums; oneDNN takes them in a layout that is up to twice as fast on the vocoder's long, thin layers.
+    """
+
+    def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d) -> None:
+        super().__init__()
+        flat = conv.weight.data[:, :, None].contiguous(memory_format=torch.channels_last)
+        self.weight, self.bias = nn.Parameter(flat, requires_grad=False), conv.bias
+        self._transposed = isinstance(conv, nn.ConvTranspose1d)
+        padding = conv.padding
+        assert not isinstance(padding, str)
+        self._stride, self._padding, self._dilation = (1, conv.stride[0]), (0, padding[0]), (1, conv.dilation[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x[:, :, None].contiguous(memory_format=torch.channels_last)
+        run = F.conv_transpose2d if self._transposed else F.conv2d
+        return run(flat, self.weight, self.bias, self._stride, self._padding, dilation=self._dilation)[:, :, 0]
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Replace all 1-d convolutions of a network by `ChannelsLast`; returns the network."""
+    for name, child in net.named_children():
+        if isinstance(child, nn.Conv1d | nn.ConvTranspose1d):
+            setattr(net, name, ChannelsLast(child))
+        else:
+            channels_last(child)
+    return net
 
 
 def vocode(vocoder: nn.Module, mel: Tensor, tiled: bool = False) -> Tensor:
@@ -71,7 +103,7 @@ def measure_delay(vocoder: nn.Module, mels: int) -> Delay:
     bursts = torch.zeros(samples)
     for start in range(3000, samples - 3000, 4703):
         bursts[start : start + 240] = 0.3 * torch.randn(240, generator=generator)
-    mel = log_mel(torch.nn.functional.pad(bursts[None], (EDGE, EDGE)), mels)
+    mel = log_mel(F.pad(bursts[None], (EDGE, EDGE)), mels)
     first = next(vocoder.parameters())
     spoken = vocode(vocoder, mel.to(first.device, first.dtype))[0].float().cpu()
     heard, said = _envelope(bursts), _envelope(spoken)
@@ -89,7 +121,7 @@ def _envelope(audio: Tensor) -> Tensor:
     """Power smoothed over a millisecond, its root, without its mean."""
     width = RATE // 1000 + 1
     kernel = torch.hann_window(width, periodic=False)
-    power = torch.nn.functional.conv1d(audio.square()[None, None], (kernel / kernel.sum())[None, None], padding="same")
+    power = F.conv1d(audio.square()[None, None], (kernel / kernel.sum())[None, None], padding="same")
     level = power[0, 0].clamp(min=0).sqrt()
     return level - level.mean()
 
