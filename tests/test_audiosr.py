@@ -143,6 +143,8 @@ def test_guidance_options_reach_the_engine(ttsr: Ttsr, models: Path, tmp_path: P
     for name, options in {"one": ("--guidance", 1), "part": ("--guidance-interval", 0, 2), "all": ()}.items():
         done = ttsr("render", source, "-o", tmp_path / f"{name}.wav", *CHEAP, "--candidates", 1, *options)
         assert done.exit_code == 0, done.output
+        again = ("--again", tmp_path / f"{name}.ttsr.json")
+        assert ttsr("render", source, "-o", tmp_path / f"{name}2.wav", *again).exit_code == 0
         counts[name] = json.loads((tmp_path / f"{name}.ttsr.json").read_text())["timing"]["nfe"]
     assert counts == {"one": 2, "part": 3, "all": 4}
     done = ttsr("render", source, "-o", tmp_path / "x.wav", *CHEAP, "--guidance", 1, "--guidance-rescale", 0.5)

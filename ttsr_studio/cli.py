@@ -383,7 +383,7 @@ def presets_group() -> None:
 def presets_list() -> None:
     """All presets with their descriptions; your own folder comes first."""
     for name, path in presets.available().items():
-        click.echo(f"{name:12} {presets.describe(path)}")
+        click.echo(f"{name:15} {presets.describe(path)}")
     click.echo(f"\nyour own go to {presets.folders()[0]}")
 
 

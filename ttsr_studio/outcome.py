@@ -42,6 +42,10 @@ def tool_info(session: Session) -> ToolInfo:
         steps=session.steps,
         schedule=session.schedule,
         temperature=session.temperature,
+        guidance=session.guidance.scale if session.engine.guided else None,
+        precision=session.engine.precision,
+        window=session.engine.window_seconds,
+        look=session.look,
         device=session.device,
     )
     return ToolInfo(

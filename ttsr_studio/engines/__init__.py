@@ -65,6 +65,7 @@ class Engine(Protocol):
         context_seconds: rendered on both sides of the core and discarded.
         lookaround: samples on both sides of a window that `condition` hears besides, a multiple of the hop.
         sigma_range: (sigma_min, sigma_max); sampling starts at sigma_max.
+        precision: of its networks: fp32, bf16 or fp16.
         window_seconds: length of every render where it is fixed; None where it follows the file.
         guided: whether classifier-free guidance is available (it counts as two evaluations).
         default_guidance: its scale unless told otherwise; 1 is none.
@@ -81,6 +82,7 @@ class Engine(Protocol):
     core_seconds: float
     context_seconds: float
     lookaround: int
+    precision: str
     window_seconds: float | None
     sigma_range: tuple[float, float]
     guided: bool

@@ -110,6 +110,7 @@ class AudioSREngine:
         weights: dict[str, str],
     ) -> None:
         self.name, self.config, self.device, self.settings = name, config, device, settings
+        self.precision = settings.precision
         self.networks, self.scale_factor, self.delay, self._weights = networks, scale_factor, delay, weights
         self.window_seconds = settings.window or min(WINDOWS)
         if self.window_seconds not in WINDOWS:

@@ -87,6 +87,7 @@ class BuiltinEngine:
     core_seconds = 5.12
     context_seconds = 0.64
     lookaround = (AROUND + 32) * 512
+    precision = "fp32"
     window_seconds = None
     sigma_range = (0.03, 12.0)
     guided = False
@@ -198,10 +199,10 @@ class BuiltinEngine:
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
     """Load the shipped weights.
 
-    Raises OptionError for settings, of which this engine has none, MissingError when the weights are missing or are
-    not the ones that were shipped.
+    Raises OptionError for settings, of which this engine has none (it runs in fp32), MissingError when the weights are
+    missing or are not the ones that were shipped.
     """
-    settings.refuse(name, ())
+    settings.refuse(name, ("precision",) if settings.precision == "fp32" else ())
     return load_file(device, WEIGHTS, CHECKSUM)
 
 
