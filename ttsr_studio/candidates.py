@@ -19,7 +19,7 @@ from ttsr_studio.diffusion.samplers import Sampler
 from ttsr_studio.engines import Conditioning, Engine
 from ttsr_studio.search.batching import Task
 from ttsr_studio.search.contract import Candidate
-from ttsr_studio.verifiers import Context, Glancing, Verifier
+from ttsr_studio.verifiers import Context, Glancing, Verifier, judge
 from ttsr_studio.verifiers.ensemble import Rule, combine
 
 
@@ -80,6 +80,11 @@ class WindowPool:
     def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
         """Ensemble scores, float64, of some candidates by number, compared with one another; -inf for unjudged ones."""
         return combine({name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule).values
+
+    def fill(self) -> None:
+        """Give every candidate an entry from every verifier, NaN where it has said nothing."""
+        for known in self.scores.values():
+            known += [math.nan] * (len(self.keys) - len(known))
 
     def promising(self, rule: Rule, chosen: Sequence[int], top: int) -> list[int]:
         """Numbers of the `top` of some candidates by what was said of them before decoding, best first."""
@@ -184,10 +189,9 @@ class Pool:
             pool.drawn[candidate.index] = parts[i]
             pool.looked = tuple(verifier.name for verifier in self.recipe.verifiers if isinstance(verifier, Glancing))
             for verifier in self.recipe.verifiers:
-                said = math.nan
                 if isinstance(verifier, Glancing):
                     said = float(verifier.glance(pictures[i : i + 1], self.expected_pictures[window]))
-                pool.scores.setdefault(verifier.name, []).append(said)
+                    pool.scores.setdefault(verifier.name, []).append(said)
         self.stages.add("glance", began)
 
     def decode(self, index: int, numbers: Sequence[int]) -> None:
@@ -226,10 +230,11 @@ class Pool:
         for verifier in self.recipe.verifiers:
             if verifier.name in pool.looked:
                 continue
-            known = pool.scores.setdefault(verifier.name, [])
-            known += [math.nan] * (len(pool.keys) - len(known))
-            for number, score in zip(numbers, verifier.score(merged, context).tolist(), strict=True):
-                known[number] = score
+            for name, said in judge(verifier, merged, context).items():
+                known = pool.scores.setdefault(name, [])
+                known += [math.nan] * (len(pool.keys) - len(known))
+                for number, score in zip(numbers, said, strict=True):
+                    known[number] = score
         self.stages.add("verify", began)
         pool.audio.update(zip(numbers, merged, strict=True))
 
@@ -239,6 +244,7 @@ class Pool:
         numbers = [candidate.index for candidate in candidates]
         if recipe.look:
             self.decode(index, pool.promising(recipe.rule, numbers, recipe.top))
+            pool.fill()
         return pool.combined(recipe.rule, numbers)
 
 

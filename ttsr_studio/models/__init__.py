@@ -13,7 +13,10 @@ from ttsr_studio.errors import MissingError, unknown
 from ttsr_studio.store import Tell
 
 Converter = Callable[[Path, Path, str, Tell], dict[str, Any]]
-"""convert(source file, folder to fill, precision, tell) -> what the model's loader needs to know."""
+"""convert(source, folder to fill, precision, tell) -> what the model's loader needs to know.
+
+The source is the one file of a model that has one, else the folder that holds them.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,64 +25,90 @@ class Model:
 
     Attributes:
         kind: what uses it.
-        repository: on the hub.
-        file: in that repository.
+        repository: on the hub, or for `url` the name of the publisher.
+        files: in that repository; one that ends in "?" may be missing.
         bytes: about the size of the download.
         licence: of the weights.
         about: one line for people.
-        converter: "module:function" that turns the file into the model's folder.
-        kept: bytes of the converted model in fp16, about.
+        converter: "module:function" that turns what was downloaded into the model's folder.
+        kept: bytes of the installed model, about.
+        extra: of this package's installation that brings what the converter and the loader import.
+        url: of the one file, for what is not on the hub; its second last part is the file's sha256.
     """
 
     name: str
     kind: Literal["engine", "verifier"]
     repository: str
-    file: str
+    files: tuple[str, ...]
     bytes: int
     licence: str
     about: str
     converter: str
     kept: int
+    extra: str
+    url: str | None = None
 
     def convert(self, source: Path, place: Path, precision: str, tell: Tell) -> dict[str, Any]:
-        """Fill a folder from the downloaded file. Raises InputError for a file that is not this model's."""
+        """Fill a folder from what was downloaded. Raises InputError for what is not this model's."""
         module, function = self.converter.split(":")
         try:
             converter: Converter = getattr(import_module(module), function)
         except ModuleNotFoundError as error:
             raise MissingError(
-                f"{self.name} needs the package {error.name!r}; install it with: pip install 'ttsr-studio[audiosr]'"
+                f"{self.name} needs the package {error.name!r}; install it with: "
+                f"pip install 'ttsr-studio[{self.extra}]'"
             ) from error
         return converter(source, place, precision, tell)
 
 
+def _audiosr(name: str, repository: str, about: str) -> Model:
+    converter = "ttsr_studio.engines.audiosr.checkpoint:convert"
+    return Model(
+        name, "engine", repository, ("pytorch_model.bin",), 6_180_000_000, "MIT", about, converter, 1_350_000_000, "audiosr"
+    )  # fmt: skip
+
+
+def _transformer(
+    name: str, repository: str, extra_files: tuple[str, ...], size: int, licence: str, about: str
+) -> Model:
+    """A folder that transformers load: its configuration, weights in either format, and what else it needs."""
+    files = ("config.json", "model.safetensors?", "pytorch_model.bin?", *extra_files)
+    converter = "ttsr_studio.models.folders:transformer"
+    return Model(name, "verifier", repository, files, size, licence, about, converter, size, "judges")
+
+
+WORDS = ("tokenizer.json?", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json?")
+WHISPER_URL = "https://openaipublic.azureedge.net/main/whisper/models/"
+
 MODELS = {
     model.name: model
     for model in (
-        Model(
-            name="audiosr-basic",
-            kind="engine",
-            repository="haoheliu/audiosr_basic",
-            file="pytorch_model.bin",
-            bytes=6_180_000_000,
-            licence="MIT",
-            about="AudioSR for any audio (Liu et al. 2024)",
-            converter="ttsr_studio.engines.audiosr.checkpoint:convert",
-            kept=1_350_000_000,
+        _audiosr("audiosr-basic", "haoheliu/audiosr_basic", "AudioSR for any audio (Liu et al. 2024)"),
+        _audiosr("audiosr-speech", "haoheliu/audiosr_speech", "AudioSR tuned on speech (Liu et al. 2024)"),
+        _transformer(
+            "wavlm-sv", "microsoft/wavlm-base-plus-sv", ("preprocessor_config.json",), 404_000_000, "MIT",
+            "speaker identity (Chen et al. 2022), for the verifier speaker",
+        ),
+        _transformer(
+            "clap-music", "laion/larger_clap_music", ("preprocessor_config.json", *WORDS), 776_000_000, "Apache-2.0",
+            "audio and words, music (Wu et al. 2023), for the verifier clap",
+        ),
+        _transformer(
+            "clap-general", "laion/clap-htsat-unfused", ("preprocessor_config.json", *WORDS), 614_000_000, "Apache-2.0",
+            "audio and words, any sound (Wu et al. 2023), for the verifier clap",
+        ),
+        _transformer(
+            "aesthetics", "facebook/audiobox-aesthetics", (), 416_000_000, "CC-BY-4.0",
+            "production quality and enjoyment (Tjandra et al. 2025), for the verifier aesthetics",
         ),
         Model(
-            name="audiosr-speech",
-            kind="engine",
-            repository="haoheliu/audiosr_speech",
-            file="pytorch_model.bin",
-            bytes=6_180_000_000,
-            licence="MIT",
-            about="AudioSR tuned on speech (Liu et al. 2024)",
-            converter="ttsr_studio.engines.audiosr.checkpoint:convert",
-            kept=1_350_000_000,
+            "whisper", "verifier", "openai/whisper", ("base.en.pt",), 145_000_000, "MIT",
+            "speech recognition (Radford et al. 2023), for the verifier wer",
+            "ttsr_studio.models.folders:whisper", 145_000_000, "judges",
+            url=WHISPER_URL + "25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead/base.en.pt",
         ),
     )
-}
+}  # fmt: skip
 
 
 def find(name: str) -> Model:

@@ -96,7 +96,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 @PRECISION
 @in_one_line
 def models_import(name: str, file: Path, precision: str) -> None:
-    """Install a model from a FILE that you have, e.g. AudioSR's pytorch_model.bin. The file is not touched."""
+    """Install a model from a FILE or folder that you have, e.g. AudioSR's pytorch_model.bin. It is not touched."""
     install(find(name), file, precision, say)
     click.echo(f"{name}: installed in {store.folder(name)}")
 

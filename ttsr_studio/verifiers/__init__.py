@@ -4,20 +4,45 @@ Adding one is one file and one line in `VERIFIERS`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+import soxr
+import torch
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError, unknown
 
-Need = Literal["reference", "expected"]
+Need = Literal["reference", "expected", "early"]
+Scope = Literal["window", "clip"]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What the user knows of a file, from flags, sidecar and preset; the same for all its windows.
+
+    Attributes:
+        transcript: the words that are spoken; None when not known.
+        caption: what is to be heard, in a sentence; None when not known.
+        captions: what it may be, for a zero-shot guess when there is no caption.
+        speakers: recordings of the same speaker, [samples] each at `rate`, mono.
+        rate: Hz, of the speakers.
+        cache: for what verifiers compute once per file, each under a key of its own.
+    """
+
+    transcript: str | None = None
+    caption: str | None = None
+    captions: tuple[str, ...] = ()
+    speakers: tuple[Tensor, ...] = ()
+    rate: int = 48000
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a verifier may know of the window besides the candidates.
+    """What a verifier may know of the stretch (a window, or a clip) besides the candidates.
 
     Attributes:
         sample_rate: Hz, of all audio here.
@@ -26,6 +51,9 @@ class Context:
         raw: the engine's own output before the crossover, [N, channels, samples]; None when there is none.
         expected: the engine's own mean render, [channels, samples]; None unless a verifier needs it.
         reference: ground truth, [channels, samples]; None unless the user gave one.
+        early: the engine's x0-prediction at sigma 0.4 and its final x0, [N, ...] each; None unless a verifier needs it.
+        brief: what the user knows of the file.
+        cache: for what verifiers compute once per stretch, each under a key of its own.
     """
 
     sample_rate: int
@@ -34,6 +62,29 @@ class Context:
     raw: Tensor | None = None
     expected: Tensor | None = None
     reference: Tensor | None = None
+    early: tuple[Tensor, Tensor] | None = None
+    brief: Brief = field(default_factory=Brief)
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _heard: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+
+    def mono(self, audio: Tensor, rate: int) -> Tensor:
+        """Candidates [N, channels, samples] as the mean of their channels at another rate, float32 [N, samples] on CPU.
+
+        Resampled once (soxr, HQ) for all judges that ask for the same audio at the same rate.
+        """
+        known = self._heard.get(rate)
+        if known is None or known[0] is not audio:
+            self._heard[rate] = known = (audio, resampled(audio.mean(1), self.sample_rate, rate))
+        return known[1]
+
+
+def resampled(audio: Tensor, rate: int, to: int) -> Tensor:
+    """[..., samples] at one rate -> float32 at another, on the CPU (soxr, HQ)."""
+    if rate == to:
+        return audio.float().cpu()
+    rows = audio.float().cpu().reshape(-1, audio.shape[-1]).numpy()
+    out = np.stack([soxr.resample(row, rate, to) for row in rows]) if len(rows) else rows
+    return torch.from_numpy(out).reshape(*audio.shape[:-1], -1)
 
 
 class Verifier(Protocol):
@@ -42,6 +93,7 @@ class Verifier(Protocol):
     Attributes:
         name: registry name.
         unit: native unit of the score ("dB", "MOS", ...).
+        scope: "window" judges a window's candidates, "clip" needs the whole and judges assembled finalists.
         needs: parts of the context it cannot work without.
         weights: {file name: sha256} of the weights in use, empty when there are none.
         licence: licence of those weights, or of the method.
@@ -49,13 +101,25 @@ class Verifier(Protocol):
 
     name: str
     unit: str
+    scope: Scope
     needs: frozenset[Need]
     weights: dict[str, str]
     licence: str
 
-    def score(self, audio: Tensor, context: Context) -> Tensor:
-        """audio [N, channels, samples] -> scores [N], float64, higher is better."""
+    def score(self, audio: Tensor, context: Context) -> Tensor | dict[str, Tensor]:
+        """audio [N, channels, samples] -> scores [N], float64, higher is better; NaN where it cannot say.
+
+        A judge of several scales gives each by name; their ranks are averaged before it votes (`ensemble.combine`).
+        """
         ...
+
+
+def judge(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:
+    """A verifier's scores by column name: its own, or "name/scale" for every scale of it."""
+    said = verifier.score(audio, context)
+    if isinstance(said, Tensor):
+        return {verifier.name: said.tolist()}
+    return {f"{verifier.name}/{scale}": values.tolist() for scale, values in said.items()}
 
 
 @runtime_checkable
@@ -83,21 +147,21 @@ VERIFIERS = {
 }
 
 
-def load_verifier(name: str) -> Verifier:
-    """Load a verifier by name.
+def load_verifier(name: str, device: str = "cpu") -> Verifier:
+    """Load a verifier by name; a model that is large enough runs on the device.
 
     Raises OptionError for an unknown name, MissingError when a package or weights file is not installed.
     """
     if name not in VERIFIERS:
         raise unknown("verifier", name, VERIFIERS)
     module, attribute = VERIFIERS[name].split(":")
-    factory: Callable[[], Verifier] = getattr(import_module(module), attribute)
-    return factory()
+    factory: Callable[[str], Verifier] = getattr(import_module(module), attribute)
+    return factory(device)
 
 
-def load_verifiers(names: Iterable[str], available: frozenset[Need]) -> list[Verifier]:
+def load_verifiers(names: Iterable[str], available: frozenset[Need], device: str = "cpu") -> list[Verifier]:
     """Load verifiers by name and refuse those that need what the job does not have."""
-    verifiers = [load_verifier(name) for name in names]
+    verifiers = [load_verifier(name, device) for name in names]
     for verifier in verifiers:
         if lacking := verifier.needs - available:
             need = ", ".join(sorted(lacking))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 
 TOP_HZ = 23000.0
 
@@ -30,10 +30,11 @@ class Consensus:
 
     name = "consensus"
     unit = "-LSD"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"expected"})
     licence = "no weights"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}
 
     def score(self, audio: Tensor, context: Context) -> Tensor:

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from ttsr_studio.analysis.spectra import N_FFT, power_spectrogram
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 
 TOP_HZ = 20000.0
 FLOOR = 1e-12
@@ -49,10 +49,11 @@ class Continuity:
 
     name = "continuity"
     unit = "dB"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset()
     licence = "no weights"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}
 
     def score(self, audio: Tensor, context: Context) -> Tensor:

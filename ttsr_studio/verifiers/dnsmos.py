@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 
 RATE = 16000
 LENGTH_S = 9.01
@@ -35,10 +35,11 @@ class DNSMOS:
 
     name = "dnsmos"
     unit = "MOS"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset()
     licence = "MIT (speechmos, Microsoft)"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         """Load the network. Raises MissingError when its package or ONNX Runtime is not installed."""
         try:
             import onnxruntime

@@ -49,6 +49,9 @@ def combine(
             alike adds 0) or "minrank" (the worst rank that any verifier with a weight above 0 gives).
         weights: 0 or more per verifier; 1 for those not named.
 
+    Columns "name/scale" are the scales of one verifier: their ranks are averaged and count as its one score, as the
+    paper does with the four of AudioBox aesthetics.
+
     When no verifier scored anything, all values are 0.
 
     Raises:
@@ -56,6 +59,7 @@ def combine(
     """
     if rule not in RULES:
         raise unknown("ensemble rule", rule, RULES)
+    scores = _averaged(scores)
     weight = _check(scores, weights or {})
     finite = {name: np.isfinite(score) for name, score in scores.items()}
     left_out = tuple(name for name, ok in finite.items() if not ok.any())
@@ -74,6 +78,23 @@ def combine(
             "minrank": lambda: votes.min(0),
         }[rule]()
     return Combined(values, tuple(int(i) for i in np.flatnonzero(~valid)), left_out)
+
+
+def _averaged(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Replace the scales of a verifier by the mean of their ranks; NaN for a candidate that one of them could not say."""
+    columns: dict[str, list[NDArray[np.float64]]] = {}
+    for name, score in scores.items():
+        columns.setdefault(name.split("/")[0], []).append(np.asarray(score, np.float64))
+    return {name: parts[0] if len(parts) == 1 else _mean_rank(np.stack(parts)) for name, parts in columns.items()}
+
+
+def _mean_rank(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores [scales, N] -> mean rank [N], over the candidates that all scales could score."""
+    valid = np.isfinite(parts).all(axis=0)
+    values = np.full(parts.shape[1], np.nan)
+    if valid.any():
+        values[valid] = np.mean([_vote(part[valid], "rank") for part in parts], axis=0)
+    return values
 
 
 def _check(scores: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.analysis.spectra import N_FFT, bins_between, power_spectrogram
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 
 BEST_DB = 60.0
 WORST_DB = -20.0
@@ -30,10 +30,11 @@ class Lowband:
 
     name = "lowband"
     unit = "dB"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset()
     licence = "no weights"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}
 
     def score(self, audio: Tensor, context: Context) -> Tensor:

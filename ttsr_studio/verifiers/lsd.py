@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.errors import InputError, MissingError
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 
 
 class LSD:
@@ -22,10 +22,11 @@ class LSD:
 
     name = "lsd"
     unit = "-LSD"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"reference"})
     licence = "no weights"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}
 
     def score(self, audio: Tensor, context: Context) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.errors import OptionError
-from ttsr_studio.verifiers import Context, Need
+from ttsr_studio.verifiers import Context, Need, Scope
 from ttsr_studio.verifiers.critic.network import expected_distance, load_network
 from ttsr_studio.weights import verified
 
@@ -34,10 +34,11 @@ class Critic:
 
     name = "critic"
     unit = "-LSD"
+    scope: Scope = "window"
     needs: frozenset[Need] = frozenset()
     licence = "MIT"
 
-    def __init__(self, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
+    def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
         """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
         self.network = load_network(weights, torch.device("cpu"))
         self.weights = {weights.name: verified(weights, expected)}
