@@ -151,7 +151,7 @@ def test_a_failed_import_keeps_what_was_there(ttsr: Ttsr, empty: Path, official:
 def test_unknown_and_missing_models_say_what_there_is(ttsr: Ttsr, empty: Path, tmp_path: Path) -> None:
     done = ttsr("models", "path", "audiosr")
     assert done.exit_code == 1
-    assert "known: audiosr-basic, audiosr-speech" in done.output
+    assert "known: aesthetics, audiosr-basic, audiosr-speech" in done.output
     for command in (("models", "path", NAME), ("models", "verify", NAME)):
         done = ttsr(*command)
         assert done.exit_code == 1

@@ -82,7 +82,7 @@ class Engine(Protocol):
     core_seconds: float
     context_seconds: float
     lookaround: int
-    precision: str
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     window_seconds: float | None
     sigma_range: tuple[float, float]
     guided: bool

@@ -62,9 +62,9 @@ class Model:
 
 
 def _audiosr(name: str, repository: str, about: str) -> Model:
-    converter = "ttsr_studio.engines.audiosr.checkpoint:convert"
+    converter, files = "ttsr_studio.engines.audiosr.checkpoint:convert", ("pytorch_model.bin",)
     return Model(
-        name, "engine", repository, ("pytorch_model.bin",), 6_180_000_000, "MIT", about, converter, 1_350_000_000, "audiosr"
+        name, "engine", repository, files, 6_180_000_000, "MIT", about, converter, 1_350_000_000, "audiosr"
     )  # fmt: skip
 
 

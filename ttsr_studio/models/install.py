@@ -141,7 +141,8 @@ def _from_url(model: Model, downloads: Path, offline: bool, tell: Tell) -> tuple
         tell(f"{model.name}: {name}, {model.bytes / 1e6:.0f} MB, from {model.repository}")
         request = urllib.request.Request(model.url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=60) as answer:
-            with part.open("ab" if answer.status == 206 else "wb") as file:
+            mode = "ab" if answer.status == 206 else "wb"
+            with part.open(mode) as file:
                 shutil.copyfileobj(answer, file, 1 << 20)
         part.rename(target)
     return target, digest[:12], digest

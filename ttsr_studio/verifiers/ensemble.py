@@ -81,7 +81,7 @@ def combine(
 
 
 def _averaged(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Replace the scales of a verifier by the mean of their ranks; NaN for a candidate that one of them could not say."""
+    """Replace the scales of a verifier by the mean of their ranks; NaN for a candidate that one could not score."""
     columns: dict[str, list[NDArray[np.float64]]] = {}
     for name, score in scores.items():
         columns.setdefault(name.split("/")[0], []).append(np.asarray(score, np.float64))

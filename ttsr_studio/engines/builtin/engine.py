@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class BuiltinEngine:
     core_seconds = 5.12
     context_seconds = 0.64
     lookaround = (AROUND + 32) * 512
-    precision = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     window_seconds = None
     sigma_range = (0.03, 12.0)
     guided = False
