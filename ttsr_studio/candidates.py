@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,12 @@ from ttsr_studio.diffusion.samplers import Sampler
 from ttsr_studio.engines import Conditioning, Engine
 from ttsr_studio.search.batching import Task
 from ttsr_studio.search.contract import Candidate
-from ttsr_studio.verifiers import Context, Glancing, Verifier, judge
-from ttsr_studio.verifiers.ensemble import Rule, combine
+from ttsr_studio.verifiers import Brief, Context, Glancing, Glimpse, Verifier, judge
+from ttsr_studio.verifiers.ensemble import Combined
+from ttsr_studio.verifiers.panel import Panel
+
+EARLY_SIGMA = 0.4
+"""Where the early x0-prediction is taken (Ma et al. 2025, "Self-Supervised Verifiers")."""
 
 
 @dataclass
@@ -48,8 +53,8 @@ class Recipe:
     sigmas: Tensor
     temperature: float
     crossover: Crossover
-    verifiers: tuple[Verifier, ...]
-    rule: Rule
+    panel: Panel
+    brief: Brief
     limit: BatchLimit
     guidance: Guidance = field(default_factory=Guidance)
     look: str | None = None
@@ -66,9 +71,12 @@ class WindowPool:
         keys: of all.
         scores: by verifier, of all; NaN from a verifier that has to hear, for those that are not decoded.
         looked: verifiers that judged before decoding, and by that alone.
+        input_scores: what those that can say of the input itself, by column.
+        cache: for what verifiers compute once for this window.
     """
 
     window: Window
+    panel: Panel
     lr: Tensor
     reference: Tensor | None
     audio: dict[int, Tensor] = field(default_factory=dict)
@@ -76,19 +84,28 @@ class WindowPool:
     keys: list[NoiseKey] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=dict)
     looked: tuple[str, ...] = ()
+    input_scores: dict[str, float] = field(default_factory=dict)
+    cache: dict[str, Any] = field(default_factory=dict)
 
-    def combined(self, rule: Rule, chosen: Sequence[int]) -> np.ndarray:
-        """Ensemble scores, float64, of some candidates by number, compared with one another; -inf for unjudged ones."""
-        return combine({name: np.array(values)[list(chosen)] for name, values in self.scores.items()}, rule).values
+    def combined(self, chosen: Sequence[int]) -> Combined:
+        """Ensemble scores of some candidates by number, compared with one another; -inf for unjudged ones."""
+        if not self.scores:
+            return Combined(np.zeros(len(chosen)), (), ())
+        return self.panel.combine({name: np.array(values)[list(chosen)] for name, values in self.scores.items()})
+
+    def ranking(self) -> list[int]:
+        """Numbers of the candidates that are decoded, best first; the earliest of equals."""
+        heard = sorted(self.audio)
+        return [heard[i] for i in np.argsort(-self.combined(heard).values, kind="stable")]
 
     def fill(self) -> None:
         """Give every candidate an entry from every verifier, NaN where it has said nothing."""
         for known in self.scores.values():
             known += [math.nan] * (len(self.keys) - len(known))
 
-    def promising(self, rule: Rule, chosen: Sequence[int], top: int) -> list[int]:
+    def promising(self, chosen: Sequence[int], top: int) -> list[int]:
         """Numbers of the `top` of some candidates by what was said of them before decoding, best first."""
-        early = combine({name: np.array(self.scores[name])[list(chosen)] for name in self.looked}, rule).values
+        early = self.panel.combine({name: np.array(self.scores[name])[list(chosen)] for name in self.looked}).values
         return [chosen[i] for i in np.argsort(-early, kind="stable")[:top]]
 
 
@@ -115,7 +132,7 @@ class Pool:
         self.recipe, self.lr, self.stages = recipe, lr, stages
         self.channels = lr.shape[1]
         self.windows = [
-            WindowPool(w, part[:, w.core], None if r is None else r[:, w.core])
+            WindowPool(w, recipe.panel, part[:, w.core], None if r is None else r[:, w.core])
             for w, part, r in zip(windows, lr, references, strict=True)
         ]
         began = time.perf_counter()
@@ -128,7 +145,7 @@ class Pool:
         if recipe.look:
             mean = self._mean_predictions(keys)
             self.expected_pictures = self._by_window(recipe.engine.look(mean, recipe.look, self.conditioning))
-        elif any("expected" in verifier.needs for verifier in recipe.verifiers):
+        elif any("expected" in verifier.needs for verifier in recipe.panel.everyone):
             raw = self._by_window(recipe.engine.decode(self._mean_predictions(keys), self.conditioning))
             self.expected = recipe.crossover.merge(self.lr, raw)
 
@@ -162,36 +179,56 @@ class Pool:
             engine, rows, self.stages.network, guidance=recipe.guidance, limit=recipe.limit
         )  # fmt: skip
         began, before = time.perf_counter(), self.stages.network.seconds
-        x0, _ = recipe.sampler(denoiser, x, recipe.sigmas)
+        x0, early = self._run(denoiser, x)
         self.stages.add("solver", began + self.stages.network.seconds - before)
         for window, candidate in tasks:
             assert candidate.index == len(self.windows[window].keys)
             self.windows[window].keys.append(candidate.key)
         if recipe.look:
-            self._glance(tasks, x0, rows)
+            self._glance(tasks, x0, early, rows)
         else:
-            self._hear(tasks, x0, rows)
+            self._hear(tasks, x0, early, rows)
+
+    def _run(self, denoiser: MeteredDenoiser, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Sample -> x0, and the x0-prediction nearest to sigma 0.4 when a verifier needs it."""
+        recipe = self.recipe
+        if not any("early" in verifier.needs for verifier in recipe.panel.everyone):
+            return recipe.sampler(denoiser, x, recipe.sigmas)[0], None
+        steps = recipe.sampler.steps(denoiser, x, recipe.sigmas)
+        wanted = int((recipe.sigmas[:-1].log() - math.log(EARLY_SIGMA)).abs().argmin())
+        early: Tensor | None = None
+        for number, (reached, state) in enumerate(steps):
+            x = reached
+            if number == wanted:
+                early = state.denoised[0]
+        return x, early
+
+    @property
+    def _judges(self) -> tuple[Verifier, ...]:
+        return self.recipe.panel.hearing("window")
 
     def _rows(self, windows: Sequence[int]) -> Conditioning:
         """The conditioning of all channels of windows by number, repeats allowed."""
         index = torch.tensor([w * self.channels + c for w in windows for c in range(self.channels)])
         return self.conditioning.rows(index)
 
-    def _glance(self, tasks: Sequence[Task], x0: Tensor, rows: Conditioning) -> None:
+    def _glance(self, tasks: Sequence[Task], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
         """Keep candidates undecoded and note what verifiers say of them as they are."""
         assert self.recipe.look is not None
         assert self.expected_pictures is not None
         began = time.perf_counter()
         pictures = self._by_window(self.recipe.engine.look(x0, self.recipe.look, rows))
         parts = x0.unflatten(0, (len(tasks), self.channels))
+        both = None if early is None else (self._by_window(early), self._by_window(x0))
         for i, (window, candidate) in enumerate(tasks):
             pool = self.windows[window]
             pool.drawn[candidate.index] = parts[i]
-            pool.looked = tuple(verifier.name for verifier in self.recipe.verifiers if isinstance(verifier, Glancing))
-            for verifier in self.recipe.verifiers:
+            pool.looked = tuple(verifier.name for verifier in self._judges if isinstance(verifier, Glancing))
+            mine = None if both is None else (both[0][i : i + 1], both[1][i : i + 1])
+            glimpse = Glimpse(pictures[i : i + 1], self.expected_pictures[window], mine)
+            for verifier in self._judges:
                 if isinstance(verifier, Glancing):
-                    said = float(verifier.glance(pictures[i : i + 1], self.expected_pictures[window]))
-                    pool.scores.setdefault(verifier.name, []).append(said)
+                    pool.scores.setdefault(verifier.name, []).append(float(verifier.glance(glimpse)))
         self.stages.add("glance", began)
 
     def decode(self, index: int, numbers: Sequence[int]) -> None:
@@ -201,18 +238,20 @@ class Pool:
         if waiting:
             x0 = torch.cat([pool.drawn.pop(number) for number in waiting])
             tasks = [(index, Candidate(number, pool.keys[number])) for number in waiting]
-            self._hear(tasks, x0, self._rows([index] * len(waiting)))
+            self._hear(tasks, x0, None, self._rows([index] * len(waiting)))
 
-    def _hear(self, tasks: Sequence[Task], x0: Tensor, rows: Conditioning) -> None:
+    def _hear(self, tasks: Sequence[Task], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
         """Decode candidates, merge them with their windows' input, and keep and score the cores."""
         began = time.perf_counter()
         raw = self._by_window(self.recipe.engine.decode(x0, rows))
         self.stages.add("decode", began)
+        both = None if early is None else (self._by_window(early), self._by_window(x0))
         for window in dict.fromkeys(w for w, _ in tasks):
             mine = [i for i, (w, _) in enumerate(tasks) if w == window]
-            self._keep(window, raw[mine], [tasks[i][1].index for i in mine])
+            trajectory = None if both is None else (both[0][mine], both[1][mine])
+            self._keep(window, raw[mine], [tasks[i][1].index for i in mine], trajectory)
 
-    def _keep(self, index: int, raw: Tensor, numbers: list[int]) -> None:
+    def _keep(self, index: int, raw: Tensor, numbers: list[int], early: tuple[Tensor, Tensor] | None) -> None:
         pool = self.windows[index]
         began = time.perf_counter()
         core = pool.window.core
@@ -226,8 +265,13 @@ class Pool:
             raw=raw[..., core],
             expected=None if self.expected is None else self.expected[index][:, core],
             reference=pool.reference,
+            early=early,
+            brief=self.recipe.brief,
+            cache=pool.cache,
         )
-        for verifier in self.recipe.verifiers:
+        if not pool.audio:
+            self._hear_input(pool, context)
+        for verifier in self._judges:
             if verifier.name in pool.looked:
                 continue
             for name, said in judge(verifier, merged, context).items():
@@ -238,14 +282,21 @@ class Pool:
         self.stages.add("verify", began)
         pool.audio.update(zip(numbers, merged, strict=True))
 
+    def _hear_input(self, pool: WindowPool, context: Context) -> None:
+        """Let the judges that can score the window's input itself, to tell whether a render is worse than nothing."""
+        same = replace(context, raw=pool.lr[None], early=None, _heard={})
+        for verifier in self._judges:
+            if "early" not in verifier.needs and verifier.name not in pool.looked:
+                pool.input_scores |= {name: said[0] for name, said in judge(verifier, pool.lr[None], same).items()}
+
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:
         """Compare candidates of one window: float64 [len(candidates)]; -inf for those that a look has passed over."""
         recipe, pool = self.recipe, self.windows[index]
         numbers = [candidate.index for candidate in candidates]
         if recipe.look:
-            self.decode(index, pool.promising(recipe.rule, numbers, recipe.top))
+            self.decode(index, pool.promising(numbers, recipe.top))
             pool.fill()
-        return pool.combined(recipe.rule, numbers)
+        return pool.combined(numbers).values
 
 
 def window_key(seed: int, window: Window, engine: Engine) -> NoiseKey:

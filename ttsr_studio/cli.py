@@ -22,7 +22,7 @@ from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.models.command import models_group
-from ttsr_studio.options import DEPTHS, RATES, RenderOptions
+from ttsr_studio.options import DEPTHS, RATES, RenderOptions, parse_weights
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
 from ttsr_studio.search import SEARCHES
@@ -41,6 +41,8 @@ NOT_IN_PRESETS = {
     "skip_existing",
     "report",
     "reference",
+    "transcript",
+    "speakers",
     "device",
     "help",
 }
@@ -88,6 +90,16 @@ def apply_report(ctx: click.Context, _parameter: click.Parameter, path: Path | N
         raise click.UsageError(str(error), ctx) from error
     ctx.default_map = dict(ctx.default_map or {}) | earlier.options()
     return earlier
+
+
+def weight_values(
+    _ctx: click.Context, _parameter: click.Parameter, values: tuple[Any, ...]
+) -> tuple[tuple[str, float], ...]:
+    """NAME=W texts, or pairs as a report has them -> (name, weight) pairs."""
+    try:
+        return parse_weights(value if isinstance(value, str) else f"{value[0]}={value[1]}" for value in values)
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | str:
@@ -143,7 +155,7 @@ def main() -> None:
     multiple=True,
     default=["critic"],
     show_default="the preset's",
-    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.",
+    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}. NAME? is left out where it is not installed.",
 )
 @click.option(
     "--ensemble",
@@ -151,6 +163,42 @@ def main() -> None:
     default="rank",
     show_default=True,
     help="How several verifiers are combined.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    callback=weight_values,
+    metavar="NAME=W",
+    help="Weight of a verifier in the ensemble, 0 or more, may be repeated.  [default: 1 each]",
+)
+@click.option(
+    "--hold-out",
+    multiple=True,
+    metavar="NAME",
+    help="Verifier that scores everything and chooses nothing, may be repeated: shows whether judges are being gamed.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["auto", "window", "clip"]),
+    default="auto",
+    show_default=True,
+    help="Judge windows or assembled clips; auto leaves it to every verifier.",
+)
+@click.option(
+    "--finalists",
+    type=int,
+    help="Assembled renders that verifiers of clips judge.  [default: 4; all candidates where nothing judges windows]",
+)
+@click.option("--transcript", help="The words that are spoken, for wer; or the name of a .txt file.  [default: heard]")
+@click.option("--caption", help="What is to be heard, in a sentence, for clap.")
+@click.option("--captions", multiple=True, help="What it may be, when there is no --caption; may be repeated.")
+@click.option(
+    "--speaker",
+    "speakers",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another recording of the same speaker, for speaker; may be repeated.",
 )
 @click.option("--neighbours", type=int, help="Zero-order search: renders a round, K, 1 or more.  [default: 2]")
 @click.option(
@@ -267,10 +315,12 @@ def render_command(
     Exit code 0 when all rendered, 1 when some failed (each is named with its reason) or --again came out different,
     2 for usage, 130 when interrupted (Ctrl-C): what is finished stays, and --skip-existing goes on from there.
     """
-    options = RenderOptions(reference=reference, **values)
+    options = RenderOptions(reference=reference, **values | {"transcript": read_transcript(values["transcript"])})
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     jobs = plan_jobs(inputs, output, options)
+    if options.transcript and len(jobs) > 1:
+        raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if not overwrite and not skip_existing:
         refuse_existing(jobs)
     if again:
@@ -305,6 +355,16 @@ def render_command(
         if len(jobs) > 1:
             click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)
         sys.exit(1)
+
+
+def read_transcript(value: str | None) -> str | None:
+    """A text, or what the .txt file of that name holds. Raises OptionError when that cannot be read."""
+    if value is None or not value.endswith(".txt"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--transcript {value}: {error}") from error
 
 
 def refuse_existing(jobs: list[Job]) -> None:

@@ -69,7 +69,7 @@ def _verifier(name: str) -> Finding:
         verifier = load_verifier(name)
     except MissingError as error:
         return Finding("verifier", name, False, str(error))
-    given = sorted(verifier.needs - {"expected"})
+    given = sorted(verifier.needs & {"reference"})
     needs = f"needs --{', --'.join(given)}; " if given else ""
     weights = f"{', '.join(verifier.weights)}, {verifier.licence}" if verifier.weights else "no weights"
     return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}")

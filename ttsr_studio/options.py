@@ -1,6 +1,7 @@
 """What a render is asked to do, checked once. Names are those of the command-line options."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,12 @@ class RenderOptions:
         precision, window, compile, low_vram, posterior: how the engine runs, see `engines.EngineSettings`.
         decode_top: K, the most candidates of a comparison that are decoded and judged in full; None for all.
         look: level at which the others are judged before; None for the engine's cheapest.
+        hold_out: verifiers that score everything and choose nothing.
+        weights: (name, weight) of verifiers in the ensemble, 1 for the others.
+        scope: judge windows or whole clips; "auto" leaves it to every verifier.
+        finalists: assembled renders that clip verifiers judge; None for 4, or for all candidates when nothing judges
+            windows.
+        transcript, caption, captions, speakers: what is known of the file, see `verifiers.Brief`.
         salvage: render what is there of a truncated file.
     """
 
@@ -76,6 +83,14 @@ class RenderOptions:
     posterior: Literal["mean", "sample"] = "mean"
     decode_top: int | None = None
     look: str | None = None
+    hold_out: tuple[str, ...] = ()
+    weights: tuple[tuple[str, float], ...] = ()
+    scope: Literal["auto", "window", "clip"] = "auto"
+    finalists: int | None = None
+    transcript: str | None = None
+    caption: str | None = None
+    captions: tuple[str, ...] = ()
+    speakers: tuple[Path, ...] = ()
     salvage: bool = False
     budget_nfe: int | None = field(init=False, default=None, repr=False)
     budget_seconds: float | None = field(init=False, default=None, repr=False)
@@ -107,8 +122,11 @@ class RenderOptions:
             raise OptionError(f"--ceiling {self.ceiling:g}: true peak from -20 to 0 dBTP")
         if not self.verifiers:
             raise OptionError("at least one --verifier is needed to choose between candidates")
-        if len(set(self.verifiers)) < len(self.verifiers):
-            raise OptionError(f"a verifier is named twice: {', '.join(self.verifiers)}")
+        named = [name.removesuffix("?") for name in (*self.verifiers, *self.hold_out)]
+        if len(set(named)) < len(named):
+            raise OptionError(f"a verifier is named twice: {', '.join(named)}")
+        if self.finalists is not None and self.finalists < 1:
+            raise OptionError(f"--finalists {self.finalists}: at least 1")
         object.__setattr__(self, "loudness", parse_loudness(self.loudness))
         nfe, seconds = parse_budget(self.budget)
         object.__setattr__(self, "budget_nfe", nfe)
@@ -124,7 +142,9 @@ class RenderOptions:
         data = asdict(self)
         del data["budget_nfe"], data["budget_seconds"]
         data["reference"] = self.reference.name if self.reference else None
-        data["verifiers"] = list(self.verifiers)
+        data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
+        data["weights"] = [list(pair) for pair in self.weights]
+        data["speakers"] = [path.name for path in self.speakers]
         data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
         return data
 
@@ -140,6 +160,18 @@ def parse_loudness(value: str | float) -> str | float:
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
     return lufs
+
+
+def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
+    """ "critic=2" and the like -> (name, weight) pairs. Raises OptionError for anything else."""
+    pairs = []
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            pairs.append((name, float(number)))
+        except ValueError:
+            raise OptionError(f"--weight {text!r}: NAME=W, such as critic=2") from None
+    return tuple(pairs)
 
 
 def parse_budget(value: str | None) -> tuple[int | None, float | None]:

@@ -1,5 +1,6 @@
 """From a finished render to its report files and to one line for the user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from ttsr_studio.audio.files import SourceInfo
 from ttsr_studio.audio.loudness import Loudness, decibels
 from ttsr_studio.audio.write import fit_name
 from ttsr_studio.candidates import Stages
+from ttsr_studio.finalists import Contest
 from ttsr_studio.observer import Observer
 from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.record import (
+    BriefRecord,
+    FinalistRecord,
+    Gains,
     InputInfo,
+    JudgeRecord,
     Report,
     Timing,
     ToolInfo,
@@ -24,6 +30,7 @@ from ttsr_studio.report.record import (
     write_report,
 )
 from ttsr_studio.session import Session
+from ttsr_studio.verifiers import Brief
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,35 @@ def versions() -> dict[str, str]:
 
 
 def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
-    return {v.name: VerifierInfo(v.unit, v.weights, v.licence) for v in session.verifiers}
+    panel = session.panel
+    infos = {v.name: VerifierInfo(v.unit, v.weights, v.licence) for v in panel.search}
+    return infos | {v.name: VerifierInfo(v.unit, v.weights, v.licence, "held-out") for v in panel.held_out}
+
+
+def gains(judged: Mapping[str, JudgeRecord]) -> Gains:
+    """Mean gains by role; a judge of several scales counts once."""
+    by_role: dict[str, dict[str, list[float]]] = {"search": {}, "held-out": {}}
+    for name, record in judged.items():
+        if record.gain_sd is not None:
+            by_role[record.role].setdefault(name.split("/")[0], []).append(record.gain_sd)
+    searched, held_out = (
+        float(np.mean([np.mean(scales) for scales in by_role[role].values()])) if by_role[role] else None
+        for role in ("search", "held-out")
+    )
+    sound = searched is not None and held_out is not None and searched > 0
+    return Gains(searched, held_out, held_out / searched if sound and held_out is not None and searched else None)
+
+
+def finalist_records(contest: Contest) -> list[FinalistRecord]:
+    """The finalists as the report has them; none when no clip verifier judged."""
+    return [
+        FinalistRecord({name: values[i] for name, values in contest.scores.items()}, combined, i == contest.chosen)
+        for i, combined in enumerate(contest.combined)
+    ]
+
+
+def brief_record(brief: Brief, notes: Mapping[str, str]) -> BriefRecord:
+    return BriefRecord(brief.transcript, brief.caption, brief.captions, len(brief.speakers), dict(notes))
 
 
 def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
@@ -113,6 +148,8 @@ def in_words(report: Report, target: Path) -> str:
         *start.warnings,
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
     ]
+    harmed = [f"{name} is {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
+    said += [f"worse by some judges: {'; '.join(harmed)}"] if harmed else []
     notes = "".join(f"; note: {note}" for note in said)
     speed = spent.times_real_time()
     pace = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""

@@ -18,12 +18,17 @@ from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.stream import Scratch, resample_blocks
 from ttsr_studio.audio.write import output_format, write_atomic
+from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, OptionError, OutputError
+from ttsr_studio.finalists import hold_contest
 from ttsr_studio.levels import ActiveLevel
 from ttsr_studio.observer import Observer
 from ttsr_studio.outcome import (
     Rendered,
+    brief_record,
+    finalist_records,
+    gains,
     in_words,
     input_info,
     summary,
@@ -85,18 +90,28 @@ def render(
         material = listen(session, source, target, stack, stages, progress)
         make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
-        wide = stack.enter_context(Scratch(material.info.channels))
+        brief = read_brief(source, session.options, session.engine.sample_rate)
+        wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists)]
         observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz)
         scale = material.level / session.engine.input_rms
-        steps = search_windows(session, material.lr, truth, material.cutoff_hz, material.level, stages, progress)
-        for window, finished, pool, chosen in steps:
+        steps = search_windows(session, material.lr, truth, material.cutoff_hz, material.level, brief, stages, progress)
+        for step in steps:
             mark = time.perf_counter()
-            if report:
-                observer.see(wide.frames, material.lr.read(wide.frames, wide.frames + finished.shape[1]), finished)
-                observer.hear(window, pool, chosen, session.options.ensemble, scale)
-            wide.append(finished)
+            observer.hear(step.window, step.pool, step.chosen, scale)
+            for wide, finished in zip(wides, step.finished, strict=True):
+                wide.append(finished)
+            stages.add("observe", mark)
+        mark = time.perf_counter()
+        by_windows = [observer.mean_combined(number) for number in range(len(wides))]
+        contest = hold_contest(session, material.lr, wides, truth, material.cutoff_hz, by_windows, brief)
+        stages.add("verify", mark)
+        wide = wides[contest.chosen]
+        if report:
+            mark = time.perf_counter()
+            observer.see(material.lr, wide)
             stages.add("observe", mark)
         output = finish(session, material, wide, target, stack, stages, progress)
+        windows, judged = observer.settle(contest, session.panel)
         result = Report(
             tool=tool_info(session),
             input=input_info(
@@ -104,10 +119,15 @@ def render(
             ),
             output=output,
             verifiers=verifier_infos(session),
-            windows=observer.windows,
+            windows=windows,
             timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
             uncertainty=observer.uncertainty.summary(),
             search_range=observer.search_range(),
+            judged=judged,
+            gains=gains(judged),
+            finalists=finalist_records(contest),
+            brief=brief_record(brief, contest.notes),
+            left_out=dict(session.panel.left_out),
         )
         files = write_reports(target, result, observer) if report else None
         return Rendered(summary(result, target, files), in_words(result, target))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,13 +15,27 @@ from ttsr_studio.progress import Event, Watch
 from ttsr_studio.search.batching import SolveBatch, Task, drive
 from ttsr_studio.search.contract import Problem
 from ttsr_studio.session import Session
+from ttsr_studio.verifiers import Brief
 
 FADE_SECONDS = 0.08
 GROUP_BYTES = 200_000_000
 """About how much the candidates of the windows in flight may take."""
 
-Step = tuple[Window, np.ndarray, WindowPool | None, int]
-"""A window, the output samples that it finished [channels, n], its candidates (None for silence) and the choice."""
+
+@dataclass(frozen=True)
+class Step:
+    """A window that is done.
+
+    Attributes:
+        finished: the output samples that it finished, [channels, n], of every finalist.
+        pool: its candidates; None for silence.
+        chosen: number of the candidate in every finalist, best first.
+    """
+
+    window: Window
+    finished: list[np.ndarray]
+    pool: WindowPool | None
+    chosen: list[int]
 
 
 def search_windows(
@@ -29,6 +44,7 @@ def search_windows(
     truth: Scratch | None,
     cutoff_hz: float,
     level: float,
+    brief: Brief,
     stages: Stages,
     progress: Watch,
 ) -> Iterator[Step]:
@@ -39,12 +55,13 @@ def search_windows(
         truth: ground truth at that rate and of about that length, or None.
         cutoff_hz: where the input's band ends.
         level: RMS of the input's active parts; 0 passes everything through.
+        brief: what is known of the file.
     """
     engine = session.engine
     rate = engine.sample_rate
     recipe = Recipe(
-        engine, session.sampler, session.sigmas(), session.temperature, Crossover(cutoff_hz, rate), session.verifiers,
-        session.options.ensemble, session.limit, session.guidance, session.look, session.options.decode_top or 0,
+        engine, session.sampler, session.sigmas(), session.temperature, Crossover(cutoff_hz, rate), session.panel,
+        brief, session.limit, session.guidance, session.look, session.options.decode_top or 0,
     )  # fmt: skip
     fade = round(FADE_SECONDS * rate)
     core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
@@ -52,13 +69,13 @@ def search_windows(
     windows = plan_windows(lr.frames, core, context, fade, engine.hop, length)
     clock = SearchClock(session, len(windows), lr.frames / rate, progress)
     scale = engine.input_rms / level if level else 0.0
-    fader = CrossFader()
+    faders = [CrossFader() for _ in range(session.finalists)]
     for group in grouped(windows, lr.channels, session.candidates):
         clock.begin(len(group))
         around = engine.lookaround
         audio = np.stack([lr.read(w.render_start - around, w.render_stop + around) for w in group]) * np.float32(scale)
         loud = [i for i in range(len(group)) if audio[i, :, around : audio.shape[-1] - around].any()]
-        found: dict[int, tuple[WindowPool, int]] = {}
+        found: dict[int, tuple[WindowPool, list[int]]] = {}
         if loud:
             heard = [group[i] for i in loud]
             truths = [
@@ -72,17 +89,27 @@ def search_windows(
             searches = [session.start(Problem(key)) for key in keys]
             rows = max(1, session.options.batch // lr.channels)
             winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
-            for j, winner in enumerate(winners):
-                pool.decode(j, [winner.index])
-            found = {i: (pool.windows[j], winners[j].index) for j, i in enumerate(loud)}
+            for j, i in enumerate(loud):
+                pool.decode(j, [winners[j].index])
+                found[i] = pool.windows[j], finalists(pool.windows[j], winners[j].index, len(faders))
         clock.end(len(group))
         for i, window in enumerate(group):
             low = lr.read(window.start, window.stop)
-            if i in found:
-                mine, chosen = found[i]
-                yield window, fader.add(window, mine.audio[chosen].numpy() / np.float32(scale), low), mine, chosen
-            else:
-                yield window, fader.add(window, low, low), None, -1
+            mine, chosen = found.get(i, (None, [-1] * len(faders)))
+            cores = [low if mine is None else mine.audio[number].numpy() / np.float32(scale) for number in chosen]
+            joined = [fader.add(window, core, low) for fader, core in zip(faders, cores, strict=True)]
+            yield Step(window, joined, mine, chosen)
+
+
+def finalists(pool: WindowPool, winner: int, count: int) -> list[int]:
+    """The candidates of a window that go into finalist 0, 1, ...: the winner, then by rank.
+
+    Where no verifier judges windows the order is the candidates' own, so that a finalist is one draw throughout.
+    """
+    if not pool.panel.choosing("window"):
+        return [min(number, max(pool.audio)) for number in range(count)]
+    order = [winner, *(number for number in pool.ranking() if number != winner)]
+    return [order[min(place, len(order) - 1)] for place in range(count)]
 
 
 def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:

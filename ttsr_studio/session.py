@@ -1,7 +1,7 @@
 """A session: the engine and the verifiers, loaded once, for many files."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -13,11 +13,15 @@ from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler, nfe
 from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
 from ttsr_studio.diffusion.vp import SPACINGS
 from ttsr_studio.engines import ENGINES, EngineSettings, load_engine
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search import Budget, start_search
 from ttsr_studio.search.contract import Problem, Search
-from ttsr_studio.verifiers import VERIFIERS, Glancing, Need, load_verifiers
+from ttsr_studio.verifiers import VERIFIERS, Glancing, Need, Verifier, load_verifiers
+from ttsr_studio.verifiers.panel import Panel
+
+FINALISTS = 4
+"""Assembled renders that clip verifiers judge, where others have judged the windows before."""
 
 
 def resolve_device(name: str) -> str:
@@ -46,8 +50,7 @@ class Session:
         self.check_names(options)
         self.options = options
         self.device = resolve_device(options.device)
-        available: set[Need] = {"expected", "reference"} if options.reference else {"expected"}
-        self.verifiers = tuple(load_verifiers(options.verifiers, frozenset(available)))
+        self.panel = self._panel()
         settings = {name: getattr(options, name) for name in EngineSettings.__dataclass_fields__}
         self.engine = load_engine(options.engine, self.device, EngineSettings(**settings))
         self.solver = options.solver or self.engine.default_solver
@@ -63,6 +66,39 @@ class Session:
         self.candidates = self._affordable()
         next(self.start(Problem(NoiseKey(options.seed))))
 
+    def _panel(self) -> Panel:
+        """Load the verifiers. One whose name ends in "?" is left out when it is not installed, and named as such."""
+        options = self.options
+        available: set[Need] = {"expected", "early", "input"}
+        available |= {"reference"} if options.reference else set()
+        left_out: dict[str, str] = {}
+
+        def load(names: Collection[str]) -> Iterator[Verifier]:
+            for name in names:
+                try:
+                    yield from load_verifiers([name.removesuffix("?")], frozenset(available), self.device)
+                except MissingError as error:
+                    if not name.endswith("?"):
+                        raise
+                    left_out[name.removesuffix("?")] = str(error)
+
+        search, held_out = tuple(load(options.verifiers)), tuple(load(options.hold_out))
+        if not search:
+            raise MissingError(f"none of the optional verifiers is here: {'; '.join(left_out.values())}")
+        weights = dict(options.weights)
+        for name in weights:
+            if name not in {verifier.name for verifier in search}:
+                raise unknown("verifier in --weight", name, [verifier.name for verifier in search])
+        return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)
+
+    @property
+    def finalists(self) -> int:
+        """Renders that are assembled whole: several when a verifier judges clips."""
+        if not self.panel.hearing("clip"):
+            return 1
+        alone = not self.panel.choosing("window")
+        return min(self.candidates, self.options.finalists or (self.candidates if alone else FINALISTS))
+
     @staticmethod
     def check_names(options: RenderOptions) -> None:
         """Refuse unknown names, without loading anything."""
@@ -70,7 +106,7 @@ class Session:
             ("engine", options.engine, ENGINES),
             ("solver", options.solver, SAMPLERS),
             ("schedule", options.schedule, (*SCHEDULES, *SPACINGS)),
-            *(("verifier", verifier, VERIFIERS) for verifier in options.verifiers),
+            *(("verifier", name.removesuffix("?"), VERIFIERS) for name in (*options.verifiers, *options.hold_out)),
         ]
         for kind, name, known in asked:
             if name is not None and name not in known:
@@ -94,7 +130,7 @@ class Session:
         level = options.look or engine.looks[0]
         if level not in engine.looks:
             raise unknown(f"look of engine {engine.name!r}", level, engine.looks)
-        if not any(isinstance(verifier, Glancing) for verifier in self.verifiers):
+        if not any(isinstance(verifier, Glancing) for verifier in self.panel.choosing("window")):
             raise OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
         return level
 
@@ -102,7 +138,7 @@ class Session:
         """Candidates of a window within the evaluation budget."""
         if self.options.budget_nfe is None:
             return self.options.candidates
-        looks = 2 * any("expected" in verifier.needs for verifier in self.verifiers)
+        looks = 2 * (self.look is not None or any("expected" in verifier.needs for verifier in self.panel.everyone))
         count = (self.options.budget_nfe - looks) // self.nfe_per_row
         if count < 1:
             raise OptionError(

@@ -212,7 +212,7 @@ def check_judges(judges: Sequence[str]) -> None:
     """Refuse what cannot judge, before anything runs. Raises OptionError or MissingError."""
     if "lsd" in members(judges):
         raise OptionError("--judge lsd: the oracle is what judges are compared with")
-    load_verifiers(members(judges), frozenset({"expected"}))
+    load_verifiers(members(judges), frozenset({"expected", "early", "input"}))
 
 
 def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:

@@ -37,6 +37,7 @@ from ttsr_studio.evaluate.tables import interval
 from ttsr_studio.levels import active_rms
 from ttsr_studio.searching import search_windows
 from ttsr_studio.session import Session
+from ttsr_studio.verifiers import Brief
 from ttsr_studio.verifiers.ensemble import combine
 
 FIGURES = ("closed", "spearman", "mean", "chosen", "best", "range")
@@ -63,8 +64,9 @@ def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
     level = active_rms(audio, RATE)
     with Scratch(audio.shape[0]) as lr:
         lr.append(audio)
-        steps = search_windows(session, lr, None, cutoff, level, Stages(), lambda event: None)
-        for window, _, pool, _ in steps:
+        steps = search_windows(session, lr, None, cutoff, level, Brief(), Stages(), lambda event: None)
+        for step in steps:
+            window, pool = step.window, step.pool
             if pool is None:
                 continue
             truth = torch.from_numpy(item.truth[:, window.start : window.stop])

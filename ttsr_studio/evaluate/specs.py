@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.options import RenderOptions
+from ttsr_studio.options import RenderOptions, parse_weights
 from ttsr_studio.session import Session
 
 
@@ -20,6 +20,16 @@ def _interval(text: str) -> tuple[float, ...]:
     """ "0.1-5" -> (0.1, 5.0)."""
     low, high = text.split("-")
     return float(low), float(high)
+
+
+def _weights(text: str) -> tuple[tuple[str, float], ...]:
+    """ "critic:2+consensus:1" -> (("critic", 2.0), ("consensus", 1.0))."""
+    return parse_weights(part.replace(":", "=") for part in text.split("+"))
+
+
+def _captions(text: str) -> tuple[str, ...]:
+    """ "speech|music" -> ("speech", "music")."""
+    return tuple(text.split("|"))
 
 
 def _flag(text: str) -> bool:
@@ -55,10 +65,14 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "posterior": str,
     "decode-top": int,
     "look": str,
+    "scope": str,
+    "finalists": int,
+    "weight": _weights,
+    "captions": _captions,
 }
 """Key -> what reads its value."""
 
-FIXED = ("rate", "depth", "loudness", "ceiling", "cutoff", "salvage")
+FIXED = ("rate", "depth", "loudness", "ceiling", "cutoff", "salvage", "hold-out", "caption")
 """Options that a preset may set and an evaluation fixes for all."""
 
 Values = dict[str, str]
@@ -141,6 +155,11 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
             settings[_field(key)] = read_value(name, key, text)
     if "verifier" in settings:
         settings["verifiers"] = tuple(settings.pop("verifier"))
+    if "weight" in settings:
+        given = settings.pop("weight")
+        settings["weights"] = given if isinstance(given, tuple) else parse_weights(given)
+    if "captions" in settings:
+        settings["captions"] = tuple(settings["captions"])
     needs_truth = "lsd" in settings.get("verifiers", ())
     if needs_truth and not oracle:
         raise OptionError(f"system {name!r}: verifier lsd hears the truth; pass --oracle to allow it")
@@ -163,6 +182,6 @@ def read_value(name: str, key: str, text: str) -> Any:
     try:
         return KEYS[key](text)
     except ValueError:
-        kinds = {int: "a whole number", _flag: "true or false", _interval: "LOW-HIGH"}
+        kinds = {int: "a whole number", _flag: "true or false", _interval: "LOW-HIGH", _weights: "NAME:W+NAME:W"}
         kind = kinds.get(KEYS[key], "a number")
         raise OptionError(f"system {name!r}: {key}={text}: {kind} is needed") from None

@@ -164,7 +164,7 @@ def session_for(options: RenderOptions) -> Session:
 def weights_of(session: Session) -> dict[str, str]:
     """sha256 of every weights file in use, by name."""
     weights = dict(session.engine.weights())
-    for verifier in session.verifiers:
+    for verifier in session.panel.everyone:
         weights |= verifier.weights
     return weights
 

@@ -162,11 +162,17 @@ def _finish_map(axis: Axes, bar: Axes, image: AxesImage, title: str, unit: str, 
 
 
 def _strips(report: Report) -> list[str | None]:
-    """Return the verifiers that get a strip; None stands for the combined score."""
-    names = [name for name, info in report.verifiers.items() if info.role == "search"]
+    """Return the columns of scores that get a strip; None stands for the combined score."""
+    columns = dict.fromkeys(name for w in report.windows for candidate in w.candidates for name in candidate.scores)
+    names = sorted(columns, key=lambda name: report.verifiers[_verifier(name)].role != "search")
     if len(names) == 1:
         return list(names)
     return [None, *names] if len(names) <= MOST_STRIPS else [None]
+
+
+def _verifier(column: str) -> str:
+    """The verifier of a column: "name", or "name/scale" of a verifier of several scales."""
+    return column.split("/")[0]
 
 
 def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
@@ -182,8 +188,10 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
     axis.plot(*_columns(every), "o", color=CANDIDATE, markersize=size, alpha=0.55, markeredgewidth=0, clip_on=False)
     big = float(np.clip(900 / max(1, len(chosen)), 3.5, 9.0))
     axis.plot(*_columns(chosen), "o", color=CHOSEN, markersize=big, markeredgewidth=0, clip_on=False)
-    unit = "" if name is None else report.verifiers[name].unit
-    title = "Combined score" if name is None else name
+    info = None if name is None else report.verifiers[_verifier(name)]
+    unit = info.unit if info else ""
+    title = name or "Combined score"
+    title += " (held out: watches, chooses nothing)" if info and info.role != "search" else ""
     for window in report.windows[1:]:
         axis.axvline(window.start_s, color="#e6eaee", linewidth=0.8, zorder=0)
     axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)

@@ -40,6 +40,9 @@ class ToolInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
+Role = Literal["search", "held-out"]
+
+
 @dataclass(frozen=True)
 class VerifierInfo:
     """A judge that took part: "search" judges choose, "held-out" ones only watch."""
@@ -47,7 +50,7 @@ class VerifierInfo:
     unit: str
     weights: Mapping[str, str]
     licence: str
-    role: Literal["search", "held-out"] = "search"
+    role: Role = "search"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,61 @@ class WindowRecord:
 
 
 @dataclass(frozen=True)
+class JudgeRecord:
+    """What a judge, or one scale of it, made of the choice: means over windows (scope "clip": of the finalists).
+
+    Attributes:
+        input: score of the input itself; None when it cannot be asked.
+        first: of the first draw, what one render without a search would be.
+        mean: of all candidates, what a random pick would be.
+        chosen: of what was kept.
+        gain_sd: chosen above the mean, in standard deviations over the candidates; None when it tells none apart.
+        harm: where the choice is worse than what it had to beat.
+    """
+
+    role: Role
+    scope: Literal["window", "clip"]
+    input: float | None
+    first: float | None
+    mean: float | None
+    chosen: float | None
+    gain_sd: float | None
+    harm: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Mean gain of the judges that chose and of those that were held out, and the second over the first.
+
+    A ratio that falls as candidates grow is the sign of a search that games its judges. None where there is none.
+    """
+
+    searched: float | None
+    held_out: float | None
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """An assembled render and what clip verifiers said of it."""
+
+    scores: Mapping[str, float | None]
+    combined: float | None
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class BriefRecord:
+    """What was known of the file, and what verifiers did where it was not, by name."""
+
+    transcript: str | None
+    caption: str | None
+    captions: Sequence[str]
+    speakers: int
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Timing:
     """Cost. `nfe` counts network evaluations; `audio_s` is the length of the file.
 
@@ -139,6 +197,8 @@ class Report:
         verifiers: {name: info} of those that took part; `left_out` gives {name: why} of those that could not.
         uncertainty: spread of the candidates above the cutoff, dB.
         search_range: equation 4 of the paper, mean over windows; None with a single candidate.
+        judged: what every judge, or scale "name/scale" of one, made of the choice.
+        finalists: assembled renders, when clip verifiers had a say; empty otherwise.
     """
 
     tool: ToolInfo
@@ -149,6 +209,10 @@ class Report:
     timing: Timing
     uncertainty: UncertaintySummary
     search_range: float | None
+    judged: Mapping[str, JudgeRecord]
+    gains: Gains
+    finalists: Sequence[FinalistRecord]
+    brief: BriefRecord
     left_out: Mapping[str, str] = field(default_factory=dict)
     status: Literal["rendered"] = "rendered"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import MissingError, unknown
 
-Need = Literal["reference", "expected", "early"]
+Need = Literal["reference", "expected", "early", "input"]
 Scope = Literal["window", "clip"]
 
 
@@ -122,18 +122,29 @@ def judge(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list
     return {f"{verifier.name}/{scale}": values.tolist() for scale, values in said.items()}
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """Candidates before they are decoded, in an engine's own units.
+
+    Attributes:
+        pictures: at the level that was asked for (`Engine.looks`), [N, channels, ...].
+        expected: the engine's mean prediction at that level, [channels, ...].
+        early: the x0-prediction at sigma 0.4 and the final x0, [N, ...] each; None unless a verifier needs it.
+    """
+
+    pictures: Tensor
+    expected: Tensor
+    early: tuple[Tensor, Tensor] | None = None
+
+
 @runtime_checkable
 class Glancing(Protocol):
     """A verifier that can also judge a candidate before it is decoded."""
 
     name: str
 
-    def glance(self, pictures: Tensor, expected: Tensor) -> Tensor:
-        """Compare candidates as the engine draws them with what it expects on average.
-
-        pictures [N, channels, ...], expected [channels, ...], in an engine's own units -> scores [N], float64, higher
-        is better.
-        """
+    def glance(self, glimpse: Glimpse) -> Tensor:
+        """Compare N candidates -> scores [N], float64, higher is better."""
         ...
 
 
@@ -141,6 +152,7 @@ VERIFIERS = {
     "lsd": "ttsr_studio.verifiers.lsd:LSD",
     "lowband": "ttsr_studio.verifiers.lowband:Lowband",
     "consensus": "ttsr_studio.verifiers.consensus:Consensus",
+    "self_consistency": "ttsr_studio.verifiers.self_consistency:SelfConsistency",
     "continuity": "ttsr_studio.verifiers.continuity:Continuity",
     "critic": "ttsr_studio.verifiers.critic.judge:Critic",
     "dnsmos": "ttsr_studio.verifiers.dnsmos:DNSMOS",

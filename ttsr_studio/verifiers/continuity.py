@@ -50,7 +50,7 @@ class Continuity:
     name = "continuity"
     unit = "dB"
     scope: Scope = "window"
-    needs: frozenset[Need] = frozenset()
+    needs: frozenset[Need] = frozenset({"input"})
     licence = "no weights"
 
     def __init__(self, device: str = "cpu") -> None:

@@ -31,7 +31,7 @@ class Lowband:
     name = "lowband"
     unit = "dB"
     scope: Scope = "window"
-    needs: frozenset[Need] = frozenset()
+    needs: frozenset[Need] = frozenset({"input"})
     licence = "no weights"
 
     def __init__(self, device: str = "cpu") -> None:

@@ -35,7 +35,7 @@ class Critic:
     name = "critic"
     unit = "-LSD"
     scope: Scope = "window"
-    needs: frozenset[Need] = frozenset()
+    needs: frozenset[Need] = frozenset({"input"})
     licence = "MIT"
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:

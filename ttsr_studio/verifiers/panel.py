@@ -1,0 +1,63 @@
+"""Who judges a render: the verifiers that choose, those that only watch, and how their votes are combined."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttsr_studio.verifiers import Scope, Verifier
+from ttsr_studio.verifiers.ensemble import Combined, Rule, combine
+
+Asked = Literal["auto", "window", "clip"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Verifiers by role.
+
+    Attributes:
+        search: those that choose.
+        held_out: those that score everything and choose nothing.
+        weights: of those that choose, by name; 1 where there is none.
+        asked: "auto" takes every verifier's own scope; "window" and "clip" overrule it.
+        left_out: {name: why} of optional ones that are not here.
+    """
+
+    search: tuple[Verifier, ...]
+    held_out: tuple[Verifier, ...] = ()
+    rule: Rule = "rank"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    asked: Asked = "auto"
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def everyone(self) -> tuple[Verifier, ...]:
+        return self.search + self.held_out
+
+    def scope(self, verifier: Verifier) -> Scope:
+        """What a verifier judges here. What needs a window's internals cannot be asked for a clip."""
+        if self.asked == "auto" or {"expected", "early"} & verifier.needs:
+            return verifier.scope
+        return self.asked
+
+    def hearing(self, scope: Scope) -> tuple[Verifier, ...]:
+        """Verifiers of both roles that judge windows, or clips."""
+        return tuple(verifier for verifier in self.everyone if self.scope(verifier) == scope)
+
+    def choosing(self, scope: Scope) -> tuple[Verifier, ...]:
+        return tuple(verifier for verifier in self.search if self.scope(verifier) == scope)
+
+    def combine(self, columns: Mapping[str, NDArray[np.float64]], also: Mapping[str, float] | None = None) -> Combined:
+        """Combine the columns of those that choose; `also` gives weights of columns that are no verifier's.
+
+        Columns [N] of scores, at least one. Without any that chooses, all candidates are equal.
+        """
+        voters = {verifier.name for verifier in self.search} | set(also or {})
+        votes = {name: values for name, values in columns.items() if name.split("/")[0] in voters}
+        if not votes:
+            return Combined(np.zeros(len(next(iter(columns.values()))) if columns else 0), (), ())
+        present = {name.split("/")[0] for name in votes}
+        weights = {name: w for name, w in {**self.weights, **(also or {})}.items() if name in present}
+        return combine(votes, self.rule, weights)
