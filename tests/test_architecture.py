@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "watch", "training", "models"},
-    {"render", "doctor", "jobs", "presets", "again"},
+    {"evaluate", "watch", "training", "models", "score_command"},
+    {"render", "doctor", "jobs", "presets", "again", "scoring"},
     {"searching"},
     {"outcome", "observer", "session", "candidates", "progress", "finalists", "briefs"},
     {"report"},
@@ -76,6 +76,7 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
         PACKAGE / "cli.py",
         PACKAGE / "evaluate" / "command.py",
         PACKAGE / "models" / "command.py",
+        PACKAGE / "score_command.py",
         *(PACKAGE / "training").glob("*.py"),
     }
     for path in PACKAGE.rglob("*.py"):

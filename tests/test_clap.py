@@ -142,14 +142,14 @@ def known(lr: Tensor, brief: Brief | None = None, rate: int = RATE) -> Context:
 def test_with_a_caption_scores_are_the_librarys_cosines_whatever_the_batch_and_its_order(
     verifier: CLAP, source: Path, calls: list[str]
 ) -> None:
-    audio = torch.stack([sound(seed) for seed in range(1, 12)])
+    audio = torch.stack([sound(seed) for seed in range(1, 11)])
     wanted = library(source, audio[:, 0], CAPTIONS[:1])[0][:, 0]
     assert wanted.max() - wanted.min() > 0.1, "the audio does not tell candidates apart"
     brief = Brief(caption=CAPTIONS[0], captions=CAPTIONS[1:])
     near(verifier.score(audio, known(sound(0), brief)), wanted)
     near(verifier.score(audio.flip(0), known(sound(0), brief)).flip(0), wanted)
     near(torch.cat([verifier.score(part, known(sound(0), brief)) for part in audio.split(3)]), wanted)
-    assert set(calls) == {"1 text", "8 audio", "3 audio", "2 audio"}, "batches are bounded"
+    assert set(calls) == {"1 text", "8 audio", "3 audio", "2 audio", "1 audio"}, "batches are bounded"
 
 
 def test_channels_are_averaged_and_rates_converted(verifier: CLAP, source: Path) -> None:
@@ -161,7 +161,7 @@ def test_channels_are_averaged_and_rates_converted(verifier: CLAP, source: Path)
 def test_of_several_captions_the_inputs_best_is_taken_for_the_whole_file(
     verifier: CLAP, source: Path, calls: list[str]
 ) -> None:
-    audio = torch.stack([sound(seed) for seed in range(1, 9)])
+    audio = torch.stack([sound(seed) for seed in range(1, 5)])
     cosines, _ = library(source, audio[:, 0], CAPTIONS)
     best = cosines.argmax(1)
     first, other = 0, int((best != best[0]).nonzero()[0])
@@ -171,7 +171,7 @@ def test_of_several_captions_the_inputs_best_is_taken_for_the_whole_file(
         near(verifier.score(audio, known(audio[lr], brief)), cosines[:, chosen])
         assert brief.cache["clap/caption"] == CAPTIONS[chosen]
     near(verifier.score(audio, known(audio[first], brief)), cosines[:, best[other]])
-    assert calls == ["4 text", "1 audio", "8 audio"] * 2 + ["8 audio"]
+    assert calls == ["4 text", "1 audio", "4 audio"] * 2 + ["4 audio"]
 
 
 def test_a_silent_start_does_not_choose_the_caption_of_the_file(verifier: CLAP) -> None:

@@ -25,6 +25,7 @@ from ttsr_studio.models.command import models_group
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions, parse_weights
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
+from ttsr_studio.score_command import score_command
 from ttsr_studio.search import SEARCHES
 from ttsr_studio.session import Session
 from ttsr_studio.verifiers import VERIFIERS
@@ -432,6 +433,7 @@ def render_one(session: Session, job: Job, report: bool, as_json: bool, progress
 
 main.add_command(evaluate_command)
 main.add_command(models_group)
+main.add_command(score_command)
 
 
 @main.group("presets")

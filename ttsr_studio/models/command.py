@@ -14,7 +14,9 @@ from rich.table import Table
 from ttsr_studio import store
 from ttsr_studio.errors import MissingError, TtsrError
 from ttsr_studio.models import MODELS, find
+from ttsr_studio.models.bench import bench_verifiers
 from ttsr_studio.models.install import PRECISIONS, fetch, install
+from ttsr_studio.session import resolve_device
 
 PRECISION = click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
@@ -110,6 +112,17 @@ def models_path(name: str | None) -> None:
         find(name)
         store.require(name)
     click.echo(store.folder(name) if name else store.root())
+
+
+@models_group.command("bench")
+@click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
+@click.option("--candidates", default=4, show_default=True, help="Judged at once.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@in_one_line
+def models_bench(seconds: float, candidates: int, device: str) -> None:
+    """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""
+    for name, cost in bench_verifiers(seconds, candidates, resolve_device(device)):
+        click.echo(f"{name:18} {cost if isinstance(cost, str) else f'{cost:8.1f} ms'}")
 
 
 @models_group.command("verify")

@@ -155,6 +155,10 @@ VERIFIERS = {
     "self_consistency": "ttsr_studio.verifiers.self_consistency:SelfConsistency",
     "continuity": "ttsr_studio.verifiers.continuity:Continuity",
     "critic": "ttsr_studio.verifiers.critic.judge:Critic",
+    "speaker": "ttsr_studio.verifiers.speaker:Speaker",
+    "wer": "ttsr_studio.verifiers.wer:WER",
+    "aesthetics": "ttsr_studio.verifiers.aesthetics:Aesthetics",
+    "clap": "ttsr_studio.verifiers.clap:CLAP",
     "dnsmos": "ttsr_studio.verifiers.dnsmos:DNSMOS",
 }
 

@@ -57,7 +57,8 @@ class Aesthetics:
         folder, manifest = store.require("aesthetics")
         try:
             model = _load(AesMultiOutput, folder)
-            self._ratings = {scale: Normalize(**model.target_transform[scale]) for scale in SCALES}
+            given = model.target_transform
+            self._ratings = {scale: Normalize(given[scale]["mean"], given[scale]["std"]) for scale in SCALES}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise MissingError(f"aesthetics: its weights do not fit the model; {store.remedy('aesthetics')}") from error
         self._model = model.to(device).eval()

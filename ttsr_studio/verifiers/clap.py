@@ -89,7 +89,7 @@ class CLAP:
         if "clap/text" not in brief.cache:
             brief.cache["clap/text"] = self._read(captions)
         texts: Tensor = brief.cache["clap/text"]
-        if len(captions) == 1:
+        if brief.caption:
             return texts[0]
         chosen = brief.cache.get("clap/caption")
         if chosen is None:
@@ -136,4 +136,4 @@ def _captions(brief: Brief) -> tuple[str, ...]:
 def _embeddings(said: Any) -> Tensor:
     """What transformers returns, before version 5 the embeddings themselves, as rows of length 1."""
     rows: Tensor = said if isinstance(said, Tensor) else said.pooler_output
-    return normalize(rows.double().cpu(), dim=1)
+    return normalize(rows.cpu().double(), dim=1)

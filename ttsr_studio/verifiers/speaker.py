@@ -126,7 +126,7 @@ class Speaker:
     def _vectors(self, heard: Tensor) -> Tensor:
         values = self._extractor(list(heard.numpy()), sampling_rate=RATE, return_tensors="pt")["input_values"]
         # Equal lengths need no mask.
-        return normalize(self._model(values.to(self._device)).embeddings.double().cpu(), dim=1)
+        return normalize(self._model(values.to(self._device)).embeddings.cpu().double(), dim=1)
 
 
 def _input(context: Context) -> Tensor:

@@ -1,0 +1,96 @@
+"""`ttsr score`: the judges on any audio."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ttsr_studio.errors import TtsrError
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.scoring import TELLING, Scored, Scorer, brief_of, choose_judges, load_judges
+from ttsr_studio.session import resolve_device
+from ttsr_studio.verifiers import VERIFIERS
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("score")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "--verifier",
+    "verifiers",
+    multiple=True,
+    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.  [default: all that can be asked here]",
+)
+@click.option("--input", "lr", type=FILE, help="The band-limited input that the files were made from.")
+@click.option("--reference", type=FILE, help="Ground truth, for lsd.")
+@click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected in --input]")
+@click.option("--transcript", help="The words that are spoken.")
+@click.option("--caption", help="What is to be heard, in a sentence.")
+@click.option("--captions", multiple=True, help="What it may be, when there is no --caption; may be repeated.")
+@click.option("--speaker", "speakers", multiple=True, type=FILE, help="Another recording of the same speaker.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
+def score_command(
+    files: tuple[Path, ...],
+    verifiers: tuple[str, ...],
+    lr: Path | None,
+    reference: Path | None,
+    cutoff: float | None,
+    device: str,
+    as_json: bool,
+    **known: Any,
+) -> None:
+    """Judge finished files, of this tool or another. Higher is better in every column.
+
+    A file's own sidecar (NAME.ttsr.toml) goes before the options. Exit code 1 when a file could not be judged.
+    """
+    try:
+        options = RenderOptions(cutoff=cutoff, **known)
+        given = {"speaker": options.speakers, "clap": options.caption or options.captions, "wer": options.transcript}
+        names = choose_judges(verifiers, {name for name in TELLING if given[name]}, lr, reference)
+        if not names:
+            raise click.UsageError("no verifier can judge these files; pass --input, or see `ttsr doctor`")
+        scorer = Scorer(load_judges(names, lr, reference, resolve_device(device)), lr, reference, cutoff)
+    except TtsrError as error:
+        raise click.UsageError(str(error)) from error
+    rows: list[Scored] = []
+    for path in files:
+        try:
+            rows.append(scorer.score(path, brief_of(path, options)))
+        except (TtsrError, OSError) as error:
+            click.echo(f"failed: {error}", err=True)
+    if as_json:
+        plain = [{"file": str(row.path), "seconds": row.seconds, "scores": _plain(row.scores)} for row in rows]
+        click.echo(json.dumps(plain, indent=2))
+    elif rows:
+        show(rows)
+    if len(rows) < len(files):
+        sys.exit(1)
+
+
+def _plain(scores: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+
+
+def show(rows: list[Scored]) -> None:
+    """A table, the best of every column in bold."""
+    columns = list(dict.fromkeys(name for row in rows for name in row.scores))
+    best = {name: max((row.scores.get(name, -math.inf) for row in rows), default=-math.inf) for name in columns}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = []
+        for name in columns:
+            value = row.scores.get(name, math.nan)
+            text = f"{value:.3f}" if math.isfinite(value) else "-"
+            cells.append(f"[bold]{text}[/]" if len(rows) > 1 and value == best[name] else text)
+        table.add_row(str(row.path), *cells)
+    Console().print(table)
