@@ -11,7 +11,7 @@ from ttsr_studio.outcome import Rendered, versions
 from ttsr_studio.report.schema import validate
 from ttsr_studio.session import Session
 
-LEFT_TO_THE_USER = ("preset", "reference")
+LEFT_TO_THE_USER = ("preset", "reference", "speakers")
 
 
 @dataclass(frozen=True)

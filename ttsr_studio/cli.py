@@ -96,9 +96,9 @@ def apply_report(ctx: click.Context, _parameter: click.Parameter, path: Path | N
 def weight_values(
     _ctx: click.Context, _parameter: click.Parameter, values: tuple[Any, ...]
 ) -> tuple[tuple[str, float], ...]:
-    """NAME=W texts, or pairs as a report has them -> (name, weight) pairs."""
+    """NAME=W texts -> (name, weight) pairs."""
     try:
-        return parse_weights(value if isinstance(value, str) else f"{value[0]}={value[1]}" for value in values)
+        return parse_weights(values)
     except OptionError as error:
         raise click.BadParameter(str(error)) from error
 

@@ -143,7 +143,7 @@ class RenderOptions:
         del data["budget_nfe"], data["budget_seconds"]
         data["reference"] = self.reference.name if self.reference else None
         data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
-        data["weights"] = [list(pair) for pair in self.weights]
+        data["weights"] = [f"{name}={weight:g}" for name, weight in self.weights]
         data["speakers"] = [path.name for path in self.speakers]
         data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
         return data

@@ -11,15 +11,16 @@ from ttsr_studio.verifiers import VERIFIERS, Brief, Context, load_verifier
 RATE = 48000
 
 
-def bench_verifiers(seconds: float, candidates: int, device: str) -> Iterator[tuple[str, float | str]]:
-    """Time every verifier on candidates of noise -> (name, milliseconds per second of audio, or why it is not here).
+def bench_verifiers(seconds: float, candidates: int, device: str, *names: str) -> Iterator[tuple[str, float | str]]:
+    """Time verifiers, all when none is named, on candidates of noise -> (name, milliseconds
+    per second of audio, or why it is not here).
 
     The second of two calls counts, as in a search: what is computed once per window is cached by then.
     """
     generator = torch.Generator().manual_seed(0)
     audio = 0.1 * torch.randn(candidates, 1, round(seconds * RATE), generator=generator)
     latents = torch.randn(2, candidates, 1000, generator=generator)
-    for name in VERIFIERS:
+    for name in names or VERIFIERS:
         try:
             verifier = load_verifier(name, device)
         except MissingError as error:
