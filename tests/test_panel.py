@@ -188,6 +188,17 @@ def test_an_optional_verifier_that_is_not_here_is_left_out_by_name(
         assert "ttsr models fetch clap-general" in done.output
 
 
+def test_auto_is_what_is_installed_and_suits(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "nothing"))
+    source = stem(tmp_path)
+    report = render(ttsr, source, "--verifier", "auto", "--candidates", 2)
+    assert set(report["verifiers"]) == {"critic", "consensus"}
+    assert set(report["left_out"]) == {"aesthetics", "clap"}
+    voices = render(ttsr, source, "--preset", "speech", "--verifier", "auto", "--candidates", 2)
+    assert {"critic", "consensus", "dnsmos"} == set(voices["verifiers"])
+    assert set(voices["left_out"]) == {"aesthetics", "clap", "speaker", "wer"}
+
+
 def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(11.0), 5000))
     report = render(ttsr, source, "--verifier", "consensus", "--scope", "window", "--candidates", 3)

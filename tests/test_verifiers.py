@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from conftest import below
 from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
@@ -199,6 +201,27 @@ def test_dnsmos_equals_the_published_package(samples: int, published: float) -> 
     audio = torch.from_numpy(voice(samples))[None, None]
     score = load_verifier("dnsmos").score(audio, Context(16000, 4000.0, audio[0]))
     assert score.item() == pytest.approx(published, abs=1e-4)
+
+
+def test_dnsmos_hears_a_voice_get_worse() -> None:
+    """The bundled voice: narrower, noisier or clipped scores lower, by its real weights."""
+    pytest.importorskip("speechmos")
+    pytest.importorskip("onnxruntime")
+    voiced, rate = soundfile.read("examples/voice_7k_band.flac", always_2d=True)
+    voiced = voiced[:, :1]
+    noise = np.random.default_rng(0).standard_normal(voiced.shape)
+    takes = {
+        "as it is": voiced,
+        "4 kHz": below(voiced, 4000, rate),
+        "2 kHz": below(voiced, 2000, rate),
+        "noisy": voiced + 0.5 * voiced.std() * noise,
+        "clipped": np.clip(voiced, -0.3 * voiced.std(), 0.3 * voiced.std()),
+    }
+    audio = stack(*(take[:, 0] for take in takes.values()))
+    said = dict(zip(takes, load_verifier("dnsmos").score(audio, Context(rate, 7000.0, audio[0])).tolist(), strict=True))
+    assert said["as it is"] > said["4 kHz"] + 0.1
+    assert said["4 kHz"] > said["2 kHz"] + 0.05
+    assert max(said["noisy"], said["clipped"]) < said["as it is"] - 0.5
 
 
 def test_dnsmos_names_the_extra_when_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,7 +156,8 @@ def main() -> None:
     multiple=True,
     default=["critic"],
     show_default="the preset's",
-    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}. NAME? is left out where it is not installed.",
+    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}. NAME? is left out where it is not "
+    "installed; auto: critic, consensus and whichever other is installed and suits.",
 )
 @click.option(
     "--ensemble",

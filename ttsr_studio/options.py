@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ttsr_studio.errors import OptionError
 
 RATES = (44100, 48000, 88200, 96000)
+AUTO = ("critic", "consensus", "aesthetics?", "clap?")
+AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
 DEPTHS = ("source", "16", "24", "32f")
 
 
@@ -120,6 +122,7 @@ class RenderOptions:
             raise OptionError(f"--cutoff {self.cutoff:g}: from 500 to 23000 Hz")
         if not -20 <= self.ceiling <= 0:
             raise OptionError(f"--ceiling {self.ceiling:g}: true peak from -20 to 0 dBTP")
+        object.__setattr__(self, "verifiers", expand_auto(self.verifiers, self.preset))
         if not self.verifiers:
             raise OptionError("at least one --verifier is needed to choose between candidates")
         named = [name.removesuffix("?") for name in (*self.verifiers, *self.hold_out)]
@@ -160,6 +163,12 @@ def parse_loudness(value: str | float) -> str | float:
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
     return lufs
+
+
+def expand_auto(verifiers: Iterable[str], preset: str) -> tuple[str, ...]:
+    """Replace "auto" by what suits any audio, or voices when the preset is one for speech, where it is installed."""
+    known = (*AUTO, *AUTO_SPEECH) if "speech" in preset else AUTO
+    return tuple(part for name in verifiers for part in (known if name == "auto" else (name,)))
 
 
 def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
