@@ -267,11 +267,13 @@ Solve = Callable[[str, Tensor], Tensor]
 @click.option("--exact", default=500, show_default=True, help="Steps of the solution that counts as exact.")
 @click.option("--guidance", default=GUIDANCE, show_default=True)
 @click.option("--rows", default=2, show_default=True, help="Noises.")
+@click.option("--spacing", "spacings", multiple=True, default=["leading", "trailing"], show_default=True)
 @click.option("--solver", "names", multiple=True, default=["euler", "dpmpp-2m", "dpmpp-3m", "unipc"], show_default=True)
 @click.option("--steps", "counts", multiple=True, type=int, default=[10, 15, 20, 25], show_default=True)
 def solvers(
-    models: Path, name: str, exact: int, guidance: float, rows: int, names: tuple[str, ...], counts: tuple[int, ...]
-) -> None:
+    models: Path, name: str, exact: int, guidance: float, rows: int, spacings: tuple[str, ...],
+    names: tuple[str, ...], counts: tuple[int, ...],
+) -> None:  # fmt: skip
     """Distance of cheap solvers to an exact solution, beside DDIM 50: RMS over the solution's spread.
 
     Random weights bound nothing about sound.
@@ -295,7 +297,7 @@ def solvers(
     truth: dict[str, Tensor] = {}
     click.echo(f"{name}, guidance {scale:g}; distance to {exact} steps of dpmpp-2m of the same spacing")
     plan = [("euler", 50), *((solver, count) for solver in names for count in counts)]
-    for spacing in ("leading", "trailing"):
+    for spacing in spacings:
         truth[spacing] = solve("dpmpp-2m", spaced(engine, spacing, exact))
         spread = float(truth[spacing].std())
         for solver, count in plan:
