@@ -37,7 +37,8 @@ def clap(place: Path) -> Path:
     transformers.ClapModel(transformers.ClapConfig()).save_pretrained(place)
     transformers.ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(place)
     alphabet = sorted(ByteLevel.alphabet())
-    words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *alphabet, "<mask>"])}
+    spare = [f"word{i}" for i in range(50265 - len(alphabet) - 5)]
+    words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *alphabet, "<mask>", *spare])}
     transformers.RobertaTokenizer(vocab=words, merges=[]).save_pretrained(place)
     return place
 

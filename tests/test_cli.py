@@ -63,7 +63,10 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--verifier", "taste"], "unknown verifier 'taste'; known: consensus, continuity, critic, dnsmos"),
+        (
+            ["--verifier", "taste"],
+            "unknown verifier 'taste'; known: aesthetics, clap, consensus, continuity, critic, dnsmos",
+        ),
         (["--solver", "magic"], "euler"),
         (["--budget", "9000"], "64nfe"),
         (["--budget", "1nfe"], "one candidate takes 4 evaluations"),

@@ -84,7 +84,7 @@ def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_pat
             assert done.exit_code == 0, done.output
     whole, parts = (load_file(tmp_path / name / "critic.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
-    assert Critic(tmp_path / "whole" / "critic.safetensors", expected=None).network.config.width == 16
+    assert Critic(weights=tmp_path / "whole" / "critic.safetensors", expected=None).network.config.width == 16
 
 
 def test_the_ranking_loss_wants_the_nearest_first() -> None:

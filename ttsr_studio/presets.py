@@ -63,13 +63,21 @@ def load(name: str, options: Collection[str]) -> Values:
     return {key: checked(path, key, value) for key, value in values.items()}
 
 
+SEVERAL = {"verifier": "names", "hold-out": "names", "captions": "texts", "weight": "NAME=W"}
+"""Options that may be given more than once, and what they take."""
+
+
 def checked(path: Path, key: str, value: Any) -> Any:
-    """The value of a key if it is of a kind that an option can take; a single verifier counts as a list of one."""
-    if key == "verifier":
+    """The value of a key if it is of a kind that an option can take; where several may stand, one counts as a list."""
+    if key == "guidance-interval":
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
+            return tuple(value)
+        raise OptionError(f"preset {path}: guidance-interval takes two noise levels, such as [0.1, 5]")
+    if key in SEVERAL:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
-        raise OptionError(f"preset {path}: verifier takes names in quotes, one or a list of them")
+        raise OptionError(f"preset {path}: {key} takes {SEVERAL[key]} in quotes, one or a list of them")
     if not isinstance(value, str | int | float):
         raise OptionError(f"preset {path}: {key} takes one value, not {value!r}")
     return value
