@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "watch", "training", "models", "score_command"},
+    {"evaluate", "watch", "training", "models", "score_command", "presets_command", "doctor_command"},
     {"render", "doctor", "jobs", "presets", "again", "scoring"},
     {"searching"},
     {"outcome", "observer", "session", "candidates", "progress", "finalists", "briefs"},
@@ -17,14 +17,14 @@ LAYERS = [
     {"verifiers"},
     {"audio", "engines", "search", "analysis"},
     {"diffusion"},
-    {"options", "errors", "levels", "weights", "store"},
+    {"options", "errors", "levels", "weights", "store", "usage"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 SAME_LEVEL_ALLOWED = {
     ("render", "outcome"), ("outcome", "observer"), ("outcome", "session"), ("outcome", "candidates"),
     ("observer", "candidates"), ("session", "progress"), ("finalists", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
-    ("weights", "errors"), ("store", "errors"),
+    ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
         PACKAGE / "cli.py",
         PACKAGE / "evaluate" / "command.py",
         PACKAGE / "models" / "command.py",
-        PACKAGE / "score_command.py",
+        *PACKAGE.glob("*_command.py"),
         *(PACKAGE / "training").glob("*.py"),
     }
     for path in PACKAGE.rglob("*.py"):

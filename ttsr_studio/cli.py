@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ttsr_studio import __version__, presets
 from ttsr_studio.again import Earlier, read_report
@@ -16,18 +14,20 @@ from ttsr_studio.audio.files import probe
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.vp import SPACINGS
-from ttsr_studio.doctor import findings
+from ttsr_studio.doctor_command import doctor_command
 from ttsr_studio.engines import ENGINES
 from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.models.command import models_group
 from ttsr_studio.options import DEPTHS, RATES, RenderOptions, parse_weights
+from ttsr_studio.presets_command import presets_group
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
 from ttsr_studio.score_command import score_command
 from ttsr_studio.search import SEARCHES
 from ttsr_studio.session import Session
+from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
 
@@ -51,16 +51,6 @@ NOT_IN_PRESETS = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-
-
-class Settings(click.Command):
-    """A command that turns the library's errors into one line and exit code 2: nothing was rendered yet."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except TtsrError as error:
-            raise click.UsageError(str(error), ctx) from error
 
 
 def option_names() -> dict[str, str]:
@@ -437,51 +427,6 @@ main.add_command(models_group)
 main.add_command(score_command)
 
 
-@main.group("presets")
-def presets_group() -> None:
-    """Presets: verifiers, search and budget by content type."""
-
-
-@presets_group.command("list")
-def presets_list() -> None:
-    """All presets with their descriptions; your own folder comes first."""
-    for name, path in presets.available().items():
-        click.echo(f"{name:15} {presets.describe(path)}")
-    click.echo(f"\nyour own go to {presets.folders()[0]}")
-
-
-@presets_group.command("show", cls=Settings)
-@click.argument("name")
-def presets_show(name: str) -> None:
-    """Print a preset, in the form in which your own may be written."""
-    path = presets.locate(name)
-    click.echo(f"# {path}\n{path.read_text(encoding='utf-8')}", nl=False)
-
-
-@presets_group.command("check")
-@click.argument("names", nargs=-1)
-def presets_check(names: tuple[str, ...]) -> None:
-    """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
-    wrong = 0
-    for name in names or presets.available():
-        try:
-            arguments = ["ttsr-check", "--preset", name]
-            with render_command.make_context("render", arguments) as ctx:
-                chosen = {k: v for k, v in ctx.params.items() if k in RenderOptions.__dataclass_fields__}
-                RenderOptions(**chosen)
-                Session.check_names(RenderOptions(**chosen))
-        except (TtsrError, click.UsageError) as error:
-            wrong += 1
-            click.echo(
-                f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}",
-                err=True,
-            )
-        else:
-            click.echo(f"{name}: ok")
-    if wrong:
-        sys.exit(1)
-
-
 def in_one_line(source: Path, error: Exception) -> str:
     """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
     if isinstance(error, TtsrError):
@@ -496,22 +441,5 @@ def in_one_line(source: Path, error: Exception) -> str:
     )
 
 
-@main.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
-def doctor_command(as_json: bool) -> None:
-    """What is here: devices, engines, verifiers, weights; what is missing and how to get it.
-
-    Exit code 1 when nothing can be rendered.
-    """
-    rows = findings()
-    if as_json:
-        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
-    else:
-        table = Table(box=None, pad_edge=False)
-        for title in ("", "name", "state", "detail"):
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            table.add_row(row.kind, row.name, "[green]ok[/]" if row.ok else "[yellow]missing[/]", row.detail)
-        Console().print(table)
-    if not any(row.ok for row in rows if row.kind == "engine"):
-        sys.exit(1)
+main.add_command(presets_group)
+main.add_command(doctor_command)
