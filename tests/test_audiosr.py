@@ -84,6 +84,7 @@ def test_silence_stays_silence_and_pauses_stay_quiet(ttsr: Ttsr, models: Path, t
     after = load(tmp_path / "out.wav")
     assert level_db(band(after[:48000], 6000, 20000)) > -90, "nothing was added to the voice"
     assert level_db(after[-24000:]) < -110
+    assert level_db(after[48000 + 1000 :]) < -110, "it rings on into a pause"
     silent = save(tmp_path / "silent.wav", np.zeros((24000, 1)))
     done = ttsr("render", silent, "-o", tmp_path / "s.wav", *CHEAP)
     assert done.exit_code == 0, done.output

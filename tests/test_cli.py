@@ -255,7 +255,7 @@ def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp
     [
         (["--overwrite", "--skip-existing"], "exclude each other"),
         (["--pivot", "paper"], "does not take pivot"),
-        (["--verifier", "lsd"], "needs a reference"),
+        (["--verifier", "lsd"], "needs --reference"),
     ],
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])

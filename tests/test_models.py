@@ -47,6 +47,7 @@ def test_a_model_is_imported_listed_verified_and_found(ttsr: Ttsr, empty: Path, 
     manifest = json.loads((empty / NAME / store.MANIFEST).read_text())
     assert manifest["origin_sha256"] == hashlib.sha256(before).hexdigest()
     assert manifest["config"]["precision"] == "fp16"
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (empty / NAME).iterdir()), "others cannot read it"
     assert official.read_bytes() == before
     size = sum(path.stat().st_size for path in (empty / NAME).glob("*.safetensors"))
     assert size < 0.52 * len(before), "more than what inference needs was kept"
@@ -63,6 +64,9 @@ def test_damage_is_found(ttsr: Ttsr, empty: Path, official: Path) -> None:  # no
     done = ttsr("models", "verify", NAME)
     assert done.exit_code == 1
     assert "DAMAGED: unet.safetensors" in done.output
+    done = ttsr("render", "examples/voice_7k_band.flac", "-o", empty / "out.wav", "--engine", NAME)
+    assert done.exit_code == 2
+    assert "unet.safetensors: damaged" in done.output
     weights.write_bytes(data[:-100])
     done = ttsr("models", "verify", NAME)
     assert done.exit_code == 1
@@ -150,7 +154,7 @@ def test_a_failed_import_keeps_what_was_there(ttsr: Ttsr, empty: Path, official:
 
 def test_unknown_and_missing_models_say_what_there_is(ttsr: Ttsr, empty: Path, tmp_path: Path) -> None:
     done = ttsr("models", "path", "audiosr")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "known: aesthetics, audiosr-basic, audiosr-speech" in done.output
     for command in (("models", "path", NAME), ("models", "verify", NAME)):
         done = ttsr(*command)

@@ -146,7 +146,11 @@ def test_a_weight_decides_between_judges(ttsr: Ttsr, tmp_path: Path) -> None:
         assert chosen(report) == only[name]
         again = ttsr("render", source, "-o", tmp_path / "b.wav", "--again", tmp_path / "out.ttsr.json", "--overwrite")
         assert again.exit_code == 0, again.output
-    for weight, message in {"critic=2": "unknown verifier in --weight", "continuity": "NAME=W"}.items():
+    for weight, message in {
+        "critic=2": "not among the verifiers that choose here: continuity, consensus",
+        "continuity": "NAME=W",
+        "continuity=-1": "0 or more",
+    }.items():
         done = ttsr("render", source, "-o", tmp_path / "x.wav", *judges, "--weight", weight)
         assert done.exit_code == 2
         assert message in done.output
@@ -215,6 +219,9 @@ def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     assert whole["judged"]["continuity"]["chosen"] == pytest.approx(max(scores))
     again = ttsr("render", source, "-o", tmp_path / "b.wav", "--again", tmp_path / "out.ttsr.json")
     assert again.exit_code == 0, again.output
+    done = ttsr("render", source, "-o", tmp_path / "x.wav", "--finalists", 2)
+    assert done.exit_code == 2
+    assert "no verifier judges clips" in done.output
 
 
 def test_windows_are_judged_first_and_finalists_after(ttsr: Ttsr, tmp_path: Path) -> None:
@@ -223,7 +230,7 @@ def test_windows_are_judged_first_and_finalists_after(ttsr: Ttsr, tmp_path: Path
     options = ("--verifier", "consensus", "--verifier", "continuity", "--scope", "clip", "--candidates", 4)
     report = render(ttsr, source, *options, "--finalists", 2)
     assert len(report["finalists"]) == 2
-    assert set(report["finalists"][0]["scores"]) == {"continuity"}
+    assert set(report["finalists"][0]["scores"]) == {"continuity", "windows"}
     kept = [finalist["chosen"] for finalist in report["finalists"]].index(True)
     for window in report["windows"]:
         scores = [c["scores"]["consensus"] for c in window["candidates"]]
@@ -260,7 +267,11 @@ def test_self_consistency_costs_no_evaluation_and_changes_no_render(ttsr: Ttsr, 
     values = [c["scores"]["self_consistency"] for c in watched["windows"][0]["candidates"]]
     assert len(set(values)) == len(values)
     assert all(-1 <= value <= 1 for value in values)
+    one = ttsr("render", source, "-o", tmp_path / "x.wav", "--verifier", "self_consistency", "--steps", 1)
+    assert one.exit_code == 2
+    assert "two --steps" in one.output
     looked = render(ttsr, source, "--verifier", "self_consistency", "--decode-top", 1)
+    assert "of 8, the best 1 by self_consistency were decoded" in looked["windows"][0]["reason"]
     best = [c["scores"]["self_consistency"] for c in looked["windows"][0]["candidates"]]
     assert best == pytest.approx(values)
     assert chosen(looked) == [int(np.argmax(values))]
@@ -295,6 +306,8 @@ def test_a_sidecar_that_cannot_be_read_stops_its_file_only(ttsr: Ttsr, tmp_path:
     (folder / "a.ttsr.toml").write_text(text)
     with pytest.raises(InputError, match=r"a\.ttsr\.toml|gone"):
         read_brief(folder / "a.wav", RenderOptions(), 48000)
+    if "gone" not in text:
+        assert ttsr("render", folder, "-o", tmp_path / "out/", "--dry-run").exit_code == 1
     done = ttsr("render", folder, "-o", tmp_path / "out/", "--candidates", 1)
     assert done.exit_code == 1
     assert message in " ".join(done.output.split())
@@ -350,6 +363,9 @@ def test_every_judge_hears_a_render_with_the_network_blocked(
     report = render(ttsr, source, *judges, "--candidates", 3, "--captions", "speech", "--captions", "a drum")
     assert set(report["verifiers"]) == set(names)
     columns = set(report["judged"])
+    assert report["judged"]["speaker"]["input"] is None, "the input was compared with itself"
+    assert report["judged"]["wer/WER"]["input"] is None
+    assert report["judged"]["clap"]["input"] is not None
     assert {"wer/WER", "wer/CER", "aesthetics/CE", "aesthetics/PQ", "speaker", "clap"} <= columns
     assert len(report["finalists"]) == 3
     assert report["brief"]["captions"] == ["speech", "a drum"]
@@ -363,6 +379,10 @@ def test_every_judge_hears_a_render_with_the_network_blocked(
     )  # fmt: skip
     assert scored.exit_code == 0, scored.output
     rows = json.loads(scored.stdout)
+    (tmp_path / "out.ttsr.toml").write_text('transcript = "some words"\nspeaker = ["stem.wav"]\n')
+    by_sidecar = ttsr("score", tmp_path / "out.wav", "--verifier", "wer", "--verifier", "speaker", "--json")
+    assert by_sidecar.exit_code == 0, by_sidecar.output
+    assert set(json.loads(by_sidecar.stdout)[0]["scores"]) == {"wer/WER", "wer/CER", "speaker"}
     assert {"speaker", "clap", "wer/WER", "aesthetics/CE", "critic", "dnsmos"} <= set(rows[0]["scores"])
     listed = ttsr("models", "bench", "--seconds", 1, "--candidates", 2)
     assert listed.exit_code == 0, listed.output

@@ -57,7 +57,19 @@ def report(
     ]
     return Report(
         tool=ToolInfo("ttsr", "0.1.0", "builtin", {"w.safetensors": SHA}, "speech", {"n": count}, 7, "cpu", 8),
-        input=InputInfo("take $5 – ü.wav", SHA, RATE, "PCM_24", 1, frames, -23.04, -3.0, 4000.0, "level falls 60 dB"),
+        input=InputInfo(
+            "take $5 – ü.wav",
+            SHA,
+            RATE,
+            "PCM_24",
+            1,
+            frames,
+            -23.04,
+            -3.0,
+            4000.0,
+            (3000.0, 4000.0),
+            "level falls 60 dB",
+        ),
         output=OutputInfo("take.wav", SHA, RATE, "PCM_24", 1, frames, -23.0, -2.9, 0.1, "loudness of the input"),
         verifiers={name: VerifierInfo("dB", {}, "no weights") for name in names},
         windows=records,

@@ -20,7 +20,7 @@ from ttsr_studio.diffusion.samplers import Sampler
 from ttsr_studio.engines import Conditioning, Engine
 from ttsr_studio.search.batching import Task
 from ttsr_studio.search.contract import Candidate
-from ttsr_studio.verifiers import Brief, Context, Glancing, Glimpse, Verifier, judge
+from ttsr_studio.verifiers import Brief, Context, Glancing, Glimpse, Verifier, goes_by_input, judge
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel
 
@@ -195,7 +195,8 @@ class Pool:
         if not any("early" in verifier.needs for verifier in recipe.panel.everyone):
             return recipe.sampler(denoiser, x, recipe.sigmas)[0], None
         steps = recipe.sampler.steps(denoiser, x, recipe.sigmas)
-        wanted = int((recipe.sigmas[:-1].log() - math.log(EARLY_SIGMA)).abs().argmin())
+        # Not the last level: its prediction is the result.
+        wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin())
         early: Tensor | None = None
         for number, (reached, state) in enumerate(steps):
             x = reached
@@ -286,7 +287,8 @@ class Pool:
         """Let the judges that can score the window's input itself, to tell whether a render is worse than nothing."""
         same = replace(context, raw=pool.lr[None], early=None, _heard={})
         for verifier in self._judges:
-            if "early" not in verifier.needs and verifier.name not in pool.looked:
+            told = verifier.name in pool.looked or goes_by_input(verifier, context.brief)
+            if "early" not in verifier.needs and not told:
                 pool.input_scores |= {name: said[0] for name, said in judge(verifier, pool.lr[None], same).items()}
 
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:

@@ -11,6 +11,7 @@ import click
 from ttsr_studio import __version__, presets
 from ttsr_studio.again import Earlier, read_report
 from ttsr_studio.audio.files import probe
+from ttsr_studio.briefs import read_sidecar, sidecar
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.vp import SPACINGS
@@ -377,6 +378,8 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
     try:
         info = probe(job.source, options.salvage)
+        if sidecar(job.source).is_file():
+            read_sidecar(sidecar(job.source))
     except TtsrError as error:
         tell(
             as_json,

@@ -55,7 +55,7 @@ def findings() -> list[Finding]:
 def _engine(name: str) -> Finding:
     try:
         if store.installed(name):  # too large to load only to see that it is there
-            _, manifest = store.require(name)
+            _, manifest = store.present(name)
             return Finding("engine", name, True, f"{manifest.origin}, {manifest.config.get('precision')}")
         engine = load_engine(name, "cpu")
     except MissingError as error:

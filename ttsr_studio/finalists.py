@@ -10,7 +10,7 @@ import torch
 
 from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.session import Session
-from ttsr_studio.verifiers import Brief, Context, judge
+from ttsr_studio.verifiers import Brief, Context, goes_by_input, judge
 
 WINDOWS = "windows"
 """Column of what the verifiers of windows say of a finalist: the mean over windows of their combined score."""
@@ -74,4 +74,6 @@ def hold_contest(
     combined = panel.combine(columns, also).values
     context = Context(session.engine.sample_rate, cutoff_hz, heard, brief=brief, cache=cache)
     notes = {verifier.name: str(verifier.note(context)) for verifier in judges if hasattr(verifier, "note")}
-    return Contest(int(np.argmax(combined)), scores, combined.tolist(), said(heard), notes)
+    scores = {name: values.tolist() for name, values in columns.items()}
+    judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, brief))
+    return Contest(int(np.argmax(combined)), scores, combined.tolist(), said(heard) if judges else {}, notes)

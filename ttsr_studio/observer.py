@@ -13,7 +13,7 @@ from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.candidates import WindowPool
-from ttsr_studio.finalists import Contest
+from ttsr_studio.finalists import WINDOWS, Contest
 from ttsr_studio.report.record import CandidateRecord, JudgeRecord, Role, WindowRecord
 from ttsr_studio.verifiers import Scope
 from ttsr_studio.verifiers.ensemble import Combined
@@ -21,6 +21,8 @@ from ttsr_studio.verifiers.panel import Panel
 
 BLOCK = 1 << 18
 TOLERANCE = 1e-9
+TIE = 1e-9
+"""Combined scores nearer than this are equal: what is between them is rounding."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Seen:
     chosen: list[int]
     input_scores: dict[str, float]
     looked: tuple[str, ...]
+    decoded: int
 
 
 class Observer:
@@ -60,7 +63,7 @@ class Observer:
     def hear(self, window: Window, pool: WindowPool | None, chosen: list[int], scale: float) -> None:
         """Take a window with its candidates, and the one in every finalist; `scale` brings them to the file's level."""
         if pool is None:
-            self._seen.append(_Seen(window, [], Combined(np.zeros(0), (), ()), chosen, {}, ()))
+            self._seen.append(_Seen(window, [], Combined(np.zeros(0), (), ()), chosen, {}, (), 0))
             return
         candidates = torch.stack(list(pool.audio.values())) * scale
         self.uncertainty.update(window.start, candidates, self.cutoff_hz)
@@ -74,7 +77,7 @@ class Observer:
             for i, key in enumerate(pool.keys)
         ]
         looked = pool.looked if len(pool.audio) < len(records) else ()
-        self._seen.append(_Seen(window, records, combined, chosen, pool.input_scores, looked))
+        self._seen.append(_Seen(window, records, combined, chosen, pool.input_scores, looked, len(pool.audio)))
 
     def mean_combined(self, finalist: int) -> float:
         """Mean over windows of the combined score of what a finalist is made of; NaN where nothing chose windows."""
@@ -91,6 +94,8 @@ class Observer:
         columns = sorted({name for seen in self._seen for record in seen.records for name in record.scores})
         judged = {name: self._judge(name, kept, roles[name.split("/")[0]]) for name in columns}
         for name, values in contest.scores.items():
+            if name == WINDOWS:
+                continue
             row = np.array(values)
             said = contest.input_scores.get(name)
             judged[name] = judge_record(
@@ -161,15 +166,15 @@ def reason(seen: _Seen, chosen: int, panel: Panel) -> str:
         return f"draw {chosen}, in the finalist that clip verifiers chose"
     by = judges[0] if len(judges) == 1 else f"{panel.rule} of {', '.join(judges)}"
     place = int((combined > combined[chosen]).sum()) + 1
+    equals = int((np.abs(combined - combined[chosen]) <= TIE).sum()) - 1
     if place == 1:
-        why = f"best of {len(records)} by {by}"
+        why = f"best of {len(records)} by {by}" + (f", the first of {equals + 1} that are tied" if equals else "")
     elif panel.choosing("clip"):
         why = f"number {place} of {len(records)} by {by}, in the finalist that clip verifiers chose"
     else:
         why = f"the search's last pivot, number {place} of {len(records)} by {by}"
     if seen.looked:
-        heard = len(records) - int(np.isinf(combined).sum())
-        why += f"; of {len(records)}, the best {heard} by {', '.join(seen.looked)} were decoded"
+        why += f"; of {len(records)}, the best {seen.decoded} by {', '.join(seen.looked)} were decoded"
     elif seen.combined.excluded:
         why += f"; excluded, since a verifier could not score them: {', '.join(map(str, seen.combined.excluded))}"
     return why

@@ -1,5 +1,6 @@
 """What a render is asked to do, checked once. Names are those of the command-line options."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -127,7 +128,8 @@ class RenderOptions:
             raise OptionError("at least one --verifier is needed to choose between candidates")
         named = [name.removesuffix("?") for name in (*self.verifiers, *self.hold_out)]
         if len(set(named)) < len(named):
-            raise OptionError(f"a verifier is named twice: {', '.join(named)}")
+            twice = sorted({name for name in named if named.count(name) > 1})
+            raise OptionError(f"a verifier is named twice: {', '.join(twice)}; it either chooses or is held out, once")
         if self.finalists is not None and self.finalists < 1:
             raise OptionError(f"--finalists {self.finalists}: at least 1")
         object.__setattr__(self, "loudness", parse_loudness(self.loudness))
@@ -177,9 +179,12 @@ def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
     for text in texts:
         name, _, number = text.partition("=")
         try:
-            pairs.append((name, float(number)))
+            weight = float(number)
         except ValueError:
             raise OptionError(f"--weight {text!r}: NAME=W, such as critic=2") from None
+        if not 0 <= weight < math.inf:
+            raise OptionError(f"--weight {text}: 0 or more")
+        pairs.append((name, weight))
     return tuple(pairs)
 
 

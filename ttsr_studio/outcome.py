@@ -10,6 +10,7 @@ import soxr
 import torch
 
 from ttsr_studio import __version__
+from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.files import SourceInfo
 from ttsr_studio.audio.loudness import Loudness, decibels
 from ttsr_studio.audio.write import fit_name
@@ -24,13 +25,14 @@ from ttsr_studio.report.record import (
     InputInfo,
     JudgeRecord,
     Report,
+    Role,
     Timing,
     ToolInfo,
     VerifierInfo,
     write_report,
 )
 from ttsr_studio.session import Session
-from ttsr_studio.verifiers import Brief
+from ttsr_studio.verifiers import Brief, Verifier
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,15 @@ def versions() -> dict[str, str]:
 
 def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
     panel = session.panel
-    infos = {v.name: VerifierInfo(v.unit, v.weights, v.licence) for v in panel.search}
-    return infos | {v.name: VerifierInfo(v.unit, v.weights, v.licence, "held-out") for v in panel.held_out}
+    roles: list[tuple[Verifier, Role]] = [
+        *((verifier, "search") for verifier in panel.search),
+        *((verifier, "held-out") for verifier in panel.held_out),
+    ]
+    looked = f"-RMS of {session.look}"
+    return {
+        v.name: VerifierInfo(looked if session.look and v.name == "consensus" else v.unit, v.weights, v.licence, role)
+        for v, role in roles
+    }
 
 
 def gains(judged: Mapping[str, JudgeRecord]) -> Gains:
@@ -122,6 +131,7 @@ def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: flo
         lufs=loudness.lufs,
         true_peak_db=decibels(loudness.true_peak),
         cutoff_hz=cutoff_hz,
+        crossover_hz=(cutoff_hz - transition_hz(cutoff_hz), cutoff_hz),
         cutoff_reason=reason,
         warnings=info.warnings,
     )
@@ -143,7 +153,8 @@ def in_words(report: Report, target: Path) -> str:
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
     if not counts:
         return f"{target}: silence, passed through"
-    chosen = f"{len(report.windows)} windows x {counts[-1]} candidates"
+    windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
+    chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     said = [
         *start.warnings,
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),

@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import MissingError, OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.scoring import TELLING, Scored, Scorer, brief_of, choose_judges, load_judges
+from ttsr_studio.scoring import ONLY_IN_A_SEARCH, Scored, Scorer, brief_of
 from ttsr_studio.session import resolve_device
 from ttsr_studio.verifiers import VERIFIERS
 
@@ -25,7 +25,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--verifier",
     "verifiers",
     multiple=True,
-    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}.  [default: all that can be asked here]",
+    help=f"Judge, may be repeated: {', '.join(name for name in VERIFIERS if name not in ONLY_IN_A_SEARCH)}.  "
+    "[default: all that can be asked here]",
 )
 @click.option("--input", "lr", type=FILE, help="The band-limited input that the files were made from.")
 @click.option("--reference", type=FILE, help="Ground truth, for lsd.")
@@ -50,21 +51,21 @@ def score_command(
 
     A file's own sidecar (NAME.ttsr.toml) goes before the options. Exit code 1 when a file could not be judged.
     """
+    rows: list[Scored] = []
     try:
         options = RenderOptions(cutoff=cutoff, **known)
-        given = {"speaker": options.speakers, "clap": options.caption or options.captions, "wer": options.transcript}
-        names = choose_judges(verifiers, {name for name in TELLING if given[name]}, lr, reference)
-        if not names:
-            raise click.UsageError("no verifier can judge these files; pass --input, or see `ttsr doctor`")
-        scorer = Scorer(load_judges(names, lr, reference, resolve_device(device)), lr, reference, cutoff)
+        scorer = Scorer(lr, reference, cutoff, resolve_device(device))
+        for path in files:
+            try:
+                rows.append(scorer.score(path, brief_of(path, options), verifiers))
+            except (OptionError, MissingError) as error:
+                if not rows and path == files[-1]:
+                    raise  # what was asked for cannot be had for any file
+                click.echo(f"failed: {path}: {error}", err=True)
+            except TtsrError as error:
+                click.echo(f"failed: {error}", err=True)
     except TtsrError as error:
         raise click.UsageError(str(error)) from error
-    rows: list[Scored] = []
-    for path in files:
-        try:
-            rows.append(scorer.score(path, brief_of(path, options)))
-        except (TtsrError, OSError) as error:
-            click.echo(f"failed: {error}", err=True)
     if as_json:
         plain = [{"file": str(row.path), "seconds": row.seconds, "scores": _plain(row.scores)} for row in rows]
         click.echo(json.dumps(plain, indent=2))
@@ -85,7 +86,7 @@ def show(rows: list[Scored]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = []
         for name in columns:

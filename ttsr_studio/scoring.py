@@ -91,7 +91,7 @@ def detect_cutoff(path: Path) -> float:
 
 
 class Scorer:
-    """Judges with what is known of the material.
+    """Judges, loaded as they are asked for, with what is known of the material.
 
     Args:
         lr: the band-limited input that the files were made from, or None.
@@ -99,16 +99,30 @@ class Scorer:
         cutoff_hz: where the input's band ends; None to detect it in the input.
     """
 
-    def __init__(
-        self, judges: Sequence[Verifier], lr: Path | None, reference: Path | None, cutoff_hz: float | None
-    ) -> None:
-        self.judges = judges
+    def __init__(self, lr: Path | None, reference: Path | None, cutoff_hz: float | None, device: str = "cpu") -> None:
+        self._given, self._device = (lr, reference), device
+        self._loaded: dict[str, Verifier] = {}
         self._lr = None if lr is None else read_audio(lr)
         self._reference = None if reference is None else read_audio(reference)
         self._cutoff = cutoff_hz or (RATE / 2 if lr is None else detect_cutoff(lr))
 
-    def score(self, path: Path, brief: Brief) -> Scored:
-        """Judge a file. Raises InputError when it cannot be read or does not fit the input or reference."""
+    def load(self, names: Sequence[str]) -> list[Verifier]:
+        """Verifiers by name, each loaded once. Raises as `load_judges`."""
+        for name in names:
+            if name not in self._loaded:
+                self._loaded |= {name: load_judges([name], *self._given, self._device)[0]}
+        return [self._loaded[name] for name in names]
+
+    def score(self, path: Path, brief: Brief, names: Sequence[str]) -> Scored:
+        """Judge a file by verifiers of these names; all that can when there are none.
+
+        Raises InputError when it cannot be read or does not fit the input or reference, OptionError and MissingError
+        as `choose_judges` and `load_judges`.
+        """
+        given = {"speaker": brief.speakers, "clap": brief.caption or brief.captions, "wer": brief.transcript}
+        judges = self.load(choose_judges(names, {name for name in TELLING if given[name]}, *self._given))
+        if not judges:
+            raise InputError(f"{path}: no verifier here can judge it; pass --input, or see `ttsr doctor`")
         audio = read_audio(path)
         lr = self._fitting(self._lr, audio, path, "input")
         reference = self._fitting(self._reference, audio, path, "reference")
@@ -123,7 +137,7 @@ class Scorer:
         )
         rendered = audio[None] * gain
         scores: dict[str, float] = {}
-        for verifier in self.judges:
+        for verifier in judges:
             scores |= {name: values[0] for name, values in judge(verifier, rendered, context).items()}
         return Scored(path, audio.shape[1] / RATE, scores)
 

@@ -58,12 +58,17 @@ class Session:
         self.schedule = options.schedule or self.engine.default_schedule
         given = options.temperature
         self.temperature = self.engine.default_temperature if given is None else given
+        if self.steps < 2 and any("early" in verifier.needs for verifier in self.panel.everyone):
+            raise OptionError("verifier 'self_consistency' needs two --steps or more: with one nothing comes earlier")
         self.guidance = self._guidance()
         self.look = self._look()
         self.sigmas()
         self.limit = BatchLimit(options.batch)
         self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.guidance.scale != 1 else 1)
         self.candidates = self._affordable()
+        if not self.panel.choosing("window") and self.options.finalists:
+            self.candidates = min(self.candidates, self.options.finalists)  # more would be heard by nobody
+        assert self.finalists
         next(self.start(Problem(NoiseKey(options.seed))))
 
     def _panel(self) -> Panel:
@@ -86,15 +91,23 @@ class Session:
         if not search:
             raise MissingError(f"none of the optional verifiers is here: {'; '.join(left_out.values())}")
         weights = dict(options.weights)
+        choosing = [verifier.name for verifier in search]
         for name in weights:
-            if name not in {verifier.name for verifier in search}:
-                raise unknown("verifier in --weight", name, [verifier.name for verifier in search])
+            if name not in choosing:
+                raise OptionError(f"--weight {name}: not among the verifiers that choose here: {', '.join(choosing)}")
+        if not any(weights.get(name, 1.0) for name in choosing):
+            raise OptionError("--weight: all verifiers that choose have weight 0; give at least one a weight")
         return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)
 
     @property
     def finalists(self) -> int:
-        """Renders that are assembled whole: several when a verifier judges clips."""
+        """Renders that are assembled whole: several when a verifier judges clips.
+
+        Raises OptionError when finalists were asked for and nothing judges them.
+        """
         if not self.panel.hearing("clip"):
+            if self.options.finalists:
+                raise OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")
             return 1
         alone = not self.panel.choosing("window")
         return min(self.candidates, self.options.finalists or (self.candidates if alone else FINALISTS))

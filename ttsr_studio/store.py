@@ -70,10 +70,18 @@ def installed(name: str) -> Manifest | None:
 
 
 def require(name: str) -> tuple[Path, Manifest]:
-    """An installed model's folder and manifest, its files there and of the right sizes.
+    """An installed model's folder and manifest, once its files are found to be what was installed, by checksum.
 
-    Raises MissingError, with the command that gets it, otherwise. Checksums are left to `damaged`.
+    Raises MissingError, with the command that gets it, otherwise.
     """
+    broken = damaged(name)
+    if broken:
+        raise MissingError(f"{folder(name)}: {', '.join(broken)}: damaged; {remedy(name)}")
+    return present(name)
+
+
+def present(name: str) -> tuple[Path, Manifest]:
+    """An installed model's folder and manifest, its files there and of the right sizes. Raises as `require`."""
     manifest = installed(name)
     if manifest is None:
         raise MissingError(f"{name}: its weights are not installed; {remedy(name)}")
@@ -92,7 +100,7 @@ def remedy(name: str) -> str:
 
 def damaged(name: str) -> list[str]:
     """Names of an installed model's files whose checksum is not the manifest's. Raises MissingError as `require`."""
-    place, manifest = require(name)
+    place, manifest = present(name)
     return [file for file, entry in manifest.files.items() if sha256(place / file) != entry["sha256"]]
 
 
@@ -130,7 +138,8 @@ def installing(name: str) -> Iterator[Path]:
         raise OutputError(f"{root()}: cannot be written to ({error.strerror}); set {VARIABLE} to another") from error
     try:
         yield staging
-        staging.chmod(0o755)
+        for path in (staging, *staging.rglob("*")):  # some libraries write for the owner alone
+            path.chmod(0o755 if path.is_dir() else 0o644)
         target = folder(name)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{name}-old-", dir=root()))

@@ -40,8 +40,9 @@ class EngineSettings:
         for field in fields(self):
             if getattr(self, field.name) != field.default and field.name not in known:
                 option = field.name.replace("_", "-")
-                offered = ", ".join(f"--{name.replace('_', '-')}" for name in known) or "none of its kind"
-                raise OptionError(f"engine {engine!r} has no --{option}; it has {offered}")
+                offered = ", ".join(f"--{name.replace('_', '-')}" for name in known)
+                rest = f"; it has {offered}" if offered else ""
+                raise OptionError(f"engine {engine!r} has no --{option}{rest}; leave it out")
 
 
 class Conditioning(Protocol):

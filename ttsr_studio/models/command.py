@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ttsr_studio import store
-from ttsr_studio.errors import MissingError, TtsrError
+from ttsr_studio.errors import MissingError, OptionError, TtsrError
 from ttsr_studio.models import MODELS, find
 from ttsr_studio.models.bench import bench_verifiers
 from ttsr_studio.models.install import PRECISIONS, fetch, install
@@ -32,7 +32,7 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except TtsrError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
+            sys.exit(2 if isinstance(error, OptionError) else 1)
 
     return called
 
@@ -53,7 +53,10 @@ def models_list(as_json: bool) -> None:
     """All models, and which are installed."""
     rows: list[dict[str, Any]] = []
     for model in MODELS.values():
-        manifest = store.installed(model.name)
+        try:
+            manifest, problem = store.installed(model.name), None
+        except MissingError as error:
+            manifest, problem = None, str(error)
         rows.append(
             {
                 "name": model.name,
@@ -64,6 +67,7 @@ def models_list(as_json: bool) -> None:
                 "about": model.about,
                 "folder": str(store.folder(model.name)) if manifest else None,
                 "origin": manifest.origin if manifest else None,
+                "problem": problem,
             }
         )
     if as_json:
@@ -73,7 +77,7 @@ def models_list(as_json: bool) -> None:
     for title in ("name", "state", "download", "licence", "about"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        state = "[green]installed[/]" if row["installed"] else "not installed"
+        state = "[green]installed[/]" if row["installed"] else "[red]broken[/]" if row["problem"] else "not installed"
         table.add_row(row["name"], state, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"])
     Console().print(table)
     click.echo(f"\nfolder: {store.root()} (set {store.VARIABLE} for another)")
@@ -131,7 +135,8 @@ def models_bench(seconds: float, candidates: int, device: str) -> None:
     "--listen",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also try an engine on a full-band FILE, and write a short report of what its weights have to confirm.",
+    help="Also try an engine on a full-band FILE of 5.12 s or more, and write a short report of what its weights have "
+    "to confirm.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
@@ -139,12 +144,17 @@ def models_bench(seconds: float, candidates: int, device: str) -> None:
 @in_one_line
 def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> None:
     """Check installed models (all, or those named) against their checksums. Exit code 1 when one is damaged."""
-    chosen = [find(name).name for name in names] or [name for name in MODELS if store.installed(name)]
+    chosen = [find(name).name for name in names] or [name for name in MODELS if store.folder(name).exists()]
     if not chosen:
         raise MissingError(f"no model is installed; {store.remedy('NAME')}")
     wrong = 0
     for name in chosen:
-        files = store.damaged(name)
+        try:
+            files = store.damaged(name)
+        except MissingError as error:
+            wrong += 1
+            click.echo(f"{name}: {error}")
+            continue
         wrong += bool(files)
         state = f"DAMAGED: {', '.join(files)}; {store.remedy(name)}" if files else "checksums as installed"
         click.echo(f"{name}: {state}")

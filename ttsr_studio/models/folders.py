@@ -66,8 +66,7 @@ def load_safely(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        what = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a checkpoint that can be read safely ({what})") from error
+        raise InputError(f"{path}: cut short, or not a checkpoint of tensors alone") from error
 
 
 def whisper(source: Path, place: Path, precision: str, tell: Tell) -> dict[str, Any]:

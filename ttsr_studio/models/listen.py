@@ -36,6 +36,8 @@ CANDIDATES = 3
 OWN_STEPS = 50
 EXACT_STEPS = 200
 TOP_HZ = 20000.0
+GRAIN = 12
+"""Samples; 0.25 ms."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +56,40 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     Yields what was found, a line each. Raises InputError for a file that is shorter than a window.
     """
     engine = load_engine(name, resolve_device("auto"))
-    folder.mkdir(parents=True, exist_ok=True)
     truth = clip(engine, file)
+    folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(engine, truth)
     found: dict[str, float] = {"lsd_input": bench.distance(bench.lr)}
     write(folder / "input.wav", bench.lr, engine.sample_rate)
-    if engine.times is not None:
-        own = Take("euler", "leading", OWN_STEPS, engine.default_guidance)
-        exact = Take("euler", "leading", EXACT_STEPS, engine.default_guidance)
-        default = Take(engine.default_solver, engine.default_schedule, engine.default_steps, engine.default_guidance)
-        takes = {"default": default, "ddim50": own, "exact": exact, "unguided": Take(*_fields(default), 1.0)}
-        drawn = {}
-        for label, take in takes.items():
-            tell(f"{name}: {label}: {take.solver}, {take.steps} steps, guidance {take.guidance:g}")
-            drawn[label] = bench.solve(take, 0)
-            audio = bench.hear(drawn[label])
-            write(folder / f"{label}.wav", audio, engine.sample_rate)
-            found[f"lsd_{label}"] = bench.distance(audio)
-        scale = float(drawn["exact"].std())
-        for label in ("default", "ddim50"):
-            found[f"solver_error_{label}"] = float((drawn[label] - drawn["exact"]).square().mean().sqrt()) / scale
-        tell(f"{name}: {CANDIDATES} candidates")
-        others = [bench.hear(bench.solve(default, i)) for i in range(CANDIDATES)]
-        found["search_range"] = search_range(torch.stack(others), lo_hz=CUTOFF_HZ)
-        found["level_at_cutoff_db"] = bench.step(others[0])
-        found["lag_samples"] = bench.lag(bench.raw(drawn["default"]))
-    (folder / "listen.json").write_text(json.dumps({"engine": name, "file": file.name, **found}, indent=2) + "\n")
+    own = Take("euler", "leading", OWN_STEPS, engine.default_guidance)
+    exact = Take("euler", "leading", EXACT_STEPS, engine.default_guidance)
+    default = Take(engine.default_solver, engine.default_schedule, engine.default_steps, engine.default_guidance)
+    takes = {"default": default, "ddim50": own, "exact": exact, "unguided": Take(*_fields(default), 1.0)}
+    drawn = {}
+    for label, take in takes.items():
+        tell(f"{name}: {label}: {take.solver}, {take.steps} steps, guidance {take.guidance:g}")
+        drawn[label] = bench.solve(take, 0)
+        audio = bench.hear(drawn[label])
+        write(folder / f"{label}.wav", audio, engine.sample_rate)
+        found[f"lsd_{label}"] = bench.distance(audio)
+    scale = float(drawn["exact"].std())
+    for label in ("default", "ddim50"):
+        found[f"solver_error_{label}"] = float((drawn[label] - drawn["exact"]).square().mean().sqrt()) / scale
+    tell(f"{name}: {CANDIDATES} candidates")
+    others = [bench.hear(bench.solve(default, i)) for i in range(CANDIDATES)]
+    found["search_range"] = search_range(torch.stack(others), lo_hz=CUTOFF_HZ)
+    found["level_at_cutoff_db"] = bench.step(others[0])
+    found["lag_samples"] = bench.lag(bench.raw(drawn["default"]))
+    checks = {
+        "a render is nearer to the truth than its input": found["lsd_default"] < found["lsd_input"],
+        "the default solver is as near to the exact solution as DDIM 50": found["solver_error_default"]
+        <= 1.1 * found["solver_error_ddim50"],
+        "candidates differ": found["search_range"] > 0.05,
+        "the level just above the cutoff is within 6 dB of the truth": abs(found["level_at_cutoff_db"]) <= 6,
+        "the engine's own low band is within 24 samples of the input": abs(found["lag_samples"]) <= 24,
+    }
+    written = {"engine": name, "file": file.name, **found, "as_expected": checks}
+    (folder / "listen.json").write_text(json.dumps(written, indent=2) + "\n")
     yield f"LSD from {CUTOFF_HZ / 1000:g} to 20 kHz: input {found['lsd_input']:.2f}, render {found['lsd_default']:.2f}"
     yield f"without guidance {found['lsd_unguided']:.2f}; DDIM 50 {found['lsd_ddim50']:.2f}"
     yield (
@@ -88,7 +98,9 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     )
     yield f"candidates lie {found['search_range']:.2f} apart (search range, equation 4 of the paper)"
     yield f"level just above the cutoff against the truth: {found['level_at_cutoff_db']:+.1f} dB"
-    yield f"the engine's own low band is {found['lag_samples']:+.0f} samples late; 0 is right"
+    yield f"the engine's own low band is {found['lag_samples']:+.0f} samples late"
+    for what, ok in checks.items():
+        yield f"{'as expected' if ok else 'NOT AS EXPECTED'}: {what}"
     yield f"report and WAVs in {folder}"
 
 
@@ -160,14 +172,22 @@ class Bench:
         drawn, true = (torch.fft.rfft(x.reshape(-1))[band].abs().square().sum() for x in (audio, self.truth))
         return float(10 * torch.log10(drawn.clamp(min=1e-20) / true.clamp(min=1e-20)))
 
-    def lag(self, raw: Tensor, reach: int = 480) -> float:
-        """Samples by which the engine's own low band comes after the input's: where their correlation peaks."""
+    def lag(self, raw: Tensor, reach: int = 40) -> float:
+        """Samples by which the engine's own low band comes after the input's: where their envelopes agree best."""
         low = self.crossover.merge(raw[None], torch.zeros_like(raw)[None])[0]
-        size = 2 * len(low)
-        both = torch.fft.rfft(low, size) * torch.fft.rfft(self.lr, size).conj()
+        said, heard = (_envelope(audio) for audio in (low, self.lr))
+        size = 2 * len(said)
+        both = torch.fft.rfft(said, size) * torch.fft.rfft(heard, size).conj()
         products = torch.fft.irfft(both, size)
         around = torch.cat([products[-reach:], products[: reach + 1]])
-        return float(around.argmax() - reach)
+        return float(GRAIN * (around.argmax() - reach))
+
+
+def _envelope(audio: Tensor) -> Tensor:
+    """RMS of every `GRAIN` samples, without its mean."""
+    kept = len(audio) // GRAIN * GRAIN
+    level = audio[:kept].unflatten(0, (-1, GRAIN)).square().mean(1).sqrt()
+    return level - level.mean()
 
 
 def write(path: Path, audio: Tensor, rate: int) -> None:

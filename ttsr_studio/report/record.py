@@ -67,6 +67,7 @@ class InputInfo:
     lufs: float | None
     true_peak_db: float | None
     cutoff_hz: float | None
+    crossover_hz: Sequence[float]
     cutoff_reason: str
     warnings: Sequence[str] = ()
 

@@ -97,6 +97,9 @@ class Verifier(Protocol):
         needs: parts of the context it cannot work without.
         weights: {file name: sha256} of the weights in use, empty when there are none.
         licence: licence of those weights, or of the method.
+
+    One that goes by the input when nothing better is known says what that would be: `instead_of_input` is "transcript",
+    "speakers" or "captions".
     """
 
     name: str
@@ -135,6 +138,17 @@ class Glimpse:
     pictures: Tensor
     expected: Tensor
     early: tuple[Tensor, Tensor] | None = None
+
+
+def goes_by_input(verifier: Verifier, brief: Brief) -> bool:
+    """Whether a verifier compares with the input itself, knowing nothing better: then the input is no baseline."""
+    known = {
+        "transcript": brief.transcript,
+        "speakers": brief.speakers,
+        "captions": brief.caption or brief.captions,
+    }
+    instead = getattr(verifier, "instead_of_input", None)
+    return instead is not None and not known[instead]
 
 
 @runtime_checkable
@@ -181,5 +195,5 @@ def load_verifiers(names: Iterable[str], available: frozenset[Need], device: str
     for verifier in verifiers:
         if lacking := verifier.needs - available:
             need = ", ".join(sorted(lacking))
-            raise MissingError(f"verifier {verifier.name!r} needs a {need}; pass --{need} FILE or leave it out")
+            raise MissingError(f"verifier {verifier.name!r} needs --{need} FILE; pass it or leave the verifier out")
     return verifiers

@@ -34,6 +34,7 @@ class CLAP:
     name = "clap"
     unit = "cos"
     scope: Scope = "window"
+    instead_of_input = "captions"
     needs: frozenset[Need] = frozenset()
 
     def __init__(self, device: str = "cpu") -> None:

@@ -8,7 +8,8 @@ Shape and rate: any; the latents of all channels of a candidate count together.
 Unit, range, direction: cosine, -1 to 1; higher is better. Comparable within a window.
 Silence: as anything else.
 Needs: the trajectory, which a search has at hand: no network evaluation more.
-Weights: none of its own. A schedule that has no level near 0.4 gives the prediction at the nearest one.
+Weights: none of its own. A schedule that has no level near 0.4 gives the prediction at the nearest one but the last,
+whose prediction is the result; two steps or more are needed.
 """
 
 import torch

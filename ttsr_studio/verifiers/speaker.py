@@ -44,6 +44,7 @@ class Speaker:
     name = "speaker"
     unit = "cos"
     scope: Scope = "window"
+    instead_of_input = "speakers"
     needs: frozenset[Need] = frozenset()
 
     def __init__(self, device: str = "cpu") -> None:

@@ -53,6 +53,7 @@ class WER:
     name = "wer"
     unit = "-WER"
     scope: Scope = "clip"
+    instead_of_input = "transcript"
     needs: frozenset[Need] = frozenset()
 
     def __init__(self, device: str = "cpu") -> None:

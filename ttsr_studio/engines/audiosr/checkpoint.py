@@ -74,8 +74,7 @@ def read_official(source: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"{source}: no such file; {advice}") from error
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        what = " ".join(str(error).split())[:200]
-        raise InputError(f"{source}: not a checkpoint that can be read safely ({what}); {advice}") from error
+        raise InputError(f"{source}: cut short, or not a checkpoint of tensors alone; {advice}") from error
     weights = data.get("state_dict", data) if isinstance(data, dict) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(f"{source}: holds no table of weights; {advice}")

@@ -37,7 +37,10 @@ WINDOWS = {5.12: 0.48, 10.24: 0.64}
 as its authors say, is best on 5.12."""
 
 SILENCE = 1e-11
-"""Power under which a frame of the input is taken for silence: 110 dB below the engine's input RMS."""
+"""Power under which a step of the input is taken for silence: 110 dB below the engine's input RMS."""
+
+GATE = 96
+"""Samples of a step of the gate that keeps silence silent: 2 ms."""
 
 KNOWN_SETTINGS = ("precision", "window", "compile", "low_vram", "posterior")
 
@@ -49,7 +52,7 @@ class WindowTensors:
     condition: latent of the input, scaled as the network takes it, [W, latent, T, F].
     mel: the input's own log-mel, [W, 8 T, mels].
     known: bands of it that lie below the cutoff, bool [W, mels].
-    presence: 0 where the input is silent, else 1, [W, 8 T].
+    presence: 0 where the input is silent for 5 ms around, else 1, [W, samples / GATE].
     """
 
     condition: Tensor
@@ -163,8 +166,8 @@ class AudioSREngine:
         lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
         mel = log_mel(low_pass(lr, cutoff_hz)[:, around - EDGE : EDGE - around], self.config.mels)
         parts = in_batches(len(mel), self._limits["vae"], lambda a, b: self._encode(mel[a:b], keys[a:b]), self._where)
-        power = lr[:, around:-around].unflatten(-1, (-1, HOP)).square().mean(-1)
-        loudest = F.max_pool1d(power[:, None], 7, stride=1, padding=3)[:, 0]
+        power = lr[:, around:-around].unflatten(-1, (-1, GATE)).square().mean(-1)
+        loudest = F.max_pool1d(power[:, None], 5, stride=1, padding=2)[:, 0]
         presence = loudest / (loudest + SILENCE * self.input_rms**2)
         known = upper_hz(self.config.mels).to(self.device) <= cutoff_hz[:, None]
         tensors = WindowTensors(self.scale_factor * torch.cat(parts), mel, known, presence)
@@ -213,7 +216,7 @@ class AudioSREngine:
             in_batches(len(mel), self._limits["vocoder"], lambda a, b: self._vocode(mel[a:b]), self._where)
         )
         presence = conditioning.tensors.presence[conditioning.index]
-        gate = F.interpolate(presence[:, None], scale_factor=HOP, mode="linear")[:, 0]
+        gate = F.interpolate(presence[:, None], scale_factor=GATE, mode="linear")[:, 0]
         return audio * gate
 
     @torch.no_grad()
