@@ -91,12 +91,14 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     assert (list(equal.harm), equal.gain_sd) == ([], None)
     nothing = judge_record("search", "window", [])
     assert (nothing.chosen, nothing.gain_sd) == (None, None)
-    # The input is its own low band to the digit, so whatever a render does is below that.
-    source = stem(tmp_path)
-    done = ttsr("render", source, "-o", tmp_path / "out.wav", "--verifier", "continuity", "--hold-out", "lowband")
+    watching = ("--hold-out", "dnsmos", "--hold-out", "lowband", "--candidates", 2)
+    done = ttsr("render", "examples/voice_7k_band.flac", "-o", tmp_path / "out.wav", *watching)
     report = json.loads((tmp_path / "out.ttsr.json").read_text())
-    assert "below the input" in report["judged"]["lowband"]["harm"]
-    assert "lowband is below the input" in done.output
+    judged = report["judged"]
+    assert judged["lowband"]["input"] is None, "the input was compared with itself"
+    worse = judged["dnsmos"]["chosen"] < judged["dnsmos"]["input"]
+    assert ("below the input" in judged["dnsmos"]["harm"]) is worse
+    assert ("dnsmos is below the input" in done.output) is worse
 
 
 def test_gains_count_a_judge_of_several_scales_once() -> None:

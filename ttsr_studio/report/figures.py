@@ -90,7 +90,7 @@ def _draw(
         figure,
         left=0.07,
         right=0.935,
-        top=0.895,
+        top=0.872,
         bottom=0.055,
         hspace=0.34,
         wspace=0.02,
@@ -270,6 +270,20 @@ def _draw_title(figure: Figure, report: Report) -> None:
     if speed is not None:
         facts.append(f"{1 / speed:.2g} s for a second of audio")
     figure.text(0.07, 0.938, "   ·   ".join(facts), fontsize=12, color=QUIET)
+    figure.text(0.07, 0.914, _verdict(report), fontsize=12, color=QUIET)
+
+
+def _verdict(report: Report) -> str:
+    """What the judges made of the choice: gains over a random pick, and harm."""
+    said = []
+    if report.gains.searched is not None:
+        said.append(f"judges: {report.gains.searched:+.1f} sd over a random pick")
+    if report.gains.held_out is not None:
+        ratio = "" if report.gains.ratio is None else f" (ratio {report.gains.ratio:.2f})"
+        said.append(f"held out: {report.gains.held_out:+.1f} sd{ratio}")
+    said += [f"{name} {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
+    line = "   ·   ".join(said).replace("-", "−")
+    return line if len(line) <= 165 else f"{line[:162]}…"
 
 
 def _loudness(lufs: float | None) -> str:

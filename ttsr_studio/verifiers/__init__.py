@@ -99,7 +99,7 @@ class Verifier(Protocol):
         licence: licence of those weights, or of the method.
 
     One that goes by the input when nothing better is known says what that would be: `instead_of_input` is "transcript",
-    "speakers" or "captions".
+    "speakers", "captions" or "nothing".
     """
 
     name: str
@@ -146,6 +146,7 @@ def goes_by_input(verifier: Verifier, brief: Brief) -> bool:
         "transcript": brief.transcript,
         "speakers": brief.speakers,
         "captions": brief.caption or brief.captions,
+        "nothing": None,
     }
     instead = getattr(verifier, "instead_of_input", None)
     return instead is not None and not known[instead]

@@ -31,6 +31,7 @@ class Lowband:
     name = "lowband"
     unit = "dB"
     scope: Scope = "window"
+    instead_of_input = "nothing"
     needs: frozenset[Need] = frozenset({"input"})
     licence = "no weights"
 
