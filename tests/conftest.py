@@ -1,6 +1,7 @@
 """Audio for tests, and the command line to drive them with."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,22 @@ def ttsr() -> Ttsr:
         return CliRunner().invoke(main, [str(a) for a in arguments])
 
     return call
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing here may ask the network, however quietly it would take a refusal."""
+    tried = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        tried.append(arguments)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield
+    assert not tried
 
 
 def voice(seconds: float, rate: int = 48000, channels: int = 1, seed: int = 0) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The four opinions must be those of the published pipeline, or the ranking is somebody else's."""
 
 import json
-import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -46,13 +45,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("a verifier asked the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 @pytest.fixture(scope="module", autouse=True)

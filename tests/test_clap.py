@@ -1,7 +1,6 @@
 """A verifier of what is heard that reads captions wrongly, or listens at random, would keep any render."""
 
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,20 +69,7 @@ def imported(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield folder
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing here may ask the network, however quietly it would take a refusal."""
-    tried = []
-
-    def refuse(*arguments: object, **options: object) -> None:
-        tried.append(arguments)
-        raise OSError("no network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    yield
-    assert not tried
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -352,13 +351,8 @@ def every_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 
 def test_every_judge_hears_a_render_with_the_network_blocked(
-    ttsr: Ttsr, tmp_path: Path, every_model: Path, monkeypatch: pytest.MonkeyPatch
+    ttsr: Ttsr, tmp_path: Path, every_model: Path, no_network: None
 ) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
     source = stem(tmp_path, 1.2)
     names = ("critic", "consensus", "continuity", "self_consistency", "speaker", "wer", "aesthetics", "clap", "dnsmos")
     judges = [part for name in names for part in ("--verifier", name)]

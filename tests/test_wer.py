@@ -1,6 +1,5 @@
 """Words that a render lost, or made up, must cost it; how they are written down must not."""
 
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +29,7 @@ ENGLISH, ALL = 51864, 51865
 english = EnglishTextNormalizer()
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("a verifier asked the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def write_whisper(path: Path, words: int) -> None:

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from ttsr_studio import store
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers import Brief, Context, Need, Scope, resampled
+from ttsr_studio.verifiers.pretrained import loading
 
 MODELS = ("clap-music", "clap-general")
 RATE = 48000
@@ -39,23 +40,13 @@ class CLAP:
 
     def __init__(self, device: str = "cpu") -> None:
         """Load the model. Raises MissingError when transformers or the weights are not installed."""
-        try:
-            from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
-            from transformers.utils import logging
-        except ImportError as error:
-            raise MissingError(
-                f"verifier 'clap' needs the package {error.name!r}: pip install 'ttsr-studio[judges]'"
-            ) from error
         name = next((name for name in MODELS if store.installed(name)), MODELS[-1])
-        place, manifest = store.require(name)
-        logging.disable_progress_bar()
-        try:
+        with loading("clap", name) as (place, manifest):
+            from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
+
             self._extractor = ClapFeatureExtractor.from_pretrained(place, local_files_only=True)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(place, local_files_only=True)
             loaded: Any = ClapModel.from_pretrained(place, local_files_only=True, output_loading_info=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            why = " ".join(str(error).split())[:160]
-            raise MissingError(f"{place}: cannot be loaded ({why}); {store.remedy(name)}") from error
         model, told = loaded
         # Weights that are missing are drawn at random, words become a list of five, with no more than a warning.
         if told["missing_keys"]:

@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 from ttsr_studio import store
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.verifiers import Brief, Context, Need, Scope, resampled
+from ttsr_studio.verifiers.pretrained import loading
 
 MODEL = "wavlm-sv"
 RATE = 16000
@@ -49,21 +50,11 @@ class Speaker:
 
     def __init__(self, device: str = "cpu") -> None:
         """Load the model. Raises MissingError when transformers or the weights are not installed."""
-        try:
+        with loading("speaker", MODEL) as (place, manifest):
             from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
-            from transformers.utils import logging
-        except ImportError as error:
-            raise MissingError(
-                f"verifier 'speaker' needs the package {error.name!r}: pip install 'ttsr-studio[judges]'"
-            ) from error
-        place, manifest = store.require(MODEL)
-        logging.disable_progress_bar()
-        try:
+
             self._extractor = Wav2Vec2FeatureExtractor.from_pretrained(place, local_files_only=True)
             loaded: Any = WavLMForXVector.from_pretrained(place, local_files_only=True, output_loading_info=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            why = " ".join(str(error).split())[:160]
-            raise MissingError(f"{place}: cannot be loaded ({why}); {store.remedy(MODEL)}") from error
         model, told = loaded
         # Weights that are missing are drawn at random, with no more than a warning.
         if any(key.startswith(HEAD) for key in told["missing_keys"]):
