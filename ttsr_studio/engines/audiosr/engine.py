@@ -91,9 +91,9 @@ class AudioSREngine:
     guided = True
     default_guidance = 3.5
     looks = ("latent", "mel")
-    default_steps = 20
-    default_solver = "dpmpp-2m"
-    default_schedule = "trailing"
+    default_steps = 50
+    default_solver = "euler"
+    default_schedule = "leading"
     schedule_options: dict[str, float] = {}  # noqa: RUF012
     default_temperature = 1.0
     input_rms = 0.09
