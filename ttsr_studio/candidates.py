@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -140,6 +140,8 @@ class Pool:
         rows = [key for key in keys for _ in range(self.channels)]
         self.conditioning = recipe.engine.condition(heard.flatten(0, 1), cutoffs, rows)
         stages.add("condition", began)
+        self.ticked: Callable[[float], None] = lambda share: None
+        """Told after every solver step which share of a batch is done."""
         self.expected: Tensor | None = None
         self.expected_pictures: Tensor | None = None
         if recipe.look:
@@ -192,14 +194,13 @@ class Pool:
     def _run(self, denoiser: MeteredDenoiser, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Sample -> x0, and the x0-prediction nearest to sigma 0.4 when a verifier needs it."""
         recipe = self.recipe
-        if not any("early" in verifier.needs for verifier in recipe.panel.everyone):
-            return recipe.sampler(denoiser, x, recipe.sigmas)[0], None
-        steps = recipe.sampler.steps(denoiser, x, recipe.sigmas)
+        needed = any("early" in verifier.needs for verifier in recipe.panel.everyone)
         # Not the last level: its prediction is the result.
-        wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin())
+        wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin()) if needed else -1
         early: Tensor | None = None
-        for number, (reached, state) in enumerate(steps):
+        for number, (reached, state) in enumerate(recipe.sampler.steps(denoiser, x, recipe.sigmas)):
             x = reached
+            self.ticked((number + 1) / (len(recipe.sigmas) - 1))
             if number == wanted:
                 early = state.denoised[0]
         return x, early

@@ -76,4 +76,6 @@ def hold_contest(
     notes = {verifier.name: str(verifier.note(context)) for verifier in judges if hasattr(verifier, "note")}
     scores = {name: values.tolist() for name, values in columns.items()}
     judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, brief))
-    return Contest(int(np.argmax(combined)), scores, combined.tolist(), said(heard) if judges else {}, notes)
+    # Who is held out chooses nothing: without a clip verifier that chooses, the windows' winners stay.
+    kept = int(np.argmax(combined)) if panel.choosing("clip") else 0
+    return Contest(kept, scores, combined.tolist(), said(heard) if judges else {}, notes)

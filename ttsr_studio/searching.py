@@ -86,6 +86,7 @@ def search_windows(
             ]
             keys = [window_key(session.options.seed, w, engine) for w in heard]
             pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
+            pool.ticked = clock.step
             searches = [session.start(Problem(key)) for key in keys]
             rows = max(1, session.options.batch // lr.channels)
             winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
@@ -128,7 +129,7 @@ class SearchClock:
         self._budget = session.options.budget_seconds
         self._per_window = session.candidates
         self._windows, self._seconds, self._progress = windows, seconds, progress
-        self._through, self._finished, self._rendered = 0, 0, 0
+        self._through, self._finished, self._rendered, self._batch = 0, 0, 0, 0
 
     def begin(self, windows: int) -> None:
         """A group of so many windows is searched from here."""
@@ -143,11 +144,16 @@ class SearchClock:
         """The same, reporting progress."""
 
         def solving(tasks: Sequence[Task]) -> None:
+            self._batch = len(tasks)
             solve(tasks)
             self._rendered += len(tasks)
             self._tell(self._rendered)
 
         return solving
+
+    def step(self, share: float) -> None:
+        """Such a share of the batch in hand is done."""
+        self._tell(self._rendered + share * self._batch)
 
     def end(self, windows: int) -> None:
         """So many windows are done, however many candidates they took."""
@@ -155,6 +161,6 @@ class SearchClock:
         self._rendered = self._finished * self._per_window
         self._tell(self._rendered)
 
-    def _tell(self, done: int) -> None:
+    def _tell(self, done: float) -> None:
         total = self._windows * self._per_window
         self._progress(Event("searching", done, total, self._seconds * done / total))
