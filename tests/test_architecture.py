@@ -12,17 +12,19 @@ LAYERS = [
     {"evaluate", "watch", "training", "models", "score_command", "presets_command", "doctor_command"},
     {"render", "doctor", "jobs", "presets", "again", "scoring"},
     {"searching"},
-    {"outcome", "observer", "session", "candidates", "progress", "finalists", "briefs"},
+    {"pacing", "rewards", "pool"},
+    {"outcome", "observer", "splicing", "session", "candidates", "progress", "finalists", "briefs"},
     {"report"},
     {"verifiers"},
     {"audio", "engines", "search", "analysis"},
     {"diffusion"},
-    {"options", "errors", "levels", "weights", "store", "usage"},
+    {"options", "errors", "levels", "weights", "store", "usage", "stopping"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 SAME_LEVEL_ALLOWED = {
     ("render", "outcome"), ("outcome", "observer"), ("outcome", "session"), ("outcome", "candidates"),
-    ("observer", "candidates"), ("session", "progress"), ("finalists", "session"),
+    ("observer", "candidates"), ("observer", "splicing"), ("splicing", "candidates"), ("session", "progress"),
+    ("finalists", "session"), ("pacing", "session"), ("rewards", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
     ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
 }  # fmt: skip
@@ -61,7 +63,7 @@ def test_imports_point_one_way() -> None:
 
 
 def test_algorithms_verifiers_and_engines_do_not_import_their_siblings() -> None:
-    shared = {"search": {"contract"}, "verifiers": {"ensemble", "pretrained"}, "engines": set()}
+    shared = {"search": {"contract", "rounds"}, "verifiers": {"ensemble", "pretrained"}, "engines": set()}
     for folder, allowed in shared.items():
         files = [p for p in (PACKAGE / folder).glob("*.py") if p.name not in ("__init__.py", "batching.py")]
         for path in files:

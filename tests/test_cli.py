@@ -69,7 +69,7 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
         ),
         (["--solver", "magic"], "euler"),
         (["--budget", "9000"], "64nfe"),
-        (["--budget", "1nfe"], "one candidate takes 4 evaluations"),
+        (["--budget", "1nfe"], "one candidate takes 6 evaluations"),
         (["--verifier", "lsd"], "--reference"),
         (["--candidates", "0"], "at least 1"),
         (["--rate", "12345"], "96000"),
@@ -279,18 +279,34 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_is_answered_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: Path, presses: int) -> None:
     first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
     second = save(tmp_path / "b.wav", below(voice(40), 5000))
-    process = started("render", first, second, "-o", tmp_path / "out", "--candidates", 32, "--no-report")
+    third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
+    process = started("render", first, second, third, "-o", tmp_path / "out", "--candidates", 64)
     assert process.stdout is not None
     assert "a.wav" in process.stdout.readline()
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    time.sleep(2)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert error.strip() == f"interrupted in {second}; 1 of 2 files done"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
+    assert "stopping: this file is finished with the best so far" in error
+    done = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
+    if presses == 2:
+        assert f"interrupted in {second}; 1 of 3 files done" in error
+        assert done == ["a.wav"]
+        return
+    assert "interrupted; 2 of 3 files done" in error
+    assert done == ["a.wav", "b.wav"], "the file at hand is finished, the next one not begun"
+    report = json.loads((tmp_path / "out" / "b.ttsr.json").read_text())
+    assert report["search"]["cut"]["interrupted"] > 0
+    counts = [len(window["candidates"]) for window in report["windows"]]
+    assert min(counts) >= 1
+    assert max(counts[-2:]) < 64
+    assert "interrupted" in report["windows"][-1]["reason"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

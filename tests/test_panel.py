@@ -81,12 +81,13 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
 
 def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     row = np.array([2.0, 1.0, 4.0])
-    better = judge_record("search", "window", [(0.0, row, 2)])
+    better = judge_record("search", "window", [(0.0, row, 4.0, None)])
     assert list(better.harm) == []
-    worse = judge_record("held-out", "window", [(3.0, row, 1), (3.0, row, 1)])
+    worse = judge_record("held-out", "window", [(3.0, row, 1.0, None), (3.0, row, 1.0, 2.0)])
     assert list(worse.harm) == ["below the input", "below the first draw"]
+    assert (worse.control, better.control) == (2.0, None)
     assert worse.gain_sd == pytest.approx((1 - row.mean()) / row.std())
-    equal = judge_record("search", "window", [(2.0, np.array([2.0, 2.0]), 1)])
+    equal = judge_record("search", "window", [(2.0, np.array([2.0, 2.0]), 2.0, None)])
     assert (list(equal.harm), equal.gain_sd) == ([], None)
     nothing = judge_record("search", "window", [])
     assert (nothing.chosen, nothing.gain_sd) == (None, None)

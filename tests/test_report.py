@@ -96,7 +96,7 @@ def test_report_fits_its_schema_and_survives_the_disk(tmp_path: Path) -> None:
 
 def test_report_holds_what_a_repeat_needs() -> None:
     content = report().to_json()
-    assert content["schema_version"] == "1"
+    assert content["schema_version"] == "2"
     assert content["status"] == "rendered"
     assert content["tool"]["options"] == {"n": 4}
     assert content["tool"]["weights"] == {"w.safetensors": SHA}
@@ -123,6 +123,8 @@ def test_what_is_not_finite_or_not_plain_becomes_json() -> None:
         "key": {"draw": 3},
         "scores": {"dnsmos": None},
         "combined": None,
+        "step": None,
+        "looks": [],
     }
     assert content["input"]["lufs"] is None
     assert content["tool"]["options"] == {"out": "a/b"}
@@ -155,7 +157,7 @@ def break_missing(content: dict[str, Any]) -> None:
 
 
 def break_version(content: dict[str, Any]) -> None:
-    content["schema_version"] = "2"
+    content["schema_version"] = "1"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,8 @@ def read_report(path: Path) -> Earlier:
         validate(report)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, InputError) as error:
         raise InputError(f"{path}: not a report of ttsr ({error}); give the .ttsr.json beside a render") from error
+    if report["search"]["cut"].get("interrupted"):
+        raise OptionError(f"{path}: its search was interrupted, so it cannot be repeated exactly")
     if str(report["tool"]["options"].get("budget")).endswith("s"):
         raise OptionError(f"{path}: its search was cut by a budget in seconds, so it cannot be repeated exactly")
     return Earlier(path, report)

@@ -21,13 +21,14 @@ from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.evaluate.command import evaluate_command
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.models.command import models_group
-from ttsr_studio.options import DEPTHS, RATES, RenderOptions, parse_weights
+from ttsr_studio.options import CHOICES, DEPTHS, RATES, RenderOptions, parse_pairs, parse_targets, parse_weights
 from ttsr_studio.presets_command import presets_group
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
 from ttsr_studio.score_command import score_command
-from ttsr_studio.search import SEARCHES
+from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session
+from ttsr_studio.stopping import stop_on_interrupt
 from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
@@ -46,6 +47,7 @@ NOT_IN_PRESETS = {
     "transcript",
     "speakers",
     "device",
+    "keep_rewards",
     "help",
 }
 
@@ -94,6 +96,16 @@ def weight_values(
         raise click.BadParameter(str(error)) from error
 
 
+def pair_values(
+    _ctx: click.Context, parameter: click.Parameter, values: tuple[Any, ...]
+) -> tuple[tuple[str, Any], ...]:
+    """NAME=VALUE texts -> pairs."""
+    try:
+        return parse_targets(values) if parameter.name == "targets" else parse_pairs("--set", values, "keep=0.5")
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | str:
     return value if value == "source" else int(value)
 
@@ -135,11 +147,59 @@ def main() -> None:
     type=int,
     default=8,
     show_default="the preset's",
-    help="The most renders of one window, N; 1 or more.",
+    help="N: a window may take as many evaluations as N whole renders, however the search spends them.",
 )
 @click.option(
     "--budget",
-    help="The most a search may spend: 64nfe (evaluations of a window and channel) or 30s (a file).",
+    help="The most a search may spend, in place of the preset's --candidates: 64nfe (evaluations of a window and "
+    "channel) or 30s (a file).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    callback=pair_values,
+    metavar="NAME=SCORE",
+    help="Search a window no further once its best candidate has this score, may be repeated.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=pair_values,
+    metavar="NAME=VALUE",
+    help="Setting of the search, may be repeated: "
+    + "; ".join(f"{name}: {', '.join(search_settings(name))}" for name in SEARCHES if search_settings(name))
+    + ".",
+)
+@click.option(
+    "--choice",
+    type=click.Choice(CHOICES),
+    default="window",
+    show_default="the preset's",
+    help="What one choice holds for: a window, a segment of one, or the whole clip.",
+)
+@click.option("--segment", type=float, default=1.28, show_default=True, help="Seconds of a segment.")
+@click.option(
+    "--seam",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Price of changing candidates between segments: standard deviations of the score for 10 dB between them.",
+)
+@click.option("--control", is_flag=True, help="Also write NAME_control: a random pick through the same assembly.")
+@click.option(
+    "--uncertain-above",
+    type=float,
+    default=6.0,
+    show_default=True,
+    help="dB; where candidates differ by more, the report lists the stretch.",
+)
+@click.option(
+    "--keep-rewards",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps looks, too.",
 )
 @click.option(
     "--verifier",
@@ -197,6 +257,7 @@ def main() -> None:
 @click.option(
     "--cosine", type=float, help="Zero-order search: cosine to the pivot, 0 to 1; larger is nearer.  [default: 0.99]"
 )
+@click.option("--stride", type=float, help="The same as a chord, 0 to 2 times the norm, instead of --cosine.")
 @click.option(
     "--pivot",
     type=click.Choice(["elitist", "paper"]),
@@ -301,14 +362,17 @@ def render_command(
     dry_run: bool,
     as_json: bool,
     again: Earlier | None,
+    keep_rewards: Path | None,
     **values: Any,
 ) -> None:
     """Render files, or all audio files of folders. Sources are never touched.
 
     Exit code 0 when all rendered, 1 when some failed (each is named with its reason) or --again came out different,
-    2 for usage, 130 when interrupted (Ctrl-C): what is finished stays, and --skip-existing goes on from there.
+    2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
+    leaves it; what is finished stays, and --skip-existing goes on from there.
     """
-    options = RenderOptions(reference=reference, **values | {"transcript": read_transcript(values["transcript"])})
+    values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
+    options = RenderOptions(reference=reference, **values | limits(values))
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     jobs = plan_jobs(inputs, output, options)
@@ -333,21 +397,48 @@ def render_command(
                 f"skipped {job.target} (exists)",
             )
         failed = []
-        with show_progress(quiet=as_json) as watch:
+        with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
             for number, job in enumerate(waiting):
+                extra = {"report": report, "stop": stop, "rewards": keep_rewards}
                 try:
-                    done = render_one(
-                        session, job, report, as_json, watch(job.source.name, number, len(waiting)), again
-                    )
+                    done = render_one(session, job, extra, as_json, watch(job.source.name, number, len(waiting)), again)
                 except KeyboardInterrupt:
                     click.echo(f"interrupted in {job.source}; {number} of {len(waiting)} files done", err=True)
                     sys.exit(INTERRUPTED)
                 if not done:
                     failed.append(job)
+                if stop.asked:
+                    click.echo(f"interrupted; {number + 1 - len(failed)} of {len(waiting)} files done", err=True)
+                    sys.exit(INTERRUPTED)
     if failed:
         if len(jobs) > 1:
             click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)
         sys.exit(1)
+
+
+def say_stopping() -> None:
+    click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
+
+
+def limits(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a preset gives way to flags: a limit of one kind to another, settings to a search without them."""
+    context = click.get_current_context()
+
+    def typed(name: str) -> bool:
+        return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+    changed: dict[str, Any] = {}
+    if typed("budget") and not typed("candidates"):
+        changed["candidates"] = None
+    if typed("candidates") and not typed("budget"):
+        changed["budget"] = None
+    known = search_settings(values["search"])
+    changed |= {
+        name: None for name in ("neighbours", "cosine", "stride", "pivot") if name not in known and not typed(name)
+    }
+    if not typed("settings"):
+        changed["settings"] = tuple(pair for pair in values["settings"] if pair[0] in known)
+    return changed
 
 
 def read_transcript(value: str | None) -> str | None:
@@ -399,10 +490,12 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
     return True
 
 
-def render_one(session: Session, job: Job, report: bool, as_json: bool, progress: Watch, again: Earlier | None) -> bool:
+def render_one(
+    session: Session, job: Job, extra: dict[str, Any], as_json: bool, progress: Watch, again: Earlier | None
+) -> bool:
     """Render one job and say how it went; False when it failed."""
     try:
-        result = render(session, job.source, job.target, report=report, reference=job.reference, progress=progress)
+        result = render(session, job.source, job.target, reference=job.reference, progress=progress, **extra)
     except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
         reason = in_one_line(job.source, error)
         tell(

@@ -12,6 +12,7 @@ from ttsr_studio.errors import OptionError
 RATES = (44100, 48000, 88200, 96000)
 AUTO = ("critic", "consensus", "aesthetics?", "clap?")
 AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
+CHOICES = ("window", "clip", "segment")
 DEPTHS = ("source", "16", "24", "32f")
 
 
@@ -22,8 +23,16 @@ class RenderOptions:
     Attributes:
         preset: name, for the report; its values are already in the other fields.
         engine, search, solver, schedule: registry names; solver and schedule None for the engine's own.
-        candidates: N, the most renders of one window.
+        candidates: N: as many evaluations of a window as N whole renders take, however the search spends them; None for
+            no such limit.
         budget: None, "64nfe" (network evaluations of one window and channel) or "30s" (of search, for the file).
+        targets: (verifier, score): a window is searched no further once its best candidate has all of these.
+        choice: one candidate for every window, for the whole clip, or for every segment.
+        segment: seconds, of the segments.
+        seam: price of changing candidates between segments, standard deviations of the score for every 10 dB between
+            the two sides.
+        uncertain_above: dB; stretches where candidates differ by more are listed in the report.
+        control: also render a random pick, through the same assembly.
         verifiers: registry names, at least one.
         ensemble: how several verifiers are combined.
         steps: of the solver; None for the engine's own.
@@ -35,7 +44,9 @@ class RenderOptions:
         ceiling: true peak, dBTP, that the gain keeps to (or to the input's own, where that is higher).
         reference: ground truth, for the oracle only.
         cutoff: Hz, to overrule the detection; None to detect.
-        neighbours, cosine, pivot: of zero-order search; None for its own.
+        neighbours, cosine, stride, pivot: of zero-order search; None for its own.
+        settings: (name, text) of any setting of the search; see `search.search_settings`.
+        witness: let held-out judges hear x0-predictions on the way, for the record.
         device: "auto" or a torch device.
         batch: rows of a device batch.
         guidance: scale of classifier-free guidance, 1 for none; None for the engine's own.
@@ -56,8 +67,14 @@ class RenderOptions:
     preset: str = "general"
     engine: str = "builtin"
     search: str = "random"
-    candidates: int = 8
+    candidates: int | None = 8
     budget: str | None = None
+    targets: tuple[tuple[str, float], ...] = ()
+    choice: Literal["window", "clip", "segment"] = "window"
+    segment: float = 1.28
+    seam: float = 1.0
+    control: bool = False
+    uncertain_above: float = 6.0
     verifiers: tuple[str, ...] = ("critic",)
     ensemble: Literal["rank", "zsum", "minrank"] = "rank"
     steps: int | None = None
@@ -73,6 +90,7 @@ class RenderOptions:
     cutoff: float | None = None
     neighbours: int | None = None
     cosine: float | None = None
+    stride: float | None = None
     pivot: str | None = None
     device: str = "auto"
     batch: int = 32
@@ -95,12 +113,26 @@ class RenderOptions:
     captions: tuple[str, ...] = ()
     speakers: tuple[Path, ...] = ()
     salvage: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+    witness: bool = False
     budget_nfe: int | None = field(init=False, default=None, repr=False)
     budget_seconds: float | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
+        if self.candidates is not None and self.candidates < 1:
             raise OptionError(f"--candidates {self.candidates}: at least 1")
+        if self.candidates is None and self.budget is None:
+            raise OptionError("a search needs --candidates or a --budget")
+        if self.choice not in CHOICES:
+            raise OptionError(f"--choice {self.choice}: known: {', '.join(CHOICES)}")
+        if not 0.25 <= self.segment <= 10:
+            raise OptionError(f"--segment {self.segment:g}: from 0.25 to 10 seconds")
+        if not 0 <= self.seam < math.inf:
+            raise OptionError(f"--seam {self.seam:g}: 0 or more")
+        if self.choice == "clip" and self.decode_top is not None:
+            raise OptionError(
+                "--choice clip compares candidates over all windows, so it decodes all; leave --decode-top out"
+            )
         if self.batch < 1:
             raise OptionError(f"--batch {self.batch}: at least 1")
         if self.steps is not None and self.steps < 1:
@@ -138,9 +170,14 @@ class RenderOptions:
         object.__setattr__(self, "budget_seconds", seconds)
 
     def search_settings(self) -> dict[str, Any]:
-        """Settings given for the search algorithm, without those left to it."""
-        given = {"neighbours": self.neighbours, "cosine": self.cosine, "pivot": self.pivot}
-        return {name: value for name, value in given.items() if value is not None}
+        """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""
+        named = {"neighbours": self.neighbours, "cosine": self.cosine, "stride": self.stride, "pivot": self.pivot}
+        given = {name: value for name, value in named.items() if value is not None}
+        for name, text in self.settings:
+            if name in given:
+                raise OptionError(f"--set {name}: given twice")
+            given[name] = text
+        return given
 
     def to_json(self) -> dict[str, Any]:
         """Options as plain data, for the report; the reference by name only."""
@@ -148,6 +185,8 @@ class RenderOptions:
         del data["budget_nfe"], data["budget_seconds"]
         data["reference"] = self.reference.name if self.reference else None
         data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
+        data["settings"] = [f"{name}={text}" for name, text in self.settings]
+        data["targets"] = [f"{name}={value:g}" for name, value in self.targets]
         data["weights"] = [f"{name}={weight:g}" for name, weight in self.weights]
         data["speakers"] = [path.name for path in self.speakers]
         data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
@@ -171,6 +210,27 @@ def expand_auto(verifiers: Iterable[str], preset: str) -> tuple[str, ...]:
     """Replace "auto" by what suits any audio, or voices when the preset is one for speech, where it is installed."""
     known = (*AUTO, *AUTO_SPEECH) if "speech" in preset else AUTO
     return tuple(part for name in verifiers for part in (known if name == "auto" else (name,)))
+
+
+def parse_pairs(option: str, texts: Iterable[str], example: str) -> tuple[tuple[str, str], ...]:
+    """ "name=text" and the like -> (name, text) pairs. Raises OptionError for anything else, or a name given twice."""
+    pairs: list[tuple[str, str]] = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise OptionError(f"{option} {text!r}: NAME=VALUE, such as {example}")
+        if name.strip() in dict(pairs):
+            raise OptionError(f"{option} {name.strip()}: given twice")
+        pairs.append((name.strip(), value.strip()))
+    return tuple(pairs)
+
+
+def parse_targets(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
+    """ "critic=-1.2" and the like -> (name, score) pairs. Raises OptionError for anything else."""
+    try:
+        return tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
+    except ValueError as error:
+        raise OptionError(f"--target: NAME=SCORE, such as critic=-1.2 ({error})") from None
 
 
 def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:

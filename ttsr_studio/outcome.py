@@ -26,9 +26,11 @@ from ttsr_studio.report.record import (
     JudgeRecord,
     Report,
     Role,
+    SearchRecord,
     Timing,
     ToolInfo,
     VerifierInfo,
+    write_arrays,
     write_report,
 )
 from ttsr_studio.session import Session
@@ -74,6 +76,11 @@ def tool_info(session: Session) -> ToolInfo:
 def versions() -> dict[str, str]:
     """Versions of what the bits of a render depend on."""
     return {"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__}
+
+
+def search_record(session: Session, cut: Mapping[str, int]) -> SearchRecord:
+    options = session.options
+    return SearchRecord(options.search, options.search_settings(), options.choice, session.window_nfe, cut)
 
 
 def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
@@ -138,10 +145,11 @@ def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: flo
 
 
 def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:
-    """Write `<stem>.ttsr.json` and `<stem>.ttsr.png` beside the output."""
+    """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
     data = target.with_name(fit_name(f"{target.stem}.ttsr.json"))
     picture = target.with_name(fit_name(f"{target.stem}.ttsr.png"))
     write_report(data, report.to_json())
+    write_arrays(target.with_name(fit_name(f"{target.stem}.ttsr.npz")), observer.uncertainty.arrays())
     draw_report(picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty)
     return data, picture
 
@@ -158,6 +166,11 @@ def in_words(report: Report, target: Path) -> str:
     said = [
         *start.warnings,
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
+    ]
+    said += [
+        f"stopped early ({reason}) in {count} of {len(report.windows)} windows"
+        for reason, count in report.search.cut.items()
+        if reason != "target"
     ]
     harmed = [f"{name} is {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
     said += [f"worse by some judges: {'; '.join(harmed)}"] if harmed else []
@@ -185,6 +198,8 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> di
         "stages": data["timing"]["seconds"],
         "search_range": data["search_range"],
         "uncertainty_db": data["uncertainty"]["mean_db"],
+        "uncertain": data["uncertainty"]["regions"],
+        "cut": dict(report.search.cut),
         "warnings": list(report.input.warnings),
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

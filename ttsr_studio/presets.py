@@ -63,7 +63,14 @@ def load(name: str, options: Collection[str]) -> Values:
     return {key: checked(path, key, value) for key, value in values.items()}
 
 
-SEVERAL = {"verifier": "names", "hold-out": "names", "captions": "texts", "weight": "NAME=W"}
+SEVERAL = {
+    "verifier": "names",
+    "hold-out": "names",
+    "captions": "texts",
+    "weight": "NAME=W",
+    "set": "NAME=VALUE",
+    "target": "NAME=SCORE",
+}
 """Options that may be given more than once, and what they take."""
 
 

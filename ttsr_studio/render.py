@@ -17,7 +17,7 @@ from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
 from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.stream import Scratch, resample_blocks
-from ttsr_studio.audio.write import output_format, write_atomic
+from ttsr_studio.audio.write import fit_name, output_format, write_atomic
 from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, OptionError, OutputError
@@ -31,6 +31,7 @@ from ttsr_studio.outcome import (
     gains,
     in_words,
     input_info,
+    search_record,
     summary,
     timing,
     tool_info,
@@ -39,8 +40,10 @@ from ttsr_studio.outcome import (
 )
 from ttsr_studio.progress import Event, Watch
 from ttsr_studio.report.record import OutputInfo, Report
-from ttsr_studio.searching import search_windows
+from ttsr_studio.rewards import add_rewards, reward_record
+from ttsr_studio.searching import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.session import Session
+from ttsr_studio.stopping import StopSign
 
 BLOCK = 1 << 16
 
@@ -73,13 +76,17 @@ def render(
     report: bool = True,
     reference: Path | None = None,
     progress: Watch = lambda event: None,
+    stop: StopSign | None = None,
+    rewards: Path | None = None,
 ) -> Rendered:
     """Render one file.
 
     Args:
         target: final name of the output; its folder is made.
-        report: write `<target stem>.ttsr.json` and `.ttsr.png` beside it.
+        report: write `<target stem>.ttsr.json`, `.ttsr.png` and `.ttsr.npz` beside it.
         reference: ground truth for oracle verifiers.
+        stop: where the user says that it is enough; the best so far is then written.
+        rewards: file to which every score of every candidate is appended.
 
     Raises:
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
@@ -91,16 +98,23 @@ def render(
         make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
         brief = read_brief(source, session.options, session.engine.sample_rate)
-        wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists)]
-        observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz)
+        refuse_long_clips(session, source, material)
+        control = session.options.control
+        wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists + control)]
+        observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz, control)
         scale = material.level / session.engine.input_rms
-        steps = search_windows(session, material.lr, truth, material.cutoff_hz, material.level, brief, stages, progress)
+        steps = search_windows(
+            session, material.lr, truth, material.cutoff_hz, material.level, brief, stages, progress, stop
+        )
         for step in steps:
             mark = time.perf_counter()
-            observer.hear(step.window, step.pool, step.chosen, scale)
+            observer.hear(step.window, step.pool, step.takes, step.heard, scale)
             for wide, finished in zip(wides, step.finished, strict=True):
                 wide.append(finished)
+            if rewards and step.pool:
+                add_rewards(rewards, reward_record(session, source.name, material.cutoff_hz, step.pool))
             stages.add("observe", mark)
+        picked = wides.pop() if control else None
         mark = time.perf_counter()
         by_windows = [observer.mean_combined(number) for number in range(len(wides))]
         contest = hold_contest(session, material.lr, wides, truth, material.cutoff_hz, by_windows, brief)
@@ -111,6 +125,9 @@ def render(
             observer.see(material.lr, wide)
             stages.add("observe", mark)
         output = finish(session, material, wide, target, stack, stages, progress)
+        if picked is not None:
+            beside = target.with_name(fit_name(f"{target.stem}_control{target.suffix}"))
+            finish(session, material, picked, beside, stack, stages, progress)
         windows, judged = observer.settle(contest, session.panel)
         result = Report(
             tool=tool_info(session),
@@ -121,13 +138,14 @@ def render(
             verifiers=verifier_infos(session),
             windows=windows,
             timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
-            uncertainty=observer.uncertainty.summary(),
+            uncertainty=observer.uncertainty.summary(session.options.uncertain_above),
             search_range=observer.search_range(),
             judged=judged,
             gains=gains(judged),
             finalists=finalist_records(contest),
             brief=brief_record(brief, contest.notes),
             left_out=dict(session.panel.left_out),
+            search=search_record(session, observer.cuts()),
         )
         files = write_reports(target, result, observer) if report else None
         return Rendered(summary(result, target, files), in_words(result, target))
@@ -178,6 +196,16 @@ def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> Non
         raise InputError(
             f"{source}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "
             "Pass --cutoff HZ to replace what is above it"
+        )
+
+
+def refuse_long_clips(session: Session, source: Path, material: Material) -> None:
+    """Raise InputError when all candidates of the file would have to be held at once, and are too many."""
+    size = clip_bytes(session, material.lr.frames, material.info.channels)
+    if session.options.choice == "clip" and size > CLIP_BYTES:
+        raise InputError(
+            f"{source}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
+            "choose by window or segment, or take fewer --candidates"
         )
 
 

@@ -1,8 +1,7 @@
 """The search of a file: window after window rendered, judged, chosen and cross-faded, in groups that fit in memory."""
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,16 +9,24 @@ import torch
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
-from ttsr_studio.candidates import Pool, Recipe, Stages, WindowPool, window_key
-from ttsr_studio.progress import Event, Watch
-from ttsr_studio.search.batching import SolveBatch, Task, drive
-from ttsr_studio.search.contract import Problem
+from ttsr_studio.candidates import Recipe, Stages, WindowPool
+from ttsr_studio.diffusion.noise import NoiseKey
+from ttsr_studio.pacing import Pace
+from ttsr_studio.pool import Pool, window_key
+from ttsr_studio.progress import Watch
+from ttsr_studio.search.batching import Run, Task, drive
+from ttsr_studio.search.contract import Budget, Candidate, Problem
 from ttsr_studio.session import Session
+from ttsr_studio.splicing import Take, assemble, choose_segments
+from ttsr_studio.stopping import StopSign
 from ttsr_studio.verifiers import Brief
 
 FADE_SECONDS = 0.08
 GROUP_BYTES = 200_000_000
 """About how much the candidates of the windows in flight may take."""
+
+CLIP_BYTES = 2_000_000_000
+"""The most that the candidates of a whole file may take, when it is chosen as one."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +34,22 @@ class Step:
     """A window that is done.
 
     Attributes:
-        finished: the output samples that it finished, [channels, n], of every finalist.
+        finished: the output samples that it finished, [channels, n], of every finalist, and of the control last.
         pool: its candidates; None for silence.
-        chosen: number of the candidate in every finalist, best first.
+        takes: what every one of these is made of; empty for silence.
+        heard: what judges said of the first finalist where it was put together from several candidates.
     """
 
     window: Window
     finished: list[np.ndarray]
     pool: WindowPool | None
-    chosen: list[int]
+    takes: list[Take] = field(default_factory=list)
+    heard: dict[str, float] = field(default_factory=dict)
+
+
+def clip_bytes(session: Session, frames: int, channels: int) -> int:
+    """About what the candidates of a whole file take."""
+    return 4 * channels * frames * (session.candidates + 16)
 
 
 def search_windows(
@@ -47,6 +61,7 @@ def search_windows(
     brief: Brief,
     stages: Stages,
     progress: Watch,
+    stop: StopSign | None = None,
 ) -> Iterator[Step]:
     """Search group after group of windows and hand out the output from its start to its end.
 
@@ -56,26 +71,32 @@ def search_windows(
         cutoff_hz: where the input's band ends.
         level: RMS of the input's active parts; 0 passes everything through.
         brief: what is known of the file.
+        stop: where the user says that it is enough.
     """
-    engine = session.engine
+    engine, options = session.engine, session.options
     rate = engine.sample_rate
     recipe = Recipe(
-        engine, session.sampler, session.sigmas(), session.temperature, Crossover(cutoff_hz, rate), session.panel,
-        brief, session.limit, session.guidance, session.look, session.options.decode_top or 0,
+        engine, session.sampler, session.sigmas(), session.coarse_sigmas, session.temperature,
+        Crossover(cutoff_hz, rate), session.panel, brief, session.limit, session.guidance, session.look,
+        options.decode_top or 0, options.segment if options.choice == "segment" else 0.0, session.witness,
     )  # fmt: skip
     fade = round(FADE_SECONDS * rate)
     core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
     context, length = round(engine.context_seconds * rate), round((engine.window_seconds or 0) * rate)
     windows = plan_windows(lr.frames, core, context, fade, engine.hop, length)
-    clock = SearchClock(session, len(windows), lr.frames / rate, progress)
+    pace = Pace(session, len(windows), lr.frames / rate, lr.channels, stages.network, progress, stop or StopSign())
     scale = engine.input_rms / level if level else 0.0
-    faders = [CrossFader() for _ in range(session.finalists)]
-    for group in grouped(windows, lr.channels, session.candidates):
-        clock.begin(len(group))
+    faders = [CrossFader() for _ in range(session.finalists + options.control)]
+    picks = np.random.default_rng([options.seed, 6])
+    before: np.ndarray | None = None
+    groups = iter([windows]) if options.choice == "clip" else grouped(windows, lr.channels, session.candidates)
+    for group in groups:
+        pace.begin(len(group))
         around = engine.lookaround
         audio = np.stack([lr.read(w.render_start - around, w.render_stop + around) for w in group]) * np.float32(scale)
         loud = [i for i in range(len(group)) if audio[i, :, around : audio.shape[-1] - around].any()]
-        found: dict[int, tuple[WindowPool, list[int]]] = {}
+        found: dict[int, tuple[WindowPool, int]] = {}
+        pool: Pool | None = None
         if loud:
             heard = [group[i] for i in loud]
             truths = [
@@ -84,22 +105,128 @@ def search_windows(
                 else torch.from_numpy(truth.read(w.render_start, w.render_stop) * np.float32(scale))
                 for w in heard
             ]
-            keys = [window_key(session.options.seed, w, engine) for w in heard]
+            keys = [window_key(options.seed, w, engine) for w in heard]
             pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
-            pool.ticked = clock.step
-            searches = [session.start(Problem(key)) for key in keys]
-            rows = max(1, session.options.batch // lr.channels)
-            winners = drive(searches, clock.watched(pool.solve), pool.score, batch=rows, expired=clock.expired)
+            winners = run_searches(session, pool, pace, [Problem(key, session.course) for key in keys])
             for j, i in enumerate(loud):
                 pool.decode(j, [winners[j].index])
-                found[i] = pool.windows[j], finalists(pool.windows[j], winners[j].index, len(faders))
-        clock.end(len(group))
+                found[i] = pool.windows[j], winners[j].index
+        pace.end(len(group))
         for i, window in enumerate(group):
             low = lr.read(window.start, window.stop)
-            mine, chosen = found.get(i, (None, [-1] * len(faders)))
-            cores = [low if mine is None else mine.audio[number].numpy() / np.float32(scale) for number in chosen]
-            joined = [fader.add(window, core, low) for fader, core in zip(faders, cores, strict=True)]
-            yield Step(window, joined, mine, chosen)
+            if i not in found or pool is None:
+                yield Step(window, [fader.add(window, low, low) for fader in faders], None)
+                before = None
+                continue
+            mine, winner = found[i]
+            takes = choose(session, mine, winner, cutoff_hz, fade, before)
+            if options.control:
+                takes.append(control(mine, takes[0], picks, options.choice == "clip"))
+            cores = [assemble(mine, take, fade) for take in takes]
+            spliced = takes[0].spliced
+            said = pool.hear_assembled(loud.index(i), torch.from_numpy(cores[0])) if spliced else {}
+            before = cores[0][:, cores[0].shape[1] - window.fade_out :] if window.fade_out else None
+            joined = [
+                fader.add(window, core / np.float32(scale), low) for fader, core in zip(faders, cores, strict=True)
+            ]
+            yield Step(window, joined, mine, takes, said)
+
+
+def run_searches(session: Session, pool: Pool, pace: Pace, problems: Sequence[Problem]) -> list[Candidate]:
+    """Search all windows of a pool and return their winners."""
+    if not stages_timed(pool) and pace.timed:
+        pool.rehearse([problem.key for problem in problems])
+    budget = Budget(pace.nfe(len(problems)))
+    pool.ticked = pace.step
+    pool.given_up = pace.over
+    rows = max(1, session.options.batch // pool.channels)
+    if session.options.choice == "clip":
+        tied = Tied(pool, [problem.key for problem in problems], rows)
+        runs = [Run(session.start(problems[0], budget), budget, session.course)]
+        batch = max(1, rows // len(problems))
+        pool.given_up = lambda: False
+        drive(runs, pace.watched(tied.solve), tied.score, batch=batch, halt=pace.halt(tied.best), room=pace.room)
+        runs = runs * len(problems)
+    else:
+        runs = [Run(session.start(problem, budget), budget, session.course) for problem in problems]
+        halt = pace.halt(lambda window: best_so_far(pool.windows[window]))
+        drive(runs, pace.watched(pool.solve), pool.score, batch=rows, halt=halt, room=pace.room)
+    for mine, run in zip(pool.windows, runs, strict=True):
+        mine.cut = run.cut
+        mine.fill()
+    return [run.winner for run in runs if run.winner is not None]
+
+
+def stages_timed(pool: Pool) -> bool:
+    """Whether the network's speed is known."""
+    return pool.stages.network.nfe > 0
+
+
+def best_so_far(pool: WindowPool) -> dict[str, float]:
+    """Every verifier's score of the best finished candidate by all of them; empty when there is none."""
+    heard = pool.ranking()[:1]
+    return {name: values[heard[0]] for name, values in pool.scores.items()} if heard else {}
+
+
+class Tied:
+    """All windows of a clip as one problem: a candidate is the same draw in every window, its score their mean."""
+
+    def __init__(self, pool: Pool, keys: Sequence[NoiseKey], rows: int) -> None:
+        self.pool, self.keys, self.rows = pool, keys, rows
+
+    def solve(self, tasks: Sequence[Task]) -> bool:
+        every = [self._there(task, window) for task in tasks for window in range(len(self.keys))]
+        for start in range(0, len(every), self.rows):
+            self.pool.solve(every[start : start + self.rows])
+        return True
+
+    def _there(self, task: Task, window: int) -> Task:
+        def moved(key: NoiseKey) -> NoiseKey:
+            return replace(self.keys[window], lineage=key.lineage)
+
+        origin = task.leg.origin
+        leg = replace(
+            task.leg,
+            key=moved(task.leg.key),
+            origin=None if origin is None else replace(origin, key=moved(origin.key)),
+        )
+        return replace(task, window=window, leg=leg, candidate=replace(task.candidate, key=moved(task.candidate.key)))
+
+    def score(self, _window: int, candidates: Sequence[Candidate]) -> np.ndarray:
+        return self.pool.windows[0].panel.combine(self._columns([c.index for c in candidates])).values
+
+    def _columns(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        parts = [pool.columns(numbers) for pool in self.pool.windows]
+        return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+
+    def best(self, _window: int) -> dict[str, float]:
+        heard = sorted(self.pool.windows[0].audio)
+        if not heard:
+            return {}
+        columns = self._columns(heard)
+        if not columns:
+            return {}
+        kept = int(self.pool.windows[0].panel.combine(columns).values.argmax())
+        return {name: float(values[kept]) for name, values in columns.items()}
+
+
+def choose(
+    session: Session, pool: WindowPool, winner: int, cutoff_hz: float, fade: int, before: np.ndarray | None
+) -> list[Take]:
+    """What every finalist is made of in a window, the best first."""
+    takes = [Take.whole(pool, number) for number in finalists(pool, winner, session.finalists)]
+    if session.options.choice == "segment" and len(pool.audio) > 1:
+        rate = session.engine.sample_rate
+        takes[0] = choose_segments(pool, cutoff_hz, rate, fade, session.options.seam, before)
+    return takes
+
+
+def control(pool: WindowPool, take: Take, picks: np.random.Generator, tied: bool) -> Take:
+    """A random pick in the place of every choice."""
+    heard = sorted(pool.audio)
+    if tied:
+        picks = np.random.default_rng(6)
+    return Take(take.edges, tuple(heard[int(i)] for i in picks.integers(len(heard), size=len(take.numbers))))
 
 
 def finalists(pool: WindowPool, winner: int, count: int) -> list[int]:
@@ -119,48 +246,3 @@ def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[l
     count = max(1, GROUP_BYTES // size)
     for start in range(0, len(windows), count):
         yield windows[start : start + count]
-
-
-class SearchClock:
-    """The seconds budget of a file's search, shared evenly over its windows, and its progress."""
-
-    def __init__(self, session: Session, windows: int, seconds: float, progress: Watch) -> None:
-        self._began = time.perf_counter()
-        self._budget = session.options.budget_seconds
-        self._per_window = session.candidates
-        self._windows, self._seconds, self._progress = windows, seconds, progress
-        self._through, self._finished, self._rendered, self._batch = 0, 0, 0, 0
-
-    def begin(self, windows: int) -> None:
-        """A group of so many windows is searched from here."""
-        self._through += windows
-
-    def expired(self) -> bool:
-        """Whether the share of the windows begun so far is spent."""
-        spent = time.perf_counter() - self._began
-        return self._budget is not None and spent > self._budget * self._through / self._windows
-
-    def watched(self, solve: SolveBatch) -> SolveBatch:
-        """The same, reporting progress."""
-
-        def solving(tasks: Sequence[Task]) -> None:
-            self._batch = len(tasks)
-            solve(tasks)
-            self._rendered += len(tasks)
-            self._tell(self._rendered)
-
-        return solving
-
-    def step(self, share: float) -> None:
-        """Such a share of the batch in hand is done."""
-        self._tell(self._rendered + share * self._batch)
-
-    def end(self, windows: int) -> None:
-        """So many windows are done, however many candidates they took."""
-        self._finished += windows
-        self._rendered = self._finished * self._per_window
-        self._tell(self._rendered)
-
-    def _tell(self, done: float) -> None:
-        total = self._windows * self._per_window
-        self._progress(Event("searching", done, total, self._seconds * done / total))

@@ -3,22 +3,26 @@
 import math
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ttsr_studio.diffusion.batches import BatchLimit
 from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler, nfe
+from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler
 from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
 from ttsr_studio.diffusion.vp import SPACINGS
 from ttsr_studio.engines import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.search import Budget, start_search
-from ttsr_studio.search.contract import Problem, Search
+from ttsr_studio.search import LOOKING, Budget, start_search
+from ttsr_studio.search.contract import Course, Problem, Search
 from ttsr_studio.verifiers import VERIFIERS, Glancing, Need, Verifier, load_verifiers
 from ttsr_studio.verifiers.panel import Panel
+
+MOST_CANDIDATES = 128
+"""Renders of a window that a budget in seconds alone may grow to."""
 
 FINALISTS = 4
 """Assembled renders that clip verifiers judge, where others have judged the windows before."""
@@ -64,12 +68,18 @@ class Session:
         self.look = self._look()
         self.sigmas()
         self.limit = BatchLimit(options.batch)
-        self.nfe_per_row = nfe(self.solver, self.steps) * (2 if self.guidance.scale != 1 else 1)
-        self.candidates = self._affordable()
+        self.course = Course(
+            tuple(map(float, self.sigmas())),
+            get_sampler(self.solver).evaluations,
+            2 if self.guidance.scale != 1 else 1,
+        )
+        self.window_nfe = self._affordable()
         if not self.panel.choosing("window") and self.options.finalists:
-            self.candidates = min(self.candidates, self.options.finalists)  # more would be heard by nobody
+            # More would be heard by nobody.
+            self.window_nfe = min(self.window_nfe, self.options.finalists * self.course.run)
         assert self.finalists
-        next(self.start(Problem(NoiseKey(options.seed))))
+        self._refuse_what_nobody_judges()
+        next(self.start(Problem(NoiseKey(options.seed), self.course), Budget(self.window_nfe)))
 
     def _panel(self) -> Panel:
         """Load the verifiers. One whose name ends in "?" is left out when it is not installed, and named as such."""
@@ -147,18 +157,44 @@ class Session:
             raise OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
         return level
 
+    @property
+    def candidates(self) -> int:
+        """The most renders of a window that are carried to their end."""
+        return self.window_nfe // self.course.run
+
     def _affordable(self) -> int:
-        """Candidates of a window within the evaluation budget."""
-        if self.options.budget_nfe is None:
-            return self.options.candidates
+        """Evaluations that a search may spend on a window and channel."""
+        run, options = self.course.run, self.options
+        most = run * (options.candidates or MOST_CANDIDATES)
+        if options.budget_nfe is None:
+            return most
         looks = 2 * (self.look is not None or any("expected" in verifier.needs for verifier in self.panel.everyone))
-        count = (self.options.budget_nfe - looks) // self.nfe_per_row
-        if count < 1:
+        if options.budget_nfe - looks < run:
             raise OptionError(
-                f"--budget {self.options.budget}: one candidate takes {self.nfe_per_row} evaluations "
-                f"({self.solver}, {self.steps} steps); allow at least that, or fewer --steps"
+                f"--budget {options.budget}: one candidate takes {run + looks} evaluations ({self.solver}, "
+                f"{self.steps} steps{', the mean render' if looks else ''}); allow at least that, or fewer --steps"
             )
-        return min(self.options.candidates, count)
+        return min(options.budget_nfe - looks, most if options.candidates else options.budget_nfe)
+
+    def _refuse_what_nobody_judges(self) -> None:
+        """Raise OptionError for what needs a judge of windows where there is none."""
+        if self.panel.choosing("window"):
+            judging = {name.split("/")[0] for name in (v.name for v in self.panel.search)}
+            for name, _ in self.options.targets:
+                if name.split("/")[0] not in judging:
+                    raise OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(judging)}")
+            return
+        for what, wanted in (
+            (f"--search {self.options.search}", self.options.search in LOOKING),
+            (f"--choice {self.options.choice}", self.options.choice != "window"),
+            ("--target", bool(self.options.targets)),
+        ):
+            if wanted:
+                raise OptionError(f"{what} needs a verifier that judges windows; add critic, or leave --scope out")
+
+    @property
+    def witness(self) -> bool:
+        return self.options.witness
 
     @property
     def sampler(self) -> Sampler:
@@ -177,6 +213,12 @@ class Session:
         low, high = self.engine.sigma_range
         return sigmas(self.schedule, self.steps, low, high, **(self.engine.schedule_options if own else {}))
 
-    def start(self, problem: Problem) -> Search:
+    def coarse_sigmas(self, sigma: float, steps: int) -> Tensor:
+        """Noise levels [steps + 1] from one of the course to 0, evenly picked from its own."""
+        every = self.sigmas()
+        first = int((every - sigma).abs().argmin())
+        return every[np.unique(np.linspace(first, len(every) - 1, steps + 1).round().astype(int))]
+
+    def start(self, problem: Problem, budget: Budget) -> Search:
         """Start the search of one window."""
-        return start_search(self.options.search, problem, Budget(self.candidates), self.options.search_settings())
+        return start_search(self.options.search, problem, budget, self.options.search_settings())

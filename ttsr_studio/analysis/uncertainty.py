@@ -6,7 +6,9 @@ candidates of the level in dB.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +36,37 @@ class UncertaintySummary:
     Attributes:
         mean_db: mean over the cells and channels of the file.
         per_second_db: the same for every started second.
+        threshold_db: seconds above it make the regions; None where none was asked for.
+        regions: stretches that are less certain than the threshold.
     """
 
     mean_db: float | None
     per_second_db: tuple[float | None, ...]
+    threshold_db: float | None = None
+    regions: tuple["Region", ...] = ()
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch, seconds from the start of the file, and its mean spread in dB."""
+
+    start_s: float
+    stop_s: float
+    mean_db: float
+
+
+def regions(per_second_db: Sequence[float | None], threshold_db: float, end_s: float) -> Iterator[Region]:
+    """Stretches of successive seconds above a threshold."""
+    above = [value is not None and value > threshold_db for value in per_second_db]
+    start = 0
+    while start < len(above):
+        stop = start
+        while stop < len(above) and above[stop]:
+            stop += 1
+        if stop > start:
+            values = [value for value in per_second_db[start:stop] if value is not None]
+            yield Region(float(start), float(min(stop, end_s)), float(np.mean(values)))
+        start = max(stop, start + 1)
 
 
 class Moments:
@@ -131,11 +160,26 @@ class UncertaintyMap:
         clipped: NDArray[np.float32] = np.minimum(scaled / ceiling, np.float32(1.0)) if ceiling > 0 else scaled
         return clipped
 
-    def summary(self) -> UncertaintySummary:
-        """Return the spread in dB over the file and by second."""
+    def summary(self, threshold_db: float | None = None) -> UncertaintySummary:
+        """Return the spread in dB over the file and by second, and where it is above a threshold."""
         total, count = self._spread
         seconds = [float(t / n) if n else None for t, n in zip(total, count, strict=True)]
-        return UncertaintySummary(float(total.sum() / count.sum()) if count.any() else None, tuple(seconds))
+        mean = float(total.sum() / count.sum()) if count.any() else None
+        found = () if threshold_db is None else tuple(regions(seconds, threshold_db, self.frames / self.rate))
+        return UncertaintySummary(mean, tuple(seconds), threshold_db, found)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what the `.npz` holds: the map with its axes, and the spread by second in dB (NaN where unknown)."""
+        scaled = self.map()
+        rows, columns = scaled.shape
+        total, count = self._spread
+        return {
+            "uncertainty": scaled.astype(np.float16),
+            "frequencies_hz": (np.arange(rows) + 0.5) / rows * self.rate / 2,
+            "times_s": (np.arange(columns) + 0.5) / columns * self.frames / self.rate,
+            "spread_db_per_second": np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0),
+            "cutoff_hz": np.array(self._lowest_cutoff_hz),
+        }
 
     def _cell_levels(self, power: Tensor) -> Tensor:
         """Mean level of 1 kHz by 8-frame cells: [channels, bins, frames] -> [channels, bands, cells], dBFS a

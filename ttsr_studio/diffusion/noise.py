@@ -10,6 +10,9 @@ Lineage is how a search names its candidates: moves applied one after the other 
 - ("draw", i): an independent standard normal, numbered i >= 0.
 - ("near", j, cosine): neighbour j >= 0 of the noise named so far, in the zero-order neighbourhood of Ma et
   al., "Inference-time scaling for diffusion models beyond scaling denoising steps" (2025).
+- ("renoise", j, step, back): not a starting noise but a turn on the way: from where the run so far stands at that step
+  of the course, noise j is added up to the level of the step `back`, at most `step`, and the run goes on from there.
+- ("walk", j, step, eta): the same with a stochastic step from that step to the next (DDIM, eta above 0 to 1).
 
 A neighbour keeps the norm of its parent over the whole window, so it belongs to that window: neighbours in
 two overlapping windows share the draw of the direction, but their overlap is not bit for bit the same.
@@ -34,7 +37,14 @@ Move = tuple[str | int | float, ...]
 Array = NDArray[np.float64]
 
 BLOCK = 64
-MOVES = {"draw": "(index)", "near": "(index, cosine)"}
+MOVES = {
+    "draw": "(index)",
+    "near": "(index, cosine)",
+    "renoise": "(index, step, step back)",
+    "walk": "(index, step, eta)",
+}
+TURNS = ("renoise", "walk")
+"""Moves on the way of a run; the others name where it starts."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,12 @@ class NoiseKey:
         """
         _check(move)
         return replace(self, lineage=(*self.lineage, move))
+
+    @property
+    def origin(self) -> "NoiseKey":
+        """The key of the noise that the run starts from: this one up to its first turn."""
+        first = next((i for i, move in enumerate(self.lineage) if move[0] in TURNS), len(self.lineage))
+        return replace(self, lineage=self.lineage[:first])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads back exactly."""
@@ -89,15 +105,23 @@ def _check(move: Move) -> None:
     name = str(move[0]) if move else ""
     if name not in MOVES:
         raise unknown("noise move", name, (f"{known} {arguments}" for known, arguments in MOVES.items()))
-    cosine = move[2] if len(move) > 2 else 1.0
-    if (
-        len(move) != {"draw": 2, "near": 3}[name]
-        or not isinstance(move[1], int)
-        or move[1] < 0
-        or not isinstance(cosine, (int, float))
-        or not -1.0 <= cosine <= 1.0
-    ):
-        raise OptionError(f"bad noise move {move!r}: {name} takes {MOVES[name]}, index from 0, cosine from -1 to 1")
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in move[1:])
+    if len(move) != MOVES[name].count(",") + 2 or not numbers or not _sound(name, move[1:]):
+        raise OptionError(
+            f"bad noise move {move!r}: {name} takes {MOVES[name]}; index from 0, cosine from -1 to 1, "
+            "a step back of at most the step, eta above 0 to 1"
+        )
+
+
+def _sound(name: str, values: tuple[Any, ...]) -> bool:
+    whole = [isinstance(value, int) and value >= 0 for value in values]
+    if name == "draw":
+        return whole[0]
+    if name == "near":
+        return whole[0] and -1.0 <= values[1] <= 1.0
+    if name == "renoise":
+        return all(whole) and values[2] <= values[1]
+    return whole[0] and whole[1] and 0.0 < values[2] <= 1.0
 
 
 def stride_to_cosine(stride: float) -> float:
@@ -162,8 +186,11 @@ def draw(key: NoiseKey, shape: tuple[int, ...]) -> Tensor:
     smaller step*. A stride lambda, where a paper means the chord, is lambda = ‖n' - n‖ / ‖n‖ = sqrt(2 - 2c):
     a cosine of 0.99 is a stride of 0.141, 0.95 one of 0.316 (`cosine_to_stride`, `stride_to_cosine`).
 
-    Raises OptionError for an unknown move, and for a neighbour of a noise with fewer than two elements.
+    Raises OptionError for an unknown move, for a key whose last move is a turn (its noise is `normal(key, move)`), and
+    for a neighbour of a noise with fewer than two elements.
     """
+    if key.lineage and key.lineage[-1][0] in TURNS:
+        raise OptionError(f"noise key {key.lineage!r} is a way, not a starting noise: its start is `key.origin`")
     return torch.from_numpy(_point(key, tuple(shape)).astype(np.float32))
 
 

@@ -71,6 +71,8 @@ class Engine(Protocol):
         guided: whether classifier-free guidance is available (it counts as two evaluations).
         default_guidance: its scale unless told otherwise; 1 is none.
         times: the model's own timesteps, None where it was trained on a continuum of noise levels.
+        early_look: the one of `looks` at which x0-predictions on the way are judged; None where they are decoded, since
+            that is cheap.
         looks: levels at which a candidate can be looked at before it is decoded, cheapest first.
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
         default_temperature: scale of the starting noise.
@@ -90,6 +92,7 @@ class Engine(Protocol):
     default_guidance: float
     times: TimeTable | None
     looks: tuple[str, ...]
+    early_look: str | None
     default_steps: int
     default_solver: str
     default_schedule: str

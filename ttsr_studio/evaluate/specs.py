@@ -8,7 +8,8 @@ from typing import Any
 
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.options import RenderOptions, parse_weights
+from ttsr_studio.options import RenderOptions, parse_pairs, parse_weights
+from ttsr_studio.search import search_settings
 from ttsr_studio.session import Session
 
 
@@ -38,6 +39,11 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """ "rungs:0.5,0.75+keep:0.5" -> (("rungs", "0.5,0.75"), ("keep", "0.5"))."""
+    return parse_pairs("set", (part.replace(":", "=") for part in text.split("+")), "keep:0.5")
+
+
 KEYS: dict[str, Callable[[str], Any]] = {
     "engine": str,
     "search": str,
@@ -47,6 +53,11 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "ensemble": str,
     "neighbours": int,
     "cosine": float,
+    "stride": float,
+    "choice": str,
+    "segment": float,
+    "seam": float,
+    "set": _pairs,
     "pivot": str,
     "steps": int,
     "temperature": float,
@@ -72,7 +83,19 @@ KEYS: dict[str, Callable[[str], Any]] = {
 }
 """Key -> what reads its value."""
 
-FIXED = ("rate", "depth", "loudness", "ceiling", "cutoff", "salvage", "hold-out", "caption")
+FIXED = (
+    "rate",
+    "depth",
+    "loudness",
+    "ceiling",
+    "cutoff",
+    "salvage",
+    "hold-out",
+    "caption",
+    "control",
+    "target",
+    "uncertain-above",
+)
 """Options that a preset may set and an evaluation fixes for all."""
 
 Values = dict[str, str]
@@ -158,6 +181,13 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
     if "weight" in settings:
         given = settings.pop("weight")
         settings["weights"] = given if isinstance(given, tuple) else parse_weights(given)
+    if "set" in settings:
+        given = settings.pop("set")
+        pairs = given if isinstance(given, tuple) else parse_pairs("set", given, "keep=0.5")
+        known = search_settings(settings.get("search", "random"))
+        settings["settings"] = pairs if "set" in values else tuple(pair for pair in pairs if pair[0] in known)
+    if "budget" in values and "candidates" not in values:
+        settings["candidates"] = None
     if "captions" in settings:
         settings["captions"] = tuple(settings["captions"])
     needs_truth = "lsd" in settings.get("verifiers", ())

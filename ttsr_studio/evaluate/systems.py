@@ -196,7 +196,7 @@ class Render:
             "schedule": session.schedule,
             "temperature": session.temperature,
             "device": session.device,
-            "window_nfe": session.candidates * session.nfe_per_row,
+            "window_nfe": session.window_nfe,
         }
         return cls(spec.name, spec.options, tell_cutoff, weights_of(session), settings)
 

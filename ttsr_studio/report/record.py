@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 from ttsr_studio.analysis.uncertainty import UncertaintySummary
 from ttsr_studio.errors import OutputError
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,39 @@ class OutputInfo:
 
 
 @dataclass(frozen=True)
+class LookRecord:
+    """What was said of an x0-prediction on the way: the solver step it was made at, and every verifier's score."""
+
+    step: int
+    scores: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
 class CandidateRecord:
     """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one.
 
-    A score is None from a verifier that has to hear, when the candidate was not decoded.
+    A score is None from a verifier that has to hear, when the candidate was not decoded, and all are for one that the
+    search did not carry to its end.
+
+    Attributes:
+        step: of the solver that it reached; None when all candidates were finished.
+        looks: judgements on its way.
     """
 
     key: Mapping[str, Any]
     scores: Mapping[str, float | None]
     combined: float | None
+    step: int | None = None
+    looks: Sequence[LookRecord] = ()
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """A part of a window and the candidate that it comes from; seconds from the start of the output."""
+
+    start_s: float
+    stop_s: float
+    candidate: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,12 @@ class WindowRecord:
     """A window of the output, seconds from its start, with all candidates and the index of the chosen one.
 
     A window that was passed through, e.g. silence, has no candidates and None chosen.
+
+    Attributes:
+        chosen: where it is put together from several, the one that most comes from.
+        segments: what it is put together from; empty when it is one candidate throughout.
+        search_range: equation 4 of the paper; None with fewer than two candidates.
+        cut: why its search stopped before the budget was spent: "time", "target", "interrupted"; None when it did not.
     """
 
     index: int
@@ -114,6 +145,27 @@ class WindowRecord:
     candidates: Sequence[CandidateRecord]
     chosen: int | None
     reason: str
+    segments: Sequence[SegmentRecord] = ()
+    search_range: float | None = None
+    cut: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """How the noise was searched.
+
+    Attributes:
+        name, settings: the algorithm and what it was told.
+        choice: what one choice holds for: "window", "segment" or "clip".
+        window_nfe: evaluations that a window and channel was allowed; fewer where time set the limit.
+        cut: how many windows stopped early, by why; "interrupted" means that the user had heard enough.
+    """
+
+    name: str = "random"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    choice: str = "window"
+    window_nfe: int = 0
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +177,7 @@ class JudgeRecord:
         first: of the first draw, what one render without a search would be.
         mean: of all candidates, what a random pick would be.
         chosen: of what was kept.
+        control: of a random pick through the same assembly; None when none was rendered.
         gain_sd: chosen above the mean, in standard deviations over the candidates; None when it tells none apart.
         harm: where the choice is worse than what it had to beat.
     """
@@ -136,6 +189,7 @@ class JudgeRecord:
     mean: float | None
     chosen: float | None
     gain_sd: float | None
+    control: float | None = None
     harm: Sequence[str] = ()
 
 
@@ -199,6 +253,7 @@ class Report:
         uncertainty: spread of the candidates above the cutoff, dB.
         search_range: equation 4 of the paper, mean over windows; None with a single candidate.
         judged: what every judge, or scale "name/scale" of one, made of the choice.
+        search: how the noise was searched.
         finalists: assembled renders, when clip verifiers had a say; empty otherwise.
     """
 
@@ -215,6 +270,7 @@ class Report:
     finalists: Sequence[FinalistRecord]
     brief: BriefRecord
     left_out: Mapping[str, str] = field(default_factory=dict)
+    search: SearchRecord = field(default_factory=SearchRecord)
     status: Literal["rendered"] = "rendered"
 
     def to_json(self) -> dict[str, Any]:
@@ -235,6 +291,13 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
             text = _dump(value, indent=2).replace("\n", "\n  ")
         lines.append(f"  {_dump(key)}: {text}")
     write_atomic(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as a compressed .npz, whole or not at all. Raises OutputError."""
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
 
 
 def write_atomic(path: Path, content: bytes) -> None:

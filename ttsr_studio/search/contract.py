@@ -4,7 +4,8 @@ A search is a generator: it yields requests and receives their results, and retu
 no verifier; the batcher merges the requests of all windows into device batches.
 """
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,28 +15,126 @@ from ttsr_studio.errors import OptionError
 
 
 @dataclass(frozen=True)
+class Course:
+    """A run of the sampler from noise to result, and what its parts cost: evaluations of one row, guidance included.
+
+    Attributes:
+        sigmas: noise levels, descending, the last one 0; a candidate "at step s" stands at sigmas[s].
+        evaluations: of a step that does not end at 0; one that does takes one.
+        each: what one evaluation counts, 2 with guidance.
+    """
+
+    sigmas: tuple[float, ...]
+    evaluations: int = 1
+    each: int = 1
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas) - 1
+
+    @property
+    def run(self) -> int:
+        """Cost of a whole run."""
+        return self.cost(0, self.steps)
+
+    def cost(self, start: int, stop: int, ahead: bool = False) -> int:
+        """Cost from one step to a later one; `ahead` saves the first evaluation."""
+        if start == stop:
+            return 0
+        last = self.evaluations - 1 if stop == self.steps else 0
+        return self.each * (self.evaluations * (stop - start) - last - ahead)
+
+    def look(self, steps: int) -> int:
+        """Cost of a look ahead: 0 steps (the last x0-prediction), 1 (a new one) or a coarse run of more."""
+        return self.each * (self.evaluations * (steps - 1) + 1) if steps else 0
+
+    def step_at(self, sigma: float) -> int:
+        """The step nearest to a noise level, by its logarithm; the last one for a level at or below half the lowest."""
+        lowest = self.sigmas[-2]
+        if sigma <= lowest / 2:
+            return self.steps
+        levels = np.log(np.array(self.sigmas[:-1]))
+        return int(np.abs(levels - math.log(sigma)).argmin())
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """One render of one window: its number in that window (from 0, in order of request) and its noise."""
+    """One render of one window, finished or on its way.
+
+    Attributes:
+        index: its number in that window, from 0, in order of request.
+        key: its noise, and the re-noisings on its way.
+        step: of the course that it has reached; the last one when it is finished.
+        ahead: whether the x0-prediction at that step is made already, so that going on costs one less.
+    """
 
     index: int
     key: NoiseKey
+    step: int
+    ahead: bool = False
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One way to go: from its noise, or from where another candidate stands.
+
+    With the origin's own key it goes on; with a key one move further it is a new candidate that starts from a noisier
+    version of the origin ("renoise") or from the next step by a stochastic one ("walk").
+    """
+
+    key: NoiseKey
+    origin: Candidate | None = None
+
+    @property
+    def kind(self) -> str:
+        """ "draw", "resume", "renoise" or "walk"."""
+        if self.origin is None:
+            return "draw"
+        return "resume" if self.key == self.origin.key else str(self.key.lineage[-1][0])
+
+    @property
+    def start(self) -> int:
+        """Step from which the solver takes over."""
+        if self.origin is None:
+            return 0
+        if self.kind == "renoise":
+            return int(self.key.lineage[-1][3])
+        return self.origin.step + (self.kind == "walk")
+
+    def price(self, course: Course, until: int, look: int) -> int:
+        """Evaluations of a row that it takes to reach a step and look ahead from there."""
+        origin = self.origin
+        ahead = origin is not None and origin.ahead
+        walked = course.each * (not ahead) if self.kind == "walk" else 0
+        known = ahead and self.kind == "resume"
+        seen = course.look(look) - course.each * (look == 1 and known and self.start == until)
+        return walked + course.cost(self.start, until, known) + seen
 
 
 @dataclass(frozen=True)
 class Solve:
-    """Request: render these noises. The answer is a list of candidates in the same order.
+    """Request: run these legs. The answer is a list of candidates in their order.
 
-    The list is shorter when time ran out, but never empty on a window's first request.
+    The list is shorter when time ran out; the first `essential` ones are always there.
+
+    Attributes:
+        until: step to stop at; None for the end.
+        look: how an unfinished candidate is looked at where it stops, for `Score`: 0 takes the x0-prediction of its
+            last step, which is free; 1 a new one at where it stands, which the next step saves; more is a coarse run
+            of so many steps from there, which is thrown away.
     """
 
-    keys: tuple[NoiseKey, ...]
+    legs: tuple[Leg, ...]
+    until: int | None = None
+    look: int = 0
+    essential: int = 0
 
 
 @dataclass(frozen=True)
 class Score:
-    """Request: compare these candidates. The answer is float64 [len(candidates)], higher is better.
+    """Request: compare these candidates, all finished or all looked at. The answer is float64 [len(candidates)].
 
-    Ensembles rank, so a score means something only beside the others of its request.
+    Higher is better. Ensembles rank, so a score means something only beside the others of its request.
     """
 
     candidates: tuple[Candidate, ...]
@@ -48,26 +147,75 @@ Search = Generator[Request, Answer, Candidate]
 
 @dataclass(frozen=True)
 class Problem:
-    """One window to search: its own noise key, from which candidates descend."""
+    """One window to search: its own noise key, from which candidates descend, and the course of a run."""
 
     key: NoiseKey
+    course: Course
+
+    def draws(self, count: int, first: int = 0) -> tuple[Leg, ...]:
+        """Independent noises."""
+        return tuple(Leg(self.key.child("draw", first + i)) for i in range(count))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a search may spend on one window.
+    """The most that a search may spend on one window and channel, in network evaluations."""
 
-    Attributes:
-        candidates: renders, at least 1.
-    """
-
-    candidates: int
+    nfe: int
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise OptionError(f"a search needs at least 1 candidate, not {self.candidates}")
+        if self.nfe < 1:
+            raise OptionError(f"a search needs at least 1 evaluation, not {self.nfe}")
+
+    def runs(self, course: Course) -> int:
+        """Whole runs within it. Raises OptionError when there is not even one."""
+        count = self.nfe // course.run
+        if count < 1:
+            raise too_small("a search", self, course.run)
+        return count
 
 
-def best(candidates: list[Candidate], scores: np.ndarray) -> Candidate:
+def too_small(what: str, budget: Budget, needed: int) -> OptionError:
+    return OptionError(
+        f"{what} needs at least {needed} evaluations of a window here, not {budget.nfe}; "
+        f"allow --budget {needed}nfe, or fewer --steps"
+    )
+
+
+def best(candidates: Sequence[Candidate], scores: np.ndarray) -> Candidate:
     """The highest score; the earliest of equals."""
     return candidates[int(np.argmax(scores))]
+
+
+def top(candidates: Sequence[Candidate], scores: np.ndarray, count: int) -> list[Candidate]:
+    """The `count` highest scores, best first; the earliest of equals."""
+    return [candidates[int(i)] for i in np.argsort(-scores, kind="stable")[:count]]
+
+
+Asking = Generator[Request, Answer, list[Candidate]]
+Judging = Generator[Request, Answer, np.ndarray]
+
+
+def solve(legs: Sequence[Leg], until: int | None = None, look: int = 0, essential: int = 0) -> Asking:
+    """`yield from` it: the candidates that came of a `Solve`."""
+    answer = yield Solve(tuple(legs), until, look, essential)
+    assert isinstance(answer, list)
+    return answer
+
+
+def score(candidates: Sequence[Candidate]) -> Judging:
+    """`yield from` it: what a `Score` said."""
+    answer = yield Score(tuple(candidates))
+    assert isinstance(answer, np.ndarray)
+    return answer
+
+
+def resume(candidates: Sequence[Candidate]) -> list[Leg]:
+    """Legs that go on from where candidates stand."""
+    return [Leg(candidate.key, candidate) for candidate in candidates]
+
+
+def choose(finished: Sequence[Candidate]) -> Search:
+    """`yield from` it: the best of finished candidates."""
+    scores = yield from score(finished)
+    return best(finished, scores)

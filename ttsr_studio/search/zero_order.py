@@ -2,51 +2,49 @@
 
 from typing import Literal
 
-from ttsr_studio.errors import OptionError
-from ttsr_studio.search.contract import Budget, Candidate, Problem, Score, Search, Solve, best
+from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.search.contract import Budget, Leg, Problem, Search, best, choose, score, solve
+from ttsr_studio.search.rounds import climb, nearness
 
 Pivot = Literal["elitist", "paper"]
 
 
 def zero_order_search(
-    problem: Problem, budget: Budget, *, neighbours: int = 2, cosine: float = 0.99, pivot: Pivot = "elitist"
+    problem: Problem,
+    budget: Budget,
+    *,
+    neighbours: int = 2,
+    cosine: float | None = None,
+    stride: float | None = None,
+    pivot: Pivot = "elitist",
 ) -> Search:
     """Zero-order search (algorithm 2 of Jin et al.; Ma et al. 2025, section 3.2).
 
     Args:
         neighbours: K, rendered in every round.
         cosine: between a neighbour and its pivot; larger is nearer (the paper's lambda 0.99, see `noise.draw`).
+        stride: the same as the chord, 0 to 2 times the norm; one of the two.
         pivot: "paper" moves to the best neighbour of the round whatever it is worth, and returns the last pivot, as
             the pseudo-code does. "elitist" renders the first pivot too, keeps it in the round it came from, and
             returns the best candidate ever heard, so that more rounds never make it worse.
     """
+    near, renders = nearness(cosine, stride), budget.runs(problem.course)
     if neighbours < 1:
         raise OptionError(f"zero-order search needs at least 1 neighbour a round, not {neighbours}")
-    elitist = pivot == "elitist"
-    start = problem.key.child("draw", 0)
-    heard: list[Candidate] = []
-    centre: Candidate | None = None
-    if elitist:
-        first = yield Solve((start,))
-        assert isinstance(first, list)
-        heard, centre = first, first[0]
-    while len(heard) < budget.candidates:
-        around = centre.key if centre else start
-        count = min(neighbours, budget.candidates - len(heard))
-        # Numbered by the round, so that a pivot that stays is not given the same neighbours again.
-        keys = tuple(around.child("near", len(heard) + k, cosine) for k in range(count))
-        fresh = yield Solve(keys)
-        assert isinstance(fresh, list)
+    if pivot == "elitist":
+        first = yield from solve(problem.draws(1), essential=1)
+        every = yield from climb(first[0], first, renders - 1, neighbours, near)
+        return (yield from choose(every))
+    if pivot != "paper":
+        raise unknown("pivot", pivot, ("elitist", "paper"))
+    around, heard, centre = problem.draws(1)[0].key, 0, None
+    while heard < renders:
+        keys = [around.child("near", heard + k, near) for k in range(min(neighbours, renders - heard))]
+        fresh = yield from solve([Leg(key) for key in keys], essential=1 - min(heard, 1))
         if not fresh:
             break
-        heard += fresh
-        contest = [centre, *fresh] if elitist and centre else fresh
-        scores = yield Score(tuple(contest))
-        assert not isinstance(scores, list)
-        centre = best(contest, scores)
+        heard += len(fresh)
+        centre = best(fresh, (yield from score(fresh)))
+        around = centre.key
     assert centre is not None
-    if elitist:
-        scores = yield Score(tuple(heard))
-        assert not isinstance(scores, list)
-        return best(heard, scores)
     return centre

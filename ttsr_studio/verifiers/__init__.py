@@ -3,9 +3,10 @@
 Adding one is one file and one line in `VERIFIERS`.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -123,6 +124,46 @@ def judge(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list
     if isinstance(said, Tensor):
         return {verifier.name: said.tolist()}
     return {f"{verifier.name}/{scale}": values.tolist() for scale, values in said.items()}
+
+
+@runtime_checkable
+class Segmental(Protocol):
+    """A verifier that can judge parts of a stretch from one hearing of it, with what is around them."""
+
+    name: str
+
+    def score_segments(self, audio: Tensor, context: Context, edges: Sequence[int]) -> Tensor:
+        """audio [N, channels, samples], edges [S + 1] in samples -> scores [N, S], float64, higher is better."""
+        ...
+
+
+def judge_segments(verifier: Verifier, audio: Tensor, context: Context, edges: Sequence[int]) -> dict[str, np.ndarray]:
+    """A verifier's scores of every segment, [N, S] by column name.
+
+    One that cannot tell segments apart hears them one by one; what it goes by on a trajectory holds for all of them.
+    """
+    if isinstance(verifier, Segmental):
+        return {verifier.name: verifier.score_segments(audio, context, edges).numpy()}
+    if "early" in verifier.needs:
+        return {
+            name: np.repeat(np.array(said)[:, None], len(edges) - 1, axis=1)
+            for name, said in judge(verifier, audio, context).items()
+        }
+    columns: dict[str, list[list[float]]] = {}
+    for start, stop in pairwise(edges):
+        part = slice(start, stop)
+        own = replace(
+            context,
+            lr=context.lr[:, part],
+            raw=None if context.raw is None else context.raw[..., part],
+            expected=None if context.expected is None else context.expected[:, part],
+            reference=None if context.reference is None else context.reference[:, part],
+            cache={},
+            _heard={},
+        )
+        for name, said in judge(verifier, audio[..., part], own).items():
+            columns.setdefault(name, []).append(said)
+    return {name: np.array(said).T for name, said in columns.items()}
 
 
 @dataclass(frozen=True)

@@ -61,3 +61,26 @@ class Panel:
         present = {name.split("/")[0] for name in votes}
         weights = {name: w for name, w in {**self.weights, **(also or {})}.items() if name in present}
         return combine(votes, self.rule, weights)
+
+    def combine_segments(self, columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Combine scores of segments, {column: [N, S]}, into one number each, [N, S], in standard deviations.
+
+        Ranks would make a segment where all candidates are alike weigh as much as one where they differ, so whatever
+        the rule is, this is the weighted mean of deviations from the segment's mean, over the deviations' size in the
+        whole window. Scales of one verifier share its weight. A candidate that a verifier could not score gets -inf.
+        """
+        total, weight = np.zeros(next(iter(columns.values())).shape), 0.0
+        names = [name.split("/")[0] for name in columns]
+        voters = {verifier.name for verifier in self.search}
+        for column, values in columns.items():
+            name = column.split("/")[0]
+            share = self.weights.get(name, 1.0) / names.count(name)
+            known = np.isfinite(values)
+            if name not in voters or not share or not known.any():
+                continue
+            filled = np.where(known, values, np.nan)
+            apart = filled - np.nanmean(filled, axis=0, keepdims=True)
+            size = float(np.sqrt(np.nanmean(np.square(apart))))
+            z = apart / size if size > 1e-12 else np.zeros_like(apart)
+            total, weight = total + share * np.where(known, z, -np.inf), weight + share
+        return total / weight if weight else total

@@ -91,6 +91,7 @@ class AudioSREngine:
     guided = True
     default_guidance = 3.5
     looks = ("latent", "mel")
+    early_look = "latent"
     default_steps = 50
     default_solver = "euler"
     default_schedule = "leading"

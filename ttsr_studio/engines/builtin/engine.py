@@ -95,6 +95,7 @@ class BuiltinEngine:
     default_guidance = 1.0
     times = None
     looks = ("latent",)
+    early_look = None
     default_steps = 4
     default_solver = "dpmpp-2m"
     default_schedule = "edm"

@@ -2,7 +2,7 @@
 
 A small network reads the input and predicts mean and variance of the truth's level in 60 bands from the cutoff to
 23 kHz, every 21 ms. The score is minus the log-spectral distance to be expected between the candidate and the truth
-(`network.expected_distance`). It was trained on recordings against their own band-limited copies, then to rank
+(`network.expected_distances`). It was trained on recordings against their own band-limited copies, then to rank
 candidates of the built-in engine by their distance to the truth; see MODEL_CARD.md.
 
 Hears: the candidate from the cutoff to 23 kHz, the input below it; channels are judged alone and averaged.
@@ -15,6 +15,8 @@ It hears levels in bands, so it is deaf to what detail within a band is made of:
 Weights: critic.safetensors, MIT, with the attributions in MODEL_CARD.md.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,7 +24,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import OptionError
 from ttsr_studio.verifiers import Context, Need, Scope
-from ttsr_studio.verifiers.critic.network import expected_distance, load_network
+from ttsr_studio.verifiers.critic.network import expected_distances, load_network
 from ttsr_studio.weights import verified
 
 WEIGHTS = Path(__file__).parent / "critic.safetensors"
@@ -49,15 +51,34 @@ class Critic:
 
         Raises OptionError for audio at another rate than the network's.
         """
+        return -self._distances(audio, context).mean(dim=-1)
+
+    def score_segments(self, audio: Tensor, context: Context, edges: Sequence[int]) -> Tensor:
+        """The same of every segment, [N, S], from one reading of the whole input."""
+        distances = self._distances(audio, context)
+        hop, last = self.network.config.hop, distances.shape[-1] - 1
+        parts = []
+        for start, stop in pairwise(edges):
+            # Frames whose centres lie in the segment.
+            first = min(last, -(-start // hop))
+            parts.append(-distances[:, first : max(first + 1, -(-stop // hop))].mean(dim=-1))
+        return torch.stack(parts, dim=1)
+
+    @torch.no_grad()
+    def _distances(self, audio: Tensor, context: Context) -> Tensor:
+        """Expected distances of candidates by frame, mean over channels, [N, T], float64; 0 where nothing is judged."""
         config = self.network.config
         if context.sample_rate != config.sample_rate:
             raise OptionError(f"verifier 'critic' hears {config.sample_rate} Hz, not {context.sample_rate} Hz")
         cutoff = torch.full((audio.shape[1],), context.cutoff_hz)
         mask = self.network.judged(cutoff, torch.full_like(cutoff, config.stop_hz))
         if not mask.any():
-            return torch.zeros(len(audio), dtype=torch.float64)
-        mean, variance = self.network(context.lr.cpu(), cutoff)
+            return torch.zeros(len(audio), audio.shape[-1] // config.hop + 1, dtype=torch.float64)
+        known = context.cache.get("critic")
+        if known is None:
+            known = context.cache["critic"] = self.network(context.lr.cpu(), cutoff)
+        mean, variance = known
         # One candidate at a time: a spectrogram takes twice the memory of its audio.
         return torch.stack(
-            [-expected_distance(self.network.bands(x.cpu()), mean, variance, mask).mean().double() for x in audio]
+            [expected_distances(self.network.bands(x.cpu()), mean, variance, mask).mean(dim=0).double() for x in audio]
         )

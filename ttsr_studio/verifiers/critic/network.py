@@ -165,7 +165,7 @@ class CriticNetwork(nn.Module):
         return 2.0 * mean - 3.0, F.softplus(spread) + 0.01
 
 
-def expected_distance(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
+def expected_distances(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
     """Expected log-spectral distance to the truth above the cutoff, log10 power.
 
     Args:
@@ -174,11 +174,16 @@ def expected_distance(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tenso
         mask: judged bands, [N or 1, bands, 1].
 
     Returns:
-        [N]: root of the mean over bands, mean over frames, as the log-spectral distance does it.
+        [N, T]: root of the mean over bands, as the log-spectral distance does it before its mean over frames.
     """
     square = (bands - mean) ** 2 + variance + DETAIL
     count = mask.sum(dim=1).clamp(min=1)
-    return ((square * mask).sum(dim=1) / count).sqrt().mean(dim=-1)
+    return ((square * mask).sum(dim=1) / count).sqrt()
+
+
+def expected_distance(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
+    """The same, mean over frames: [N]."""
+    return expected_distances(bands, mean, variance, mask).mean(dim=-1)
 
 
 def load_network(path: Path, device: torch.device) -> CriticNetwork:

@@ -1,0 +1,38 @@
+"""The wish to stop: the first Ctrl-C asks a render to finish with what it has, the second one ends it."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopSign:
+    """Whether somebody asked to stop. Searches look at it between solver steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def stop_on_interrupt(told: Callable[[], None]) -> Iterator[StopSign]:
+    """A sign that the first SIGINT raises, calling `told`; the next one raises KeyboardInterrupt.
+
+    The handler before it is put back at the end. Only the main thread can have one; elsewhere the sign stays down.
+    """
+    sign = StopSign()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if sign.asked:
+            raise KeyboardInterrupt
+        sign.asked = True
+        told()
+
+    try:
+        before = signal.signal(signal.SIGINT, handle)
+    except ValueError:
+        yield sign
+        return
+    try:
+        yield sign
+    finally:
+        signal.signal(signal.SIGINT, before)
