@@ -24,7 +24,7 @@ class Event:
 
     Attributes:
         stage: "reading", "searching", "writing".
-        done, total: of that stage: seconds of audio, or candidates.
+        done, total: of that stage: seconds of audio, or evaluations of a row.
         rendered: seconds of audio that are finished.
     """
 
@@ -83,7 +83,7 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
                 if event.stage != stage:
                     stage = event.stage
                     bar.reset(task, total=event.total, description=f"{prefix} {stage}")
-                unit = f"{event.done:.0f}/{event.total:.0f} candidates" if stage == "searching" else ""
+                unit = f"{event.done:.0f}/{event.total:.0f} evaluations" if stage == "searching" else ""
                 bar.update(task, completed=event.done, total=event.total, count=unit, rendered=event.rendered)
 
             return report

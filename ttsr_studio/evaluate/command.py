@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ttsr_studio import __version__
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, unknown
 from ttsr_studio.evaluate.corpus import Clip, load_corpus
+from ttsr_studio.evaluate.programmes import join_clips
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
 from ttsr_studio.evaluate.simulate import LOW_PASSES, LowPass, check_cutoff
 from ttsr_studio.evaluate.specs import plan_specs
@@ -95,6 +96,11 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many clips of each kind.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Hear only so much of each clip.")
 @click.option(
+    "--join",
+    type=click.FloatRange(0, min_open=True),
+    help="Join clips of a kind end to end, in mono, into programmes of at least so many seconds.",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the renders and of the bootstrap."
 )
 @click.option("--oracle", is_flag=True, help="Allow verifier lsd, which hears the truth.")
@@ -121,6 +127,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
         for cutoff in conditions.cutoffs:
             check_cutoff(cutoff, conditions.low_pass)
         clips = load_corpus(source, given["kinds"], given["limit"])
+        if given["join"]:
+            clips = join_clips(clips, given["join"], out / "programmes")
         systems = plan_systems(conditions, given)
         check_judges(given["judges"])
         results = Results(out / "results.jsonl")
@@ -257,6 +265,8 @@ def describe(source: Path, conditions: Conditions, given: dict[str, Any]) -> str
         "renders are told the cutoff" if given["tell_cutoff"] else "renders detect the cutoff",
         f"seed {given['seed']}",
     ]
+    if given["join"]:
+        parts.append(f"clips joined into programmes of at least {given['join']:g} s, mono")
     if conditions.seconds is not None:
         parts.append(f"first {conditions.seconds:g} s of each clip")
     return "; ".join(parts) + "."

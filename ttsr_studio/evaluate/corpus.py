@@ -19,6 +19,8 @@ from ttsr_studio.jobs import SUFFIXES
 RATE = 48000
 LENGTH_TOLERANCE = 0.01
 """How far a system's output may be from the truth's length, relative."""
+EXCERPT = "[excerpt of]"
+"""Begins a transcript that is of more than the clip holds."""
 
 Audio = NDArray[np.float32]
 
@@ -32,12 +34,18 @@ class Clip:
         name: its path below the manifest or folder.
         kind: content type, "all" where none is given.
         edge_hz: above this the clip itself holds nothing; None for full-band.
+        transcript: the words that are spoken in it, all of them and no others; None when not known.
+        caption: what is to be heard, in a sentence; None when not known.
+        speaker: another recording of the same speaker; None when there is none.
     """
 
     path: Path
     name: str
     kind: str
     edge_hz: float | None
+    transcript: str | None = None
+    caption: str | None = None
+    speaker: Path | None = None
 
     @property
     def stem(self) -> str:
@@ -52,7 +60,9 @@ class Clip:
 def load_corpus(source: Path, kinds: Sequence[str] = (), limit: int | None = None) -> list[Clip]:
     """List the clips of a manifest (CSV with column `file`, paths relative to it) or of a folder.
 
-    In a folder, the first folder below it is the kind, and clips count as full-band.
+    In a folder, the first folder below it is the kind, and clips count as full-band. A manifest may also give band edges,
+    `transcript`, `caption` (or one of the two in `transcript_or_caption`: the first for kind speech) and `reference`,
+    another recording of the speaker, relative to it; without that the speaker's next clip by `speaker_or_class` is one.
 
     Args:
         kinds: only these; all when empty.
@@ -93,7 +103,33 @@ def _manifest(path: Path) -> list[Clip]:
         raise OptionError(f"{path}: not a manifest: {error}") from error
     if not rows or not all(row.get("file") for row in rows):
         raise OptionError(f"{path}: a manifest is a CSV with a column 'file', filled in every row")
-    return [Clip(path.parent / row["file"], row["file"], row.get("kind") or "all", _edge(path, row)) for row in rows]
+    return [
+        Clip(
+            path.parent / row["file"], row["file"], row.get("kind") or "all", _edge(path, row), *_texts(row),
+            _speaker(path, row, rows),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _texts(row: dict[str, str]) -> tuple[str | None, str | None]:
+    """Transcript and caption of a manifest's row. That of an excerpt is of more than the clip holds: not known."""
+    either, speech = row.get("transcript_or_caption"), row.get("kind") == "speech"
+    transcript = row.get("transcript") or (either if speech else None)
+    caption = row.get("caption") or (None if speech else either)
+    return None if (transcript or "").startswith(EXCERPT) else transcript or None, caption or None
+
+
+def _speaker(path: Path, row: dict[str, str], rows: Sequence[dict[str, str]]) -> Path | None:
+    """Another recording of a row's speaker: the one that it names, or the speaker's next clip in the manifest."""
+    if row.get("reference"):
+        return path.parent / row["reference"]
+    if row.get("kind") != "speech" or not row.get("speaker_or_class"):
+        return None
+    names = ("kind", "speaker_or_class")
+    same = [other["file"] for other in rows if all(other.get(name) == row[name] for name in names)]
+    following = same[(same.index(row["file"]) + 1) % len(same)]
+    return None if following == row["file"] else path.parent / following
 
 
 def _edge(path: Path, row: dict[str, str]) -> float | None:

@@ -173,6 +173,10 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
         settings |= {_field(key): value for key, value in preset.items() if key in KEYS} | {
             "preset": Path(values["preset"]).stem
         }
+        takes = search_settings(values.get("search", settings.get("search", "random")))
+        for key in ("neighbours", "cosine", "stride", "pivot"):
+            if key not in takes:
+                settings.pop(key, None)  # of the preset's own search, not of the one that was asked for
     for key, text in values.items():
         if key != "preset":
             settings[_field(key)] = read_value(name, key, text)
