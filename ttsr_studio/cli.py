@@ -29,6 +29,7 @@ from ttsr_studio.score_command import score_command
 from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session
 from ttsr_studio.stopping import stop_on_interrupt
+from ttsr_studio.tune_command import tune_command
 from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
@@ -179,11 +180,11 @@ def main() -> None:
     show_default="the preset's",
     help="What one choice holds for: a window, a segment of one, or the whole clip.",
 )
-@click.option("--segment", type=float, default=1.28, show_default=True, help="Seconds of a segment.")
+@click.option("--segment", type=float, default=0.64, show_default=True, help="Seconds of a segment.")
 @click.option(
     "--seam",
     type=float,
-    default=1.0,
+    default=0.5,
     show_default=True,
     help="Price of changing candidates between segments: standard deviations of the score for 10 dB between them.",
 )
@@ -539,3 +540,4 @@ def in_one_line(source: Path, error: Exception) -> str:
 
 main.add_command(presets_group)
 main.add_command(doctor_command)
+main.add_command(tune_command)

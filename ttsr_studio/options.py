@@ -71,8 +71,8 @@ class RenderOptions:
     budget: str | None = None
     targets: tuple[tuple[str, float], ...] = ()
     choice: Literal["window", "clip", "segment"] = "window"
-    segment: float = 1.28
-    seam: float = 1.0
+    segment: float = 0.64
+    seam: float = 0.5
     control: bool = False
     uncertain_above: float = 6.0
     verifiers: tuple[str, ...] = ("critic",)

@@ -200,6 +200,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> di
         "uncertainty_db": data["uncertainty"]["mean_db"],
         "uncertain": data["uncertainty"]["regions"],
         "cut": dict(report.search.cut),
+        "judged": {name: {"role": judge.role, "chosen": judge.chosen} for name, judge in report.judged.items()},
         "warnings": list(report.input.warnings),
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

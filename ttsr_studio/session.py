@@ -13,7 +13,7 @@ from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.samplers import SAMPLERS, Sampler, get_sampler
 from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
 from ttsr_studio.diffusion.vp import SPACINGS
-from ttsr_studio.engines import ENGINES, EngineSettings, load_engine
+from ttsr_studio.engines import ENGINES, Engine, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search import LOOKING, Budget, start_search
@@ -46,17 +46,20 @@ def resolve_device(name: str) -> str:
 class Session:
     """Everything that files of one run share.
 
+    Args:
+        engine: the one of these options where it is loaded already; None to load it.
+
     Raises OptionError or MissingError before anything is read when a name, device, weights file or a verifier's need
     is not there.
     """
 
-    def __init__(self, options: RenderOptions) -> None:
+    def __init__(self, options: RenderOptions, engine: Engine | None = None) -> None:
         self.check_names(options)
         self.options = options
         self.device = resolve_device(options.device)
         self.panel = self._panel()
         settings = {name: getattr(options, name) for name in EngineSettings.__dataclass_fields__}
-        self.engine = load_engine(options.engine, self.device, EngineSettings(**settings))
+        self.engine = engine or load_engine(options.engine, self.device, EngineSettings(**settings))
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
         self.schedule = options.schedule or self.engine.default_schedule

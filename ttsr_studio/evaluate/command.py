@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ttsr_studio import __version__
+from ttsr_studio.engines import ENGINES
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, unknown
 from ttsr_studio.evaluate.corpus import Clip, load_corpus
+from ttsr_studio.evaluate.paper import run_paper
+from ttsr_studio.evaluate.paper_plan import TITLES, Plan, plan_paper
 from ttsr_studio.evaluate.programmes import join_clips
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
 from ttsr_studio.evaluate.simulate import LOW_PASSES, LowPass, check_cutoff
@@ -21,6 +24,14 @@ from ttsr_studio.evaluate.systems import PLAIN, Finished, Plain, Render, System
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.session import Session
 from ttsr_studio.verifiers import load_verifiers
+
+NOT_WITH_PAPER = {
+    "--render": "renders",
+    "--grid": "grids",
+    "--outputs": "outputs",
+    "--judge": "judges",
+    "--baseline": "baseline",
+}
 
 EPILOG = """\b
 SPEC is NAME: KEY=VALUE ..., with the options of `ttsr render` as keys; verifiers are joined by + or a comma.
@@ -75,6 +86,12 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     show_default=True,
     help="Candidates of a window that judges choose from.",
 )
+@click.option(
+    "--uncertainty",
+    is_flag=True,
+    help="Whether a render is further from the truth where its candidates disagree (--judged of them); writes "
+    "uncertainty.md.",
+)
 @click.option("--baseline", help="Name of the system that the others are compared with.")
 @click.option(
     "--cutoff",
@@ -110,12 +127,22 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     type=click.Path(file_okay=False, path_type=Path),
     help="Also write the inputs, for other systems to render: DIR/CUTOFF/CLIP.wav.",
 )
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="Instead: Table 1, Table 2 and Figure 2 of the paper, in OUT/paper, by the presets paper-speech, paper-music "
+    "and paper-sfx, for whichever judges have weights. The manifest may give transcript, caption and reference.",
+)
+@click.option(
+    "--paper-engine", type=click.Choice(list(ENGINES)), help="Of --paper, with its own solver and steps."
+)
+@click.option("--paper-candidates", type=click.IntRange(1), metavar="N", help="Of --paper, instead of the paper's 120.")
 @click.option("--recompute", is_flag=True, help="Measure again what is in the results already.")
 def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     """Measure systems on full-band clips: a manifest (CSV) or a folder.
 
     Inputs are made by a fixed low-pass, rendered, and compared with the clips. Writes tables.md, tables.csv,
-    results.jsonl and curves/*.png into the folder of --out.
+    results.jsonl and curves/*.png into the folder of --out; with --paper, paper.jsonl and paper/ instead.
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
@@ -129,22 +156,68 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
         clips = load_corpus(source, given["kinds"], given["limit"])
         if given["join"]:
             clips = join_clips(clips, given["join"], out / "programmes")
-        systems = plan_systems(conditions, given)
+        plan = plan_paper_run(clips, conditions, given)
+        systems = [] if plan else plan_systems(conditions, given)
         check_judges(given["judges"])
-        results = Results(out / "results.jsonl")
+        results = Results(out / ("paper.jsonl" if plan else "results.jsonl"))
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
+    if plan:
+        finish_paper(plan, source, conditions, results, given)
+        return
     failures = write_lr(given["write_lr"], clips, conditions) if given["write_lr"] else 0
     try:
         rows, missed = run(systems, clips, conditions, results, given["recompute"])
         if given["judges"]:
             readable = {row["clip"] for row in rows}
             missed += run_judges([clip for clip in clips if clip.name in readable], conditions, out, given)
+        if given["uncertainty"]:
+            missed += run_uncertainty(clips, conditions, out, given)
     except OutputError as error:
         raise click.ClickException(str(error)) from error
     failures += missed
     for path in write_report(out, rows, given["baseline"], given["seed"], describe(source, conditions, given)):
         click.echo(str(path))
+    click.echo(f"{len(rows)} results, {results.computed} of them computed now, {failures} failed")
+    if failures:
+        sys.exit(1)
+
+
+def plan_paper_run(clips: Sequence[Clip], conditions: Conditions, given: dict[str, Any]) -> Plan | None:
+    """What --paper compares, None without it. Raises OptionError for options that do not go with it, or need it."""
+    chosen = {"engine": given["paper_engine"], "candidates": given["paper_candidates"]}
+    if not given["paper"]:
+        if any(chosen.values()):
+            raise OptionError("--paper-engine and --paper-candidates are settings of --paper; pass that too")
+        return None
+    if strange := [option for option, name in NOT_WITH_PAPER.items() if given[name]]:
+        raise OptionError(f"--paper compares systems of its own; leave {', '.join(strange)} out")
+    return plan_paper(clips, conditions, seed=given["seed"], oracle=given["oracle"], **chosen)
+
+
+def finish_paper(plan: Plan, source: Path, conditions: Conditions, results: Results, given: dict[str, Any]) -> None:
+    """Run the paper's comparison, write its tables, and exit with 1 when something failed."""
+    from ttsr_studio.evaluate.paper_tables import write_paper
+
+    for name, why in plan.missing.items():
+        click.echo(f"{TITLES.get(name, name)} is not here: {why}", err=True)
+    failures = write_lr(given["write_lr"], plan.clips, conditions) if given["write_lr"] else 0
+
+    def failed(reason: str) -> None:
+        nonlocal failures
+        failures += 1
+        click.echo(f"failed: {reason}", err=True)
+
+    total = len(conditions.cutoffs) * sum(clip.kind == line.kind for line in plan.lines for clip in plan.clips)
+    options = {"tell_cutoff": given["tell_cutoff"], "recompute": given["recompute"], "failed": failed}
+    try:
+        with progress_bar(total) as step:
+            rows = run_paper(plan, conditions, results, progress=step, **options)
+        folder, title = results.path.parent / "paper", describe(source, conditions, given)
+        for path in write_paper(folder, plan, rows, given["seed"], title):
+            click.echo(str(path))
+    except OutputError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"{len(rows)} results, {results.computed} of them computed now, {failures} failed")
     if failures:
         sys.exit(1)
@@ -245,6 +318,30 @@ def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: 
                     click.echo(f"failed: judges, {clip.name}, {cutoff:g} Hz: {error}", err=True)
     (out / "judges.md").write_text(table(rows, given["seed"]), encoding="utf-8")
     click.echo(str(out / "judges.md"))
+    return failures
+
+
+def run_uncertainty(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:
+    """Compare uncertainty with error and write uncertainty.md and uncertainty.jsonl; returns how many clips failed."""
+    from ttsr_studio.evaluate.uncertain import judge_uncertainty, table
+
+    options = RenderOptions(candidates=max(3, given["judged"]), verifiers=("critic",), seed=given["seed"])
+    session, results = Session(options), Results(out / "uncertainty.jsonl")
+    rows: list[Row] = []
+    failures = 0
+    with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
+        for cutoff in conditions.cutoffs:
+            for clip in clips:
+                step("uncertainty", clip.name)
+                try:
+                    rows += judge_uncertainty(session, clip, cutoff, conditions, results, given["recompute"])
+                except OutputError:
+                    raise
+                except (TtsrError, OSError) as error:
+                    failures += 1
+                    click.echo(f"failed: uncertainty, {clip.name}, {cutoff:g} Hz: {error}", err=True)
+    (out / "uncertainty.md").write_text(table(rows, given["seed"]), encoding="utf-8")
+    click.echo(str(out / "uncertainty.md"))
     return failures
 
 

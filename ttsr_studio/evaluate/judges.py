@@ -14,6 +14,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch import Tensor
 
 from ttsr_studio import __version__
 from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.audio.stream import Scratch
-from ttsr_studio.candidates import Stages
+from ttsr_studio.candidates import Stages, WindowPool
 from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluate.corpus import RATE, Clip
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
@@ -52,8 +54,29 @@ Scored = tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], float]
 """A window: distances of its candidates to the truth [N], their scores by judge, [N] each, and their search range."""
 
 
-def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
-    """Draw and score the candidates of every window of a clip that is not silent.
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a window, at the clip's own level.
+
+    Attributes:
+        pool: what they are and what was said of them.
+        takes: [N, channels, samples], in the order of their numbers.
+        truth: [channels, samples].
+    """
+
+    pool: WindowPool
+    takes: Tensor
+    truth: Tensor
+
+    def distances(self, item: Item, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """LSD of every candidate to the truth from the cutoff to the clip's edge, [N], of a stretch of the window."""
+        takes, truth = self.takes[..., start:stop], self.truth[:, start:stop]
+        apart = [lsd(take, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for take in takes]
+        return np.asarray(torch.stack(apart).numpy(), np.float64)
+
+
+def candidate_windows(session: Session, item: Item) -> Iterator[Candidates]:
+    """Draw and score the candidates of every window of a clip that is not silent; the engine is told the cutoff.
 
     Raises OptionError when nothing lies between the cutoff and the clip's edge, or the engine is not at 48 kHz.
     """
@@ -70,11 +93,15 @@ def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
             if pool is None:
                 continue
             truth = torch.from_numpy(item.truth[:, window.start : window.stop])
-            scale = level / engine.input_rms
-            takes = torch.stack(list(pool.audio.values())) * scale
-            distance = torch.stack([lsd(x, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for x in takes])
-            scores = {name: np.array(values) for name, values in pool.scores.items()}
-            yield distance.numpy(), scores, search_range(takes)
+            takes = torch.stack([pool.audio[number] for number in sorted(pool.audio)]) * (level / engine.input_rms)
+            yield Candidates(pool, takes, truth)
+
+
+def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
+    """What judges and truth say of the candidates of every window; see `candidate_windows`."""
+    for window in candidate_windows(session, item):
+        scores = {name: np.array(values) for name, values in window.pool.scores.items()}
+        yield window.distances(item), scores, search_range(window.takes)
 
 
 def figures(windows: Sequence[Scored], judge: str) -> dict[str, float]:

@@ -58,6 +58,7 @@ METRICS = (
     Metric("hf_bias_db", "HF energy bias, dB", ratio=False),
     Metric("pause_hiss_db", "pause hiss, dB", ratio=False),
     Metric("onset_error_db", "onset error, dB"),
+    Metric("held_out", "held-out judge", 3, ratio=False),
     Metric("nfe", "NFE", 0, curve=False),
     Metric("x_real_time", "x real time", 1, curve=False),
     Metric("peak_rss_mb", "peak RSS, MB", 0, curve=False),

@@ -39,7 +39,8 @@ def grouped(clips: Sequence[Clip], seconds: float) -> list[list[tuple[Clip, np.n
             groups.append([])
         groups[-1].append((clip, audio))
     if len(groups) > 1 and sum(len(part) for _, part in groups[-1]) < seconds * RATE:
-        groups[-2] += groups.pop()
+        rest = groups.pop()
+        groups[-1] += rest
     return groups
 
 

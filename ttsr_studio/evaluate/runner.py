@@ -16,7 +16,7 @@ from ttsr_studio.evaluate.metrics import METRICS, measure
 from ttsr_studio.evaluate.simulate import LowPass
 from ttsr_studio.evaluate.systems import Item, System
 
-MEASURES = 1
+MEASURES = 2
 """Raised whenever a metric or a built-in system changes, so that old results are not mixed with new ones."""
 
 Row = dict[str, Any]
@@ -148,6 +148,7 @@ def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: 
         made = system.make(item)
     seconds = item.truth.shape[1] / RATE
     values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | {
+        "held_out": made.held_out,
         "nfe": made.nfe,
         "x_real_time": seconds / made.seconds if made.seconds else math.nan,
         "peak_rss_mb": made.peak_rss_mb,

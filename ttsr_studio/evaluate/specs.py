@@ -58,6 +58,7 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "segment": float,
     "seam": float,
     "set": _pairs,
+    "hold-out": _verifiers,
     "pivot": str,
     "steps": int,
     "temperature": float,
@@ -90,7 +91,6 @@ FIXED = (
     "ceiling",
     "cutoff",
     "salvage",
-    "hold-out",
     "caption",
     "control",
     "target",
@@ -182,6 +182,8 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
             settings[_field(key)] = read_value(name, key, text)
     if "verifier" in settings:
         settings["verifiers"] = tuple(settings.pop("verifier"))
+    if "hold_out" in settings:
+        settings["hold_out"] = tuple(settings["hold_out"])
     if "weight" in settings:
         given = settings.pop("weight")
         settings["weights"] = given if isinstance(given, tuple) else parse_weights(given)

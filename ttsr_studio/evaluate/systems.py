@@ -64,13 +64,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Made:
-    """A system's output [channels, samples] at 48 kHz, in the truth's shape, and what it took; NaN where unknown."""
+    """A system's output [channels, samples] at 48 kHz, in the truth's shape, and what it took; NaN where unknown.
+
+    Attributes:
+        held_out: what the first held-out judge of a render said of the choice.
+    """
 
     audio: Audio
     nfe: float = math.nan
     seconds: float = math.nan
     peak_rss_mb: float = math.nan
     detected_cutoff_hz: float | None = None
+    held_out: float = math.nan
 
 
 class System(Protocol):
@@ -226,7 +231,10 @@ class Render:
             done = render(session, source, target, report=False, reference=truth if self.options.reference else None)
         audio = item.fitted(read_audio(target), f"{self.name}, {item.clip.name}")
         nfe = float(done.summary["nfe"])
-        return Made(audio, nfe, cost.seconds, cost.peak_rss_mb, done.summary.get("cutoff_hz"))
+        judged = done.summary["judged"].values()
+        held_out = [judge["chosen"] for judge in judged if judge["role"] == "held-out" and judge["chosen"] is not None]
+        heard = float(held_out[0]) if held_out else math.nan
+        return Made(audio, nfe, cost.seconds, cost.peak_rss_mb, done.summary.get("cutoff_hz"), heard)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""The rewards of a corpus: every score of many draws of every window, kept for `ttsr replay` and `--scaling`.
+
+A line of OUT/rewards.jsonl is a window as `ttsr_studio.rewards` has it, drawn with --search census and told the cutoff,
+with the oracle among the scores: `lsd`, minus the log-spectral distance to the truth from the cutoff to the clip's own
+band edge, of every candidate and every segment. Besides:
+
+- key: sha256 of what the line depends on; part: [its number among the clip's windows, how many these are].
+- search_range: of the candidates (equation 4 of the paper).
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ttsr_studio import __version__
+from ttsr_studio.analysis.search_range import search_range
+from ttsr_studio.evaluate.corpus import Clip
+from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, Candidates, Scored, candidate_windows
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
+from ttsr_studio.evaluate.systems import Item, weights_of
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rewards import reward_record
+from ttsr_studio.session import Session
+
+JUDGES = ("critic", "consensus")
+"""Who scores when nobody is asked for."""
+
+REWARDING = 1
+"""Raised when what a line says changes its meaning."""
+
+
+def reward_options(verifiers: Sequence[str], draws: int, seed: int) -> RenderOptions:
+    """Every verifier hears every window, its segments, and x0-predictions after every step."""
+    return RenderOptions(
+        search="census",
+        candidates=draws,
+        verifiers=tuple(verifiers),
+        scope="window",
+        choice="segment",
+        witness=True,
+        seed=seed,
+    )
+
+
+def reward_clip(
+    session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, results: Results, recompute: bool
+) -> list[Row]:
+    """The lines of a clip, one for each window that is not silent, found in the file or drawn now.
+
+    None for a clip that ends at the cutoff. The file gets a clip's lines when all are there; of what a crash cut off, all are drawn again.
+
+    Raises TtsrError or OSError for a clip that cannot be read or drawn.
+    """
+    if clip.edge_hz is not None and clip.edge_hz - cutoff_hz < LEAST_BAND_HZ:
+        return []
+    key = clip_key(session, clip, cutoff_hz, conditions)
+    kept = None if recompute else found(results, key)
+    if kept is None:
+        with tempfile.TemporaryDirectory(prefix="ttsr-rewards-") as folder:
+            item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
+            kept = [line(session, item, window) for window in candidate_windows(session, item)]
+        for number, row in enumerate(kept):
+            row |= {"key": part_key(key, number), "part": [number, len(kept)], "version": __version__}
+            results.add(row)
+    return kept
+
+
+def found(results: Results, key: str) -> list[Row] | None:
+    """All lines of a clip, when all are there."""
+    first = results.rows.get(part_key(key, 0))
+    keys = [part_key(key, number) for number in range(first["part"][1])] if first else []
+    return [results.rows[one] for one in keys] if keys and all(one in results.rows for one in keys) else None
+
+
+def line(session: Session, item: Item, window: Candidates) -> Row:
+    """What was said of a window's candidates, the oracle's word included."""
+    record = reward_record(session, item.clip.name, item.cutoff_hz, window.pool, item.clip.kind)
+    whole = -window.distances(item)
+    parts = [-window.distances(item, start, stop) for start, stop in pairwise(window.pool.edges)]
+    for candidate, score, own in zip(record["candidates"], whole, np.transpose(parts), strict=True):
+        candidate["scores"]["lsd"] = finite(float(score))
+        candidate["segments"]["lsd"] = [finite(round(float(part), 6)) for part in own]
+    return record | {"search_range": search_range(window.takes)}
+
+
+def clip_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions) -> str:
+    """sha256 of all that a clip's lines depend on."""
+    depends = {
+        "rewarding": REWARDING,
+        "clip": clip.digest(),
+        "edge_hz": clip.edge_hz,
+        "kind": clip.kind,
+        "seconds": conditions.seconds,
+        "cutoff_hz": cutoff_hz,
+        "low_pass": conditions.low_pass,
+        "options": session.options.to_json(),
+        "weights": weights_of(session),
+        "version": __version__,
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def part_key(key: str, number: int) -> str:
+    """The key of one window's line."""
+    return hashlib.sha256(f"{key} {number}".encode()).hexdigest()
+
+
+def as_judged(rows: Sequence[Row]) -> Iterator[Scored]:
+    """Lines as the judges' table takes them: distances [N], scores by judge [N], search range."""
+    for row in rows:
+        every = [candidate["scores"] for candidate in row["candidates"]]
+        columns = {name: np.array([said[name] for said in every], np.float64) for name in every[0]}
+        yield -columns.pop("lsd"), columns, row["search_range"]
