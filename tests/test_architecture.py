@@ -9,7 +9,17 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "watch", "training", "models", "score_command", "tune_command", "presets_command", "doctor_command"},
+    {
+        "evaluate",
+        "watch",
+        "training",
+        "models",
+        "score_command",
+        "replay_command",
+        "tune_command",
+        "presets_command",
+        "doctor_command",
+    },
     {"render", "doctor", "jobs", "presets", "again", "scoring"},
     {"searching"},
     {"pacing", "rewards", "pool"},
@@ -26,7 +36,7 @@ SAME_LEVEL_ALLOWED = {
     ("observer", "candidates"), ("observer", "splicing"), ("splicing", "candidates"), ("session", "progress"),
     ("finalists", "session"), ("pacing", "session"), ("rewards", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
-    ("tune_command", "evaluate"), ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
+    ("tune_command", "evaluate"), ("replay_command", "evaluate"), ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
 }  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_depth_container_and_loudness_options(ttsr: Ttsr, tmp_path: Path) -> Non
 def test_oracle_chooses_what_is_nearest_to_the_reference(ttsr: Ttsr, tmp_path: Path) -> None:
     full = voice(1.5)
     source, truth = save(tmp_path / "lr.wav", below(full, 5000)), save(tmp_path / "hr.wav", full)
-    _, report = rendered(ttsr, source, tmp_path / "o.wav", "--verifier", "lsd", "--reference", truth, "--candidates", 5)
+    _, report = rendered(ttsr, source, tmp_path / "o.wav", "--verifier", "lsd", "--reference", truth, "--candidates", 5, "--choice", "window")
     for window in report["windows"]:
         scores = [c["scores"]["lsd"] for c in window["candidates"]]
         assert window["chosen"] == int(np.argmax(scores))
@@ -170,3 +170,12 @@ def test_zero_order_search_and_evaluation_budget(ttsr: Ttsr, tmp_path: Path) -> 
     assert report["timing"]["nfe"] == 12
     assert candidates[1]["key"]["lineage"][1][0] == "near"
     assert report["tool"]["options"]["search"] == "zero-order"
+
+
+def test_a_cutoff_below_the_band_replaces_what_is_above(ttsr: Ttsr, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tone = 0.2 * np.sin(2 * np.pi * 11000 * np.arange(2 * 48000) / 48000)[:, None]
+    source = save(tmp_path / "full.wav", below(voice(2.0), 5000) + tone + 1e-4 * rng.standard_normal((2 * 48000, 1)))
+    audio, _ = rendered(ttsr, source, tmp_path / "out.wav", "--cutoff", 5000)
+    before, after = (level_db(band(x, 10980, 11020)) for x in (load(source), audio))
+    assert after < before - 25

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
 from conftest import Ttsr, below, save, voice
 from torch import Tensor
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS, BuiltinEngine
-from ttsr_studio.evaluate.tuning import Axes, Setting
+from ttsr_studio.evaluate.axes import Axes, Setting
 
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
 
@@ -118,7 +119,7 @@ def test_the_preset_renders_and_the_default_stays_where_nothing_beats_it(
     low = save(tmp_path / "low.wav", below(voice(0.7), 5000))
     done = ttsr("render", low, "--preset", own, "--candidates", 1, "-o", tmp_path / "high.wav")
     assert done.exit_code == 0, done.output
-    options = json.loads((tmp_path / "high.ttsr.json").read_text())["options"]
+    options = json.loads((tmp_path / "high.ttsr.json").read_text())["tool"]["options"]
     assert (options["solver"], options["steps"], options["temperature"]) == ("dpmpp-2m", 4, 1.0)
     own.write_text('description = "my own"\n')
     done = ttsr("tune", clips, "--nfe", 8, *worse, "--out", out, "--preset", own)
@@ -164,6 +165,22 @@ def test_a_default_above_the_limit_gives_way_to_fewer_steps_and_a_broken_clip_is
         "4 is the engine's own"
     )
     assert "rho" not in preset(out)
+
+
+@pytest.mark.usefixtures("models")
+def test_guidance_counts_twice_and_is_in_the_preset(ttsr: Ttsr, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    axes = ("--solver", "euler", "--schedule", "trailing", "--steps", 2, "--steps", 4, "--guidance", 1, "--guidance", 3)
+    options = (*ONE, "--kind", "speech", "--objective", "lsd", "--out", out)
+    done = ttsr("tune", clips, "--engine", NAME, "--nfe", 4, *axes, *options)
+    assert done.exit_code == 0, done.output
+    cost = {(row["schedule"], row["steps"], row["guidance"]): row["nfe"] for row in rows(out)}
+    own = ("leading", 2, 3.5)
+    assert cost == {own: 4, ("trailing", 2, 1.0): 2, ("trailing", 4, 1.0): 4, ("trailing", 2, 3.0): 4}
+    assert "1 more above the limit" in done.output
+    assert "one clip has no interval" in done.output
+    assert [preset(out)[key] for key in ("engine", "schedule", "steps", "guidance")] == [NAME, *own]
+    assert ttsr("presets", "check", out / "tuned.toml").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from ttsr_studio.options import CHOICES, DEPTHS, RATES, RenderOptions, parse_pai
 from ttsr_studio.presets_command import presets_group
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
+from ttsr_studio.replay_command import replay_command
 from ttsr_studio.score_command import score_command
 from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session
@@ -541,3 +542,4 @@ def in_one_line(source: Path, error: Exception) -> str:
 main.add_command(presets_group)
 main.add_command(doctor_command)
 main.add_command(tune_command)
+main.add_command(replay_command)

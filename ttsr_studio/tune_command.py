@@ -12,12 +12,13 @@ from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.vp import SPACINGS
 from ttsr_studio.engines import ENGINES
 from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.evaluate.axes import Axes, Setting
 from ttsr_studio.evaluate.command import progress_bar
 from ttsr_studio.evaluate.corpus import load_corpus
 from ttsr_studio.evaluate.runner import Conditions, Results
 from ttsr_studio.evaluate.simulate import check_cutoff
 from ttsr_studio.evaluate.tuned import WORDS, judge, rows_of, summarise, to_markdown, to_preset
-from ttsr_studio.evaluate.tuning import Axes, Setting, Task, Tuning, load_optuna, search_grid, search_optuna
+from ttsr_studio.evaluate.tuning import Task, Tuning, load_optuna, search_grid, search_optuna
 
 EPILOG = """\b
 ttsr tune clips/manifest.csv --nfe 8 --objective lsd --out tuned

@@ -17,6 +17,7 @@ from ttsr_studio.evaluate.corpus import Clip, load_corpus
 from ttsr_studio.evaluate.paper import run_paper
 from ttsr_studio.evaluate.paper_plan import TITLES, Plan, plan_paper
 from ttsr_studio.evaluate.programmes import join_clips
+from ttsr_studio.evaluate.rewarding import JUDGES
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
 from ttsr_studio.evaluate.simulate import LOW_PASSES, LowPass, check_cutoff
 from ttsr_studio.evaluate.specs import plan_specs
@@ -31,6 +32,8 @@ NOT_WITH_PAPER = {
     "--outputs": "outputs",
     "--judge": "judges",
     "--baseline": "baseline",
+    "--keep-rewards": "keep_rewards",
+    "--scaling": "scaling",
 }
 
 EPILOG = """\b
@@ -87,6 +90,18 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     help="Candidates of a window that judges choose from.",
 )
 @click.option(
+    "--keep-rewards",
+    is_flag=True,
+    help="Keep every score of every candidate that judges choose from (critic and consensus, without --judge), also on "
+    "the way and by segment, in rewards.jsonl, for `ttsr replay`.",
+)
+@click.option(
+    "--scaling",
+    is_flag=True,
+    help="Whether what a search gains by each --judge lasts for the others, as N grows to --judged, and which N is "
+    "worth it; keeps rewards, and writes scaling.md, scaling.csv and scaling.png.",
+)
+@click.option(
     "--uncertainty",
     is_flag=True,
     help="Whether a render is further from the truth where its candidates disagree (--judged of them); writes "
@@ -133,9 +148,7 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     help="Instead: Table 1, Table 2 and Figure 2 of the paper, in OUT/paper, by the presets paper-speech, paper-music "
     "and paper-sfx, for whichever judges have weights. The manifest may give transcript, caption and reference.",
 )
-@click.option(
-    "--paper-engine", type=click.Choice(list(ENGINES)), help="Of --paper, with its own solver and steps."
-)
+@click.option("--paper-engine", type=click.Choice(list(ENGINES)), help="Of --paper, with its own solver and steps.")
 @click.option("--paper-candidates", type=click.IntRange(1), metavar="N", help="Of --paper, instead of the paper's 120.")
 @click.option("--recompute", is_flag=True, help="Measure again what is in the results already.")
 def evaluate_command(source: Path, out: Path, **given: Any) -> None:
@@ -158,6 +171,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
             clips = join_clips(clips, given["join"], out / "programmes")
         plan = plan_paper_run(clips, conditions, given)
         systems = [] if plan else plan_systems(conditions, given)
+        given["keep_rewards"] |= given["scaling"]
+        given["judges"] = given["judges"] or (JUDGES if given["keep_rewards"] else ())
         check_judges(given["judges"])
         results = Results(out / ("paper.jsonl" if plan else "results.jsonl"))
     except TtsrError as error:
@@ -170,7 +185,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
         rows, missed = run(systems, clips, conditions, results, given["recompute"])
         if given["judges"]:
             readable = {row["clip"] for row in rows}
-            missed += run_judges([clip for clip in clips if clip.name in readable], conditions, out, given)
+            work = run_rewards if given["keep_rewards"] else run_judges
+            missed += work([clip for clip in clips if clip.name in readable], conditions, out, given)
         if given["uncertainty"]:
             missed += run_uncertainty(clips, conditions, out, given)
     except OutputError as error:
@@ -296,6 +312,26 @@ def check_judges(judges: Sequence[str]) -> None:
     load_verifiers(members(judges), frozenset({"expected", "early", "input"}))
 
 
+def over_clips(
+    what: str, clips: Sequence[Clip], conditions: Conditions, work: Callable[[Clip, float], list[Row]]
+) -> tuple[list[Row], int]:
+    """Do a work on every clip at every cutoff, saying what fails: its rows, and how many failed."""
+    rows: list[Row] = []
+    failures = 0
+    with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
+        for cutoff in conditions.cutoffs:
+            for clip in clips:
+                step(what, clip.name)
+                try:
+                    rows += work(clip, cutoff)
+                except OutputError:
+                    raise
+                except (TtsrError, OSError) as error:
+                    failures += 1
+                    click.echo(f"failed: {what}, {clip.name}, {cutoff:g} Hz: {error}", err=True)
+    return rows, failures
+
+
 def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:
     """Judge the verifiers and write judges.md and judges.jsonl; returns how many clips failed."""
     from ttsr_studio.evaluate.judges import judge_clip, table
@@ -303,21 +339,39 @@ def run_judges(clips: Sequence[Clip], conditions: Conditions, out: Path, given: 
     options = RenderOptions(candidates=given["judged"], verifiers=members(given["judges"]), seed=given["seed"])
     session, results = Session(options), Results(out / "judges.jsonl")
     judges = list(dict.fromkeys(given["judges"]))
-    rows: list[Row] = []
-    failures = 0
-    with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
-        for cutoff in conditions.cutoffs:
-            for clip in clips:
-                step("judges", clip.name)
-                try:
-                    rows += judge_clip(session, judges, clip, cutoff, conditions, results, given["recompute"])
-                except OutputError:
-                    raise
-                except (TtsrError, OSError) as error:
-                    failures += 1
-                    click.echo(f"failed: judges, {clip.name}, {cutoff:g} Hz: {error}", err=True)
+
+    def work(clip: Clip, cutoff: float) -> list[Row]:
+        return judge_clip(session, judges, clip, cutoff, conditions, results, given["recompute"])
+
+    rows, failures = over_clips("judges", clips, conditions, work)
     (out / "judges.md").write_text(table(rows, given["seed"]), encoding="utf-8")
     click.echo(str(out / "judges.md"))
+    return failures
+
+
+def run_rewards(clips: Sequence[Clip], conditions: Conditions, out: Path, given: dict[str, Any]) -> int:
+    """Keep the rewards of all clips in rewards.jsonl, and write judges.md and what --scaling asks for from them.
+
+    Returns how many clips failed.
+    """
+    from ttsr_studio.evaluate.judges import table
+    from ttsr_studio.evaluate.rewarding import judge_rows, reward_clip, reward_options
+
+    session = Session(reward_options(members(given["judges"]), given["judged"], given["seed"]))
+    results, judges = Results(out / "rewards.jsonl"), list(dict.fromkeys(given["judges"]))
+
+    def work(clip: Clip, cutoff: float) -> list[Row]:
+        return reward_clip(session, clip, cutoff, conditions, results, given["recompute"])
+
+    lines, failures = over_clips("rewards", clips, conditions, work)
+    (out / "judges.md").write_text(table(judge_rows(lines, judges), given["seed"]), encoding="utf-8")
+    click.echo(f"{results.path}: {len(lines)} windows, {results.computed} of them drawn now")
+    click.echo(str(out / "judges.md"))
+    if given["scaling"] and lines:
+        from ttsr_studio.evaluate.scaling_report import write_scaling
+
+        alarms = write_scaling(out, lines, judges, given["seed"], f"ttsr {__version__}; seed {given['seed']}.")
+        click.echo("\n".join([*(str(out / f"scaling.{end}") for end in ("md", "csv", "png")), *alarms]))
     return failures
 
 
@@ -327,19 +381,11 @@ def run_uncertainty(clips: Sequence[Clip], conditions: Conditions, out: Path, gi
 
     options = RenderOptions(candidates=max(3, given["judged"]), verifiers=("critic",), seed=given["seed"])
     session, results = Session(options), Results(out / "uncertainty.jsonl")
-    rows: list[Row] = []
-    failures = 0
-    with progress_bar(len(clips) * len(conditions.cutoffs)) as step:
-        for cutoff in conditions.cutoffs:
-            for clip in clips:
-                step("uncertainty", clip.name)
-                try:
-                    rows += judge_uncertainty(session, clip, cutoff, conditions, results, given["recompute"])
-                except OutputError:
-                    raise
-                except (TtsrError, OSError) as error:
-                    failures += 1
-                    click.echo(f"failed: uncertainty, {clip.name}, {cutoff:g} Hz: {error}", err=True)
+
+    def work(clip: Clip, cutoff: float) -> list[Row]:
+        return judge_uncertainty(session, clip, cutoff, conditions, results, given["recompute"])
+
+    rows, failures = over_clips("uncertainty", clips, conditions, work)
     (out / "uncertainty.md").write_text(table(rows, given["seed"]), encoding="utf-8")
     click.echo(str(out / "uncertainty.md"))
     return failures

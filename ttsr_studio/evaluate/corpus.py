@@ -60,8 +60,8 @@ class Clip:
 def load_corpus(source: Path, kinds: Sequence[str] = (), limit: int | None = None) -> list[Clip]:
     """List the clips of a manifest (CSV with column `file`, paths relative to it) or of a folder.
 
-    In a folder, the first folder below it is the kind, and clips count as full-band. A manifest may also give kind, band
-    edges, `transcript`, `caption` (or one of the two in `transcript_or_caption`: the first for kind speech) and
+    In a folder, the first folder below it is the kind, and clips count as full-band. A manifest may also give `kind`,
+    band edges, `transcript`, `caption` (or one of the two in `transcript_or_caption`: the first for kind speech) and
     `reference`, another recording of the speaker, relative to it; without that it is the speaker's next clip, by
     `speaker_or_class`.
 

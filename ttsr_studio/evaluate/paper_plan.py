@@ -102,7 +102,7 @@ def plan_paper(
     """
     kinds = [kind for kind in KINDS if any(clip.kind == kind for clip in clips)]
     if strange := sorted({clip.kind for clip in clips} - set(KINDS)):
-        raise OptionError(f"--paper compares {', '.join(KINDS)}; there are clips of kind {', '.join(strange)}")
+        raise OptionError(f"--paper: it compares {', '.join(KINDS)}; there are clips of kind {', '.join(strange)}")
     bases = {kind: base_options(kind, engine, candidates, seed) for kind in kinds}
     weights = {
         o.engine: engine_weights(o, asked=engine is not None) for o in {o.engine: o for o in bases.values()}.values()

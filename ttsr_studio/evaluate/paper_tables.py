@@ -154,8 +154,8 @@ def table1(plan: Plan, cells: Sequence[Cell], title: str) -> str:
         title,
         "",
         f"{settings_line(plan)}. Means over clips. Bold: the best of the renders; underlined: the second; italics: "
-        "worse than the LR input. What is equal in the digits shown shares its mark. LSD is over the full band, to edge "
-        "up to the clip's own band edge.",
+        "worse than the LR input. What is equal in the digits shown shares its mark. LSD is over the full band, or to "
+        "the clip's own edge.",
     ]
     kinds = list(dict.fromkeys(cell.kind for cell in cells))
     for kind in kinds:
@@ -241,7 +241,7 @@ def ranges(rows: Sequence[Row], place: tuple[str, float], members: Sequence[Who]
 
 
 def enhancement(rows: Sequence[Row], who: Who, column: Column, seed: int) -> Estimate:
-    """How much better than the input on the same clips, in % of its mean, with the paired difference's 95 % interval."""
+    """How much better than the input on the same clips, in % of its mean, with the 95 % interval of the difference."""
     values: dict[Who, dict[str, float]] = {(INPUT, ""): {}, who: {}}
     for row in rows:
         name = (row["guide"], row["algorithm"])
@@ -265,11 +265,12 @@ def figure2(rows: Sequence[Row], seed: int) -> Figure:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     shown = [who for who in everyone(rows) if who == (DRAW, "") or (who[1] == "random" and who[0] != ORACLE)]
     names = list(dict.fromkeys(short(who) for who in shown))
-    colours = dict(zip(names, matplotlib.colormaps["tab20"](np.arange(20)), strict=False))
+    palette = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
+    colours = {name: palette(number) for number, name in enumerate(names)}
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(12, 2.5 * len(kinds) + 0.6), dpi=120, layout="constrained")
         handles = {}
-        for panel, kind in zip(np.atleast_1d(figure.subfigures(len(kinds), 1)), kinds, strict=True):
+        for panel, kind in zip(figure.subfigures(len(kinds), 1, squeeze=False)[:, 0], kinds, strict=True):
             mine = [row for row in rows if row["kind"] == kind]
             guides = [who for who in shown if who in everyone(mine)]
             columns = [c for c in COLUMNS if c.main and any(math.isfinite(c.value(row)) for row in mine)]
@@ -280,6 +281,7 @@ def figure2(rows: Sequence[Row], seed: int) -> Figure:
                     e = enhancement(mine, who, column, seed)
                     spread = [[e.mean - e.low], [e.high - e.mean]]
                     handles[short(who)] = axis.bar(number, e.mean, 0.9, yerr=spread, color=colours[short(who)])
+                axis.set_axisbelow(True)
                 axis.set_xticks([])
                 axis.set_xlabel(column.headline)
                 axis.axhline(0, color="black", linewidth=0.6)

@@ -11,7 +11,7 @@ band edge, of every candidate and every segment. Besides:
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import numpy as np
 from ttsr_studio import __version__
 from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.evaluate.corpus import Clip
-from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, Candidates, Scored, candidate_windows
+from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, Candidates, Scored, candidate_windows, figures
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
 from ttsr_studio.evaluate.systems import Item, weights_of
 from ttsr_studio.options import RenderOptions
@@ -110,9 +110,21 @@ def part_key(key: str, number: int) -> str:
     return hashlib.sha256(f"{key} {number}".encode()).hexdigest()
 
 
-def as_judged(rows: Sequence[Row]) -> Iterator[Scored]:
-    """Lines as the judges' table takes them: distances [N], scores by judge [N], search range."""
+def judge_rows(rows: Sequence[Row], judges: Sequence[str]) -> list[Row]:
+    """What the judges' table is made of, from lines of rewards: a row for every judge, clip and cutoff."""
+    clips: dict[tuple[str, str, float], list[Row]] = {}
     for row in rows:
-        every = [candidate["scores"] for candidate in row["candidates"]]
-        columns = {name: np.array([said[name] for said in every], np.float64) for name in every[0]}
-        yield -columns.pop("lsd"), columns, row["search_range"]
+        clips.setdefault((row["clip"], row["kind"], row["cutoff_hz"]), []).append(row)
+    return [
+        {"clip": clip, "kind": kind, "cutoff_hz": cutoff, "judge": judge, "candidates": len(lines[0]["candidates"])}
+        | {name: finite(value) for name, value in figures([as_judged(row) for row in lines], judge).items()}
+        for (clip, kind, cutoff), lines in clips.items()
+        for judge in judges
+    ]
+
+
+def as_judged(row: Row) -> Scored:
+    """A line as judges take a window: distances [N], scores by judge [N], search range."""
+    every = [candidate["scores"] for candidate in row["candidates"]]
+    columns = {name: np.array([said[name] for said in every], np.float64) for name in every[0]}
+    return -columns.pop("lsd"), columns, row["search_range"]

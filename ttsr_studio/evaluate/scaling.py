@@ -29,6 +29,7 @@ from ttsr_studio.evaluate.tables import ALL
 ORDERS = 200
 """Subsets of the draws that every N is tried on."""
 
+
 @dataclass(frozen=True)
 class Curve:
     """A policy as it draws more.
@@ -145,7 +146,9 @@ def estimates(parts: Sequence[Array], figure: Callable[..., Array], seed: int) -
     bounds = np.full((2, *means.shape), np.nan)
     if count > 1:
         bounds = np.quantile(figure(*(weights(count, seed) @ part for part in parts)), (0.025, 0.975), axis=0)
-    return [Estimate(float(mean), float(low), float(high), count) for mean, low, high in zip(means, *bounds, strict=True)]
+    return [
+        Estimate(float(mean), float(low), float(high), count) for mean, low, high in zip(means, *bounds, strict=True)
+    ]
 
 
 def relative(values: Array, seed: int) -> list[Estimate]:

@@ -4,11 +4,10 @@
     is healthy; it falls when the search games its judge: the alarm is an interval below 0 of the difference between
     the largest N and N = 8, over the same clips.
 - knee: the smallest N above 1 for which twice the draws add less than a fifth to the gain so far; measured on the
-    oracle `lsd` where it is there, on the mean over held-out columns otherwise. 1 where the gain at the largest N is
-    not clear of 0; none where every doubling was worth it. (The best of N of a normal distribution bends at 16.)
+    oracle `lsd` where it is there, on the mean over held-out columns otherwise. 1 where the gain there is not clear
+    of 0; none where every doubling was worth it. (The best of N of a normal distribution bends at 16.)
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,6 @@ WORTH = 0.2
 
 EARLY = 8
 """N that the transfer at the largest N is compared with."""
-
-UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)
 
 
 def ratio(held_out: Array, searched: Array) -> Array:
@@ -70,9 +67,7 @@ def verdicts(curve: Curve, group: Group, seed: int) -> list[Verdict]:
         if early == len(curve.sizes) - 1:
             change = Estimate(np.nan, np.nan, np.nan, change.n)
         sizes = (curve.sizes[early], curve.sizes[-1])
-        found.append(
-            Verdict(group, curve.policy.name, column, sizes, by_size[early], by_size[-1], change)
-        )  # fmt: skip
+        found.append(Verdict(group, curve.policy.name, column, sizes, by_size[early], by_size[-1], change))
     return found
 
 
@@ -112,7 +107,7 @@ def find_knee(curve: Curve, group: Group, seed: int) -> Knee:
     gains = gains[np.isfinite(gains).all(axis=1)]
     by_size = estimates([gains], lambda mean: mean, seed)
     place = int(bends(gains.mean(axis=0)[None])[0]) if len(gains) else 0
-    if not by_size[-1].low > 0 and len(gains) > 1:
+    if len(gains) > 1 and not by_size[min(place, len(by_size) - 1)].low > 0:
         place = 0
     low = high = np.nan
     if len(gains) > 1:
@@ -123,7 +118,11 @@ def find_knee(curve: Curve, group: Group, seed: int) -> Knee:
 
 
 def bends(gains: Array) -> NDArray[np.int64]:
-    """Index of the knee of mean gains [rows, sizes]: the number of sizes for none, 0 where nothing is gained."""
-    enough = np.diff(gains, axis=1)[:, 1:] < WORTH * gains[:, 1:-1]
-    bent = np.where(enough.any(axis=1), enough.argmax(axis=1) + 1, gains.shape[1]) if enough.size else gains.shape[1]
-    return np.where(gains[:, -1] > 0, bent, 0)
+    """Index of the knee of mean gains [rows, sizes]: the number of sizes for none, 0 where nothing is gained there."""
+    bent = np.full(gains.shape, True)
+    bent[:, :1] = False
+    bent[:, 1:-1] = np.diff(gains, axis=1)[:, 1:] < WORTH * gains[:, 1:-1]
+    place = bent.argmax(axis=1)
+    last = place == gains.shape[1] - 1
+    gained = gains[np.arange(len(gains)), place] > 0
+    return np.where(gained, np.where(last, gains.shape[1], place), 0)

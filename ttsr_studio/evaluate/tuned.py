@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttsr_studio import __version__
+from ttsr_studio.evaluate.axes import Setting
 from ttsr_studio.evaluate.runner import Row
 from ttsr_studio.evaluate.statistics import RESAMPLES, Difference, Estimate, bootstrap, paired
 from ttsr_studio.evaluate.tables import interval
-from ttsr_studio.evaluate.tuning import TRUTH, Objective, Place, Setting, Task, Tuning, mean_known
+from ttsr_studio.evaluate.tuning import TRUTH, Objective, Place, Task, Tuning, mean_known
 
 NARROW = 0.8
 """Share of the default's search range under which a setting leaves a search little to choose from."""

@@ -182,7 +182,9 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
     for window in report.windows:
         points = _points(window, name)
         every += points
-        chosen += [] if window.chosen is None else [points[window.chosen]]
+        for part in window.segments:
+            axis.hlines(points[part.candidate][1], part.start_s, part.stop_s, color=CHOSEN, linewidth=2.5, zorder=3)
+        chosen += [] if window.chosen is None or window.segments else [points[window.chosen]]
     crowd = max((len(window.candidates) for window in report.windows), default=0)
     size = float(np.clip(1600 / max(1, len(every)), 1.2, 6.0))
     axis.plot(*_columns(every), "o", color=CANDIDATE, markersize=size, alpha=0.55, markeredgewidth=0, clip_on=False)
@@ -208,7 +210,7 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
         axis.text(
             0.945,
             1.03,
-            "● chosen",
+            "▬ segments" if any(window.segments for window in report.windows) else "● chosen",
             transform=axis.transAxes,
             ha="left",
             va="bottom",

@@ -142,7 +142,7 @@ def _solve_all(runs: Sequence[Run], solve: SolveBatch, batch: int, halt: Halt, r
         first = waiting[0][1]
         part = [pair for pair in waiting if pair[1].shape == first.shape][:batch]
         fits = room() / max(1, first.nfe)
-        part = [pair for place, pair in enumerate(part) if pair[1].essential or place < fits]
+        part = [pair for place, pair in enumerate(part) if pair[1].essential or place + 1 <= fits]
         part = numbered(part, runs)
         if not part or not solve([task for _, task in part]):
             for _, task in waiting:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 
-from ttsr_studio.diffusion.noise import stride_to_cosine
+from ttsr_studio.diffusion.noise import cosine_to_stride, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.contract import Answer, Candidate, Leg, Request, best, score, solve
 
@@ -10,13 +10,20 @@ COSINE = 0.99
 """The paper's lambda, taken for a cosine (see `noise.draw`)."""
 
 
-def nearness(cosine: float | None, stride: float | None) -> float:
-    """The cosine that one of two ways to give a neighbour's distance means; 0.99 when neither is given."""
+def nearness(neighbours: int, cosine: float | None, stride: float | None) -> float:
+    """The cosine that one of two ways to give a neighbour's distance means; 0.99 when neither is given.
+
+    Raises OptionError for both, for what is no distance, and for rounds without neighbours.
+    """
+    if neighbours < 1:
+        raise OptionError(f"zero-order search needs at least 1 neighbour a round, not {neighbours}")
     if cosine is not None and stride is not None:
         raise OptionError("--cosine and --stride both say how far a neighbour lies; pass one of them")
     if stride is not None:
         return stride_to_cosine(stride)
-    return COSINE if cosine is None else cosine
+    cosine = COSINE if cosine is None else cosine
+    cosine_to_stride(cosine)
+    return cosine
 
 
 def climb(
@@ -32,8 +39,6 @@ def climb(
     Returns:
         All finished candidates.
     """
-    if neighbours < 1:
-        raise OptionError(f"zero-order search needs at least 1 neighbour a round, not {neighbours}")
     every = list(heard)
     most = len(every) + renders
     while len(every) < most:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.contract import Budget, Leg, Problem, Search, choose, resume, score, solve
+from ttsr_studio.search.contract import Budget, Leg, Problem, Search, choose, resume, score, solve, too_small, top
 
 
 def steering_search(
@@ -27,7 +27,7 @@ def steering_search(
         eta: of the steps, above 0 to 1: how much of the noise is new.
         resample: part of the particles, 0 to 1; 0 never draws anew.
     """
-    if not 0 < eta <= 1 or strength <= 0 or not 0 <= resample <= 1:
+    if not 0 < eta <= 1 or not 0 < strength < math.inf or not 0 <= resample <= 1:
         raise OptionError(
             f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1"
         )
@@ -35,7 +35,7 @@ def steering_search(
     # One evaluation a step, whatever the solver: stochastic steps are first order.
     count = budget.nfe // (course.each * course.steps)
     if count < 1:
-        budget.runs(course)
+        raise too_small("steering", budget, course.each * course.steps)
     particles = yield from solve(problem.draws(count), 0, look=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
     for step in range(course.steps - 1):
@@ -50,9 +50,9 @@ def steering_search(
         legs = [Leg(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
         after = yield from solve(legs, step + 1, look=1, essential=1)
         if len(after) < len(particles):
-            # Time is up: the weights of those that are missing no longer matter, the others go to the end.
-            particles = after
-            break
+            # Time is up: the others go on in the same steps, the best first, with weights that start anew.
+            after = top(after, (yield from score(after)), len(after))
+            weights, known = np.zeros(len(after)), np.zeros(len(after))
         particles = after
     finished = yield from solve(resume(particles), essential=1)
     return (yield from choose(finished))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import unknown
 from ttsr_studio.search.contract import Budget, Leg, Problem, Search, best, choose, score, solve
 from ttsr_studio.search.rounds import climb, nearness
 
@@ -28,9 +28,7 @@ def zero_order_search(
             the pseudo-code does. "elitist" renders the first pivot too, keeps it in the round it came from, and
             returns the best candidate ever heard, so that more rounds never make it worse.
     """
-    near, renders = nearness(cosine, stride), budget.runs(problem.course)
-    if neighbours < 1:
-        raise OptionError(f"zero-order search needs at least 1 neighbour a round, not {neighbours}")
+    near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.course)
     if pivot == "elitist":
         first = yield from solve(problem.draws(1), essential=1)
         every = yield from climb(first[0], first, renders - 1, neighbours, near)

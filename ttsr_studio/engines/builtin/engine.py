@@ -160,7 +160,9 @@ class BuiltinEngine:
         scale = (0.5 * log_variance).exp() * absent * self._top * self._presence(low)
         inner = lr[:, self.lookaround : lr.shape[-1] - self.lookaround]
         carrier = self._detail(keys, inner, cutoff_hz) * scale
-        tensors = WindowTensors(condition, low, carrier, samples)
+        # What the input has above the cutoff, where the user set that lower, is replaced and not added to.
+        heard = (bin_hz(self.config, self.device)[None] <= cutoff_hz[:, None])[:, :, None]
+        tensors = WindowTensors(condition, low * heard, carrier, samples)
         return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))
 
     def _presence(self, low: Tensor) -> Tensor:
