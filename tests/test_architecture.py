@@ -36,7 +36,8 @@ SAME_LEVEL_ALLOWED = {
     ("observer", "candidates"), ("observer", "splicing"), ("splicing", "candidates"), ("session", "progress"),
     ("finalists", "session"), ("pacing", "session"), ("rewards", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
-    ("tune_command", "evaluate"), ("replay_command", "evaluate"), ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
+    ("tune_command", "evaluate"), ("replay_command", "evaluate"),
+    ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
 }  # fmt: skip
 
 

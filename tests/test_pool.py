@@ -257,12 +257,12 @@ class World:
         done = self.pool.solve(tasks)
         self.batches.append(len(tasks))
         for x, sigma, centres in self.engine.asked[first:]:
-            for row, number in enumerate(centres.number.tolist()):
+            rows = zip(x.numpy(), centres.number.tolist(), centres.free.tolist(), strict=True)
+            for row, (given, number, free) in enumerate(rows):
                 task = tasks[row % (len(tasks) * self.channels) // self.channels]
                 window, channel = divmod(number, self.channels)
                 assert task.window == window
-                free, given = bool(centres.free[row]), x[row].numpy().tobytes()
-                self.seen.append(Evaluation(window, channel, task.candidate.index, sigma, free, given))
+                self.seen.append(Evaluation(window, channel, task.candidate.index, sigma, free, given.tobytes()))
         return done
 
     def start(self, name: str, budget: int, **settings: Any) -> list[Run]:
@@ -402,8 +402,7 @@ def roads() -> list[Road]:
     return [road for road in every if road.taken]
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("solver", ["euler", "heun"])
+@pytest.mark.parametrize(("solver", "guidance"), [("euler", 1.0), ("heun", 1.5)])
 def test_every_way_to_go_costs_what_its_leg_says(solver: str, guidance: float) -> None:
     """A window for every way, on its own; what its legs were priced is what the network did for it."""
     ways = roads()

@@ -65,7 +65,7 @@ def test_more_budget_finds_better_candidates(name: str) -> None:
     least = LEAST[name]["euler"]
     one, some, many = (
         -float(np.mean(world.values(world.search(name, budget))))
-        for budget, world in ((budget, World(32)) for budget in (least, 8 * 4, 40 * 4))
+        for budget, world in ((budget, World(24)) for budget in (least, 8 * 4, 40 * 4))
     )
     assert some < 0.85 * one
     assert many < 0.7 * some
@@ -83,11 +83,11 @@ def test_the_winner_is_the_best_that_came_to_its_end(name: str) -> None:
 
 def test_elitist_pivot_never_gets_worse_and_the_papers_may() -> None:
     every = []
-    for budget in (1, 5, 9, 21, 41):
-        world = World(16)
+    for budget in (1, 5, 9, 21):
+        world = World(8)
         every.append(world.values(world.search("zero-order", 4 * budget, cosine=0.9)))
     assert all(a <= b for before, after in pairwise(every) for a, b in zip(before, after, strict=True))
-    world = World(16)
+    world = World(8)
     literal = world.values(world.search("zero-order", 12 * 4, pivot="paper", cosine=0.5))
     best = [max(mine.scores["near"]) for mine in world.pool.windows]
     assert any(a < b for a, b in zip(literal, best, strict=True))
@@ -427,8 +427,8 @@ def test_resampling_numbers_are_uniform_and_a_windows_own() -> None:
 @pytest.mark.parametrize("solver", ["heun", "dpmpp-2m"])
 @ALL_SEARCHES
 def test_batch_size_changes_neither_candidates_nor_choice(name: str, solver: str) -> None:
-    worlds = [World(5, channels=2, solver=solver) for _ in range(3)]
-    runs = [world.search(name, 61, batch=batch) for world, batch in zip(worlds, (1, 4, 64), strict=True)]
+    worlds = [World(4, channels=2, solver=solver) for _ in range(3)]
+    runs = [world.search(name, 45, batch=batch) for world, batch in zip(worlds, (1, 4, 64), strict=True)]
     assert [max(world.batches) for world in worlds[:2]] == [1, 4]
     assert max(worlds[2].batches) > 4
     for world, theirs in zip(worlds[1:], runs[1:], strict=True):

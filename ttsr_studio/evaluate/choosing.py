@@ -139,14 +139,32 @@ class Voter:
 def by_segment(policy: Policy, window: Draws, drawn: Index, heard: Mask) -> Array:
     """Chances [M, S] when every segment takes the best of what was heard, seams being free."""
     columns = columns_of(policy, window.segments)
-    panel = Panel(tuple(cast(Verifier, Voter(column.split("/")[0])) for column in columns))
-    sets, times = np.unique(np.sort(np.where(heard, drawn, -1), axis=1), axis=0, return_counts=True)
+    best = segment_votes(columns, drawn, heard).argmax(axis=1)
     chances = np.zeros((window.count, len(window.shares)))
-    for row, count in zip(sets, times, strict=True):
-        numbers = row[row >= 0]
-        values = panel.combine_segments({name: scores[numbers] for name, scores in columns.items()})
-        chances[numbers[values.argmax(axis=0)], np.arange(chances.shape[1])] += count
-    return chances / len(drawn)
+    np.add.at(chances, (np.take_along_axis(drawn, best, axis=1), np.arange(best.shape[1])[None]), 1 / len(drawn))
+    return chances
+
+
+def segment_votes(columns: Columns, drawn: Index, heard: Mask) -> Array:
+    """What an ensemble says of the segments of drawings [R, n], each compared within itself: [R, n, S].
+
+    The same as `Panel.combine_segments` row by row, all rows at once where everything is heard and scored.
+    """
+    names = [column.split("/")[0] for column in columns]
+    if heard.all() and all(np.isfinite(values).all() for values in columns.values()):
+        total = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1]))
+        for name, values in zip(names, columns.values(), strict=True):
+            apart = values[drawn] - values[drawn].mean(axis=1, keepdims=True)
+            size = np.sqrt(np.square(apart).mean(axis=(1, 2), keepdims=True))
+            total += np.where(size > 1e-12, apart / np.where(size > 1e-12, size, 1.0), 0.0) / names.count(name)
+        return total
+    panel = Panel(tuple(cast(Verifier, Voter(name)) for name in names))
+    rows = []
+    for numbers, mask in zip(drawn, heard, strict=True):
+        said = np.full((len(numbers), next(iter(columns.values())).shape[1]), -np.inf)
+        said[mask] = panel.combine_segments({column: values[numbers[mask]] for column, values in columns.items()})
+        rows.append(said)
+    return np.stack(rows)
 
 
 def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, heard: Mask | None = None) -> Array:

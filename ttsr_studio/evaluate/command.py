@@ -135,7 +135,7 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the renders and of the bootstrap."
 )
-@click.option("--oracle", is_flag=True, help="Allow verifier lsd, which hears the truth.")
+@click.option("--oracle", is_flag=True, help="Allow verifier lsd, which hears the truth; a last line of --paper.")
 @click.option("--tell-cutoff", is_flag=True, help="Give renders the true cutoff; they detect it otherwise.")
 @click.option(
     "--write-lr",

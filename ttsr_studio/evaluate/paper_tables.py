@@ -272,7 +272,7 @@ def figure2(rows: Sequence[Row], seed: int) -> Figure:
         handles = {}
         for panel, kind in zip(figure.subfigures(len(kinds), 1, squeeze=False)[:, 0], kinds, strict=True):
             mine = [row for row in rows if row["kind"] == kind]
-            guides = [who for who in shown if who in everyone(mine)]
+            guides = [who for who in everyone(mine) if who in shown]
             columns = [c for c in COLUMNS if c.main and any(math.isfinite(c.value(row)) for row in mine)]
             panel.suptitle(f"{kind}, {khz(lowest)}")
             panel.supylabel("better than the input by, %", fontsize=8)

@@ -52,7 +52,7 @@ def reward_clip(
 ) -> list[Row]:
     """The lines of a clip, one for each window that is not silent, found in the file or drawn now.
 
-    None for a clip that ends at the cutoff. The file gets a clip's lines when all are there; of what a crash cut off, all are drawn again.
+    None for a clip that ends at the cutoff. A clip of which a crash left only some lines is drawn again.
 
     Raises TtsrError or OSError for a clip that cannot be read or drawn.
     """

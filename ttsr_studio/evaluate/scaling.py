@@ -128,6 +128,11 @@ def groups(rewards: Rewards) -> list[Group]:
     return found
 
 
+def pooled(parts: Sequence[Group]) -> list[Group]:
+    """By kind alone: the last group of a kind has all its cutoffs."""
+    return list({part.kind: part for part in parts}.values())
+
+
 @lru_cache(maxsize=16)
 def weights(clips: int, seed: int) -> Array:
     """How often every clip is drawn in every resample, over their number, [resamples, clips]."""

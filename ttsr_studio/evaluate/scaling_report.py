@@ -11,18 +11,16 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ttsr_studio import presets
-from ttsr_studio.errors import OptionError
+from ttsr_studio.evaluate.advice import advice_table, advise
 from ttsr_studio.evaluate.figures import set_axis
 from ttsr_studio.evaluate.policies import Policy
 from ttsr_studio.evaluate.replay import ORACLE
-from ttsr_studio.evaluate.rewardfile import Rewards, collect, parse
+from ttsr_studio.evaluate.rewardfile import collect, parse
 from ttsr_studio.evaluate.runner import Row
-from ttsr_studio.evaluate.scaling import Curve, Group, estimates, groups, relative, trace
-from ttsr_studio.evaluate.specs import make_options
+from ttsr_studio.evaluate.scaling import Curve, Group, estimates, groups, pooled, relative, trace
 from ttsr_studio.evaluate.statistics import Estimate
 from ttsr_studio.evaluate.tables import ALL, interval
-from ttsr_studio.evaluate.transfer import Knee, Verdict, find_knee, measured, ratio, verdicts
+from ttsr_studio.evaluate.transfer import EARLY, LEAST_CLIPS, Verdict, find_knee, measured, ratio, verdicts
 
 HEAD = """\
 # Scaling
@@ -33,7 +31,8 @@ What the best of N draws by a guide comes to, window by window, expected over wh
 means over clips with 95 % bootstrap intervals. Scores are higher is better, `lsd` is minus the distance to the truth.
 The *knee* is the smallest N above 1 for which twice the draws add less than a fifth to the gain so far, measured on
 {measured}; 1 where nothing is gained. *Transfer* is the gain of a held-out judge over the guide's own, both in
-standard deviations; the alarm is an interval below 0 of its change from N = 8 to the largest N.
+standard deviations; the alarm is an interval below 0 of its change from N = 8 to the largest N. Presets that choose
+by segment are replayed without the price of seams.
 """
 
 
@@ -51,18 +50,6 @@ class Point:
     transfer: Estimate | None
 
 
-@dataclass(frozen=True)
-class Advice:
-    """The N for a preset, or why there is none."""
-
-    preset: str
-    judged_by: str
-    kind: str
-    now: str
-    knee: Knee | None
-    why_not: str = ""
-
-
 def write_scaling(out: Path, rows: Sequence[Row], guides: Sequence[str], seed: int, title: str) -> list[str]:
     """Write scaling.md, scaling.csv and scaling.png from lines of rewards; returns the alarms, in words."""
     rewards = collect([parse(row) for row in rows])
@@ -72,12 +59,12 @@ def write_scaling(out: Path, rows: Sequence[Row], guides: Sequence[str], seed: i
     told = [verdict for curve in curves for group in parts for verdict in verdicts(curve, group, seed)]
     advice = list(advise(rewards, parts, seed))
     text = [HEAD.format(title=title, draws=curves[0].sizes[-1], measured=measured(curves[0])[0])]
-    text += [*knee_table(curves, parts, seed), *advice_table(advice), *alarm_lines(told)]
+    text += [*knee_table(curves, parts, seed), *advice_table(advice), *alarm_lines(told, parts)]
     text += [line for group in parts for curve in curves for line in section(curve, group, points, told)]
     (out / "scaling.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     (out / "scaling.csv").write_text(to_csv(points), encoding="utf-8")
     draw(curves, parts, points).savefig(out / "scaling.png")
-    return [f"{in_words(v.group)}: guided by {v.guide}, {v.column} follows less: {fall(v)}" for v in told if v.alarm]
+    return alarms(told, parts)
 
 
 def point_rows(curve: Curve, group: Group, seed: int) -> Iterator[Point]:
@@ -98,39 +85,6 @@ def point_rows(curve: Curve, group: Group, seed: int) -> Iterator[Point]:
             yield Point(group, curve.policy.name, column, size, value, change, gain, transfer if held_out else None)
 
 
-def advise(rewards: Rewards, parts: Sequence[Group], seed: int) -> Iterator[Advice]:
-    """The knee for every preset of the built-in engine, by its own verifiers, on its own kind where there are clips."""
-    here = {column.split("/")[0] for column in rewards.columns}
-    curves: dict[Policy, Curve] = {}
-    for name in sorted(presets.available()):
-        try:
-            options = make_options(name, {"preset": name}, seed, oracle=False)
-        except OptionError as error:
-            yield Advice(name, "", "", "", None, str(error))
-            continue
-        if options.engine != "builtin":
-            continue
-        asked = [v for v in options.verifiers if not v.endswith("?") or v.removesuffix("?") in here]
-        names = tuple(v.removesuffix("?") for v in asked)
-        kind = next((part.kind for part in parts if part.kind in name.split("-")), parts[-1].kind)
-        told = Advice(name, "+".join(names), kind, str(options.candidates or options.budget), None)
-        choice = "clip" if "clip" in (options.scope, options.choice) else options.choice
-        policy = Policy("", names, ensemble=options.ensemble, choice=choice)
-        why_not = {
-            f"not judged here: {', '.join(n for n in names if n not in here)}": not set(names) <= here,
-            f"takes {options.steps} steps, these draws {rewards.course.steps}": options.steps
-            not in (None, rewards.course.steps),
-            f"searches by {options.search}, which makes other draws": options.search != "random",
-            "weighs its verifiers": bool(options.weights),
-        }
-        if reason := next((why for why, so in why_not.items() if so), ""):
-            yield Advice(told.preset, told.judged_by, told.kind, told.now, None, reason)
-        else:
-            group = next(part for part in pooled(parts) if part.kind == kind)
-            curve = curves.setdefault(policy, curves.get(policy) or trace(policy, rewards, seed))
-            yield Advice(name, told.judged_by, kind, told.now, find_knee(curve, group, seed))
-
-
 def in_words(group: Group) -> str:
     return f"{group.kind}, " + ("all cutoffs" if group.cutoff_hz is None else f"cutoff {group.cutoff_hz:g} Hz")
 
@@ -146,40 +100,31 @@ def fall(verdict: Verdict) -> str:
 
 def knee_table(curves: Sequence[Curve], parts: Sequence[Group], seed: int) -> list[str]:
     """The N for every kind and guide, all cutoffs together."""
-    lines = ["## Recommended N", "", "| kind | guide | N (knee) | 95 % | gain there, sd |", "|---|---|---:|---:|---:|"]
+    lines = ["## Recommended N", "", "| kind | clips | guide | N (knee) | 95 % | gain there, sd |"]
+    lines += ["|---|---:|---|---:|---:|---:|"]
     for group in pooled(parts):
         for curve in curves:
             knee = find_knee(curve, group, seed)
-            lines.append(
-                f"| {group.kind} | {curve.policy.name} | {knee.words} | {span(knee)} | {interval(knee.gain, 2)} |"
-            )
+            cells = [group.kind, str(knee.gain.n), curve.policy.name, knee.words, knee.span, interval(knee.gain, 2)]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def pooled(parts: Sequence[Group]) -> list[Group]:
-    """By kind alone: the last group of a kind has all its cutoffs."""
-    return list({part.kind: part for part in parts}.values())
-
-
-def span(knee: Knee) -> str:
-    return "–" if math.isnan(knee.low) else f"{knee.low:g} to {knee.high:g}"
-
-
-def advice_table(advice: Sequence[Advice]) -> list[str]:
-    lines = ["", "| preset | judged by | measured on | now | recommended N | 95 % |", "|---|---|---|---:|---:|---:|"]
-    for one in advice:
-        found = f"{one.knee.words} | {span(one.knee)}" if one.knee else f"– | {one.why_not}"
-        lines.append(f"| {one.preset} | {one.judged_by} | {one.kind} | {one.now} | {found} |")
-    return lines
-
-
-def alarm_lines(told: Sequence[Verdict]) -> list[str]:
-    alarms = [
-        f"- {in_words(v.group)}: guided by {v.guide}, {v.column} follows less: {fall(v)}" for v in told if v.alarm
+def alarms(told: Sequence[Verdict], parts: Sequence[Group]) -> list[str]:
+    """What falls, in words; of kinds with all their cutoffs together."""
+    return [
+        f"alarm: {in_words(v.group)}, guided by {v.guide}: {v.column} follows less, with {fall(v)}"
+        for v in told
+        if v.alarm and v.group in pooled(parts)
     ]
-    if all(math.isnan(v.change.high) for v in told):
-        alarms = ["Cannot be told: that takes several clips and more than 8 draws, and a held-out judge."]
-    return ["", "## Alarms", "", *(alarms or ["None."])]
+
+
+def alarm_lines(told: Sequence[Verdict], parts: Sequence[Group]) -> list[str]:
+    mine = [v for v in told if v.group in pooled(parts) and not math.isnan(v.change.high) and v.change.n >= LEAST_CLIPS]
+    note = f"Of {len(mine)} comparisons; by chance alone one in 40 falls."
+    if not mine:
+        note = f"Cannot be told: that takes {LEAST_CLIPS} clips, more than {EARLY} draws, and a judge that is held out."
+    return ["", "## Alarms", "", note, *(f"- {text}" for text in alarms(told, parts))]
 
 
 def section(curve: Curve, group: Group, points: Sequence[Point], told: Sequence[Verdict]) -> list[str]:

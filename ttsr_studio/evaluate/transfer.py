@@ -24,6 +24,9 @@ WORTH = 0.2
 EARLY = 8
 """N that the transfer at the largest N is compared with."""
 
+LEAST_CLIPS = 8
+"""An interval from fewer clips raises no alarm: the bootstrap makes it too narrow."""
+
 
 def ratio(held_out: Array, searched: Array) -> Array:
     """Gains over gains; NaN where nothing was gained by the search."""
@@ -45,12 +48,14 @@ class Verdict:
     @property
     def alarm(self) -> bool:
         """The ratio falls: the interval of the difference is below 0."""
-        return self.change.high < 0
+        return self.change.n >= LEAST_CLIPS and self.change.high < 0
 
     @property
     def words(self) -> str:
         if self.alarm:
             return "ALARM: falls"
+        if self.change.n < LEAST_CLIPS:
+            return "too few clips to tell"
         if self.late.high < 0:
             return "loses by it"
         return "holds" if self.late.low > 0 else "no gain clear of 0"
@@ -90,6 +95,10 @@ class Knee:
     @property
     def words(self) -> str:
         return f"{self.size}" if self.size is not None else f"{self.largest} or more"
+
+    @property
+    def span(self) -> str:
+        return "–" if np.isnan(self.low) else f"{self.low:g} to {self.high:g}"
 
 
 def measured(curve: Curve) -> tuple[str, Array]:
