@@ -75,7 +75,7 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
         (["--rate", "12345"], "96000"),
         (["--loudness", "loud"], "match, off"),
         (["--cosine", "0.9"], "does not take cosine"),
-        (["--preset", "podcast"], "known: audiosr, audiosr-speech, drums, general, music, paper-music"),
+        (["--preset", "podcast"], "known: audiosr, audiosr-speech, drums, general, master, music"),
         (["--device", "abacus"], "known: auto, cpu, cuda, mps"),
         (["-o", "{artist}.wav"], "known: {dir} {stem}"),
         (["--colour", "red"], "No such option"),

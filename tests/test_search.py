@@ -16,7 +16,7 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search import SEARCHES, read_setting, search_settings, start_search
 from ttsr_studio.search.batching import Run, Task
-from ttsr_studio.search.contract import Budget, Course, Problem
+from ttsr_studio.search.contract import Budget, Course, Problem, Search, choose, resume, solve
 from ttsr_studio.search.steering import effective, standardised, systematic, uniform
 
 RUN = {"euler": 4, "heun": 7}
@@ -135,6 +135,13 @@ def test_census_can_look_less_often() -> None:
 
 
 # What it costs.
+
+
+def test_a_level_goes_to_the_nearest_step_by_its_logarithm() -> None:
+    """Between 8 and 2 the middle is 4; half of the lowest level and what is below it is the end."""
+    course = Course(SIGMAS)
+    levels = (1000.0, 8.0, 4.1, 3.9, 1.1, 0.9, 0.13, 0.07, 0.0625, 0.01, 0.0)
+    assert [course.step_at(level) for level in levels] == [0, 0, 0, 1, 1, 2, 3, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
@@ -390,6 +397,31 @@ def test_strong_steering_breeds_from_the_best_particle() -> None:
         assert len(set(mine.keys)) == len(mine.keys) == 40
 
 
+def test_steering_weighs_particles_by_what_every_step_has_gained_since_they_were_drawn() -> None:
+    """Equation by equation: potentials multiply, their effective size decides, and drawing anew makes them equal."""
+    world = World(4)
+    world.search("steering", 80, strength=0.9, resample=0.6, eta=0.5)
+    times_drawn = []
+    for own, mine in zip(world.keys, world.pool.windows, strict=True):
+        number_of = {key: number for number, key in enumerate(mine.keys)}
+        particles, potentials, before = list(range(20)), np.ones(20), np.zeros(20)
+        times_drawn.append(0)
+        for step in range(3):
+            ranks = np.argsort(np.argsort([mine.looks[number][0].scores["near"] for number in particles]))
+            z = (ranks - ranks.mean()) / ranks.std()
+            potentials = potentials * np.exp(0.9 * (z - before))
+            chosen = np.arange(20)
+            if potentials.sum() ** 2 / (potentials**2).sum() < 0.6 * 20:
+                chosen = systematic(np.log(potentials), uniform(own, step))
+                potentials, times_drawn[-1] = np.ones(20), times_drawn[-1] + 1
+            before = z[chosen]
+            children = [mine.keys[particles[c]].child("walk", i, step, 0.5) for i, c in enumerate(chosen)]
+            assert set(children) <= set(mine.keys)
+            particles = [number_of[child] for child in children]
+        assert sorted(particles) == sorted(mine.audio)
+    assert len({0, *times_drawn, 3}) > 2, "now and then, not never and not always"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_systematic_resampling_gives_everyone_its_share(seed: int) -> None:
     """Within one of N times the weight, whatever the number it starts from; on average exactly that."""
@@ -454,6 +486,20 @@ def test_batches_fill_across_windows() -> None:
     assert world.batches == [8, 16, 16, 16, 16]  # one pivot a window, then two neighbours a window and round
 
 
+def test_answers_come_in_the_order_of_their_legs_whatever_batches_they_made() -> None:
+    world = World(2)
+
+    def search(problem: Problem) -> Search:
+        half = yield from solve(problem.draws(1), 2)
+        legs = [*problem.draws(1, 7), *resume(half), *problem.draws(1, 8)]
+        mixed = yield from solve(legs)
+        assert [candidate.key for candidate in mixed] == [leg.key for leg in legs]
+        return (yield from choose(mixed))
+
+    world.wander(search)
+    assert world.batches == [2, 4, 2]
+
+
 def test_a_search_that_asks_for_too_much_is_found_out() -> None:
     world = World(1)
     run = Run(start_search("random", Problem(world.keys[0], world.course), Budget(12), {}), Budget(11), world.course)
@@ -467,7 +513,8 @@ def test_a_search_that_asks_for_too_much_is_found_out() -> None:
 def check_cut(world: World, runs: Sequence[Run], reason: str | None) -> None:
     """Every window has a finished winner, the best of what came to its end, and spent what it says."""
     spent = world.spent()
-    for window, (mine, run) in enumerate(zip(world.pool.windows, runs, strict=True)):
+    for window, run in enumerate(runs):
+        mine = world.pool.windows[window]
         winner = world.winner(run)
         assert winner.step == world.course.steps
         assert world.value(window, winner) == max(mine.scores["near"][number] for number in mine.audio)
@@ -524,6 +571,24 @@ def test_a_window_that_halts_leaves_the_others_their_budget() -> None:
     world.finish(runs, batch=4, halt=lambda window: "interrupted" if window == 1 else None)
     assert [run.cut for run in runs] == [None, "interrupted", None]
     assert [run.nfe for run in runs] == [40, 4, 40]
+
+
+def test_what_is_essential_to_one_window_goes_before_what_another_would_like() -> None:
+    world = World(2)
+
+    def wishing(problem: Problem) -> Search:
+        first = yield from solve(problem.draws(1), essential=1)
+        return [*first, *(yield from solve(problem.draws(3, 1)))][0]
+
+    def needing(problem: Problem) -> Search:
+        first = yield from solve(problem.draws(1), 2, essential=1)
+        return (yield from solve(resume(first), essential=1))[0]
+
+    searches = [search(Problem(key, world.course)) for search, key in zip((wishing, needing), world.keys, strict=True)]
+    runs = world.finish([Run(search, Budget(40), world.course) for search in searches], batch=1, room=lambda: 0.0)
+    check_cut(world, runs[:1], "time")
+    assert [run.nfe for run in runs] == [4, 4]
+    assert [len(mine.audio) for mine in world.pool.windows] == [1, 1]
 
 
 def test_room_is_shared_evenly_and_never_overdrawn() -> None:
@@ -603,6 +668,7 @@ def test_unknown_searches_and_settings_are_refused_with_the_known_ones() -> None
         ("paths", {"rise": 0.9}, "fall above rise"),
         ("steering", {"strength": 0.0}, "strength 0 above 0"),
         ("steering", {"strength": "nan"}, "strength nan above 0"),
+        ("steering", {"strength": "inf"}, "strength inf above 0"),
         ("steering", {"eta": 0.0}, "eta 0 above 0 to 1"),
         ("steering", {"eta": 1.1}, "eta 1.1 above 0 to 1"),
         ("steering", {"resample": -0.1}, "resample -0.1 from 0 to 1"),

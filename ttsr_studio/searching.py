@@ -197,7 +197,12 @@ class Tied:
 
     def _columns(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
         parts = [pool.columns(numbers) for pool in self.pool.windows]
-        return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+        columns = {}
+        for name in dict.fromkeys(name for part in parts for name in part):
+            said = [part[name] for part in parts if name in part and np.isfinite(part[name]).any()]
+            # A window about which a verifier says nothing at all has no say; a candidate that it leaves out has lost.
+            columns[name] = np.mean(said, axis=0) if said else np.full(len(numbers), np.nan)
+        return columns
 
     def best(self, _window: int) -> dict[str, float]:
         heard = sorted(self.pool.windows[0].audio)

@@ -155,7 +155,7 @@ def to_markdown(summaries: Sequence[Summary], by: str) -> str:
             cells = [interval(one[figure], 3) for figure in FIGURES if figure != "nfe"]
             cells += [f"{one['nfe'].mean:.1f}"]
             cells += ["–" if one["difference"] is None else interval(one["difference"], 3, "+")]
-            lines.append(f"| {one['policy']} | " + " | ".join(cells) + " |")
+            lines.append(f"| {one['policy'].replace('|', '&#124;')} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

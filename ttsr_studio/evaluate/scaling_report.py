@@ -121,7 +121,7 @@ def alarms(told: Sequence[Verdict], parts: Sequence[Group]) -> list[str]:
 
 def alarm_lines(told: Sequence[Verdict], parts: Sequence[Group]) -> list[str]:
     mine = [v for v in told if v.group in pooled(parts) and not math.isnan(v.change.high) and v.change.n >= LEAST_CLIPS]
-    note = f"Of {len(mine)} comparisons; by chance alone one in 40 falls."
+    note = f"Of {len(mine)} comparisons; by chance alone about one in 20 falls."
     if not mine:
         note = f"Cannot be told: that takes {LEAST_CLIPS} clips, more than {EARLY} draws, and a judge that is held out."
     return ["", "## Alarms", "", note, *(f"- {text}" for text in alarms(told, parts))]

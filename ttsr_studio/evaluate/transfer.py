@@ -24,8 +24,12 @@ WORTH = 0.2
 EARLY = 8
 """N that the transfer at the largest N is compared with."""
 
-LEAST_CLIPS = 8
-"""An interval from fewer clips raises no alarm: the bootstrap makes it too narrow."""
+LEAST_CLIPS = 12
+"""An interval from fewer clips raises no alarm: the bootstrap makes it too narrow.
+
+On rewards made up so that the ratio is constant (3 windows a clip, 32 draws, 120 to 200 trials) alarms were raised in
+10 % of the comparisons with 8 clips, 5 % with 12 and 6 % with 30, where 2.5 % would be right.
+"""
 
 
 def ratio(held_out: Array, searched: Array) -> Array:

@@ -63,10 +63,10 @@ def summarise(tuning: Tuning) -> list[Entry]:
         return []
     objective = Objective(tuning.task.objective, list(base.values()))
     entries = [entry(tuning, setting, objective) for setting, rows in tuning.rows.items() if rows]
-    return sorted(entries, key=place)
+    return sorted(entries, key=order)
 
 
-def place(entry: Entry) -> tuple[bool, float, int]:
+def order(entry: Entry) -> tuple[bool, float, int]:
     """Order of the table: by objective, without rounding errors, then by cost."""
     mean = entry.objective.mean
     return not entry.whole, -round(mean, 6) if math.isfinite(mean) else math.inf, entry.setting.nfe
