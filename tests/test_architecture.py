@@ -15,6 +15,7 @@ LAYERS = [
         "training",
         "models",
         "score_command",
+        "render_command",
         "replay_command",
         "tune_command",
         "presets_command",

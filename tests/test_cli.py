@@ -210,7 +210,7 @@ def test_every_preset_that_ships_is_described() -> None:
 def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
     ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio import cli
+    from ttsr_studio import render_command as cli
 
     real = cli.render
 

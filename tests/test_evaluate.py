@@ -306,7 +306,7 @@ def test_a_wrong_spec_is_refused_by_name(renders: list[str], grids: list[str], m
 
 
 def test_keys_are_options_of_render_and_every_preset_can_be_evaluated() -> None:
-    from ttsr_studio.cli import option_names, render_command
+    from ttsr_studio.render_command import option_names, render_command
     from ttsr_studio.presets import available
 
     assert set(KEYS) <= {parameter.opts[0].removeprefix("--") for parameter in render_command.params}

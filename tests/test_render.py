@@ -152,7 +152,19 @@ def test_depth_container_and_loudness_options(ttsr: Ttsr, tmp_path: Path) -> Non
 def test_oracle_chooses_what_is_nearest_to_the_reference(ttsr: Ttsr, tmp_path: Path) -> None:
     full = voice(1.5)
     source, truth = save(tmp_path / "lr.wav", below(full, 5000)), save(tmp_path / "hr.wav", full)
-    _, report = rendered(ttsr, source, tmp_path / "o.wav", "--verifier", "lsd", "--reference", truth, "--candidates", 5, "--choice", "window")
+    _, report = rendered(
+        ttsr,
+        source,
+        tmp_path / "o.wav",
+        "--verifier",
+        "lsd",
+        "--reference",
+        truth,
+        "--candidates",
+        5,
+        "--choice",
+        "window",
+    )
     for window in report["windows"]:
         scores = [c["scores"]["lsd"] for c in window["candidates"]]
         assert window["chosen"] == int(np.argmax(scores))

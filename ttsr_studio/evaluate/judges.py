@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ttsr_studio import __version__
 from ttsr_studio.analysis.search_range import search_range
-from ttsr_studio.analysis.spectra import lsd
+from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
 from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.candidates import Stages, WindowPool
 from ttsr_studio.errors import OptionError
@@ -70,9 +70,10 @@ class Candidates:
 
     def distances(self, item: Item, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
         """LSD of every candidate to the truth from the cutoff to the clip's edge, [N], of a stretch of the window."""
-        takes, truth = self.takes[..., start:stop], self.truth[:, start:stop]
-        apart = [lsd(take, truth, lo_hz=item.cutoff_hz, hi_hz=item.clip.edge_hz).mean() for take in takes]
-        return np.asarray(torch.stack(apart).numpy(), np.float64)
+        bins = bins_between(item.cutoff_hz, item.clip.edge_hz, RATE)
+        truth = power_spectrogram(self.truth[:, start:stop])[:, bins]
+        powers = (power_spectrogram(take)[:, bins] for take in self.takes[..., start:stop])
+        return np.array([float(log_distance(power, truth).mean()) for power in powers])
 
 
 def candidate_windows(session: Session, item: Item) -> Iterator[Candidates]:

@@ -99,11 +99,10 @@ def figures(clip: Recording, made: Sequence[Choice], by: str) -> dict[str, float
 
 def gained(window: Draws, choice: Choice, column: str) -> float:
     """What a choice is expected to have of a column above the mean of all draws; NaN where nothing is known of it."""
-    if choice.chances.shape[1] > 1:
-        parts, chances = window.segments[column], choice.chances
-        return float(window.shares @ (expected(parts, chances) - expected(parts, np.ones_like(parts))))
-    values = window.scores[column][:, None]
-    return float((expected(values, choice.chances) - expected(values, np.ones_like(values)))[0])
+    parts = window.segments[column] if choice.chances.shape[1] > 1 else window.scores[column][:, None]
+    shares = window.shares if choice.chances.shape[1] > 1 else np.ones(1)
+    above = shares @ (expected(parts, choice.chances) - expected(parts, np.ones_like(parts)))
+    return round(float(above), 12) + 0.0  # what rounding leaves of a random pick's gain is none, and not minus 0
 
 
 def expected(values: Array, chances: Array) -> Array:

@@ -51,6 +51,9 @@ Place = tuple[str, float]
 TUNING = 1
 """Raised when a figure's meaning changes."""
 
+MATTERS = ("engine", "solver", "temperature", "guidance", "candidates", "verifiers", "seed", "batch")
+"""Options of a render that a row depends on; the rest is of what is done with the candidates."""
+
 TRUTH = "lsd"
 UNHEARD = ("lowband",)
 """Asked where no verifier is to be: a render needs one, and this one is cheap."""
@@ -295,7 +298,7 @@ def row_key(
         "seconds": conditions.seconds,
         "cutoff_hz": cutoff_hz,
         "low_pass": conditions.low_pass,
-        "options": session.options.to_json(),
+        **{name: getattr(session.options, name) for name in MATTERS},
         "levels": session.course.sigmas,
         "device": session.device,
         "weights": weights,

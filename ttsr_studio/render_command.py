@@ -1,0 +1,521 @@
+"""`ttsr render`: its options, and the loop over the files."""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttsr_studio import presets
+from ttsr_studio.again import Earlier, read_report
+from ttsr_studio.audio.files import probe
+from ttsr_studio.briefs import read_sidecar, sidecar
+from ttsr_studio.diffusion.samplers import SAMPLERS
+from ttsr_studio.diffusion.schedules import SCHEDULES
+from ttsr_studio.diffusion.vp import SPACINGS
+from ttsr_studio.engines import ENGINES
+from ttsr_studio.errors import OptionError, TtsrError, shown
+from ttsr_studio.jobs import Job, plan_jobs
+from ttsr_studio.options import CHOICES, DEPTHS, RATES, RenderOptions, parse_pairs, parse_targets, parse_weights
+from ttsr_studio.progress import Watch, show_progress
+from ttsr_studio.render import render
+from ttsr_studio.search import SEARCHES, search_settings
+from ttsr_studio.session import Session
+from ttsr_studio.stopping import stop_on_interrupt
+from ttsr_studio.usage import Settings
+from ttsr_studio.verifiers import VERIFIERS
+from ttsr_studio.verifiers.ensemble import RULES
+
+NOT_IN_PRESETS = {
+    "again",
+    "inputs",
+    "preset",
+    "output",
+    "dry_run",
+    "as_json",
+    "overwrite",
+    "skip_existing",
+    "report",
+    "reference",
+    "transcript",
+    "speakers",
+    "device",
+    "keep_rewards",
+    "help",
+}
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def option_names() -> dict[str, str]:
+    """Option name as in a preset -> parameter name, for every render option that a preset may set."""
+    return {
+        p.opts[0].removeprefix("--"): p.name for p in render_command.params if p.name and p.name not in NOT_IN_PRESETS
+    }
+
+
+def apply_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Enter a preset through click's default_map, so that explicit flags win."""
+    names = option_names()
+    try:
+        values = presets.load(name, names)
+    except OptionError as error:
+        raise click.UsageError(str(error), ctx) from error
+    ctx.default_map = {names[key]: value for key, value in values.items()} | dict(ctx.default_map or {})
+    return Path(name).stem
+
+
+def apply_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
+    """Enter the options of a report as a preset's, before those of the preset itself."""
+    if path is None:
+        return None
+    try:
+        earlier = read_report(path)
+    except TtsrError as error:
+        raise click.UsageError(str(error), ctx) from error
+    ctx.default_map = dict(ctx.default_map or {}) | earlier.options()
+    return earlier
+
+
+def weight_values(
+    _ctx: click.Context, _parameter: click.Parameter, values: tuple[Any, ...]
+) -> tuple[tuple[str, float], ...]:
+    """NAME=W texts -> (name, weight) pairs."""
+    try:
+        return parse_weights(values)
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def pair_values(
+    _ctx: click.Context, parameter: click.Parameter, values: tuple[Any, ...]
+) -> tuple[tuple[str, Any], ...]:
+    """NAME=VALUE texts -> pairs."""
+    try:
+        return parse_targets(values) if parameter.name == "targets" else parse_pairs("--set", values, "keep=0.5")
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | str:
+    return value if value == "source" else int(value)
+
+
+@click.command("render", cls=Settings)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.option(
+    "-o",
+    "--output",
+    help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  "
+    "[default: {dir}/{stem}_ttsr{ext}]",
+)
+@click.option(
+    "--preset",
+    default="general",
+    show_default=True,
+    is_eager=True,
+    callback=apply_preset,
+    help="Name, or a TOML file; see `ttsr presets list`.",
+)
+@click.option(
+    "--again",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=apply_report,
+    metavar="REPORT",
+    help="Take all options from a report (.ttsr.json) and say whether the render came out the same.",
+)
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="builtin", show_default=True)
+@click.option("--search", type=click.Choice(list(SEARCHES)), default="random", show_default=True)
+@click.option(
+    "--candidates",
+    type=int,
+    default=8,
+    show_default="the preset's",
+    help="N: a window may take as many evaluations as N whole renders, however the search spends them.",
+)
+@click.option(
+    "--budget",
+    help="The most a search may spend, in place of the preset's --candidates: 64nfe (evaluations of a window and "
+    "channel) or 30s (a file).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    callback=pair_values,
+    metavar="NAME=SCORE",
+    help="Search a window no further once its best candidate has this score, may be repeated.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=pair_values,
+    metavar="NAME=VALUE",
+    help="Setting of the search, may be repeated: "
+    + "; ".join(f"{name}: {', '.join(search_settings(name))}" for name in SEARCHES if search_settings(name))
+    + ".",
+)
+@click.option(
+    "--choice",
+    type=click.Choice(CHOICES),
+    default="window",
+    show_default="the preset's",
+    help="What one choice holds for: a window, a segment of one, or the whole clip.",
+)
+@click.option("--segment", type=float, default=0.64, show_default=True, help="Seconds of a segment.")
+@click.option(
+    "--seam",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Price of changing candidates between segments: standard deviations of the score for 10 dB between them.",
+)
+@click.option("--control", is_flag=True, help="Also write NAME_control: a random pick through the same assembly.")
+@click.option(
+    "--uncertain-above",
+    type=float,
+    default=6.0,
+    show_default=True,
+    help="dB; where candidates differ by more, the report lists the stretch.",
+)
+@click.option(
+    "--keep-rewards",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps looks, too.",
+)
+@click.option(
+    "--verifier",
+    "verifiers",
+    multiple=True,
+    default=["critic"],
+    show_default="the preset's",
+    help=f"Judge, may be repeated: {', '.join(VERIFIERS)}. NAME? is left out where it is not "
+    "installed; auto: critic, consensus and whichever other is installed and suits.",
+)
+@click.option(
+    "--ensemble",
+    type=click.Choice(RULES),
+    default="rank",
+    show_default=True,
+    help="How several verifiers are combined.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    callback=weight_values,
+    metavar="NAME=W",
+    help="Weight of a verifier in the ensemble, 0 or more, may be repeated.  [default: 1 each]",
+)
+@click.option(
+    "--hold-out",
+    multiple=True,
+    metavar="NAME",
+    help="Verifier that scores everything and chooses nothing, may be repeated: shows whether judges are being gamed.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["auto", "window", "clip"]),
+    default="auto",
+    show_default=True,
+    help="Judge windows or assembled clips; auto leaves it to every verifier.",
+)
+@click.option(
+    "--finalists",
+    type=int,
+    help="Assembled renders that verifiers of clips judge.  [default: 4; all candidates where nothing judges windows]",
+)
+@click.option("--transcript", help="The words that are spoken, for wer; or the name of a .txt file.  [default: heard]")
+@click.option("--caption", help="What is to be heard, in a sentence, for clap.")
+@click.option("--captions", multiple=True, help="What it may be, when there is no --caption; may be repeated.")
+@click.option(
+    "--speaker",
+    "speakers",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another recording of the same speaker, for speaker; may be repeated.",
+)
+@click.option("--neighbours", type=int, help="Zero-order search: renders a round, K, 1 or more.  [default: 2]")
+@click.option(
+    "--cosine", type=float, help="Zero-order search: cosine to the pivot, 0 to 1; larger is nearer.  [default: 0.99]"
+)
+@click.option("--stride", type=float, help="The same as a chord, 0 to 2 times the norm, instead of --cosine.")
+@click.option(
+    "--pivot",
+    type=click.Choice(["elitist", "paper"]),
+    help="Zero-order search: keep the best ever, or the paper's literal rule.  [default: elitist]",
+)
+@click.option("--steps", type=int, help="Solver steps, 1 or more.  [default: the engine's]")
+@click.option("--solver", type=click.Choice(list(SAMPLERS)), help="[default: the engine's]")
+@click.option("--schedule", type=click.Choice([*SCHEDULES, *SPACINGS]), help="Noise levels.  [default: the engine's]")
+@click.option(
+    "--temperature",
+    type=float,
+    help="Scale of the starting noise, above 0 to 1.5; lower is nearer to the engine's mean.  [default: the engine's]",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--rate",
+    type=click.Choice(["source", *map(str, RATES)]),
+    default="48000",
+    show_default=True,
+    callback=rate_value,
+    help="Of the output, Hz.",
+)
+@click.option("--depth", type=click.Choice(DEPTHS), default="source", show_default=True, help="Of the output.")
+@click.option("--loudness", default="match", show_default=True, help="match (the input), off, or LUFS.")
+@click.option(
+    "--ceiling",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="True peak, dBTP; the input's own where that is higher.",
+)
+@click.option("--cutoff", type=float, help="Where the input's band ends, Hz.  [default: detected]")
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, path_type=Path),
+    help="Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--batch",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Rows of a device batch; halved when memory runs out.",
+)
+@click.option(
+    "--guidance", type=float, help="Scale of classifier-free guidance, 0 to 20; 1 is none.  [default: the engine's]"
+)
+@click.option(
+    "--guidance-interval",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="Guide only between these noise levels.  [default: everywhere]",
+)
+@click.option(
+    "--guidance-rescale", type=float, default=0.0, show_default=True, help="0 to 1; tames guidance, 0.7 is usual."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Of the engine's networks; auto is the fastest that the device is good at.",
+)
+@click.option(
+    "--window", type=float, help="Seconds that the engine draws at once (audiosr: 5.12, 10.24).  [default: its own]"
+)
+@click.option("--compile", is_flag=True, help="Compile the network first: slow to start, faster after.")
+@click.option("--low-vram", is_flag=True, help="Keep only the network that runs on the device; decode in tiles.")
+@click.option(
+    "--posterior",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="What of the encoder's posterior to condition on.",
+)
+@click.option(
+    "--decode-top",
+    type=int,
+    metavar="K",
+    help="Decode and judge in full only the K best at a cheaper look, 1 or more.  [default: all]",
+)
+@click.option("--look", help="The cheaper look: latent, mel (audiosr).  [default: the engine's cheapest]")
+@click.option("--salvage", is_flag=True, help="Render what is there of a truncated file.")
+@click.option(
+    "--report/--no-report",
+    default=True,
+    show_default=True,
+    help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
+@click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+def render_command(
+    inputs: tuple[Path, ...],
+    output: str | None,
+    reference: Path | None,
+    report: bool,
+    overwrite: bool,
+    skip_existing: bool,
+    dry_run: bool,
+    as_json: bool,
+    again: Earlier | None,
+    keep_rewards: Path | None,
+    **values: Any,
+) -> None:
+    """Render files, or all audio files of folders. Sources are never touched.
+
+    Exit code 0 when all rendered, 1 when some failed (each is named with its reason) or --again came out different,
+    2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
+    leaves it; what is finished stays, and --skip-existing goes on from there.
+    """
+    values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
+    options = RenderOptions(reference=reference, **values | limits(values))
+    if overwrite and skip_existing:
+        raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
+    jobs = plan_jobs(inputs, output, options)
+    if options.transcript and len(jobs) > 1:
+        raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
+    if not overwrite and not skip_existing:
+        refuse_existing(jobs)
+    if again:
+        if len(jobs) > 1:
+            raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+        again.refuse_other_input(jobs[0].source)
+    session = Session(options)
+    if dry_run:
+        failed = [job for job in jobs if not announce(job, options, as_json)]
+    else:
+        waiting = [job for job in jobs if not (skip_existing and job.target.exists())]
+        skipped = [job for job in jobs if job not in waiting]
+        for job in skipped:
+            tell(
+                as_json,
+                {"input": str(job.source), "output": str(job.target), "status": "skipped"},
+                f"skipped {job.target} (exists)",
+            )
+        failed = []
+        with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
+            for number, job in enumerate(waiting):
+                extra = {"report": report, "stop": stop, "rewards": keep_rewards}
+                try:
+                    done = render_one(session, job, extra, as_json, watch(job.source.name, number, len(waiting)), again)
+                except KeyboardInterrupt:
+                    click.echo(f"interrupted in {job.source}; {number} of {len(waiting)} files done", err=True)
+                    sys.exit(INTERRUPTED)
+                if not done:
+                    failed.append(job)
+                if stop.asked:
+                    click.echo(f"interrupted; {number + 1 - len(failed)} of {len(waiting)} files done", err=True)
+                    sys.exit(INTERRUPTED)
+    if failed:
+        if len(jobs) > 1:
+            click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)
+        sys.exit(1)
+
+
+def say_stopping() -> None:
+    click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
+
+
+def limits(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a preset gives way to flags: a limit of one kind to another, settings to a search without them."""
+    context = click.get_current_context()
+
+    def typed(name: str) -> bool:
+        return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+    changed: dict[str, Any] = {}
+    if typed("budget") and not typed("candidates"):
+        changed["candidates"] = None
+    if typed("candidates") and not typed("budget"):
+        changed["budget"] = None
+    known = search_settings(values["search"])
+    changed |= {
+        name: None for name in ("neighbours", "cosine", "stride", "pivot") if name not in known and not typed(name)
+    }
+    if not typed("settings"):
+        changed["settings"] = tuple(pair for pair in values["settings"] if pair[0] in known)
+    return changed
+
+
+def read_transcript(value: str | None) -> str | None:
+    """A text, or what the .txt file of that name holds. Raises OptionError when that cannot be read."""
+    if value is None or not value.endswith(".txt"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--transcript {value}: {error}") from error
+
+
+def refuse_existing(jobs: list[Job]) -> None:
+    there = [job.target for job in jobs if job.target.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
+
+
+def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps(data))
+    else:
+        click.echo(line, err=error)
+
+
+def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
+    """Dry run of one job; False when it cannot be rendered."""
+    try:
+        info = probe(job.source, options.salvage)
+        if sidecar(job.source).is_file():
+            read_sidecar(sidecar(job.source))
+    except TtsrError as error:
+        tell(
+            as_json,
+            {"input": str(job.source), "status": "failed", "reason": str(error)},
+            f"failed: {error}",
+            error=True,
+        )
+        return False
+    seconds = info.frames / info.rate
+    kind = f"{info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
+    line = f"{job.source} ({kind}) -> {job.target}"
+    tell(
+        as_json,
+        {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"},
+        line,
+    )
+    return True
+
+
+def render_one(
+    session: Session, job: Job, extra: dict[str, Any], as_json: bool, progress: Watch, again: Earlier | None
+) -> bool:
+    """Render one job and say how it went; False when it failed."""
+    try:
+        result = render(session, job.source, job.target, reference=job.reference, progress=progress, **extra)
+    except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
+        reason = in_one_line(job.source, error)
+        tell(
+            as_json,
+            {"input": str(job.source), "status": "failed", "reason": reason},
+            f"failed: {reason}",
+            error=True,
+        )
+        return False
+    good = True
+    line, data = (
+        result.line,
+        {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
+    )
+    if again:
+        data["verdict"] = again.verdict(session, result)
+        line = f"{line}\n{data['verdict']}"
+        good = again.same(result)
+    tell(as_json, data, line)
+    return good
+
+
+def in_one_line(source: Path, error: Exception) -> str:
+    """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
+    if isinstance(error, TtsrError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{shown(source)}: {error.strerror or error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = " ".join(str(error).split())
+    return (
+        f"{shown(source)}: unexpected {type(error).__name__}: {what} "
+        f"(at {Path(place.filename).name}:{place.lineno}); please report this"
+    )
