@@ -1,4 +1,4 @@
-"""Clips joined into programmes: a choice by window can only be told from one by clip where there are several windows."""
+"""Clips joined into programmes: a choice by window is only another than one by clip where windows are several."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -86,7 +86,7 @@ class Knee:
 
     Attributes:
         size: N; None where every doubling was worth it.
-        low, high: 95 % interval of it, the largest N standing for None; NaN for fewer than two clips.
+        low, high: 95 % interval of it, the largest N standing for None; NaN for fewer than two clips, or for no gain.
         gain: at that N, or at the largest, standard deviations.
     """
 
@@ -98,7 +98,9 @@ class Knee:
 
     @property
     def words(self) -> str:
-        return f"{self.size}" if self.size is not None else f"{self.largest} or more"
+        if self.size is None:
+            return f"{self.largest} or more"
+        return "1 (no gain clear of 0)" if self.size == 1 else str(self.size)
 
     @property
     def span(self) -> str:
@@ -120,10 +122,10 @@ def find_knee(curve: Curve, group: Group, seed: int) -> Knee:
     gains = gains[np.isfinite(gains).all(axis=1)]
     by_size = estimates([gains], lambda mean: mean, seed)
     place = int(bends(gains.mean(axis=0)[None])[0]) if len(gains) else 0
+    low = high = np.nan
     if len(gains) > 1 and not by_size[min(place, len(by_size) - 1)].low > 0:
         place = 0
-    low = high = np.nan
-    if len(gains) > 1:
+    elif len(gains) > 1:
         every = np.array([*curve.sizes, curve.sizes[-1]])[bends(weights(len(gains), seed) @ gains)]
         low, high = map(float, np.quantile(every, (0.025, 0.975), method="nearest"))
     size = curve.sizes[place] if place < len(curve.sizes) else None

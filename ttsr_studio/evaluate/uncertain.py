@@ -135,8 +135,8 @@ def table(rows: Sequence[Row], seed: int) -> str:
         "# Is uncertainty true?",
         "",
         "Rank correlation, over tiles of 1 kHz by 8 frames above the cutoff, of how far candidates disagree and how "
-        "far a render that had no say is from the truth; and its error in the more uncertain half of the tiles and in the "
-        "other. Means over clips with 95 % bootstrap intervals.",
+        "far a render that had no say is from the truth; and its error in the more uncertain half of the tiles and in "
+        "the other. Means over clips with 95 % bootstrap intervals.",
         "",
         "| kind | cutoff, Hz | clips | " + " | ".join(TITLES) + " |",
         "|---|---:|---:|" + "---:|" * len(TITLES),
