@@ -85,6 +85,14 @@ def test_segments_are_put_together_where_that_is_better(ttsr: Ttsr, stem: Path) 
     assert not any(window["segments"] for window in settled["windows"]), "no seam is worth that"
 
 
+def test_what_is_shorter_than_two_segments_is_chosen_as_a_window(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = save(tmp_path / "short.wav", below(voice(0.7), 5000))
+    for candidates in (4, 5, 6):
+        window = render(ttsr, source, *CRITIC, "--choice", "segment", "--candidates", candidates)["windows"][0]
+        scores = [candidate["scores"]["critic"] for candidate in window["candidates"]]
+        assert window["chosen"] == int(np.argmax(scores))
+
+
 def test_splices_leave_the_low_band_alone_and_do_not_click(ttsr: Ttsr, stem: Path) -> None:
     from tests.conftest import band, level_db
 

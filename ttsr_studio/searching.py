@@ -220,7 +220,8 @@ def choose(
 ) -> list[Take]:
     """What every finalist is made of in a window, the best first."""
     takes = [Take.whole(pool, number) for number in finalists(pool, winner, session.finalists)]
-    if session.options.choice == "segment" and len(pool.audio) > 1:
+    # A window of one segment is chosen as a window.
+    if session.options.choice == "segment" and len(pool.audio) > 1 and len(pool.edges) > 2:
         rate = session.engine.sample_rate
         takes[0] = choose_segments(pool, cutoff_hz, rate, fade, session.options.seam, before)
     return takes

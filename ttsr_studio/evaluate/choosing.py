@@ -57,10 +57,17 @@ def choices(policy: Policy, recording: Recording, course: Course, orders: int, s
 
 
 def as_one(windows: Sequence[Draws]) -> Draws:
-    """All windows of a clip as one: a draw is the same noise throughout, its score the mean over windows."""
+    """All windows of a clip as one: a draw is the same noise throughout, its score the mean over windows.
+
+    Windows that a verifier says nothing of are left out of its mean, as in a search.
+    """
 
     def mean(every: Sequence[Columns]) -> Columns:
-        return {name: np.mean([columns[name] for columns in every], axis=0) for name in shared(every)}
+        found = {}
+        for name in shared(every):
+            said = [columns[name] for columns in every if np.isfinite(columns[name]).any()]
+            found[name] = np.mean(said, axis=0) if said else np.full(windows[0].count, np.nan)
+        return found
 
     looks = {step: mean([w.looks[step] for w in windows]) for step in shared([w.looks for w in windows])}
     return Draws(mean([window.scores for window in windows]), looks, {}, np.ones(1))
