@@ -456,7 +456,7 @@ def test_a_coarse_run_goes_over_levels_of_the_course() -> None:
         return (yield from solve(resume(seen)))[0]
 
     world.wander(search)
-    assert [one.sigma for one in world.seen] == [8.0, 0.5, *SIGMAS[:-1]]
+    assert [one.sigma for one in world.seen] == [8.0, 0.5, *SIGMAS[1:-1]]
 
 
 def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
@@ -485,6 +485,15 @@ def test_early_predictions_outlive_stops(name: str) -> None:
         heard = sorted(mine.audio)
         said = [mine.scores["self_consistency"][number] for number in heard]
         assert said == pytest.approx([theirs.scores["self_consistency"][number] for number in heard], rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("steering", {}), ("paths", {"rise": 0.1, "fall": 0.2})])
+def test_trajectories_with_turns_have_early_predictions(name: str, settings: dict[str, Any]) -> None:
+    """Of the last time that they passed the level, or of what they descend from."""
+    world = World(2, also=[SelfConsistency()], levels=(8.0, 2.0, 0.5, 0.25, 0.125, 0.06, 0.0))
+    world.search(name, 60, **settings)
+    for mine in world.pool.windows:
+        assert all(-1 <= mine.scores["self_consistency"][number] <= 1 for number in mine.audio)
 
 
 def test_what_is_given_up_leaves_no_trace_and_what_is_essential_goes_on() -> None:

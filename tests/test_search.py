@@ -27,7 +27,7 @@ LEAST = {
     "zero-order": {"euler": 4, "heun": 7},
     "paths": {"euler": 3 + 2 * 4, "heun": 3 * 2 + 2 * 7},  # three steps, then two children from the very top
     "halving": {"euler": 2 + 1 + 1, "heun": 2 * 2 + 2 + 1},
-    "screen": {"euler": 2 + 4, "heun": 3 + 7},
+    "screen": {"euler": 2 + 3, "heun": 3 + 6},  # both runs begin with the same evaluation
     "polish": {"euler": 4, "heun": 7},
     "steering": {"euler": 4, "heun": 4},  # its steps take one evaluation, whatever the solver's do
     "census": {"euler": 4, "heun": 7},
@@ -38,7 +38,7 @@ SPENT = {
     "zero-order": {"euler": (1 + 9) * 4, "heun": (1 + 4) * 7},
     "paths": {"euler": 3 * 3 + (3 * 2 + 1) * 4, "heun": 2 * 6 + (2 * 2) * 7},
     "halving": {"euler": 15 * 2 + 7 * 1 + 3 * 1, "heun": 7 * 4 + 3 * 2 + 1 * 1},
-    "screen": {"euler": 14 * 2 + 3 * 4, "heun": 8 * 3 + 2 * 7},
+    "screen": {"euler": 15 * 2 + 3 * 3, "heun": 9 * 3 + 2 * 6},
     "polish": {"euler": (8 + 2) * 4, "heun": (4 + 1) * 7},
     "steering": {"euler": 10 * (1 + 3), "heun": 10 * (1 + 3)},
     "census": {"euler": 10 * (1 + 1 + 1 + 1), "heun": 5 * (2 + 2 + 2 + 1)},
@@ -161,7 +161,7 @@ def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str,
     ("name", "settings", "by_hand"),
     [
         ("screen", {"coarse": 1}, 23 * 1 + 5 * (4 - 1)),  # the look is the first step of the run
-        ("screen", {"coarse": 3, "finish": 1.0}, 5 * (3 + 4)),
+        ("screen", {"coarse": 3, "finish": 1.0}, 6 * (3 + 3)),
         ("halving", {"rungs": (0.25,), "keep": 0.1}, 36 * 1 + 3 * 3 - 5),
         ("halving", {"rungs": (0.25, 0.5, 0.75), "keep": 0.5}, 22 + 11 + 5 + 2),
         ("paths", DESCENT, 2 * (1 + 2 * (2 + 1) + 2 * (2 + 1) + 2 * 3)),
@@ -221,15 +221,9 @@ def repeated(seen: Sequence[Evaluation]) -> list[Evaluation]:
 @ALL_COURSES
 @ALL_SEARCHES
 def test_no_evaluation_is_made_twice(name: str, solver: str) -> None:
-    """But for the one at the start that a coarse run shares with the run it stands for, as `Solve.look` says."""
     world = World(3, channels=2, solver=solver)
     world.search(name, 60)
-    again = Counter((one.window, one.channel, one.sigma) for one in repeated(world.seen))
-    if name == "screen":
-        finished = len(world.pool.windows[0].audio)
-        assert again == {(window, channel, SIGMAS[0]): finished for window in range(3) for channel in range(2)}
-    else:
-        assert not again
+    assert not repeated(world.seen)
 
 
 @pytest.mark.parametrize("settings", [{}, {"rungs": (0.25, 0.5, 0.75)}, {"rungs": (0.75,), "keep": 0.3}])

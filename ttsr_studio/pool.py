@@ -106,10 +106,10 @@ class Pool:
         self.stages.add("noise", noise_began)
         began, before = time.perf_counter(), self.stages.network.seconds
         until, end = first.candidate.step, len(recipe.sigmas) - 1
+        needed = any("early" in verifier.needs for verifier in recipe.panel.everyone)
+        # Not the last level: its prediction is the result.
+        wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin()) if needed else -1
         if until > first.leg.start:
-            needed = any("early" in verifier.needs for verifier in recipe.panel.everyone)
-            # Not the last level: its prediction is the result.
-            wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin()) if needed else -1
             leg = recipe.sigmas[first.leg.start : until + 1]
             for number, (reached, after) in enumerate(recipe.sampler.steps(denoiser, x, leg, state=state)):
                 x, state = reached, after
@@ -121,10 +121,14 @@ class Pool:
         glimpse = None
         if until < end:
             sigma = float(recipe.sigmas[until])
-            if first.look == 1:
+            if first.look:
                 glimpse, state = peek(denoiser, x, sigma, state)
-            elif first.look:
-                glimpse, _ = recipe.sampler(denoiser, x, recipe.coarse(sigma, first.look))
+                early = glimpse if until == wanted else early
+                if first.look > 1:
+                    # It begins with the evaluation that going on begins with.
+                    glimpse, _ = recipe.sampler(
+                        denoiser, x, recipe.coarse(sigma, first.look), state=State(ahead=glimpse)
+                    )
             else:
                 glimpse = state.denoised[0]
         self.stages.add("solver", began + self.stages.network.seconds - before)
@@ -155,17 +159,18 @@ class Pool:
         origins = [task.leg.origin for task in tasks]
         past = [self.windows[t.window].running[o.index] for t, o in zip(tasks, origins, strict=True) if o is not None]
         x, state = torch.cat([one.x for one in past]), State.cat([one.state for one in past])
+        known = [one.early for one in past if one.early is not None]
+        early = torch.cat(known) if len(known) == len(past) else None
         if leg.kind == "resume":
-            known = [one.early for one in past if one.early is not None]
-            return x, state, torch.cat(known) if len(known) == len(past) else None
+            return x, state, early
         noise = self._noises([task.candidate.key for task in tasks], leg.kind) * recipe.temperature
         eps = recipe.engine.start(noise, 1.0).repeat_interleave(self.channels, dim=0)
         at = leg.origin.step
         here, there = float(recipe.sigmas[at]), float(recipe.sigmas[leg.start])
         if leg.kind == "renoise":
-            return renoise(x, here, there, eps), State(), None
+            return renoise(x, here, there, eps), State(), early
         x0, _ = peek(denoiser, x, here, state)
-        return stochastic_step(x, x0, here, there, eps, float(leg.key.lineage[-1][3])), State(), None
+        return stochastic_step(x, x0, here, there, eps, float(leg.key.lineage[-1][3])), State(), early
 
     def _noises(self, keys: Sequence[NoiseKey], turn: str | None) -> Tensor:
         """The noises of keys: those that runs start from, or those of their last turn."""

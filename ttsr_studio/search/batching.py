@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class Run:
         tasks = []
         for number, leg in enumerate(request.legs):
             index = leg.origin.index if leg.origin is not None and leg.kind == "resume" else NEW
-            candidate = Candidate(index, leg.key, until, ahead=look == 1)
+            candidate = Candidate(index, leg.key, until, ahead=look > 0)
             essential = number < request.essential
             tasks.append(Task(window, leg, candidate, look, leg.price(self.course, until, look), essential))
         return tasks
@@ -139,8 +140,8 @@ def _solve_all(runs: Sequence[Run], solve: SolveBatch, batch: int, halt: Halt, r
         waiting = [pair for pair in waiting if pair[1].essential or pair[1].window not in stopped]
         if not waiting:
             break
-        first = waiting[0][1]
-        part = [pair for pair in waiting if pair[1].shape == first.shape][:batch]
+        first, shape = waiting[0][1], waiting[0][1].shape
+        part = list(islice((pair for pair in waiting if pair[1].shape == shape), batch))
         fits = room() / max(1, first.nfe)
         part = [pair for place, pair in enumerate(part) if pair[1].essential or place + 1 <= fits]
         part = numbered(part, runs)

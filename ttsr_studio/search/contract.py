@@ -107,7 +107,7 @@ class Leg:
         ahead = origin is not None and origin.ahead
         walked = course.each * (not ahead) if self.kind == "walk" else 0
         known = ahead and self.kind == "resume"
-        seen = course.look(look) - course.each * (look == 1 and known and self.start == until)
+        seen = course.look(look) - course.each * (look > 0 and known and self.start == until)
         return walked + course.cost(self.start, until, known) + seen
 
 
@@ -121,7 +121,7 @@ class Solve:
         until: step to stop at; None for the end.
         look: how an unfinished candidate is looked at where it stops, for `Score`: 0 takes the x0-prediction of its
             last step, which is free; 1 a new one at where it stands, which the next step saves; more is a coarse run
-            of so many steps from there, which is thrown away.
+            of so many steps from there, of which the first evaluation is kept.
     """
 
     legs: tuple[Leg, ...]

@@ -20,8 +20,8 @@ def screen_search(problem: Problem, budget: Budget, *, coarse: int = 2, finish: 
     if not 0 < finish <= 1:
         raise OptionError(f"screen: a part of {finish:g} to finish; above 0, at most 1")
     glance = course.look(coarse)
-    # A coarse "run" of one step is an x0-prediction at the start, which the whole run then saves.
-    rest = course.cost(0, course.steps, ahead=coarse == 1)
+    # Both runs begin with the same evaluation.
+    rest = course.cost(0, course.steps, ahead=True)
 
     def cost(starts: int) -> int:
         return starts * glance + max(1, int(finish * starts)) * rest
