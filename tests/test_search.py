@@ -37,7 +37,7 @@ SPENT = {
     "random": {"euler": 10 * 4, "heun": 5 * 7},
     "zero-order": {"euler": (1 + 9) * 4, "heun": (1 + 4) * 7},
     "paths": {"euler": 3 * 3 + (3 * 2 + 1) * 4, "heun": 2 * 6 + (2 * 2) * 7},
-    "halving": {"euler": 15 * 2 + 7 * 1 + 3 * 1, "heun": 7 * 4 + 3 * 2 + 1 * 1},
+    "halving": {"euler": 20 * 1 + 10 * 1 + 5 * 2, "heun": 11 * 2 + 5 * 2 + 2 * 3},
     "screen": {"euler": 15 * 2 + 3 * 3, "heun": 9 * 3 + 2 * 6},
     "polish": {"euler": (8 + 2) * 4, "heun": (4 + 1) * 7},
     "steering": {"euler": 10 * (1 + 3), "heun": 10 * (1 + 3)},
@@ -236,7 +236,7 @@ def test_halving_resumes_survivors_where_they_stood(settings: dict[str, Any]) ->
             levels = [one.sigma for one in world.seen if (one.window, one.candidate) == (window, number)]
             assert tuple(levels) == SIGMAS[:reached]
         assert {number for number, step in enumerate(mine.steps) if step == 4} == set(mine.audio)
-        assert len(set(mine.steps)) == len(settings.get("rungs", (0.5, 0.75))) + 1
+        assert len(set(mine.steps)) == len(settings.get("rungs", (0.25, 0.5))) + 1
 
 
 def test_halving_with_two_evaluations_a_step_repeats_none() -> None:

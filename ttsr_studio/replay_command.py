@@ -18,7 +18,7 @@ A policy is NAME: KEY=VALUE ..., with the keys
   nfe=32                   instead of n: evaluations of a window and channel
   verifier=critic+lsd      who chooses
   ensemble=zsum            how several are combined: rank, zsum, minrank
-  search=halving           with rungs=0.5,0.75 and keep=0.5, as in ttsr render
+  search=halving           with rungs=0.25,0.5 and keep=0.5, as in ttsr render
   choice=segment           what one choice holds for: window, segment, clip
   target=critic:-1.2       draw one by one, no further once the best has it
 \b

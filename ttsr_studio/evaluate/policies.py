@@ -32,7 +32,7 @@ class Policy:
     n: int | None = None
     nfe: int | None = None
     search: str = "random"
-    rungs: tuple[float, ...] = (0.5, 0.75)
+    rungs: tuple[float, ...] = (0.25, 0.5)
     keep: float = 0.5
     ensemble: Rule = "rank"
     choice: str = "window"
