@@ -130,6 +130,7 @@ def test_hardly_any_time_still_gives_a_render(ttsr: Ttsr, stem: Path) -> None:
     for name in ("random", "halving", "steering"):
         report = render(ttsr, stem, *CRITIC, "--search", name, "--budget", "0.001s")
         assert all(window["chosen"] is not None for window in report["windows"])
+        assert report["search"]["cut"] == {"time": 2}
 
 
 def test_uncertainty_is_written_as_arrays_and_ranges(ttsr: Ttsr, stem: Path) -> None:
@@ -147,7 +148,7 @@ def test_uncertainty_is_written_as_arrays_and_ranges(ttsr: Ttsr, stem: Path) -> 
 
 
 def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, tmp_path: Path) -> None:
-    file = tmp_path / "kept" / "rewards.jsonl"
+    file = tmp_path / "rewards.jsonl"
     options = (*CRITIC, "--hold-out", "continuity", "--candidates", 3, "--keep-rewards", file)
     report = render(ttsr, stem, *options, "--search", "census", "--choice", "segment")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -172,11 +173,15 @@ def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: st
 
 def test_settings_are_checked_before_anything_runs(ttsr: Ttsr, stem: Path) -> None:
     assert "its settings: rungs, keep" in refused(ttsr, stem, "--search", "halving", "--set", "share=0.1")
-    assert "ascending parts of 1" in refused(ttsr, stem, "--search", "halving", "--set", "rungs=0.9,0.5")
+    assert "above 0 and below 1, ascending" in refused(ttsr, stem, "--search", "halving", "--set", "rungs=0.9,0.5")
     assert "is not a number" in refused(ttsr, stem, "--search", "polish", "--set", "share=some")
     assert "given twice" in refused(ttsr, stem, "--search", "polish", "--set", "share=0.1", "--set", "share=0.2")
     assert "pass one of them" in refused(ttsr, stem, "--search", "polish", "--cosine", 0.9, "--stride", 0.3)
     assert "needs at least" in refused(ttsr, stem, *CRITIC, "--search", "paths", "--budget", "5nfe")
+    assert "finite" in refused(ttsr, stem, *CRITIC, "--target", "critic=nan")
+    assert "0 dB or more" in refused(ttsr, stem, "--uncertain-above", "nan")
+    assert "is of --choice segment" in refused(ttsr, stem, "--choice", "window", "--seam", 2)
+    assert "--keep-rewards" in refused(ttsr, stem, "--keep-rewards", stem.parent / "none" / "x.jsonl")
     assert "GB of candidates" in ttsr("render", stem, "--choice", "clip", "--candidates", 9000).output
 
 

@@ -129,6 +129,8 @@ class RenderOptions:
             raise OptionError(f"--segment {self.segment:g}: from 0.25 to 10 seconds")
         if not 0 <= self.seam < math.inf:
             raise OptionError(f"--seam {self.seam:g}: 0 or more")
+        if not 0 <= self.uncertain_above < math.inf:
+            raise OptionError(f"--uncertain-above {self.uncertain_above:g}: 0 dB or more")
         if self.choice == "clip" and self.decode_top is not None:
             raise OptionError(
                 "--choice clip compares candidates over all windows, so it decodes all; leave --decode-top out"
@@ -228,9 +230,12 @@ def parse_pairs(option: str, texts: Iterable[str], example: str) -> tuple[tuple[
 def parse_targets(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
     """ "critic=-1.2" and the like -> (name, score) pairs. Raises OptionError for anything else."""
     try:
-        return tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
+        pairs = tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
     except ValueError as error:
         raise OptionError(f"--target: NAME=SCORE, such as critic=-1.2 ({error})") from None
+    if not all(math.isfinite(value) for _, value in pairs):
+        raise OptionError("--target: a score is a finite number, such as critic=-1.2")
+    return pairs
 
 
 def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:

@@ -141,7 +141,7 @@ def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option(
     "--budget",
     help="The most a search may spend, in place of the preset's --candidates: 64nfe (evaluations of a window and "
-    "channel) or 30s (a file).",
+    "channel) or 30s (a file). With --candidates beside it the smaller holds.",
 )
 @click.option(
     "--target",
@@ -244,7 +244,7 @@ def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> 
 )
 @click.option("--neighbours", type=int, help="Zero-order search: renders a round, K, 1 or more.  [default: 2]")
 @click.option(
-    "--cosine", type=float, help="Zero-order search: cosine to the pivot, 0 to 1; larger is nearer.  [default: 0.99]"
+    "--cosine", type=float, help="Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.  [default: 0.99]"
 )
 @click.option("--stride", type=float, help="The same as a chord, 0 to 2 times the norm, instead of --cosine.")
 @click.option(
@@ -360,6 +360,9 @@ def render_command(
     2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
     leaves it; what is finished stays, and --skip-existing goes on from there.
     """
+    refuse_without_effect(values["choice"])
+    if keep_rewards:
+        refuse_unwritable(keep_rewards)
     values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
     options = RenderOptions(reference=reference, **values | limits(values))
     if overwrite and skip_existing:
@@ -409,13 +412,29 @@ def say_stopping() -> None:
     click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
 
 
+def typed(name: str) -> bool:
+    """Whether an option stands on the command line itself."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse_without_effect(choice: str) -> None:
+    """Raise OptionError for settings of segments where nothing is chosen by segment."""
+    for name in ("segment", "seam"):
+        if choice != "segment" and typed(name):
+            raise OptionError(f"--{name} is of --choice segment, not of --choice {choice}; leave it out")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise OptionError when a file cannot be appended to, before hours are spent on what goes into it."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error
+
+
 def limits(values: dict[str, Any]) -> dict[str, Any]:
     """What of a preset gives way to flags: a limit of one kind to another, settings to a search without them."""
-    context = click.get_current_context()
-
-    def typed(name: str) -> bool:
-        return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
     changed: dict[str, Any] = {}
     if typed("budget") and not typed("candidates"):
         changed["candidates"] = None

@@ -152,7 +152,8 @@ def run_searches(session: Session, pool: Pool, pace: Pace, problems: Sequence[Pr
         halt = pace.halt(lambda window: best_so_far(pool.windows[window]))
         drive(runs, pace.watched(pool.solve), pool.score, batch=rows, halt=halt, room=pace.room)
     for mine, run in zip(pool.windows, runs, strict=True):
-        mine.cut = run.cut
+        alone = pace.timed and budget.nfe < 2 * session.course.run <= session.window_nfe
+        mine.cut = run.cut or ("time" if alone else None)
         mine.fill()
     return [run.winner for run in runs if run.winner is not None]
 

@@ -182,7 +182,7 @@ class Session:
     def _refuse_what_nobody_judges(self) -> None:
         """Raise OptionError for what needs a judge of windows where there is none."""
         if self.panel.choosing("window"):
-            judging = {name.split("/")[0] for name in (v.name for v in self.panel.search)}
+            judging = [verifier.name for verifier in self.panel.search]
             for name, _ in self.options.targets:
                 if name.split("/")[0] not in judging:
                     raise OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(judging)}")

@@ -48,7 +48,7 @@ def halving_search(
 def rung_steps(rungs: Sequence[float], course: Course) -> list[int]:
     """Parts of the way -> steps, at least one before the first and after the last, without repeats."""
     if not rungs or any(not 0 < rung < 1 for rung in rungs) or list(rungs) != sorted(rungs):
-        raise OptionError(f"halving: rungs {', '.join(f'{rung:g}' for rung in rungs)}; ascending parts of 1")
+        raise OptionError(f"halving: rungs {', '.join(f'{rung:g}' for rung in rungs)}; above 0 and below 1, ascending")
     if course.steps < 2:
         raise OptionError("halving needs two --steps or more: with one there is nothing to go on with")
     return sorted({min(course.steps - 1, max(1, round(rung * course.steps))) for rung in rungs})
