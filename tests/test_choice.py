@@ -171,6 +171,12 @@ def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: st
     assert "needs a verifier that judges windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
 
 
+def test_a_preset_by_segment_gives_way_where_only_clips_are_judged(ttsr: Ttsr, stem: Path) -> None:
+    report = render(ttsr, stem, *CRITIC, "--scope", "clip", "--candidates", 3)
+    assert len({window["chosen"] for window in report["windows"]}) == 1
+    assert not any(window["segments"] for window in report["windows"])
+
+
 def test_settings_are_checked_before_anything_runs(ttsr: Ttsr, stem: Path) -> None:
     assert "its settings: rungs, keep" in refused(ttsr, stem, "--search", "halving", "--set", "share=0.1")
     assert "above 0 and below 1, ascending" in refused(ttsr, stem, "--search", "halving", "--set", "rungs=0.9,0.5")

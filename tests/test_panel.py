@@ -39,7 +39,7 @@ def stem(tmp_path: Path, seconds: float = 1.0) -> Path:
 
 def render(ttsr: Ttsr, source: Path, *options: object) -> Report:
     out = source.with_name("out.wav")
-    done = ttsr("render", source, "-o", out, "--overwrite", *options)
+    done = ttsr("render", source, "-o", out, "--overwrite", "--choice", "window", *options)
     assert done.exit_code == 0, done.output
     report: Report = json.loads(out.with_suffix(".ttsr.json").read_text())
     validate(report)

@@ -126,8 +126,9 @@ def test_halving_costs_what_a_hand_count_says_and_prunes_by_looks(ttsr: Ttsr, co
     """With 4 steps rungs .5 and .75 are after steps 2 and 3: 15 starts take 15 x 2, then 7 and 3 one more each."""
     said = replayed(
         ttsr, corpus,
-        "even: nfe=40 search=halving verifier=half", "one rung: n=8 search=halving rungs=0.5 keep=0.25 verifier=half",
-        "fooled: n=16 search=halving verifier=right", "random: nfe=40 verifier=half",
+        "even: nfe=40 search=halving rungs=0.5,0.75 verifier=half",
+        "one rung: n=8 search=halving rungs=0.5 keep=0.25 verifier=half",
+        "fooled: n=16 search=halving rungs=0.5,0.75 verifier=right", "random: nfe=40 verifier=half",
         options=("--orders", 2000),
     )  # fmt: skip
     assert said["even"]["nfe"]["mean"] == 15 * 2 + 7 + 3
@@ -226,10 +227,10 @@ def test_without_an_oracle_another_column_judges(ttsr: Ttsr, tmp_path: Path) -> 
         ("a: n=4 verifier=ears", "unknown policy 'a': verifier 'ears'; known: half, lsd, noise, right"),
         ("a: n=17 verifier=half", "17 draws, but the file holds 16 of a window (clip 0, 4000 Hz)"),
         ("a: nfe=3 verifier=half", "nfe=3 is not enough for one run of 4 evaluations"),
-        ("a: search=halving verifier=noise", "verifier of looks 'noise'; known: half, right"),
+        ("a: search=halving rungs=0.5,0.75 verifier=noise", "verifier of looks 'noise'; known: half, right"),
         ("a: search=zero-order", "search=zero-order: unknown value 'zero-order'; known: halving, random"),
         ("a: rungs=0.5 verifier=half", "rungs: of search=halving only"),
-        ("a: search=halving rungs=0.5,0.2 verifier=half", "ascending parts of 1"),
+        ("a: search=halving rungs=0.5,0.2 verifier=half", "above 0 and below 1, ascending"),
         ("a: verifier=half target=right:1", "unknown policy 'a': target 'right'; known: half"),
         ("a: verifier=half target=high", "target=high"),
         ("a n=3", "write NAME: KEY=VALUE"),
@@ -335,7 +336,7 @@ def test_rewards_of_real_draws_are_kept_scaled_and_replayed(ttsr: Ttsr, tmp_path
     said = ttsr("replay", file, "--json", *(x for policy in policies for x in ("--policy", policy)))
     rows = {(one["kind"], one["policy"]): one for one in json.loads(said.output)["policies"]}
     assert rows["music", "oracle"]["closed"]["mean"] == pytest.approx(1)
-    assert rows["all kinds", "h"]["nfe"]["mean"] == 4 * 2 + 2 + 1
+    assert rows["all kinds", "h"]["nfe"]["mean"] == 4 * 1 + 2 * 1 + 1 * 2
     section = (out / "judges.md").read_text().split("## music, cutoff 8000 Hz (1 clips, best of 4)")[1]
     told = next(line.split("|")[2] for line in section.splitlines() if line.startswith("| critic |"))
     assert rows["music", "critic"]["closed"]["mean"] == pytest.approx(float(told), abs=0.001), "as --judge has it"

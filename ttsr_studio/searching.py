@@ -221,8 +221,8 @@ def choose(
 ) -> list[Take]:
     """What every finalist is made of in a window, the best first."""
     takes = [Take.whole(pool, number) for number in finalists(pool, winner, session.finalists)]
-    # A window of one segment is chosen as a window.
-    if session.options.choice == "segment" and len(pool.audio) > 1 and len(pool.edges) > 2:
+    # A window of one segment, or one that nobody judged by segment, is chosen as a window.
+    if session.options.choice == "segment" and len(pool.audio) > 1 and pool.segments:
         rate = session.engine.sample_rate
         takes[0] = choose_segments(pool, cutoff_hz, rate, fade, session.options.seam, before)
     return takes

@@ -189,7 +189,7 @@ class Session:
             return
         for what, wanted in (
             (f"--search {self.options.search}", self.options.search in LOOKING),
-            (f"--choice {self.options.choice}", self.options.choice != "window"),
+            ("--choice clip", self.options.choice == "clip"),
             ("--target", bool(self.options.targets)),
         ):
             if wanted:
