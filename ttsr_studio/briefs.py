@@ -4,6 +4,9 @@ transcript = "the words that are spoken"
 caption = "a finger-picked guitar in a dry room"
 captions = ["speech", "music"]        # what it may be, when there is no caption
 speaker = ["other_take.wav"]          # recordings of the same speaker, relative to the sidecar
+reference = "truth.wav"               # ground truth, for the oracle lsd
+preset = "speech"                     # and any option of `ttsr render`, as in a preset
+candidates = 16
 """
 
 import tomllib
@@ -16,10 +19,14 @@ import torch
 from ttsr_studio.audio.files import probe, read_blocks
 from ttsr_studio.audio.stream import resample_blocks
 from ttsr_studio.errors import InputError, TtsrError, unknown
-from ttsr_studio.options import RenderOptions
+from ttsr_studio.options import PRESET_KEYS, RenderOptions
 from ttsr_studio.verifiers import Brief
 
 KEYS = {"transcript": str, "caption": str, "captions": list, "speaker": list}
+"""What is known of a file."""
+
+OWN = {"preset": str, "reference": str}
+"""What goes before options besides, and is no option of a preset."""
 
 
 def sidecar(source: Path) -> Path:
@@ -45,18 +52,27 @@ def read_brief(source: Path, options: RenderOptions, rate: int) -> Brief:
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """A sidecar's values. Raises InputError for broken TOML, an unknown key or a value of another type."""
+    """A sidecar's values by key; those of options are as they stand there.
+
+    Raises InputError for broken TOML, an unknown key, or a value of another type than what is known of a file has.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: not a readable sidecar: {error}") from error
     for key, value in values.items():
-        if key not in KEYS:
-            raise InputError(f"{path}: {unknown('key', key, KEYS)}")
-        kind = KEYS[key]
-        if not isinstance(value, kind) or (kind is list and not all(isinstance(item, str) for item in value)):
-            raise InputError(f"{path}: {key} must be {'a text' if kind is str else 'a list of texts'}")
+        if key not in (*KEYS, *OWN, *PRESET_KEYS):
+            raise InputError(f"{path}: {unknown('key', key, {*KEYS, *OWN, *PRESET_KEYS})}")
+        refuse_kind(path, key, value)
     return values
+
+
+def refuse_kind(path: Path, key: str, value: Any) -> None:
+    """Raise InputError for a value of another type than what is known of a file has."""
+    kind = (KEYS | OWN).get(key)
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if (kind is str and not isinstance(value, str)) or (kind is list and not texts):
+        raise InputError(f"{path}: {key} must be {'a text' if kind is str else 'a list of texts'}")
 
 
 def read_mono(path: Path, rate: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from ttsr_studio.render_command import render_command
 from ttsr_studio.replay_command import replay_command
 from ttsr_studio.score_command import score_command
 from ttsr_studio.tune_command import tune_command
+from ttsr_studio.watch.command import queue_group, watch_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +26,8 @@ for command in (
     evaluate_command,
     replay_command,
     tune_command,
+    watch_command,
+    queue_group,
     presets_group,
     models_group,
     doctor_command,

@@ -15,6 +15,10 @@ class InputError(TtsrError):
     """A file that cannot be rendered: missing, broken, empty, full-band already, not audio."""
 
 
+class ChangedError(InputError):
+    """A file that became another while it was read."""
+
+
 class OutputError(TtsrError):
     """An output that cannot be written, or that did not read back as written."""
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -267,3 +267,17 @@ def parse_budget(value: str | None) -> tuple[int | None, float | None]:
     if not float(parsed[1]).is_integer():
         raise OptionError(f"--budget {value!r}: whole network evaluations")
     return int(float(parsed[1])), None
+
+
+OPTIONS = {"verifiers": "verifier", "weights": "weight", "targets": "target", "settings": "set"}
+"""Fields whose option has another name, since it may be given more than once."""
+
+OF_ONE_FILE = ("preset", "reference", "transcript", "speakers", "device", "witness")
+"""Fields that no preset sets."""
+
+PRESET_KEYS = tuple(
+    OPTIONS.get(each.name, each.name.replace("_", "-"))
+    for each in fields(RenderOptions)
+    if each.init and each.name not in OF_ONE_FILE
+)
+"""Names of the options that a preset, a sidecar or a `ttsr-watch.toml` may set."""

@@ -144,12 +144,17 @@ def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: flo
     )
 
 
+def report_names(target: Path) -> tuple[Path, Path, Path]:
+    """Where the report of an output is: JSON, PNG and the arrays of the uncertainty map."""
+    json, png, npz = (target.with_name(fit_name(f"{target.stem}.ttsr.{kind}")) for kind in ("json", "png", "npz"))
+    return json, png, npz
+
+
 def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
-    data = target.with_name(fit_name(f"{target.stem}.ttsr.json"))
-    picture = target.with_name(fit_name(f"{target.stem}.ttsr.png"))
+    data, picture, arrays = report_names(target)
     write_report(data, report.to_json())
-    write_arrays(target.with_name(fit_name(f"{target.stem}.ttsr.npz")), observer.uncertainty.arrays())
+    write_arrays(arrays, observer.uncertainty.arrays())
     draw_report(picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty)
     return data, picture
 

@@ -3,6 +3,9 @@
 import json
 import sys
 import traceback
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import click
 from ttsr_studio import presets
 from ttsr_studio.again import Earlier, read_report
 from ttsr_studio.audio.files import probe
+from ttsr_studio.briefs import KEYS as BRIEF_KEYS
 from ttsr_studio.briefs import read_sidecar, sidecar
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
@@ -22,7 +26,7 @@ from ttsr_studio.options import CHOICES, DEPTHS, RATES, RenderOptions, parse_pai
 from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import render
 from ttsr_studio.search import SEARCHES, search_settings
-from ttsr_studio.session import Session
+from ttsr_studio.session import Session, Sessions
 from ttsr_studio.stopping import stop_on_interrupt
 from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS
@@ -364,7 +368,8 @@ def render_command(
     if keep_rewards:
         refuse_unwritable(keep_rewards)
     values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
-    options = RenderOptions(reference=reference, **values | limits(values))
+    given = set(filter(typed, values))
+    options = RenderOptions(reference=reference, **values | limits(values, given))
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     jobs = plan_jobs(inputs, output, options)
@@ -378,7 +383,7 @@ def render_command(
         again.refuse_other_input(jobs[0].source)
     session = Session(options)
     if dry_run:
-        failed = [job for job in jobs if not announce(job, options, as_json)]
+        failed = [job for job in jobs if not announce(job, options, given, as_json)]
     else:
         waiting = [job for job in jobs if not (skip_existing and job.target.exists())]
         skipped = [job for job in jobs if job not in waiting]
@@ -389,11 +394,14 @@ def render_command(
                 f"skipped {job.target} (exists)",
             )
         failed = []
+        sessions = Sessions(session)
         with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
             for number, job in enumerate(waiting):
                 extra = {"report": report, "stop": stop, "rewards": keep_rewards}
                 try:
-                    done = render_one(session, job, extra, as_json, watch(job.source.name, number, len(waiting)), again)
+                    own = partial(with_sidecar, job, options, given) if not again else lambda: options
+                    progress = watch(job.source.name, number, len(waiting))
+                    done = render_one(sessions, own, job, extra, as_json, progress, again)
                 except KeyboardInterrupt:
                     click.echo(f"interrupted in {job.source}; {number} of {len(waiting)} files done", err=True)
                     sys.exit(INTERRUPTED)
@@ -433,18 +441,60 @@ def refuse_unwritable(path: Path) -> None:
         raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error
 
 
-def limits(values: dict[str, Any]) -> dict[str, Any]:
-    """What of a preset gives way to flags: a limit of one kind to another, settings to a search without them."""
-    changed: dict[str, Any] = {}
-    if typed("budget") and not typed("candidates"):
-        changed["candidates"] = None
-    if typed("candidates") and not typed("budget"):
-        changed["budget"] = None
+def resolve(preset: str, values: Mapping[str, Any]) -> RenderOptions:
+    """Options as `ttsr render --preset PRESET` has them with these values, by option name, for flags.
+
+    Raises OptionError for what the command would refuse.
+    """
+    names = option_names()
+    given = {names[key]: value for key, value in values.items()}
+    try:
+        with render_command.make_context("render", ["INPUT", "--preset", preset], default_map=given) as ctx:
+            params = {name: value for name, value in ctx.params.items() if name in RenderOptions.__dataclass_fields__}
+    except click.UsageError as error:
+        raise OptionError(error.format_message()) from error
+    options = RenderOptions(**params | limits(params, set(given)))
+    Session.check_names(options)
+    return options
+
+
+def with_sidecar(job: Job, options: RenderOptions, given: Collection[str]) -> RenderOptions:
+    """Options of one file: those of its sidecar, then flags (`given`, parameter names), then presets.
+
+    A preset in the sidecar takes the place of the command's. Raises OptionError or InputError for what cannot be.
+    """
+    beside = sidecar(job.source)
+    values = read_sidecar(beside) if beside.is_file() else {}
+    own = {key: value for key, value in values.items() if key not in BRIEF_KEYS}
+    if not own:
+        return options
+    preset, reference = own.pop("preset", None), own.pop("reference", None)
+    names = option_names()
+    own = {key: presets.checked(beside, key, value) for key, value in own.items()}
+    resolved = resolve(preset or "general", own)
+    fields = {names[key] for key in own}
+    if preset:
+        kept = {name: getattr(options, name) for name in given if name not in fields and hasattr(options, name)}
+        merged = replace(resolved, **kept)
+    else:
+        taken = {name: getattr(resolved, name) for name in fields}
+        taken |= {one: None for one, other in LIMITS.items() if other in fields and one not in fields}
+        merged = replace(options, **taken)
+    return replace(merged, reference=beside.parent / reference) if reference else merged
+
+
+LIMITS = {"candidates": "budget", "budget": "candidates"}
+"""A limit of a search, and the one that takes its place."""
+
+
+def limits(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """What gives way to what was given: a limit of one kind to another, settings to a search without them."""
+    changed: dict[str, Any] = {one: None for one, other in LIMITS.items() if other in given and one not in given}
     known = search_settings(values["search"])
     changed |= {
-        name: None for name in ("neighbours", "cosine", "stride", "pivot") if name not in known and not typed(name)
+        name: None for name in ("neighbours", "cosine", "stride", "pivot") if name not in known and name not in given
     }
-    if not typed("settings"):
+    if "settings" not in given:
         changed["settings"] = tuple(pair for pair in values["settings"] if pair[0] in known)
     return changed
 
@@ -473,12 +523,10 @@ def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) ->
         click.echo(line, err=error)
 
 
-def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
+def announce(job: Job, options: RenderOptions, given: Collection[str], as_json: bool) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
     try:
-        info = probe(job.source, options.salvage)
-        if sidecar(job.source).is_file():
-            read_sidecar(sidecar(job.source))
+        info = probe(job.source, with_sidecar(job, options, given).salvage)
     except TtsrError as error:
         tell(
             as_json,
@@ -499,11 +547,20 @@ def announce(job: Job, options: RenderOptions, as_json: bool) -> bool:
 
 
 def render_one(
-    session: Session, job: Job, extra: dict[str, Any], as_json: bool, progress: Watch, again: Earlier | None
+    sessions: Sessions,
+    options: Callable[[], RenderOptions],
+    job: Job,
+    extra: dict[str, Any],
+    as_json: bool,
+    progress: Watch,
+    again: Earlier | None,
 ) -> bool:
     """Render one job and say how it went; False when it failed."""
     try:
-        result = render(session, job.source, job.target, reference=job.reference, progress=progress, **extra)
+        chosen = options()
+        truth = chosen.reference if chosen.reference and chosen.reference.is_file() else job.reference
+        session = sessions.of(chosen)
+        result = render(session, job.source, job.target, reference=truth, progress=progress, **extra)
     except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
         reason = in_one_line(job.source, error)
         tell(

@@ -43,6 +43,10 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def engine_settings(options: RenderOptions) -> EngineSettings:
+    return EngineSettings(**{name: getattr(options, name) for name in EngineSettings.__dataclass_fields__})
+
+
 class Session:
     """Everything that files of one run share.
 
@@ -58,8 +62,7 @@ class Session:
         self.options = options
         self.device = resolve_device(options.device)
         self.panel = self._panel()
-        settings = {name: getattr(options, name) for name in EngineSettings.__dataclass_fields__}
-        self.engine = engine or load_engine(options.engine, self.device, EngineSettings(**settings))
+        self.engine = engine or load_engine(options.engine, self.device, engine_settings(options))
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
         self.schedule = options.schedule or self.engine.default_schedule
@@ -225,3 +228,29 @@ class Session:
     def start(self, problem: Problem, budget: Budget) -> Search:
         """Start the search of one window."""
         return start_search(self.options.search, problem, budget, self.options.search_settings())
+
+
+class Sessions:
+    """Sessions of files whose options may differ: the last one serves while they do not, its engine while that does.
+
+    Args:
+        last: one that is there already.
+    """
+
+    def __init__(self, last: Session | None = None) -> None:
+        self.last = last
+
+    def of(self, options: RenderOptions) -> Session:
+        """A session with these options. Raises what `Session` raises."""
+        last = self.last
+        if last is None or last.options != options:
+            engine = last.engine if last and self._same_engine(last, options) else None
+            self.last = None  # two engines need not fit into memory
+            del last
+            last = self.last = Session(options, engine)
+        return last
+
+    @staticmethod
+    def _same_engine(last: Session, options: RenderOptions) -> bool:
+        wanted = options.engine, resolve_device(options.device), engine_settings(options)
+        return (last.options.engine, last.device, engine_settings(last.options)) == wanted

@@ -1,0 +1,362 @@
+"""`ttsr watch` and `ttsr queue`: the service, and what it knows."""
+
+import json
+import math
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from ttsr_studio import presets
+from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.options import PRESET_KEYS
+from ttsr_studio.render_command import resolve
+from ttsr_studio.session import resolve_device
+from ttsr_studio.usage import Settings
+from ttsr_studio.watch.crew import Limits
+from ttsr_studio.watch.hand import Terms
+from ttsr_studio.watch.page import serve_page
+from ttsr_studio.watch.queue import STATES, DamagedError, Queue
+from ttsr_studio.watch.rules import Rule, Rules
+from ttsr_studio.watch.service import Plan, Service
+from ttsr_studio.watch.status import plain, status_of
+from ttsr_studio.watch.tree import Tree, find_tree
+
+PORT = 8470
+ROOT = click.Path(file_okay=False, path_type=Path)
+
+
+def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter("a number above 0")
+    return value
+
+
+@click.command("watch", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option(
+    "--preset",
+    "named",
+    multiple=True,
+    metavar="NAME or FOLDER=NAME",
+    help="For what lies in no folder named after a preset, or in this sub-folder; may be repeated.  [default: general]",
+)
+@click.option(
+    "--poll",
+    type=float,
+    callback=positive,
+    metavar="SECONDS",
+    help="Look at the whole tree so often and use no events, as network shares need it.  "
+    "[default: events, and a look every 60; on a network share every 10]",
+)
+@click.option(
+    "--settle",
+    type=float,
+    default=5.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A file is complete when it has not changed for so long.",
+)
+@click.option("--once", is_flag=True, help="End when everything is rendered; exit code 1 when something failed.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Renders at a time.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--cpu/--no-cpu", default=True, show_default=True, help="A render whose device failed twice may go to the CPU."
+)
+@click.option(
+    "--memory",
+    type=float,
+    callback=positive,
+    metavar="GB",
+    help="A worker that takes more is ended.  [default: three quarters of the machine's, shared by --jobs]",
+)
+@click.option(
+    "--hang",
+    type=float,
+    default=900.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A worker that makes no progress for so long is ended.",
+)
+@click.option(
+    "--keep-free", type=int, default=500, show_default=True, metavar="MB", help="Begin nothing when less disk is free."
+)
+@click.option(
+    "--grace",
+    type=float,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When stopped, jobs at hand may go on for so long; then they are handed back.",
+)
+@click.option(
+    "--lease",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A job of a service that does not answer for so long is taken over.",
+)
+@click.option(
+    "--state",
+    type=ROOT,
+    help="Folder for the database and logs, on a local disk when ROOT is a network share.  [default: ROOT/_work]",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Of the status page.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the status page: it has no password.")
+@click.option("--no-page", is_flag=True, help="Serve no status page.")
+@click.option(
+    "--notify",
+    metavar="COMMAND",
+    help="Run this with the path of every report, or note of a failure, as its last argument; no shell is used.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Events, or the status, as JSON lines on standard output.")
+@click.option("--status", "only_status", is_flag=True, help="Say what goes on at ROOT, and end.")
+def watch_command(
+    root: Path,
+    named: tuple[str, ...],
+    memory: float | None,
+    hang: float,
+    keep_free: int,
+    device: str,
+    cpu: bool,
+    state: Path | None,
+    port: int,
+    no_page: bool,
+    notify: str | None,
+    as_json: bool,
+    only_status: bool,
+    jobs: int,
+    **values: Any,
+) -> None:
+    """Render what is dropped into a folder, for as long as it runs.
+
+    \b
+    ROOT/speech/a.wav      a stem, in a folder named after a preset
+    ROOT/_renders/speech/  its render and report
+    ROOT/_failed/speech/   a note that says why there is none
+    ROOT/_work/            database, logs, work in progress
+
+    Sources stay where they are; what was rendered is remembered by content. A ttsr-watch.toml in any folder sets preset
+    and options for it, a stem's NAME.ttsr.toml for that stem. The first Ctrl-C, or SIGTERM, ends the service when jobs
+    at hand are done; the second one hands them back at once.
+    """
+    if only_status:
+        tree = find_tree(root)
+        show_status(tree, as_json)
+        return
+    resolve_device(device)
+    limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
+    terms = Terms(cpu, keep_free * 1_000_000, shlex.split(notify or ""), limits, device)
+    plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
+    tree = Tree(root, state)
+    rules = Rules(tree.root, base_rule(named), PRESET_KEYS, resolve)
+    rules.of("x.wav")  # what is wrong at the root is said before anything starts
+    resolve(rules.base.preset, rules.base.values)
+    service = Service(tree, rules, plan, Teller(as_json), serve_page)
+    stop_on_signals(service)
+    try:
+        failed = service.run()
+    except DamagedError as error:
+        raise OptionError(str(error)) from error
+    if failed and plan.once:
+        sys.exit(1)
+
+
+def base_rule(named: Sequence[str]) -> Rule:
+    """The rule at the root. Raises OptionError for presets that are not there."""
+    plain = [text for text in named if "=" not in text]
+    folders = dict(text.split("=", 1) for text in named if "=" in text)
+    if len(plain) > 1:
+        raise OptionError(f"--preset {plain[1]}: one preset for the root; for a sub-folder, FOLDER={plain[1]}")
+    for name in (*plain, *folders.values()):
+        if name not in presets.available():
+            raise unknown("preset", name, presets.available())
+    return Rule(plain[0] if plain else "general", folders=folders)
+
+
+def default_memory(jobs: int) -> int:
+    import psutil
+
+    return int(0.75 * psutil.virtual_memory().total / jobs)
+
+
+def stop_on_signals(service: Service) -> None:
+    """The first signal ends the service when jobs are done, the second one now."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        grace = 0.0 if service.stop.asked.is_set() else service.plan.grace
+        service.stop.ask(grace)
+        service.wake.scan.set()
+        service.wake.work.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+class Teller:
+    """Says events as they come: a line each, for people or for programs."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        if self.as_json:
+            click.echo(json.dumps({"event": event, **values}, default=str))
+            return
+        values = dict(values)
+        parts = [shown(Path(values.pop("file")))] if "file" in values else []
+        parts += [str(values.pop(name)) for name in ("said", "reason") if values.get(name)]
+        parts += [f"{name} {value}" for name, value in values.items() if name != "attempt" and value is not None]
+        when = datetime.now().strftime("%H:%M:%S")
+        click.echo(f"{when} {event}: {'; '.join(parts)}" if parts else f"{when} {event}")
+
+
+# Status
+
+
+def show_status(tree: Tree, as_json: bool) -> None:
+    queue = Queue(tree.database)
+    status = status_of(tree, queue)
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+        return
+    services = len(status["services"])
+    click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(tree.root)}")
+    click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()))
+    for name in ("paused", "waiting"):
+        if status[name]:
+            click.echo(f"{name}: {status[name]}")
+    for row in status["running"]:
+        click.echo(f"  running  {row['file']}  {row['progress'] or ''}")
+    for row in status["failed"]:
+        click.echo(f"  failed   {row['file']}: {row['reason']}")
+    for row in status["waiting_files"]:
+        click.echo(f"  waiting  {row['file']}: {row['reason']}")
+
+
+# The queue
+
+
+@click.group("queue")
+def queue_group() -> None:
+    """What a watched folder has seen, is doing, and did: `ttsr queue list ROOT`."""
+
+
+def opened(root: Path) -> tuple[Tree, Queue]:
+    tree = find_tree(root)
+    try:
+        return tree, Queue(tree.database)
+    except DamagedError as error:
+        raise OptionError(f"{error}; start `ttsr watch` on it, which makes a new one") from error
+
+
+def names_in(tree: Tree, queue: Queue, files: Sequence[str]) -> list[str]:
+    """Paths in the tree, as they were typed: relative to the root, or to here. Raises OptionError for unknown ones."""
+    found = []
+    for name in files:
+        inside = os.path.relpath(os.path.abspath(name), tree.root)
+        known = [path for path in (name, inside) if queue.find(path)]
+        if not known:
+            raise OptionError(f"{shown(Path(name))}: not a file that was seen; `ttsr queue list` shows them")
+        found.append(known[0])
+    return found
+
+
+@queue_group.command("list", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
+def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Every file with its state, and why."""
+    _, queue = opened(root)
+    for row in map(plain, queue.entries(states or STATES, limit)):
+        if as_json:
+            click.echo(json.dumps(row))
+        else:
+            said = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
+            click.echo(f"{row['state']:8} {row['file']}" + (f"  ({said})" if said else ""))
+
+
+@queue_group.command("show", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True)
+def queue_show(root: Path, file: str, as_json: bool) -> None:
+    """Everything known of a file, and what happened to it."""
+    tree, queue = opened(root)
+    row = queue.find(names_in(tree, queue, [file])[0])
+    assert row
+    data = plain(row) | {"history": queue.history(row)}
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    history = data.pop("history")
+    for name, value in data.items():
+        if value is not None:
+            text = at(value) if name.endswith("_at") else value
+            click.echo(f"{name.removesuffix('_at'):9} {text}")
+    for each in history:
+        click.echo(f"{at(each['at'])} {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
+
+
+def at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@queue_group.command("retry", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("files", nargs=-1)
+def queue_retry(root: Path, files: tuple[str, ...]) -> None:
+    """Try failed files again, and now those that wait: these, or all that failed."""
+    tree, queue = opened(root)
+    count = queue.retry(names_in(tree, queue, files) if files else None)
+    click.echo(f"{count} to be tried again")
+
+
+@queue_group.command("cancel", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("files", nargs=-1, required=True)
+def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
+    """Give up files that are pending or running; sources stay as they are."""
+    tree, queue = opened(root)
+    click.echo(f"{queue.cancel(names_in(tree, queue, files))} cancelled")
+
+
+@queue_group.command("pause", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--reason", default="paused by hand", show_default=True)
+def queue_pause(root: Path, reason: str) -> None:
+    """Begin no further job until `resume`; those at hand go on."""
+    opened(root)[1].pause(reason)
+    click.echo("paused")
+
+
+@queue_group.command("resume", cls=Settings)
+@click.argument("root", type=ROOT)
+def queue_resume(root: Path) -> None:
+    """Go on after `pause`."""
+    opened(root)[1].pause(None)
+    click.echo("resumed")
+
+
+@queue_group.command("prune", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--days", type=float, default=30.0, show_default=True, help="Only what ended so long ago.")
+def queue_prune(root: Path, days: float) -> None:
+    """Forget finished files whose source is gone; renders and reports stay."""
+    tree, queue = opened(root)
+    count = queue.prune(lambda path: tree.look_at(path) is None, time.time() - 86400 * days)
+    click.echo(f"{count} forgotten")

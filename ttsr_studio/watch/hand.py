@@ -1,0 +1,409 @@
+"""One pair of hands of the service: takes a job, has it rendered, and sees to what becomes of it."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio.briefs import sidecar
+from ttsr_studio.errors import TtsrError, shown
+from ttsr_studio.jobs import KEPT
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
+from ttsr_studio.watch.delivery import Delivery, Place, place_of
+from ttsr_studio.watch.journal import Journal
+from ttsr_studio.watch.queue import Entry, Queue
+from ttsr_studio.watch.rules import Rule, Rules
+from ttsr_studio.watch.slots import slot_of
+from ttsr_studio.watch.tree import Tree
+from ttsr_studio.watch.worker import Said, Task, blame
+
+MOST_DEATHS = 3
+"""Workers that may die of one file: as asked, with smaller batches, with the smallest (and on the CPU)."""
+
+FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
+SETTINGS_WAIT = 600.0
+"""Seconds before something that is around a file is tried again: three times longer every time, up to an hour; with
+settings that are wrong, up to ten minutes."""
+
+TWIN_WAIT = 2.0
+SPACE_WAIT = 60.0
+NOTED_TRIES = 3
+IDLE_SECONDS = 900.0
+"""After so long without work the engine is unloaded."""
+
+NOTIFY_SECONDS = 60.0
+ROOM_LOSSY, ROOM = 40, 16
+"""Bytes that a render may need, on disk and for a while, for every byte of its source."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How jobs are done.
+
+    Attributes:
+        cpu: whether a render may go to the CPU when the device fails.
+        keep_free: bytes of the disk that stay free.
+        notify: program and arguments that are run with the path of every report or note; none when empty.
+        limits: of every worker.
+        device: that renders run on.
+    """
+
+    cpu: bool = True
+    keep_free: int = 500_000_000
+    notify: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    device: str = "auto"
+
+
+class Stop:
+    """How the service is asked to end: first no further jobs, then by a time, then at once."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.at: float | None = None
+
+    def ask(self, grace: float) -> None:
+        """End when the jobs at hand are done, or in so many seconds."""
+        self.asked.set()
+        self.at = time.monotonic() + grace
+
+    @property
+    def now(self) -> bool:
+        return self.at is not None and time.monotonic() >= self.at
+
+
+class RetryError(Exception):
+    """A job cannot be done now, and may be later."""
+
+    def __init__(self, reason: str, longest: float = LONGEST_WAIT, first: float = FIRST_WAIT) -> None:
+        super().__init__(reason)
+        self.longest, self.first = longest, first
+
+
+class FailedError(Exception):
+    """A job cannot be done; the text is the reason."""
+
+
+class LostError(Exception):
+    """The job is somebody else's by now, or cancelled."""
+
+
+class Hand:
+    """Works through the queue until told to stop; for one thread.
+
+    Args:
+        owner: name of the service.
+        number: of this hand within it.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        number: int,
+        tree: Tree,
+        queue: Queue,
+        rules: Rules,
+        terms: Terms,
+        journal: Journal,
+        stop: Stop,
+    ) -> None:
+        self.owner, self.tree, self.queue, self.rules = owner, tree, queue, rules
+        self.terms, self.journal, self.stop = terms, journal, stop
+        self.delivery = Delivery(tree)
+        self.worker = Worker(tree.state / f"{slot_of(owner)}-worker-{number}.log", terms.limits)
+        self.rested = time.monotonic()
+        self.renewed = 0.0
+
+    def step(self) -> bool:
+        """Do one job; False when there was none to do."""
+        claim = None if self.short_of_space() else self.queue.claim(self.owner)
+        if claim is None:
+            if time.monotonic() - self.rested > IDLE_SECONDS:
+                self.worker.stop()
+            return False
+        try:
+            self.do(claim)
+        finally:
+            self.delivery.clear(claim)
+            self.rested = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        self.worker.stop()
+
+    def do(self, claim: Entry) -> None:
+        """Do a job, and settle what became of it."""
+        self.journal("started", file=claim.path, attempt=claim.attempts)
+        began = time.monotonic()
+        rule = self.rules.base
+        try:
+            rule = self.rules.of(claim.path)
+            line = self.carry_out(claim, rule)
+        except LostError:
+            self.journal("lost", file=claim.path)
+        except StoppedError:
+            self.queue.hand_back(claim, None)
+            self.journal("handed back", file=claim.path)
+        except DeadError as error:
+            self.died(claim, str(error), rule)
+        except FailedError as error:
+            self.failed(claim, str(error), rule)
+        except RetryError as error:
+            self.later(claim, str(error), error.longest, error.first)
+        except (OSError, TtsrError) as error:
+            kind = blame(error)
+            if kind == "input":
+                self.failed(claim, str(error), rule)
+            else:
+                self.later(claim, str(error), SETTINGS_WAIT if kind == "settings" else LONGEST_WAIT, FIRST_WAIT)
+        else:
+            if line:
+                self.journal("done", file=claim.path, seconds=round(time.monotonic() - began, 2), said=line)
+
+    # The job itself
+
+    def carry_out(self, claim: Entry, rule: Rule) -> str | None:
+        """Render a file and put the result in its place; what to say of it, None when nothing came of it yet."""
+        if self.tree.look_at(claim.path) != claim.signature:
+            self.became_another(claim)
+            return None
+        options = self.rules.options_for(claim.path, rule)
+        sha256 = self.asked(claim, self.worker.hash(self.tree.root / claim.path, self.told(claim)), rule).sha256
+        mark = fingerprint(options, sidecar(self.tree.root / claim.path))
+        place = place_of(claim.path, self.queue)
+        self.ours(self.queue.identify(claim, sha256, mark, place.output, place.report))
+        move = rule.finished == "move"
+        if self.delivery.found(place, sha256, mark):
+            self.ours(self.queue.finish(claim, lambda: None, move=move))
+            self.settled(claim, place)
+            return "was rendered already"
+        self.delivery.refuse_foreign(place, claim)
+        job = {"source": shown(Path(claim.path)), "fingerprint": mark, "twin": None}
+        target = self.delivery.stage(claim, place.output)
+        twin, made = self.take_twin(claim, sha256, mark, target, job)
+        line = f"the same as {twin}"
+        if made is None:
+            self.refuse_without_room(claim)
+            said = self.render(claim, target, options, rule)
+            if said is None:
+                self.became_another(claim)
+                return None
+            made, line = said.sha256, said.line.replace(str(target), place.output)
+            self.delivery.annotate(target, job)
+        if self.tree.look_at(claim.path) not in (claim.signature, None):
+            self.became_another(claim)
+            return None
+        pairs = self.delivery.pairs(target, place)
+        self.delivery.refuse_foreign(place, claim)
+        self.ours(self.queue.intend(claim, made))
+        self.ours(self.queue.finish(claim, lambda: self.delivery.put(pairs), move=move, twin=twin))
+        self.settled(claim, place)
+        return self.tree.name(line)
+
+    def became_another(self, claim: Entry) -> None:
+        """The file is not what it was when it was taken."""
+        seen = self.tree.look_at(claim.path)
+        if seen is None and not self.tree.here:
+            raise RetryError("the watched root is away; is its disk or share mounted?")
+        if seen is None:
+            raise FailedError("gone before it was rendered; drop it again")
+        self.queue.changed(claim, seen)
+        self.journal("changed", file=claim.path)
+
+    def take_twin(
+        self, claim: Entry, sha256: str, mark: str, target: Path, job: dict[str, Any]
+    ) -> tuple[str | None, str | None]:
+        """Stage the render of another source of the same content: (that source, checksum), or Nones.
+
+        Raises RetryError while that one is being rendered.
+        """
+        for twin in self.queue.twins(sha256, mark):
+            if twin.id == claim.id:
+                continue
+            if twin.state == "running" and twin.id < claim.id:
+                self.queue.hand_back(claim, f"waits for {shown(Path(twin.path))}, which is the same", after=TWIN_WAIT)
+                raise LostError
+            if twin.state == "done" and twin.twin is None:
+                job["twin"] = shown(Path(twin.path))
+                made = self.delivery.copy_twin(twin, target, Path(claim.path).name, job)
+                if made is not None:
+                    return twin.path, made
+                job["twin"] = None
+        return None, None
+
+    def render(self, claim: Entry, target: Path, options: RenderOptions, rule: Rule) -> Said | None:
+        """Have a job rendered; None when its file became another meanwhile."""
+        eased = ease(replace(options, device=self.terms.device), claim.deaths, self.terms.cpu)
+        task = Task(self.tree.root / claim.path, target, eased)
+        said = self.worker.render(task, self.told(claim))
+        if said.what == "failed" and said.kind == "changed":
+            return None
+        return self.asked(claim, said, rule)
+
+    def asked(self, claim: Entry, said: Said, rule: Rule) -> Said:
+        """What a worker answered, where that is no failure; raises what the failure calls for."""
+        if said.what != "failed":
+            return said
+        reason = self.tree.name(said.line)
+        if said.kind == "crash":
+            raise DeadError(reason)
+        if said.kind in ("around", "settings"):
+            raise RetryError(reason, SETTINGS_WAIT if said.kind == "settings" else LONGEST_WAIT)
+        if self.tree.look_at(claim.path) is None:
+            self.became_another(claim)
+        raise FailedError(reason)
+
+    def told(self, claim: Entry) -> Any:
+        """Keeps the lease while the worker says where it stands; says whether to go on."""
+
+        def told(said: Said) -> bool:
+            now = time.monotonic()
+            if now - self.renewed > min(2.0, self.queue.lease / 4):
+                self.renewed = now
+                progress = {"stage": said.stage, "done": said.done, "total": said.total}
+                if not self.queue.renew(claim, json.dumps(progress)):
+                    self.worker.stop()
+                    raise LostError
+            return not self.stop.now
+
+        return told
+
+    @staticmethod
+    def ours(still: bool) -> None:
+        if not still:
+            raise LostError
+
+    # What became of it
+
+    def settled(self, claim: Entry, place: Place) -> None:
+        """What is to be done once a render is in its place."""
+        self.delivery.clear_note(claim.path)
+        row = self.queue.get(claim.id)
+        if row is not None and row.to_move:
+            self.move(row)
+        self.notify("done", self.tree.root / place.report)
+
+    def failed(self, claim: Entry, reason: str, rule: Rule) -> None:
+        reason = self.in_short(claim, reason)
+        if not self.queue.fail(claim, reason, move=rule.finished == "move"):
+            return
+        self.journal("failed", file=claim.path, reason=reason)
+        again = "It is taken again when it is replaced, or with `ttsr queue retry`."
+        self.delivery.note(claim.path, f"Could not be rendered: {reason}", again)
+        row = self.queue.get(claim.id)
+        if row is not None and row.to_move:
+            self.move(row)
+        self.notify("failed", self.delivery.note_path(claim.path))
+
+    def later(self, claim: Entry, reason: str, longest: float, first: float) -> None:
+        reason = self.in_short(claim, reason)
+        wait = min(longest, first * 3.0**claim.tries)
+        if not self.queue.hand_back(claim, reason, after=wait, count="tries"):
+            return
+        self.journal("waiting", file=claim.path, reason=reason, seconds=wait)
+        if claim.tries + 1 >= NOTED_TRIES:
+            self.delivery.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
+
+    def died(self, claim: Entry, how: str, rule: Rule) -> None:
+        self.worker.stop()
+        how = self.tree.name(how)
+        self.journal("worker died", file=claim.path, reason=how, time=claim.deaths + 1)
+        if claim.deaths + 1 >= MOST_DEATHS:
+            tried = "with smaller batches" + (" and on the CPU" if self.terms.cpu else "")
+            self.failed(claim, f"the renderer {how}; {MOST_DEATHS} times, also {tried}", rule)
+        else:
+            self.queue.hand_back(claim, f"the renderer {how}; tried again with smaller batches", count="deaths")
+
+    def in_short(self, claim: Entry, reason: str) -> str:
+        """A reason without the name of the file that it stands beside, or the root's place."""
+        return self.tree.name(reason).removeprefix(f"{shown(Path(claim.path))}: ")
+
+    def move(self, row: Entry) -> None:
+        try:
+            self.delivery.move(row)
+        except OSError as error:
+            self.journal("not moved", file=row.path, reason=error.strerror or str(error))
+        else:
+            self.queue.moved(row)
+
+    def notify(self, state: str, path: Path) -> None:
+        """Run the program that wants to know. It gets the path as its last argument, never a shell."""
+        if not self.terms.notify:
+            return
+        try:
+            done = subprocess.run(
+                [*self.terms.notify, str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=NOTIFY_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.journal("notify failed", reason=str(error))
+            return
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            self.journal("notify failed", reason=f"exit code {done.returncode}", said=said, state=state)
+
+    # Room
+
+    def short_of_space(self) -> bool:
+        """Whether the disk is too full to begin anything; said once, and in the database for all to see."""
+        try:
+            free = shutil.disk_usage(self.tree.root).free
+        except OSError:
+            return not self.tree.here
+        reason = None
+        if free < self.terms.keep_free:
+            reason = (
+                f"waits for disk space: {free / 1e6:.0f} MB are free, {self.terms.keep_free / 1e6:.0f} are kept free"
+            )
+        before = self.queue.fact("waiting")
+        if (before is None) != (reason is None):
+            self.queue.set_waiting(reason)
+            self.journal("disk full" if reason else "disk has room", reason=reason)
+        return reason is not None
+
+    def refuse_without_room(self, claim: Entry) -> None:
+        """Raise RetryError when a render might not fit on the disks that it needs."""
+        factor = ROOM if Path(claim.path).suffix.lower() in KEPT else ROOM_LOSSY
+        needed = claim.size * factor
+        for folder in (self.tree.root, Path(tempfile.gettempdir())):
+            free = shutil.disk_usage(folder).free
+            if free < needed:
+                where = "here" if folder == self.tree.root else "for temporary files"
+                room = f"{free / 1e6:.0f} MB are free {where}, up to {needed / 1e6:.0f} may be needed"
+                raise RetryError(f"waits for disk space: {room}", first=SPACE_WAIT)
+
+
+def ease(options: RenderOptions, deaths: int, cpu: bool) -> RenderOptions:
+    """Options that ask less of the machine, the more workers have died of a job."""
+    if deaths == 0:
+        return options
+    if deaths + 1 < MOST_DEATHS:
+        return replace(options, batch=max(1, options.batch // 4))
+    return replace(options, batch=1, device="cpu" if cpu else options.device)
+
+
+def fingerprint(options: RenderOptions, beside: Path) -> str:
+    """Checksum of everything that a render depends on besides the content of its source.
+
+    Where it runs and in what batches is left out.
+    """
+    values: Mapping[str, Any] = {
+        key: value for key, value in options.to_json().items() if key not in ("device", "batch", "low_vram")
+    }
+    known = b""
+    with contextlib.suppress(FileNotFoundError):
+        known = beside.read_bytes()
+    data = json.dumps(values, sort_keys=True, default=str).encode() + b"\0" + known
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,320 @@
+"""The service: looks for files, hands them to workers, and can be ended at any moment without losing anything."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from ttsr_studio.errors import OptionError, TtsrError, shown
+from ttsr_studio.watch.clock import Clock
+from ttsr_studio.watch.delivery import Delivery
+from ttsr_studio.watch.events import Wake, watch_tree
+from ttsr_studio.watch.hand import Hand, Stop, Terms
+from ttsr_studio.watch.journal import Heard, Journal
+from ttsr_studio.watch.queue import SETTLING, SIDECAR, DamagedError, Offer, Queue
+from ttsr_studio.watch.rules import Rules
+from ttsr_studio.watch.settling import Settling
+from ttsr_studio.watch.slots import ended, living, slot_of, take_slot
+from ttsr_studio.watch.tree import Signature, Tree
+
+REST_SECONDS = 0.5
+ELSEWHERE_SECONDS = 5.0
+"""How often an idle hand looks for work that another service, or a person, put there."""
+
+SWEEP_SECONDS = 30.0
+SCAN_SHARE = 10.0
+"""A scan is followed by a rest of so many times its length, however many events come in."""
+
+POLL_SECONDS, SHARE_POLL_SECONDS = 60.0, 10.0
+SHARES = {"nfs", "nfs4", "cifs", "smbfs", "smb3", "afpfs", "fuse.sshfs", "9p", "webdav", "davfs", "fuse.rclone", "ceph"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a service runs.
+
+    Attributes:
+        poll: seconds between two looks at the whole tree, by which alone it goes then; None for a look every minute and
+            events between them, or on a network share, which has none, every 10 seconds.
+        settle: seconds without a change after which a file is complete.
+        once: end when everything is done.
+        jobs: workers.
+        grace: seconds that jobs at hand get when the service is stopped.
+        lease: seconds for which a job is taken.
+        host, port: of the page; port None for no page.
+    """
+
+    poll: float | None = None
+    settle: float = 5.0
+    once: bool = False
+    jobs: int = 1
+    grace: float = 30.0
+    lease: float = 60.0
+    host: str = "127.0.0.1"
+    port: int | None = None
+    terms: Terms = field(default_factory=Terms)
+
+
+Page = Callable[[Tree, str, int], contextlib.AbstractContextManager[str]]
+"""Serves a page of a tree at a host and port while it is entered; gives its address."""
+
+
+class Service:
+    """One service on a tree; several may share one, on one machine.
+
+    Args:
+        heard: is told of every event.
+        page: shows what goes on.
+    """
+
+    def __init__(
+        self, tree: Tree, rules: Rules, plan: Plan, heard: Heard, page: Page | None = None, clock: Clock | None = None
+    ) -> None:
+        self.tree, self.rules, self.plan, self.page = tree, rules, plan, page
+        self.heard, self.clock = heard, clock or Clock()
+        self.stop, self.wake = Stop(), Wake()
+        self.settling = Settling(plan.settle)
+        self.troubles: dict[str, str] = {}
+        self.away = False
+        self.broken: BaseException | None = None
+
+    def run(self) -> int:
+        """Run until stopped, or with `once` until everything is done; returns how many files failed meanwhile.
+
+        Raises OptionError where the tree cannot be watched, DamagedError for a damaged database that others use.
+        """
+        self.tree.make()
+        refuse_share(self.tree.state)
+        with ExitStack() as stack:
+            self.owner = stack.enter_context(take_slot(self.tree.state))
+            self.journal = Journal(self.tree.state / f"{slot_of(self.owner)}.log", self.heard)
+            stack.callback(self.journal.close)
+            self.queue = self.open_queue()
+            stack.callback(self.queue.close)
+            began = self.clock.wall()
+            self.journal("service started", root=str(self.tree.root), owner=self.owner, pid=os.getpid())
+            self.sweep()
+            self.show_page(stack)
+            polling = self.plan.poll is not None or share(self.tree.root) is not None
+            stack.enter_context(watch_tree(self.tree, self.wake, polling, self.journal))
+            self.work()
+            failed = sum((row.finished_at or 0) >= began for row in self.queue.entries(["failed"]))
+            self.journal("service ended", counts=self.queue.counts())
+        if self.broken:
+            raise self.broken
+        return failed
+
+    def open_queue(self) -> Queue:
+        """The database; made anew when it is damaged, which the folders allow, and the damaged one is kept."""
+        with FileLock(self.tree.state / "start.lock"):
+            try:
+                queue = Queue(self.tree.database, self.clock, self.plan.lease)
+                queue.check()
+                return queue
+            except DamagedError as error:
+                if [owner for owner in living(self.tree.state) if owner != self.owner]:
+                    raise DamagedError(f"{error}; stop the other services on this root, then start one") from error
+                kept = set_aside(self.tree.database)
+                self.journal("database damaged", reason=self.tree.name(str(error)), kept=kept.name)
+                return Queue(self.tree.database, self.clock, self.plan.lease)
+
+    def show_page(self, stack: ExitStack) -> None:
+        if self.page is None or self.plan.port is None:
+            return
+        try:
+            address = stack.enter_context(self.page(self.tree, self.plan.host, self.plan.port))
+        except OSError as error:
+            self.journal("no page", reason=f"{self.plan.host}:{self.plan.port}: {error.strerror or error}")
+        else:
+            self.journal("page", address=address)
+
+    def sweep(self) -> None:
+        """Take back what ended services left behind, and move the sources that still have to be."""
+        running = self.queue.entries(["running"])
+        owners = {row.owner for row in running if row.owner}
+        taken = self.queue.reclaim(ended(self.tree.state, owners - {self.owner}))
+        if taken:
+            self.journal("taken back", jobs=taken)
+            self.wake.work.set()
+        delivery = Delivery(self.tree)
+        delivery.sweep({row.token for row in self.queue.entries(["running"]) if row.token})
+        for row in self.queue.unmoved():
+            with contextlib.suppress(OSError):
+                delivery.move(row)
+                self.queue.moved(row)
+
+    # The loop
+
+    def work(self) -> None:
+        """Scan and see to the hands until there is nothing left to do."""
+        hands = [threading.Thread(target=self.lend, args=(number,)) for number in range(1, self.plan.jobs + 1)]
+        for hand in hands:
+            hand.start()
+        try:
+            self.watch()
+        except BaseException as error:
+            self.broken = error
+        finally:
+            if not self.stop.asked.is_set():
+                self.stop.ask(0.0 if self.broken else self.plan.grace)
+            self.wake.work.set()
+            for hand in hands:
+                hand.join()
+
+    def watch(self) -> None:
+        """Look at the tree, when woken or when it is time."""
+        poll = self.plan.poll or (SHARE_POLL_SECONDS if share(self.tree.root) else POLL_SECONDS)
+        scan_at = sweep_at = time.monotonic()
+        first = True
+        while not self.stop.asked.is_set():
+            now = time.monotonic()
+            if now >= scan_at or (self.wake.scan.is_set() and now >= self.rest_until):
+                self.wake.scan.clear()
+                self.scan()
+                scan_at = time.monotonic() + poll
+                first = False
+            self.hand_on()
+            if now >= sweep_at:
+                self.sweep()
+                sweep_at = now + SWEEP_SECONDS
+            if self.plan.once and not first and self.nothing_left():
+                return
+            due = self.settling.next_due()
+            until = min(scan_at, sweep_at, due if due is not None else scan_at)
+            self.rest(min(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS, until - time.monotonic()))
+
+    rest_until = 0.0
+
+    def rest(self, seconds: float) -> None:
+        """Sleep, less long when woken, but never so short that scans take most of the time."""
+        if self.wake.scan.wait(max(0.05, seconds)) and not self.stop.asked.is_set():
+            early = self.rest_until - time.monotonic()
+            if early > 0:
+                self.stop.asked.wait(min(early, max(0.05, seconds)))
+
+    def scan(self) -> None:
+        """Look at the whole tree, and tell the queue what is new."""
+        began = time.monotonic()
+        if not self.tree.here:
+            if not self.away:
+                self.journal("root is away", reason="is its disk or share mounted?")
+            self.away = True
+            return
+        self.away = False
+        found = self.tree.scan()
+        self.say_troubles(found.troubles)
+        fresh = {path: signature for path, signature in found.files.items() if not self.ignored(path)}
+        new = [path for path, signature in fresh.items() if self.settling.is_new(path, signature)]
+        self.settling.see(fresh, time.monotonic())
+        self.offer({path: fresh[path] for path in new}, SETTLING)
+        self.rest_until = time.monotonic() + SCAN_SHARE * (time.monotonic() - began)
+
+    def hand_on(self) -> None:
+        """Tell the queue of files that are complete."""
+        now = time.monotonic()
+        for path in self.wake.touched():
+            self.settling.touch(path, now)
+        ready = self.settling.settled(self.tree.look_at, now)
+        if ready:
+            self.offer(ready, None)
+            self.wake.work.set()
+
+    def offer(self, files: dict[str, Signature], held: str | None) -> None:
+        offers = []
+        for path, signature in sorted(files.items(), key=lambda item: (item[1].mtime_ns, item[0])):
+            rule = self.rules.base
+            with contextlib.suppress(TtsrError):  # said when it is rendered
+                rule = self.rules.of(path)
+            waits = SIDECAR if rule.wait_for_sidecar and not signature.sidecar else None
+            offers.append(Offer(path, signature, rule.priority, held or waits))
+        if offers:
+            changed = self.queue.offer(offers)
+            if changed and held:
+                self.journal("seen", files=changed)
+
+    def ignored(self, path: str) -> bool:
+        try:
+            return self.rules.of(path).ignores(path)
+        except TtsrError:
+            return False
+
+    def say_troubles(self, troubles: dict[str, str]) -> None:
+        """Say what folders cannot be read, once each."""
+        for folder, reason in troubles.items():
+            if self.troubles.get(folder) != reason:
+                self.journal("folder not readable", folder=folder, reason=reason)
+        self.troubles = troubles
+
+    def nothing_left(self) -> bool:
+        """Whether nothing is on its way or can be done now; what waits for something else does not count."""
+        if len(self.settling) or self.wake.scan.is_set():
+            return False
+        counts = self.queue.counts()
+        if self.queue.paused:
+            return not counts["running"]
+        return not counts["running"] and not any(
+            row.held is None and row.tries == 0 for row in self.queue.entries(["pending"])
+        )
+
+    # The hands
+
+    def lend(self, number: int) -> None:
+        """Work through the queue; the body of a hand's thread."""
+        queue = Queue(self.tree.database, self.clock, self.plan.lease)
+        hand = Hand(self.owner, number, self.tree, queue, self.rules, self.plan.terms, self.journal, self.stop)
+        looked = 0.0
+        try:
+            while not self.stop.asked.is_set():
+                if self.wake.work.is_set() or time.monotonic() - looked > ELSEWHERE_SECONDS:
+                    looked = time.monotonic()
+                    if hand.step():
+                        self.wake.work.set()
+                        continue
+                    self.wake.work.clear()
+                self.wake.work.wait(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS)
+        except BaseException as error:
+            self.broken = error
+            self.stop.ask(0.0)
+            self.wake.scan.set()
+        finally:
+            hand.close()
+            queue.close()
+
+
+def share(path: Path) -> str | None:
+    """The kind of network share that a folder is on, None for a local disk."""
+    best, kind = "", ""
+    with contextlib.suppress(psutil.Error, OSError):
+        for part in psutil.disk_partitions(all=True):
+            mount = part.mountpoint
+            if len(mount) > len(best) and (path == Path(mount) or Path(mount) in path.parents):
+                best, kind = mount, part.fstype.lower()
+    return kind if kind in SHARES else None
+
+
+def refuse_share(state: Path) -> None:
+    """Raise OptionError for a database on a network share, where its locks mean nothing."""
+    kind = share(state)
+    if kind:
+        raise OptionError(
+            f"{shown(state)}: is on a network share ({kind}), where a database is not safe; "
+            "pass --state FOLDER on a local disk"
+        )
+
+
+def set_aside(database: Path) -> Path:
+    """Rename a damaged database and what belongs to it."""
+    when = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    kept = database.with_name(f"{database.name}.damaged-{when}")
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            database.with_name(database.name + ending).rename(kept.with_name(kept.name + ending))
+    return kept
