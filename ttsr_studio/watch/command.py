@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -165,9 +166,9 @@ def watch_command(
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
     service = Service(tree, rules, plan, Teller(as_json), serve_page)
-    stop_on_signals(service)
     try:
-        failed = service.run()
+        with stop_on_signals(service):
+            failed = service.run()
     except DamagedError as error:
         raise OptionError(str(error)) from error
     if failed and plan.once:
@@ -192,7 +193,8 @@ def default_memory(jobs: int) -> int:
     return int(0.75 * psutil.virtual_memory().total / jobs)
 
 
-def stop_on_signals(service: Service) -> None:
+@contextmanager
+def stop_on_signals(service: Service) -> Iterator[None]:
     """The first signal ends the service when jobs are done, the second one now."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -201,8 +203,12 @@ def stop_on_signals(service: Service) -> None:
         service.wake.scan.set()
         service.wake.work.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Teller:

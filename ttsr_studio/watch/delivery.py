@@ -93,8 +93,7 @@ class Delivery:
         known = {claim.output_sha256, self._report(place).get("output", {}).get("sha256")}
         if there is not None and there not in known:
             raise OutputError(
-                f"{shown(Path(place.output))}: exists already and is not what was rendered there; move it away, then "
-                f"`ttsr queue retry`"
+                f"{shown(Path(place.output))}: exists already and is not what was rendered there; move it away"
             )
 
     # Putting in place

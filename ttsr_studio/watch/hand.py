@@ -20,7 +20,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
 from ttsr_studio.watch.delivery import Delivery, Place, place_of
 from ttsr_studio.watch.journal import Journal
-from ttsr_studio.watch.queue import Entry, Queue
+from ttsr_studio.watch.queue import GONE, Entry, Queue
 from ttsr_studio.watch.rules import Rule, Rules
 from ttsr_studio.watch.slots import slot_of
 from ttsr_studio.watch.tree import Tree
@@ -125,7 +125,8 @@ class Hand:
 
     def step(self) -> bool:
         """Do one job; False when there was none to do."""
-        claim = None if self.short_of_space() else self.queue.claim(self.owner)
+        ready = self.tree.here and not self.short_of_space()
+        claim = self.queue.claim(self.owner) if ready else None
         if claim is None:
             if time.monotonic() - self.rested > IDLE_SECONDS:
                 self.worker.stop()
@@ -149,7 +150,7 @@ class Hand:
             rule = self.rules.of(claim.path)
             line = self.carry_out(claim, rule)
         except LostError:
-            self.journal("lost", file=claim.path)
+            self.journal("left", file=claim.path)
         except StoppedError:
             self.queue.hand_back(claim, None)
             self.journal("handed back", file=claim.path)
@@ -159,8 +160,11 @@ class Hand:
             self.failed(claim, str(error), rule)
         except RetryError as error:
             self.later(claim, str(error), error.longest, error.first)
-        except (OSError, TtsrError) as error:
-            kind = blame(error)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            self.later(claim, f"{place}{error.strerror or error}", LONGEST_WAIT, FIRST_WAIT)
+        except TtsrError as error:
+            kind = blame(error) if self.tree.here else "around"
             if kind == "input":
                 self.failed(claim, str(error), rule)
             else:
@@ -180,7 +184,7 @@ class Hand:
         sha256 = self.asked(claim, self.worker.hash(self.tree.root / claim.path, self.told(claim)), rule).sha256
         mark = fingerprint(options, sidecar(self.tree.root / claim.path))
         place = place_of(claim.path, self.queue)
-        self.ours(self.queue.identify(claim, sha256, mark, place.output, place.report))
+        self.identify(claim, sha256, mark, place)
         move = rule.finished == "move"
         if self.delivery.found(place, sha256, mark):
             self.ours(self.queue.finish(claim, lambda: None, move=move))
@@ -209,30 +213,30 @@ class Hand:
         self.settled(claim, place)
         return self.tree.name(line)
 
+    def identify(self, claim: Entry, sha256: str, mark: str, place: Place) -> None:
+        """Write down what a job is of. Raises LostError where the same is being rendered of another source."""
+        whose = self.queue.identify(claim, sha256, mark, place.output, place.report)
+        if whose == "twin":
+            self.queue.hand_back(claim, "waits for another source of the same content", after=TWIN_WAIT)
+        if whose != "ours":
+            raise LostError
+
     def became_another(self, claim: Entry) -> None:
         """The file is not what it was when it was taken."""
         seen = self.tree.look_at(claim.path)
         if seen is None and not self.tree.here:
             raise RetryError("the watched root is away; is its disk or share mounted?")
         if seen is None:
-            raise FailedError("gone before it was rendered; drop it again")
+            raise FailedError(GONE)
         self.queue.changed(claim, seen)
         self.journal("changed", file=claim.path)
 
     def take_twin(
         self, claim: Entry, sha256: str, mark: str, target: Path, job: dict[str, Any]
     ) -> tuple[str | None, str | None]:
-        """Stage the render of another source of the same content: (that source, checksum), or Nones.
-
-        Raises RetryError while that one is being rendered.
-        """
+        """Stage the render of another source of the same content: (that source, checksum), or Nones."""
         for twin in self.queue.twins(sha256, mark):
-            if twin.id == claim.id:
-                continue
-            if twin.state == "running" and twin.id < claim.id:
-                self.queue.hand_back(claim, f"waits for {shown(Path(twin.path))}, which is the same", after=TWIN_WAIT)
-                raise LostError
-            if twin.state == "done" and twin.twin is None:
+            if twin.id != claim.id and twin.state == "done" and twin.twin is None:
                 job["twin"] = shown(Path(twin.path))
                 made = self.delivery.copy_twin(twin, target, Path(claim.path).name, job)
                 if made is not None:

@@ -21,11 +21,13 @@ State = Literal["pending", "running", "done", "failed"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed")
 VERSION = 1
 BUSY_SECONDS = 60.0
+VIEW_SECONDS = 5.0
 MOST_LOSSES = 10
 """Times that the service itself may end during one job, before that job is held to be the cause."""
 
 SETTLING = "still being written"
 SIDECAR = "waits for its sidecar"
+GONE = "gone before it was rendered; drop it again"
 LOST = "the service ended while this was rendered"
 
 SCHEMA = """
@@ -135,14 +137,18 @@ class Queue:
     Args:
         path: of the database; its folder is there.
         lease: seconds for which a job is taken; whoever renders it renews that in time.
+        view: only to look at what is there: nothing is made, changed or waited for.
 
     Raises DamagedError when the file is no sound database of this version.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None, lease: float = 60.0) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, lease: float = 60.0, *, view: bool = False) -> None:
         self.path, self.clock, self.lease = path, clock or Clock(), lease
         try:
-            self._open()
+            if view:
+                self._view()
+            else:
+                self._open()
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -164,6 +170,14 @@ class Queue:
                 self.db.execute(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
                 raise sqlite3.DatabaseError(f"made by another version ({version}, not {VERSION})")
+
+    def _view(self) -> None:
+        name = f"{self.path.absolute().as_uri()}?mode=ro"
+        self.db = sqlite3.connect(name, uri=True, timeout=VIEW_SECONDS, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
+        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            raise sqlite3.DatabaseError(f"made by another version ({version}, not {VERSION})")
 
     def close(self) -> None:
         with contextlib.suppress(AttributeError, sqlite3.Error):
@@ -188,6 +202,15 @@ class Queue:
             self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """What is read within is as it was at one moment, whatever others write meanwhile."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.db.execute("ROLLBACK")
 
     def _note(self, file: int, what: str, reason: str | None = None) -> None:
         self.db.execute(
@@ -225,6 +248,9 @@ class Queue:
             self._note(cursor.lastrowid or 0, "seen")
             return True
         if row.signature == new:
+            if row.state == "failed" and row.reason == GONE:
+                self._renew(row, offer.held, offer.priority, "back")
+                return True
             if row.state == "pending" and row.held != offer.held:
                 self.db.execute("UPDATE files SET held = ? WHERE id = ?", (offer.held, row.id))
             return False
@@ -283,10 +309,21 @@ class Queue:
         ).fetchone()
         return row is not None
 
-    def identify(self, claim: Entry, sha256: str, fingerprint: str, output: str, report: str) -> bool:
-        """Write down what a job is of, and the names of what comes of it; False when it is not ours any more."""
+    def identify(
+        self, claim: Entry, sha256: str, fingerprint: str, output: str, report: str
+    ) -> Literal["ours", "lost", "twin"]:
+        """Write down what a job is of, and the names of what comes of it.
+
+        Returns:
+            "lost" when it is not ours any more, "twin" when the same is being rendered of another source already.
+        """
         names = os.fsencode(output), os.fsencode(report)
-        return self._ours(claim, "sha256 = ?, fingerprint = ?, output = ?, report = ?", (sha256, fingerprint, *names))
+        with self._change():
+            changes = "sha256 = ?, fingerprint = ?, output = ?, report = ?"
+            if not self._ours(claim, changes, (sha256, fingerprint, *names)):
+                return "lost"
+            others = [row for row in self.twins(sha256, fingerprint) if row.state == "running" and row.id != claim.id]
+            return "twin" if others else "ours"
 
     def intend(self, claim: Entry, output_sha256: str) -> bool:
         """Write down what is about to be put in place, so that it is known again after a crash in between."""
@@ -350,7 +387,7 @@ class Queue:
                 f"until = ?, {counted}",
                 (reason, held, now.boot, now.steady + after),
             )
-            if done and reason:
+            if done and count:
                 self._note(claim.id, "handed back", reason)
         return done
 
@@ -487,6 +524,15 @@ class Queue:
         order = "COALESCE(finished_at, started_at, queued_at) DESC, id DESC" if newest else "priority DESC, id"
         rows = self.db.execute(
             f"SELECT {COLUMNS} FROM files WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*states, limit)
+        )
+        return [entry(row) for row in rows]
+
+    def held_up(self, limit: int = -1) -> list[Entry]:
+        """Pending files that wait for something, in the order in which they will be taken."""
+        rows = self.db.execute(
+            f"SELECT {COLUMNS} FROM files WHERE state = 'pending' AND (held IS NOT NULL OR reason IS NOT NULL) "
+            "ORDER BY priority DESC, id LIMIT ?",
+            (limit,),
         )
         return [entry(row) for row in rows]
 

@@ -11,6 +11,8 @@ ignore = ["*_draft.wav"]     # names of files or folders to leave alone
 """
 
 import fnmatch
+import os
+import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +35,7 @@ OWN_KEYS: dict[str, type] = {
     "folders": dict,
 }
 FINISHED = ("leave", "move")
+MEMORY_SECONDS = 1.0
 
 Resolve = Callable[[str, Mapping[str, Any]], RenderOptions]
 """A preset's name and values of options over it -> options, as `ttsr render` resolves them."""
@@ -71,13 +74,25 @@ class Rules:
     def __init__(self, root: Path, base: Rule, options: Collection[str], resolve: Resolve) -> None:
         self.root, self.base, self.options, self.resolve = root, base, options, resolve
         self._read: dict[Path, tuple[int, Mapping[str, Any]]] = {}
+        self.patience = MEMORY_SECONDS
+        self._found: dict[str, tuple[float, Rule]] = {}
 
     def of(self, path: str) -> Rule:
-        """The rule for a file, by its path relative to the root. Raises OptionError for a broken `ttsr-watch.toml`."""
+        """The rule for a file, by its path relative to the root; for a moment the one that a neighbour had.
+
+        Raises OptionError for a broken `ttsr-watch.toml`.
+        """
+        folder, now = os.path.dirname(path), time.monotonic()
+        if folder not in self._found or now - self._found[folder][0] > self.patience:
+            self._found[folder] = now, self._find(PurePath(folder).parts)
+        return self._found[folder][1]
+
+    def _find(self, folders: tuple[str, ...]) -> Rule:
+        known = presets.available()
         folder, rule = self.root, self._within(self.root, self.base)
-        for name in PurePath(path).parts[:-1]:
+        for name in folders:
             folder = folder / name
-            preset = rule.folders.get(name) or (name if name in presets.available() else rule.preset)
+            preset = rule.folders.get(name) or (name if name in known else rule.preset)
             rule = self._within(folder, replace(rule, preset=preset))
         return rule
 

@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from filelock import FileLock
@@ -24,6 +26,8 @@ from ttsr_studio.watch.rules import Rules
 from ttsr_studio.watch.settling import Settling
 from ttsr_studio.watch.slots import ended, living, slot_of, take_slot
 from ttsr_studio.watch.tree import Signature, Tree
+
+Answer = TypeVar("Answer")
 
 REST_SECONDS = 0.5
 ELSEWHERE_SECONDS = 5.0
@@ -178,12 +182,12 @@ class Service:
             now = time.monotonic()
             if now >= scan_at or (self.wake.scan.is_set() and now >= self.rest_until):
                 self.wake.scan.clear()
-                self.scan()
+                self.patiently(self.scan)
                 scan_at = time.monotonic() + poll
                 first = False
-            self.hand_on()
+            self.patiently(self.hand_on)
             if now >= sweep_at:
-                self.sweep()
+                self.patiently(self.sweep)
                 sweep_at = now + SWEEP_SECONDS
             if self.plan.once and not first and self.nothing_left():
                 return
@@ -212,6 +216,9 @@ class Service:
         found = self.tree.scan()
         self.say_troubles(found.troubles)
         fresh = {path: signature for path, signature in found.files.items() if not self.ignored(path)}
+        if found.troubles:  # what lies in a folder that cannot be read is not gone
+            unseen = {path: seen for path, seen in self.settling.known.items() if path not in fresh}
+            fresh |= {path: seen for path, seen in unseen.items() if within(path, found.troubles)}
         new = [path for path, signature in fresh.items() if self.settling.is_new(path, signature)]
         self.settling.see(fresh, time.monotonic())
         self.offer({path: fresh[path] for path in new}, SETTLING)
@@ -225,6 +232,7 @@ class Service:
         ready = self.settling.settled(self.tree.look_at, now)
         if ready:
             self.offer(ready, None)
+            self.settling.handed_on(ready)
             self.wake.work.set()
 
     def offer(self, files: dict[str, Signature], held: str | None) -> None:
@@ -264,6 +272,20 @@ class Service:
             row.held is None and row.tries == 0 for row in self.queue.entries(["pending"])
         )
 
+    def patiently(self, step: Callable[[], Answer]) -> Answer | None:
+        """Do a step; where the database cannot be written at the moment, say so and wait a while instead.
+
+        Raises DamagedError where it is the database that is wrong.
+        """
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            self.journal("database busy", reason=str(error))
+            self.stop.asked.wait(ELSEWHERE_SECONDS)
+        except sqlite3.DatabaseError as error:
+            raise DamagedError(f"{self.tree.database}: {error}; start again, which makes a new one") from error
+        return None
+
     # The hands
 
     def lend(self, number: int) -> None:
@@ -275,7 +297,7 @@ class Service:
             while not self.stop.asked.is_set():
                 if self.wake.work.is_set() or time.monotonic() - looked > ELSEWHERE_SECONDS:
                     looked = time.monotonic()
-                    if hand.step():
+                    if self.patiently(hand.step):
                         self.wake.work.set()
                         continue
                     self.wake.work.clear()
@@ -287,6 +309,10 @@ class Service:
         finally:
             hand.close()
             queue.close()
+
+
+def within(path: str, folders: Collection[str]) -> bool:
+    return any(folder == "." or path.startswith(folder + os.sep) for folder in folders)
 
 
 def share(path: Path) -> str | None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from ttsr_studio.watch.tree import Signature
 
+EMPTY = 12.0
+"""A file without a byte waits so many times longer: most of them are the first moment of a copy."""
+
 
 @dataclass
 class Settling:
@@ -44,10 +47,10 @@ class Settling:
             self._since[path] = self._since[path][0], now
 
     def settled(self, look: Callable[[str], Signature | None], now: float) -> dict[str, Signature]:
-        """Files that are complete now, each looked at once more; they are handed on and known from here on."""
+        """Files that are complete now, each looked at once more."""
         ready = {}
         for path, (signature, since) in list(self._since.items()):
-            if now - since < self.quiet:
+            if now < self._due(signature, since):
                 continue
             seen = look(path)
             if seen is None:
@@ -56,13 +59,20 @@ class Settling:
                 self._since[path] = seen, now
             else:
                 ready[path] = signature
-        for path in ready:
-            self.known[path] = self._since.pop(path)[0]
         return ready
+
+    def handed_on(self, files: Mapping[str, Signature]) -> None:
+        """Take word that files were handed on: nothing is heard of them until they change."""
+        for path, signature in files.items():
+            self.known[path] = signature
+            self._since.pop(path, None)
 
     def next_due(self) -> float | None:
         """When the next file can be complete, None when none is on its way."""
-        return min((since + self.quiet for _, since in self._since.values()), default=None)
+        return min((self._due(signature, since) for signature, since in self._since.values()), default=None)
+
+    def _due(self, signature: Signature, since: float) -> float:
+        return since + self.quiet * (1.0 if signature.size else EMPTY)
 
     def __len__(self) -> int:
         return len(self._since)

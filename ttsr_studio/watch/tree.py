@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ttsr_studio.jobs import SUFFIXES
 
 RENDERS, DONE, FAILED, WORK = "_renders", "_done", "_failed", "_work"
 RESERVED = (RENDERS, DONE, FAILED, WORK)
+SIDECAR_ENDING = ".ttsr.toml"
 MARK = "root.json"
 """In the work folder: says that this is a root, and where its database is."""
 
@@ -35,6 +37,14 @@ IGNORED = (
     "~$*",
 )
 """Names that are never looked at: the leavings of systems, browsers and copiers on their way."""
+
+LOOKED_AT = (
+    *SUFFIXES,
+    *(".m4a", ".aac", ".mp4", ".mov", ".wma", ".ac3", ".ape", ".wv", ".mka", ".dsf", ".dff", ".au", ".snd", ".amr"),
+)
+"""Endings of audio, also of such as cannot be read, which is then said."""
+
+_NEVER = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED))
 
 
 @dataclass(frozen=True)
@@ -142,12 +152,12 @@ class Tree:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(os.path.join(folder, entry.name))
-                elif entry.name.lower().endswith((*SUFFIXES, ".ttsr.toml")):
+                elif entry.name.lower().endswith((*LOOKED_AT, SIDECAR_ENDING)):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         files[entry.name] = status
         for name, status in files.items():
-            if status.st_size and not name.lower().endswith(".ttsr.toml"):
+            if not name.endswith(SIDECAR_ENDING):
                 beside = files.get(sidecar(Path(name)).name)
                 found.files[os.path.join(folder, name)] = signature(status, beside)
         return iter(folders)
@@ -187,4 +197,4 @@ def signature(status: os.stat_result, beside: os.stat_result | None) -> Signatur
 
 
 def is_ignored(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
+    return _NEVER.match(name) is not None

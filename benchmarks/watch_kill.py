@@ -1,0 +1,151 @@
+"""Kill the watch folder's processes at random moments, and see whether anything was lost, doubled or broken.
+
+python benchmarks/watch_kill.py --files 300 --kills 200 --jobs 3
+
+SIGKILL goes to the service or to one of its workers; a killed service is started again. At the end every file must be
+done or failed with a reason, done only once, whole, and every source must be what it was. Exit code 1 otherwise.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import soundfile
+
+from ttsr_studio.watch.queue import Queue
+from ttsr_studio.watch.tree import Tree
+
+RATE = 48000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="give up after so long")
+    given = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="ttsr-kill-"))
+    sources = fill(root, given.files)
+    kills = disturb(root, given)
+    wrong = inspect(root, sources)
+    counts = Queue(Tree(root).database).counts()
+    print(f"{given.files} files, {sum(kills.values())} kills ({dict(kills)}), {given.jobs} workers: {counts}")
+    for line in wrong[:20]:
+        print(f"WRONG {line}")
+    if wrong:
+        sys.exit(f"{len(wrong)} things are wrong; the tree is kept in {root}")
+    shutil.rmtree(root)
+    print("every file accounted for: none lost, none twice, none partial; sources as they were; database sound")
+
+
+def fill(root: Path, files: int) -> dict[Path, str]:
+    """Short files of low-passed noise, all different; the checksum of each."""
+    (root / "ttsr-watch.toml").write_text("candidates = 1\nsteps = 1\nverifier = 'continuity'\n")
+    (root / "sfx").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(files):
+        spectrum = np.fft.rfft(rng.standard_normal(RATE // 4))
+        spectrum[round(5000 / RATE * (RATE // 4)) :] = 0
+        audio = np.fft.irfft(spectrum)
+        soundfile.write(root / "sfx" / f"{number:04d}.wav", 0.2 * audio / np.abs(audio).max(), RATE, subtype="PCM_16")
+    return {path: checksum(path) for path in sorted((root / "sfx").iterdir())}
+
+
+def checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def start(root: Path, jobs: int) -> subprocess.Popen[bytes]:
+    command = ["watch", root, "--jobs", jobs, "--settle", "0.2", "--lease", "5", "--no-page", "--once"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "ttsr_studio", *map(str, command)],
+        stdout=subprocess.DEVNULL,
+        stderr=(root / "errors.txt").open("a"),
+    )
+
+
+def disturb(root: Path, given: argparse.Namespace) -> Counter[str]:
+    """Kill until there were enough kills, then let it end."""
+    rng, kills = random.Random(given.seed), Counter[str]()
+    deadline = time.monotonic() + 60 * given.minutes
+    service = start(root, given.jobs)
+    while sum(kills.values()) < given.kills and time.monotonic() < deadline:
+        time.sleep(rng.uniform(0.05, 2.5))
+        if service.poll() is not None:
+            break  # all is done already
+        workers = [child for child in children(service) if "multiprocessing.spawn" in " ".join(cmdline(child))]
+        if workers and rng.random() < 0.6:
+            rng.choice(workers).send_signal(signal.SIGKILL)
+            kills["worker"] += 1
+        elif rng.random() < 0.5:
+            service.kill()
+            service.wait()
+            kills["service"] += 1
+            service = start(root, given.jobs)
+    while service.wait(max(1.0, deadline - time.monotonic())) not in (0, 1):
+        service = start(root, given.jobs)
+    return kills
+
+
+def children(service: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(service.pid).children()
+    except psutil.Error:
+        return []
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def inspect(root: Path, sources: dict[Path, str]) -> list[str]:
+    """Everything that is not as it should be."""
+    tree = Tree(root)
+    queue = Queue(tree.database)
+    queue.check()
+    wrong = [f"{path.name}: the source changed" for path, sha256 in sources.items() if checksum(path) != sha256]
+    for path in sources:
+        row = queue.find(str(path.relative_to(root)))
+        if row is None or row.state not in ("done", "failed"):
+            wrong.append(f"{path.name}: {row.state if row else 'not known'}")
+            continue
+        done = sum(each["what"] == "done" for each in queue.history(row))
+        if row.state == "failed":
+            if not row.reason:
+                wrong.append(f"{path.name}: failed without a reason")
+            continue
+        if done != 1:
+            wrong.append(f"{path.name}: done {done} times")
+        output, report = tree.root / str(row.output), json.loads((tree.root / str(row.report)).read_text())
+        if soundfile.info(output).frames != soundfile.info(path).frames:
+            wrong.append(f"{path.name}: the render has another length")
+        if checksum(output) != report["output"]["sha256"]:
+            wrong.append(f"{path.name}: the render is not what its report says")
+    renders = {str(path.relative_to(root)) for path in tree.renders.rglob("*.wav")}
+    expected = {row.output for row in queue.entries(["done"])}
+    wrong += [f"{name}: of no finished file" for name in sorted(renders - expected)]
+    wrong += [
+        f"{path}: left behind" for path in tree.root.rglob("*") if "partial" in path.name or path.suffix == ".tmp"
+    ]
+    wrong += [f"{path}: left behind" for path in tree.stages.iterdir() if path.is_dir()]
+    return wrong
+
+
+if __name__ == "__main__":
+    main()
