@@ -21,6 +21,7 @@ class Contest:
     """Finalists and what was said of them.
 
     Attributes:
+        order: numbers of the finalists, the best first.
         chosen: number of the one that is written.
         scores: by column, of every finalist.
         combined: what the choice was made by.
@@ -28,6 +29,7 @@ class Contest:
         notes: what verifiers had to do without, by name.
     """
 
+    order: tuple[int, ...] = (0,)
     chosen: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
     combined: list[float] = field(default_factory=list)
@@ -50,9 +52,9 @@ def hold_contest(
         by_windows: mean combined score of every finalist's windows; NaN where nothing judged windows.
     """
     panel = session.panel
-    judges = panel.hearing("clip")
+    judges, take = panel.hearing("clip"), session.options.take - 1
     if not judges:
-        return Contest()
+        return Contest(tuple(range(len(wides))), take)
     cache: dict[str, Any] = {}
     heard = torch.from_numpy(lr.read(0, lr.frames))
     reference = None if truth is None else torch.from_numpy(truth.read(0, lr.frames))
@@ -77,5 +79,6 @@ def hold_contest(
     scores = {name: values.tolist() for name, values in columns.items()}
     judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, brief))
     # Who is held out chooses nothing: without a clip verifier that chooses, the windows' winners stay.
-    kept = int(np.argmax(combined)) if panel.choosing("clip") else 0
-    return Contest(kept, scores, combined.tolist(), said(heard) if judges else {}, notes)
+    ranked = np.argsort(-combined, kind="stable") if panel.choosing("clip") else range(len(wides))
+    order = tuple(int(number) for number in ranked)
+    return Contest(order, order[take], scores, combined.tolist(), said(heard) if judges else {}, notes)

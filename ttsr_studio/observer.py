@@ -67,10 +67,11 @@ class Observer:
     Args:
         rate, frames: of the audio at the engine's rate.
         cutoff_hz: where the input's band ends.
+        asked: which of the best renders is to be the chosen one, 1 for the best.
     """
 
-    def __init__(self, rate: int, frames: int, cutoff_hz: float, control: bool = False) -> None:
-        self.rate, self.cutoff_hz, self.control = rate, cutoff_hz, control
+    def __init__(self, rate: int, frames: int, cutoff_hz: float, control: bool = False, asked: int = 1) -> None:
+        self.rate, self.cutoff_hz, self.control, self.asked = rate, cutoff_hz, control, asked
         self.before, self.after = SpectrogramMap(rate, frames), SpectrogramMap(rate, frames)
         self.uncertainty = UncertaintyMap(rate, frames)
         self._seen: list[_Seen] = []
@@ -135,6 +136,10 @@ class Observer:
         chosen_by = {name for seen in self._seen for record in seen.records for name in record.scores}
         return float(np.mean(values)) if values and chosen_by else math.nan
 
+    def made_of(self, finalist: int) -> list[tuple[int, ...]]:
+        """Candidates of every window that sounds, by segment, of a finalist."""
+        return [seen.takes[finalist].numbers for seen in self._seen if seen.records]
+
     def cuts(self) -> dict[str, int]:
         """How many windows stopped early, by why."""
         reasons = [seen.cut for seen in self._seen if seen.cut]
@@ -181,7 +186,7 @@ class Observer:
             stop,
             seen.records,
             take.main,
-            reason(seen, take, panel),
+            reason(seen, take, panel, self.asked),
             self._segments(window, take),
             seen.search_range,
             seen.cut,
@@ -238,7 +243,7 @@ def spread(values: np.ndarray) -> bool:
     return len(finite) > 1 and float(finite.std()) > TOLERANCE * max(1.0, float(np.abs(finite).max()))
 
 
-def reason(seen: _Seen, take: Take, panel: Panel) -> str:
+def reason(seen: _Seen, take: Take, panel: Panel, asked: int = 1) -> str:
     """Why this candidate, or these, in one line."""
     records, combined, chosen = seen.records, seen.combined.values, take.main
     judges = [verifier.name for verifier in panel.choosing("window")]
@@ -255,7 +260,9 @@ def reason(seen: _Seen, take: Take, panel: Panel) -> str:
         return f"segments of candidates {several}: best path by {', '.join(judges)} less the price of seams{stopped}"
     place = int((combined > combined[chosen]).sum()) + 1
     equals = int((np.abs(combined - combined[chosen]) <= TIE).sum()) - 1
-    if place == 1:
+    if asked > 1:
+        why = f"number {place} of {seen.finished} by {by}, since render {asked} of the best was asked for"
+    elif place == 1:
         why = f"best of {seen.finished} by {by}" + (f", the first of {equals + 1} that are tied" if equals else "")
     elif panel.choosing("clip"):
         why = f"number {place} of {seen.finished} by {by}, in the finalist that clip verifiers chose"

@@ -62,6 +62,9 @@ class RenderOptions:
             windows.
         transcript, caption, captions, speakers: what is known of the file, see `verifiers.Brief`.
         salvage: render what is there of a truncated file.
+        keep_top: K, the best renders that are written: the chosen one, and K - 1 more beside it.
+        take: which of the best renders is the chosen one; 1 is the best.
+        page: write an audition page beside the report.
     """
 
     preset: str = "general"
@@ -115,6 +118,9 @@ class RenderOptions:
     salvage: bool = False
     settings: tuple[tuple[str, str], ...] = ()
     witness: bool = False
+    keep_top: int = 1
+    take: int = 1
+    page: bool = False
     budget_nfe: int | None = field(init=False, default=None, repr=False)
     budget_seconds: float | None = field(init=False, default=None, repr=False)
 
@@ -143,6 +149,11 @@ class RenderOptions:
             raise OptionError(f"--temperature {self.temperature:g}: above 0, at most 1.5")
         if self.decode_top is not None and self.decode_top < 1:
             raise OptionError(f"--decode-top {self.decode_top}: at least 1")
+        for name, count in (("keep-top", self.keep_top), ("take", self.take)):
+            if count < 1:
+                raise OptionError(f"--{name} {count}: at least 1")
+            if self.decode_top is not None and self.decode_top < count:
+                raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that can be heard")
         if self.look is not None and self.decode_top is None:
             raise OptionError("--look says how candidates are judged before --decode-top of them; pass that too")
         if self.guidance is not None and not 0 <= self.guidance <= 20:
@@ -272,7 +283,7 @@ def parse_budget(value: str | None) -> tuple[int | None, float | None]:
 OPTIONS = {"verifiers": "verifier", "weights": "weight", "targets": "target", "settings": "set"}
 """Fields whose option has another name, since it may be given more than once."""
 
-OF_ONE_FILE = ("preset", "reference", "transcript", "speakers", "device", "witness")
+OF_ONE_FILE = ("preset", "reference", "transcript", "speakers", "device", "witness", "take")
 """Fields that no preset sets."""
 
 PRESET_KEYS = tuple(

@@ -24,7 +24,7 @@ from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import CHOICES, DEPTHS, RATES, RenderOptions, parse_pairs, parse_targets, parse_weights
 from ttsr_studio.progress import Watch, show_progress
-from ttsr_studio.render import render
+from ttsr_studio.render import beside, render
 from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session, Sessions
 from ttsr_studio.stopping import stop_on_interrupt
@@ -47,6 +47,8 @@ NOT_IN_PRESETS = {
     "speakers",
     "device",
     "keep_rewards",
+    "take",
+    "job",
     "help",
 }
 
@@ -109,7 +111,24 @@ def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> 
     return value if value == "source" else int(value)
 
 
+def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    """Do what a job file says, and end."""
+    if path is not None:
+        from ttsr_studio.job_command import run_job  # which uses what is in here
+
+        run_job(path)
+
+
 @click.command("render", cls=Settings)
+@click.option(
+    "--job",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=follow_job,
+    metavar="JOB.json",
+    help="Do what a job file says, and nothing else: the door for other programs (docs/jobs.md).",
+)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option(
     "-o",
@@ -334,6 +353,22 @@ def rate_value(_ctx: click.Context, _parameter: click.Parameter, value: str) -> 
     help="Decode and judge in full only the K best at a cheaper look, 1 or more.  [default: all]",
 )
 @click.option("--look", help="The cheaper look: latent, mel (audiosr).  [default: the engine's cheapest]")
+@click.option(
+    "--keep-top",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
+)
+@click.option(
+    "--take", type=int, default=1, show_default=True, metavar="N", help="Choose the render that is N-th best instead."
+)
+@click.option(
+    "--page/--no-page",
+    default=False,
+    help="Write NAME.ttsr.html: listen to input and best renders side by side, blind, and see why.",
+)
 @click.option("--salvage", is_flag=True, help="Render what is there of a truncated file.")
 @click.option(
     "--report/--no-report",
@@ -376,7 +411,7 @@ def render_command(
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if not overwrite and not skip_existing:
-        refuse_existing(jobs)
+        refuse_existing(jobs, options)
     if again:
         if len(jobs) > 1:
             raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
@@ -463,14 +498,14 @@ def with_sidecar(job: Job, options: RenderOptions, given: Collection[str]) -> Re
 
     A preset in the sidecar takes the place of the command's. Raises OptionError or InputError for what cannot be.
     """
-    beside = sidecar(job.source)
-    values = read_sidecar(beside) if beside.is_file() else {}
+    file = sidecar(job.source)
+    values = read_sidecar(file) if file.is_file() else {}
     own = {key: value for key, value in values.items() if key not in BRIEF_KEYS}
     if not own:
         return options
     preset, reference = own.pop("preset", None), own.pop("reference", None)
     names = option_names()
-    own = {key: presets.checked(beside, key, value) for key, value in own.items()}
+    own = {key: presets.checked(file, key, value) for key, value in own.items()}
     resolved = resolve(preset or "general", own)
     fields = {names[key] for key in own}
     if preset:
@@ -480,7 +515,7 @@ def with_sidecar(job: Job, options: RenderOptions, given: Collection[str]) -> Re
         taken = {name: getattr(resolved, name) for name in fields}
         taken |= {one: None for one, other in LIMITS.items() if other in fields and one not in fields}
         merged = replace(options, **taken)
-    return replace(merged, reference=beside.parent / reference) if reference else merged
+    return replace(merged, reference=file.parent / reference) if reference else merged
 
 
 LIMITS = {"candidates": "budget", "budget": "candidates"}
@@ -509,8 +544,11 @@ def read_transcript(value: str | None) -> str | None:
         raise OptionError(f"--transcript {value}: {error}") from error
 
 
-def refuse_existing(jobs: list[Job]) -> None:
-    there = [job.target for job in jobs if job.target.exists()]
+def refuse_existing(jobs: list[Job], options: RenderOptions) -> None:
+    """Raise OptionError when a render, or one that is written beside it, exists already."""
+    extra = ["control"] * options.control + [f"top{rank}" for rank in range(1, options.keep_top + 1)]
+    wanted = [path for job in jobs for path in (job.target, *(beside(job.target, what) for what in extra))]
+    there = [path for path in wanted if path.exists()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")

@@ -117,10 +117,17 @@ class Session:
 
     @property
     def finalists(self) -> int:
-        """Renders that are assembled whole: several when a verifier judges clips.
+        """Renders that are assembled whole: several when a verifier judges clips, or when several are wanted.
 
-        Raises OptionError when finalists were asked for and nothing judges them.
+        Raises OptionError when finalists were asked for and nothing judges them, or more than there are candidates.
         """
+        wanted = max(self.options.keep_top, self.options.take)
+        if wanted > self.candidates:
+            name = "keep-top" if wanted == self.options.keep_top else "take"
+            raise OptionError(f"--{name} {wanted}: only {self.candidates} candidates are made; allow more --candidates")
+        return max(wanted, self._judged_finalists())
+
+    def _judged_finalists(self) -> int:
         if not self.panel.hearing("clip"):
             if self.options.finalists:
                 raise OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")

@@ -165,5 +165,5 @@ class Worker:
             return "ended after an error"
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return f"was ended by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+            return f"was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
         return f"ended with exit code {code}"

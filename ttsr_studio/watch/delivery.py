@@ -130,11 +130,11 @@ class Delivery:
         """Staged files and their final names, synced, the audio last: where it is, its report is too."""
         output = self.tree.root / place.output
         output.parent.mkdir(parents=True, exist_ok=True)
-        found = [*zip(report_names(target), report_names(output), strict=True), (target, output)]
-        for staged, _ in found:
+        besides = sorted(path for path in target.parent.iterdir() if path != target)
+        for staged in (*besides, target):
             with staged.open("rb+") as file:
                 os.fsync(file.fileno())
-        return found
+        return [*((staged, output.with_name(staged.name)) for staged in besides), (target, output)]
 
     @staticmethod
     def put(pairs: list[tuple[Path, Path]]) -> None:

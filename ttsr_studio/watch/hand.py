@@ -193,7 +193,8 @@ class Hand:
         self.delivery.refuse_foreign(place, claim)
         job = {"source": shown(Path(claim.path)), "fingerprint": mark, "twin": None}
         target = self.delivery.stage(claim, place.output)
-        twin, made = self.take_twin(claim, sha256, mark, target, job)
+        alone = options.keep_top > 1 or options.control or options.page  # there is more than a twin's render to copy
+        twin, made = (None, None) if alone else self.take_twin(claim, sha256, mark, target, job)
         line = f"the same as {twin}"
         if made is None:
             self.refuse_without_room(claim)

@@ -1,0 +1,156 @@
+"""`ttsr render --job`: a job file instead of flags (docs/jobs.md)."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from ttsr_studio import presets
+from ttsr_studio.errors import OptionError, TtsrError, unknown
+from ttsr_studio.job_file import (
+    CancelledError,
+    Course,
+    FileResult,
+    JobFile,
+    answers,
+    clear_old,
+    read_job,
+    write_result,
+)
+from ttsr_studio.jobs import Job, plan_jobs
+from ttsr_studio.options import PRESET_KEYS, RenderOptions
+from ttsr_studio.render import render
+from ttsr_studio.render_command import INTERRUPTED, in_one_line, read_transcript, refuse_existing, resolve, with_sidecar
+from ttsr_studio.report.record import write_atomic
+from ttsr_studio.session import Session, Sessions
+
+OF_A_FILE = {"transcript": str, "reference": str, "speaker": list, "device": str, "take": int}
+"""Options besides those of presets."""
+
+
+def run_job(path: Path) -> None:
+    """Do a job and end the process with its exit code."""
+    result, done = answers(path)
+    code, message, status, results = 2, "", "refused", list[FileResult]()
+    try:
+        with terminated_as_interrupted():
+            job = read_job(path)
+            clear_old(job.result, job.done, job.progress)
+            code, status, results = carry_out(job)
+    except (CancelledError, KeyboardInterrupt):
+        code, status = INTERRUPTED, "cancelled"
+    except (TtsrError, click.UsageError) as error:
+        message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    finally:
+        message = message or "; ".join(each.reason for each in results if each.status == "failed")
+        failed = answer(result, done, code, message, status, results)
+    for line in dict.fromkeys(filter(None, (message, failed))):
+        click.echo(f"Error: {line}" if code == 2 else line, err=True)
+    sys.exit(2 if failed else code)
+
+
+def answer(
+    result: Path | None, done: Path | None, code: int, message: str, status: str, results: list[FileResult]
+) -> str | None:
+    """Write the result, then the done file; what went wrong with that, if anything."""
+    try:
+        if result:
+            write_result(result, status, code, message, results)
+        if done:
+            write_atomic(done, f"{code}\n".encode())
+    except TtsrError as error:
+        return str(error)
+    return None
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def carry_out(job: JobFile) -> tuple[int, str, list[FileResult]]:
+    """Render what a job names; exit code, status and what became of every file.
+
+    Raises OptionError or MissingError for a job that cannot be begun.
+    """
+    options = options_of(job)
+    jobs = plan_jobs(job.inputs, job.output, options)
+    if job.existing == "refuse":
+        refuse_existing(jobs, options)
+    course = Course(job, len(jobs))
+    course.write("starting", 0.0)
+    sessions = Sessions(Session(options))
+    given = set(job.options) | {"keep_top", "page"}
+    results: list[FileResult] = []
+    for number, each in enumerate(jobs, 1):
+        try:
+            course.begin(number, each.source)
+            results.append(do_file(job, each, sessions, options, given, course))
+        except (CancelledError, KeyboardInterrupt):
+            results += [FileResult(str(rest.source), "cancelled") for rest in jobs[number - 1 :]]
+            return INTERRUPTED, "cancelled", results
+    course.write("done", 1.0)
+    failed = any(result.status == "failed" for result in results)
+    return (1, "failed", results) if failed else (0, "done", results)
+
+
+def options_of(job: JobFile) -> RenderOptions:
+    """Options of a job. Raises OptionError for what is unknown or wrong."""
+    for key, value in job.options.items():
+        if key not in (*PRESET_KEYS, *OF_A_FILE):
+            raise OptionError(f"{job.path}: options: {unknown('option', key, (*PRESET_KEYS, *OF_A_FILE))}")
+        kind = OF_A_FILE.get(key, object)
+        if not isinstance(value, kind):
+            raise OptionError(
+                f"{job.path}: options: {key} takes {'a list of files' if kind is list else kind.__name__}"
+            )
+    own: dict[str, Any] = {
+        key: presets.checked(job.path, key, value) for key, value in job.options.items() if key in PRESET_KEYS
+    }
+    own |= {"page": True} if job.page else {}
+    own |= {} if job.keep_top is None else {"keep-top": job.keep_top}
+    known = {key: value for key, value in job.options.items() if key in OF_A_FILE}
+    if "transcript" in known:
+        known["transcript"] = read_transcript(known["transcript"])
+    if "reference" in known:
+        known["reference"] = job.place(known["reference"])
+    if "speaker" in known:
+        known["speakers"] = tuple(job.place(name) for name in known.pop("speaker"))
+    return replace(resolve(job.preset, own), **known)
+
+
+def do_file(
+    job: JobFile, each: Job, sessions: Sessions, options: RenderOptions, given: set[str], course: Course
+) -> FileResult:
+    """Render one file of a job; what became of it."""
+    if job.existing == "skip" and each.target.exists():
+        return FileResult(str(each.source), "skipped", output=str(each.target))
+    try:
+        chosen = with_sidecar(each, options, given)
+        truth = chosen.reference if chosen.reference and chosen.reference.is_file() else each.reference
+        done = render(sessions.of(chosen), each.source, each.target, reference=truth, progress=course).summary
+    except CancelledError:
+        raise
+    except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
+        return FileResult(str(each.source), "failed", in_one_line(each.source, error))
+    return FileResult(
+        str(each.source),
+        "rendered",
+        output=str(each.target),
+        **{name: done[name] for name in ("report", "figure", "page", "top", "uncertain", "seconds")},
+    )
