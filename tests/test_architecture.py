@@ -92,6 +92,7 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
         PACKAGE / "cli.py",
         PACKAGE / "evaluate" / "command.py",
         PACKAGE / "models" / "command.py",
+        PACKAGE / "watch" / "command.py",
         *PACKAGE.glob("*_command.py"),
         *(PACKAGE / "training").glob("*.py"),
     }

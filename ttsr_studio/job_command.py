@@ -50,8 +50,8 @@ def run_job(path: Path) -> None:
     finally:
         message = message or "; ".join(each.reason for each in results if each.status == "failed")
         failed = answer(result, done, code, message, status, results)
-    for line in dict.fromkeys(filter(None, (message, failed))):
-        click.echo(f"Error: {line}" if code == 2 else line, err=True)
+    if message or failed:
+        click.echo(f"Error: {message or failed}" if code == 2 else message or failed, err=True)
     sys.exit(2 if failed else code)
 
 

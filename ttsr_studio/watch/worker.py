@@ -161,7 +161,7 @@ def answer_render(pipe: Connection, task: Task, sessions: Any) -> None:
     said = guarded(task.source, make)
     pipe.send(said)
     if said.what == "failed" and said.kind == "crash":
-        sys.exit(UNEXPECTED)  # what an error of the device leaves behind is not to be trusted
+        raise SystemExit(UNEXPECTED)  # what an error of the device leaves behind is not to be trusted
 
 
 def guarded(source: Path, step: Callable[[], Said]) -> Said:
