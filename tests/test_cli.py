@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from conftest import Ttsr, below, load, save, voice
 
+import ttsr_studio.session
 from ttsr_studio import presets
+from ttsr_studio.options import PRESET_KEYS
+from ttsr_studio.render_command import option_names
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--candidates", 1, "--steps", 1, "--no-report")
@@ -332,3 +335,49 @@ def test_a_folder_that_cannot_be_made_is_named(ttsr: Ttsr, tmp_path: Path, stem:
     assert result.exit_code == 1
     assert "cannot be made" in result.output
     assert "choose another -o" in result.output
+
+
+def test_a_sidecar_sets_options_of_its_file_only(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    real = ttsr_studio.session.load_engine
+    monkeypatch.setattr(ttsr_studio.session, "load_engine", lambda *a: loaded.append(a) or real(*a))
+    for name in ("a", "b", "c"):
+        save(tmp_path / f"{name}.wav", below(voice(0.4), 5000))
+    (tmp_path / "b.ttsr.toml").write_text("candidates = 3\nseed = 9\npreset = 'music'\n")
+    result = ttsr("render", tmp_path, "-o", tmp_path / "out", "--steps", 1, "--budget", "4nfe", "--seed", 2, "--json")
+    assert result.exit_code == 0, result.output
+    options = {
+        name: json.loads((tmp_path / "out" / f"{name}.ttsr.json").read_text())["tool"]["options"] for name in "abc"
+    }
+    assert [options[name]["seed"] for name in "abc"] == [2, 9, 2]
+    assert [options[name]["preset"] for name in "abc"] == ["general", "music", "general"]
+    assert (options["b"]["candidates"], options["b"]["steps"]) == (3, 1), "flags that the sidecar leaves alone hold"
+    assert len(loaded) == 1, "the engine is the same for all"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("candidats = 3", "unknown key 'candidats'; known: "),
+        ("candidates = 'x'", "not a valid integer"),
+        ("preset = 'nix'", "unknown preset 'nix'"),
+        ("candidates = [1]", "candidates takes one value"),
+    ],
+)
+def test_a_wrong_sidecar_stops_its_file_only_and_is_found_by_a_dry_run(
+    ttsr: Ttsr, tmp_path: Path, text: str, words: str
+) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"{name}.wav", below(voice(0.3), 5000))
+    (tmp_path / "a.ttsr.toml").write_text(text)
+    dry = ttsr("render", tmp_path, "-o", tmp_path / "out", "--dry-run")
+    assert dry.exit_code == 1
+    assert words in dry.output
+    result = ttsr("render", tmp_path, "-o", tmp_path / "out", "--steps", 1, "--candidates", 1)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["b.wav"]
+
+
+def test_presets_sidecars_and_folders_know_the_same_options() -> None:
+    assert set(PRESET_KEYS) == set(option_names())

@@ -95,6 +95,8 @@ FIXED = (
     "control",
     "target",
     "uncertain-above",
+    "keep-top",
+    "page",
 )
 """Options that a preset may set and an evaluation fixes for all."""
 
