@@ -3,8 +3,8 @@
 python benchmarks/joins.py FILE... --cutoff 4000
 
 Every file is low-passed, rendered with segments of a quarter of a second at no price of seams (the most joins there can
-be) and with the presets' segments. The change of level above the cutoff from before to after a join is compared with the
-same difference anywhere. Clicks would show as second differences beyond the file's own.
+be) and with the presets' segments. The change of level above the cutoff from before a join to after it is compared with
+the same difference anywhere. Clicks would show as second differences beyond the file's own.
 """
 
 import argparse

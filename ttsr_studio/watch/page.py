@@ -46,7 +46,7 @@ MOST_BYTES = 256_000_000
 
 REPORT = re.compile(r"/report/([1-9][0-9]{0,17})\.(json|png)")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
-ABSOLUTE = re.compile(r"(https?://\S+)|(?<![\w.~…)\]-])/(?:[^/\s'\":;,()]+/)*(?=[^/\s])")
+ABSOLUTE = re.compile(r"(https?://\S+)|(?<![^\s'\"(\[{=:,;|/])/(?:[^/\s'\":;,()]+/)*(?=[^/\s])")
 
 ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0b57a8"/>'
@@ -69,7 +69,7 @@ BROKEN = (TtsrError, OSError, sqlite3.Error, ValueError, TypeError, LookupError,
 def serve_page(tree: Tree, host: str, port: int) -> Iterator[str]:
     """Serve the page of a tree while entered; gives its address. Raises OSError when it cannot be had."""
     with Server(tree, host, port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.25,), daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
         try:
             yield server.address
@@ -155,7 +155,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send(self.answer())
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.send(self.answer())
 
     def answer(self) -> Answer:
         """What to answer."""
@@ -198,16 +199,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answer what is no request that this page takes."""
         self.close_connection = True
         if code == 501:
-            self.swallow()
             self.send(Answer(405, body=b"This page is only to look at: GET and HEAD.\n"))
         else:
             self.send(Answer(code, body=b"This is no request.\n"))
-
-    def swallow(self) -> None:
-        """Read what comes with a request that is refused; whoever still sends would not hear the answer."""
-        length = self.headers.get("Content-Length") or ""
-        if length.isdecimal():
-            self.rfile.read(min(int(length), 65536))
 
     def version_string(self) -> str:
         return "ttsr"
@@ -241,7 +235,7 @@ class Board:
         """The status now: what `ttsr watch --status` says, with links to reports and what they say in a few words."""
         with closing(Queue(self.tree.database, view=True)) as queue:
             status = status_of(self.tree, queue, MANY)
-            words = {}
+            words: dict[tuple[int, int, int], dict[str, str]] = {}
             for row in status["done"]:
                 told = queue.get(row["id"])
                 if told is not None:
@@ -307,9 +301,14 @@ def content_of(path: Path) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
-        return file.read() if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES else None
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 def facts_of(path: Path) -> dict[str, str]:
