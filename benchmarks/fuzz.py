@@ -161,6 +161,27 @@ def chunk_starts(data: bytearray) -> list[int]:
     return sorted(at for name in WAV_NAMES + OTHER_NAMES if (at := data.find(name)) >= 0)
 
 
+def ogg_checksum(page: bytearray) -> int:
+    """The checksum of an Ogg page whose own field is zero (RFC 3533, section 6)."""
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ 0x04C11DB7 * (value >> 31)) & 0xFFFFFFFF
+    return value
+
+
+def mend_pages(data: bytearray) -> None:
+    """Set the checksums of an Ogg file's pages, without which nothing that is broken is decoded."""
+    at = data.find(b"OggS")
+    while 0 <= at <= len(data) - 27:
+        lacing = data[at + 27 : at + 27 + data[at + 26]]
+        end = at + 27 + len(lacing) + sum(lacing)
+        data[at + 22 : at + 26] = bytes(4)
+        data[at + 22 : at + 26] = struct.pack("<I", ogg_checksum(data[at:end]))
+        at = data.find(b"OggS", end)
+
+
 MUTATIONS: tuple[Mutation, ...] = (flip_bits, set_extreme, set_size, set_size, splice, noise_bytes, truncate, reorder)
 
 
@@ -182,6 +203,8 @@ def break_one(kind: str, rng: Rng) -> Broken:
     for mutation in chosen:
         if data:
             mutation(data, rng)
+    if kind == "ogg" and rng.random() < 0.7:
+        mend_pages(data)
     frames = sf.info(io.BytesIO(whole)).frames - (MP3_SLACK if kind == "mp3" else 0)
     return Broken(kind, bytes(data), frames if set(chosen) == {truncate} else 0)
 

@@ -2,8 +2,8 @@
 
 python benchmarks/watch_burst.py --files 2000 --jobs 2 --idle 10000
 
-Every file must be rendered once. Afterwards the tree is filled up to `--idle` files, and what the service takes of a core
-while nothing happens is measured. Exit code 1 when a file was not rendered exactly once.
+Every file must be rendered once. Afterwards the tree is filled up to `--idle` files, and what the service takes of a
+core at rest is measured. Exit code 1 when a file was not rendered exactly once.
 """
 
 import argparse

@@ -170,6 +170,8 @@ def in_words(report: Report, target: Path) -> str:
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     said = [
         *start.warnings,
+        *out.metadata.warnings,
+        *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
     ]
     said += [
@@ -188,7 +190,7 @@ def in_words(report: Report, target: Path) -> str:
     )
 
 
-def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> dict[str, Any]:
+def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page: Path | None) -> dict[str, Any]:
     """The figures that `--json` prints."""
     data = report.to_json()
     return {
@@ -206,7 +208,11 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None) -> di
         "uncertain": data["uncertainty"]["regions"],
         "cut": dict(report.search.cut),
         "judged": {name: {"role": judge.role, "chosen": judge.chosen} for name, judge in report.judged.items()},
-        "warnings": list(report.input.warnings),
+        "warnings": [*report.input.warnings, *report.output.metadata.warnings],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,
+        "page": str(page) if page else None,
+        "top": [
+            {"rank": best.rank, "output": str(target.with_name(best.name)), "score": best.score} for best in report.best
+        ],
     }

@@ -4,11 +4,13 @@ Audio flows one way. Memory is bounded by a group of windows: what has the lengt
 """
 
 import hashlib
+import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,13 @@ import numpy as np
 from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
 from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
+from ttsr_studio.audio.metadata import Change, Found, carry, read_metadata
 from ttsr_studio.audio.stream import Scratch, resample_blocks
 from ttsr_studio.audio.write import fit_name, output_format, write_atomic
 from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, OptionError, OutputError
-from ttsr_studio.finalists import hold_contest
+from ttsr_studio.finalists import Contest, hold_contest
 from ttsr_studio.levels import ActiveLevel
 from ttsr_studio.observer import Observer
 from ttsr_studio.outcome import (
@@ -31,6 +34,7 @@ from ttsr_studio.outcome import (
     gains,
     in_words,
     input_info,
+    report_names,
     search_record,
     summary,
     timing,
@@ -39,7 +43,7 @@ from ttsr_studio.outcome import (
     write_reports,
 )
 from ttsr_studio.progress import Event, Watch
-from ttsr_studio.report.record import OutputInfo, Report
+from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.rewards import add_rewards, reward_record
 from ttsr_studio.searching import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.session import Session
@@ -56,6 +60,7 @@ class Material:
         form: container and subtype of the output.
         lr: the input at the engine's rate.
         level: RMS of its active parts, linear; 0 for silence.
+        metadata: what the file says besides audio.
     """
 
     info: SourceInfo
@@ -66,6 +71,7 @@ class Material:
     cutoff_reason: str
     loudness: Loudness
     level: float
+    metadata: Found
 
 
 def render(
@@ -101,7 +107,8 @@ def render(
         refuse_long_clips(session, source, material)
         control = session.options.control
         wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists + control)]
-        observer = Observer(session.engine.sample_rate, material.lr.frames, material.cutoff_hz, control)
+        rate = session.engine.sample_rate
+        observer = Observer(rate, material.lr.frames, material.cutoff_hz, control, session.options.take)
         scale = material.level / session.engine.input_rms
         steps = search_windows(
             session, material.lr, truth, material.cutoff_hz, material.level, brief, stages, progress, stop
@@ -124,10 +131,11 @@ def render(
             mark = time.perf_counter()
             observer.see(material.lr, wide)
             stages.add("observe", mark)
-        output = finish(session, material, wide, target, stack, stages, progress)
+        write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
+        output = write(wide, target)
         if picked is not None:
-            beside = target.with_name(fit_name(f"{target.stem}_control{target.suffix}"))
-            finish(session, material, picked, beside, stack, stages, progress)
+            write(picked, beside(target, "control"))
+        best = write_best(session.options.keep_top, wides, contest, observer, target, output, write)
         windows, judged = observer.settle(contest, session.panel)
         result = Report(
             tool=tool_info(session),
@@ -146,9 +154,11 @@ def render(
             brief=brief_record(brief, contest.notes),
             left_out=dict(session.panel.left_out),
             search=search_record(session, observer.cuts()),
+            best=best,
         )
         files = write_reports(target, result, observer) if report else None
-        return Rendered(summary(result, target, files), in_words(result, target))
+        page = add_page(source, target, result, observer) if report and session.options.page else None
+        return Rendered(summary(result, target, files, page), in_words(result, target))
 
 
 def listen(session: Session, source: Path, target: Path, stack: ExitStack, stages: Stages, progress: Watch) -> Material:
@@ -159,6 +169,7 @@ def listen(session: Session, source: Path, target: Path, stack: ExitStack, stage
         container, subtype, _ = output_format(info, session.options.depth, target.suffix)
     except OptionError as error:
         raise OutputError(f"{target}: {error}") from error
+    metadata = read_metadata(info)
     rate = session.engine.sample_rate
     band, loud, level = (
         BandwidthMeter(info.rate),
@@ -188,7 +199,7 @@ def listen(session: Session, source: Path, target: Path, stack: ExitStack, stage
     loudness = loud.result()
     rms = 0.0 if loudness.silent else level.rms()
     cutoff = min(given or found.cutoff_hz, rate / 2)
-    return Material(info, (container, subtype), digest, lr, cutoff, reason, loudness, rms)
+    return Material(info, (container, subtype), digest, lr, cutoff, reason, loudness, rms, metadata)
 
 
 def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
@@ -237,11 +248,65 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written to ({error.strerror}); choose another -o") from error
 
 
+def beside(target: Path, what: str) -> Path:
+    """NAME_what beside NAME."""
+    return target.with_name(fit_name(f"{target.stem}_{what}{target.suffix}"))
+
+
+def write_best(
+    count: int,
+    wides: Sequence[Scratch],
+    contest: Contest,
+    observer: Observer,
+    target: Path,
+    output: OutputInfo,
+    write: Callable[[Scratch, Path], OutputInfo],
+) -> list[BestRecord]:
+    """Write the best renders beside the chosen one, which is there already; those that came out equal once.
+
+    Args:
+        count: how many of the best there are to be, the chosen one among them or not.
+    """
+    best: list[BestRecord] = []
+    made: list[list[tuple[int, ...]]] = []
+    for rank, number in enumerate(contest.order[:count], 1):
+        parts = observer.made_of(number)
+        if parts in made:
+            continue
+        made.append(parts)
+        there = number == contest.chosen
+        info = output if there else write(wides[number], beside(target, f"top{rank}"))
+        score = contest.combined[number] if contest.combined else observer.mean_combined(number)
+        figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
+        best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
+    return best
+
+
+def add_page(source: Path, target: Path, report: Report, observer: Observer) -> Path:
+    """Write the audition page beside the report."""
+    from ttsr_studio.report.page import Version, write_page
+
+    data, page = report_names(target)[0], target.with_name(fit_name(f"{target.stem}.ttsr.html"))
+    versions = [
+        Version(
+            "chosen" if best.name == target.name else f"number {best.rank}",
+            target.with_name(best.name),
+            best.rank,
+            best.score,
+        )
+        for best in report.best
+    ]
+    words = ["ttsr", "render", source.name, "--again", data.name, "--take", "{rank}", "-o", target.name, "--overwrite"]
+    write_page(page, report.to_json(), source, versions, observer.uncertainty.arrays(), command=words)
+    return page
+
+
 def finish(
     session: Session,
     material: Material,
     wide: Scratch,
     target: Path,
+    *,
     stack: ExitStack,
     stages: Stages,
     progress: Watch,
@@ -267,6 +332,12 @@ def finish(
     unlimited = options.loudness == "off" and subtype in ("FLOAT", "DOUBLE")
     gain = match_gain(material.loudness, loudness, options.loudness, np.inf if unlimited else options.ceiling)
     factor = np.float32(10 ** (gain.db / 20))
+    lufs = None if loudness.lufs is None else loudness.lufs + gain.db
+    kept = lufs is None or material.loudness.lufs is None or abs(lufs - material.loudness.lufs) <= 0.1
+    change = Change(
+        container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
+    )
+    carried = carry(material.metadata, change)
     written = write_atomic(
         target,
         lambda: (block * factor for block in final.blocks(BLOCK)),
@@ -274,6 +345,7 @@ def finish(
         info.channels,
         container,
         subtype,
+        carried.insert,
     )
     stages.add("write", began)
     clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
@@ -284,8 +356,9 @@ def finish(
         depth=subtype,
         channels=info.channels,
         frames=written.frames,
-        lufs=None if loudness.lufs is None else loudness.lufs + gain.db,
+        lufs=lufs,
         true_peak_db=decibels(loudness.true_peak) + gain.db,
         gain_db=gain.db,
         gain_reason=gain.reason + clipped,
+        metadata=MetadataInfo(carried.names, carried.left_out, carried.warnings),
     )

@@ -11,11 +11,12 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.errors import InputError, shown
+from ttsr_studio.errors import ChangedError, InputError, shown
 
 RATES = (8000, 384000)
 MAX_CHANNELS = 32
@@ -23,8 +24,24 @@ _ABSURD = 1e6
 _STREAMED = 0xFFFFFFFF
 _UNKNOWN = 2**48  # libsndfile says 2**63-1 for a FLAC of unknown length
 _MP3_SLACK = 2 * 1152  # encoders count their own info frame
+_NO_LENGTH = "the header gives no length: read to the end of the file"
 _SALVAGE = "export it again, or use --salvage to render what is there"
 WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
+
+_RIFF = (12, "<4sI", 0, 2)
+_LAYOUTS = {  # bytes before the first chunk; a chunk's header; bytes of it that the chunk's size counts; alignment
+    b"RIFF": _RIFF,
+    b"RF64": _RIFF,
+    b"BW64": _RIFF,
+    b"RIFX": (12, ">4sI", 0, 2),
+    b"FORM": (12, ">4sI", 0, 2),
+    b"riff": (40, "<4s12xq", 24, 8),  # W64
+    b"caff": (8, ">4sq", 0, 1),
+}
+_UNPADDED = (b"fmt ", b"data", b"LIST", b"bext", b"COMM", b"SSND")  # where a writer forgot the pad byte
+_WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
+_LONGEST_FORMAT = 4096
+_LONGEST_PAGE = 65307
 
 Blocks = Iterable[np.ndarray]
 Identity = tuple[int, int, int]
@@ -32,7 +49,10 @@ Identity = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a readable file holds; ``frames`` is what can be read, ``warnings`` is for the report."""
+    """What a readable file holds; ``frames`` is what can be read, ``warnings`` is for the report.
+
+    ``raw_offset`` is where the audio starts when no header gives its length: all from there on is audio.
+    """
 
     path: Path
     container: str
@@ -60,20 +80,28 @@ def _identity(path: Path) -> Identity:
 
 
 def chunks(path: Path) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, offset of the content, declared size) of a WAV, RF64 or AIFF; nothing for other files."""
+    """Yield (name, offset of the content, declared size) of a WAV, RF64, W64, AIFF, CAF or AU, else nothing."""
     with path.open("rb") as file:
         head = file.read(12)
-        order = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">", b"FORM": ">"}.get(head[:4])
-        wide = None
-        while order and len(header := file.read(8)) == 8:
-            name, size = struct.unpack(f"{order}4sI", header)
-            start = file.tell()
+        if head[:4] == b".snd" and len(head) == 12:
+            yield b"data", *struct.unpack(">4xII", head)
+        first, header, counted, align = _LAYOUTS.get(head[:4], (0, "", 0, 1))
+        width, total, wide = struct.calcsize(header), os.fstat(file.fileno()).st_size, None
+        file.seek(first)
+        while first and len(found := file.read(width)) == width:
+            name, size = struct.unpack(header, found)
+            start, size = file.tell(), size - counted
             if name == b"ds64":
-                wide = struct.unpack("<8xQ", file.read(16))[0]
+                wide = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
             elif name == b"data" and size == _STREAMED and wide is not None:
                 size = wide
             yield name, start, size
-            file.seek(start + size + size % 2)
+            if not 0 <= size <= total - start or not any(name):  # past the end, or zeros up to it
+                return
+            file.seek(start + size)
+            if file.read(4) not in _UNPADDED:
+                size += -size % align
+            file.seek(start + size)
 
 
 def _is_chunk_list(path: Path, start: int, end: int) -> bool:
@@ -87,40 +115,121 @@ def _is_chunk_list(path: Path, start: int, end: int) -> bool:
     return start == end
 
 
-def _inspect(path: Path, size: int, salvage: bool) -> tuple[int | None, tuple[str, ...]]:
-    """Return (offset of audio that its header does not count, warnings); raise InputError when cut short."""
-    for name, start, declared in chunks(path):
-        held = size - start
-        if name not in (b"data", b"SSND"):
-            continue
-        if declared == _STREAMED:
-            return None, ("the header gives no length (0xFFFFFFFF): read to the end of the file",)
-        if declared == 0 and name == b"data" and held > 0 and not _is_chunk_list(path, start, size):
-            return start, ("the header gives no length (0): read to the end of the file",)
-        if declared > held and not salvage:
-            problem = f"cut short: its header promises {declared} bytes of audio and {max(held, 0)} are there"
-            raise _bad(path, f"{problem}; {_SALVAGE}")
-        return None, (f"cut short: {held} of {declared} bytes of audio are there",) if declared > held else ()
-    return None, ()
+@dataclass(frozen=True)
+class _Audio:
+    """Where the audio of a file of chunks lies; ``declared`` is None when its header gives no length."""
+
+    kind: bytes
+    fmt: bytes
+    start: int
+    declared: int | None
+    held: int
+
+    def plain_header(self, size: int) -> bytes:
+        """The header of a WAV, or RF64, of the same format and ``size`` bytes of audio, and nothing else."""
+        order = ">" if self.kind == b"RIFX" else "<"
+        wide = order == "<" and (self.kind != b"RIFF" or size > _STREAMED - 2**16)
+        ds64 = struct.pack("<4sI3QI", b"ds64", 28, size, size, 0, 0) if wide else b""
+        said = _STREAMED if wide else size
+        fmt = struct.pack(f"{order}4sI", b"fmt ", len(self.fmt)) + self.fmt + bytes(len(self.fmt) % 2)
+        head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, said, b"WAVE")
+        return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", said)
+
+
+class _Plain(io.RawIOBase):
+    """A header, and then a stretch of a file."""
+
+    def __init__(self, file: BinaryIO, head: bytes, start: int, size: int) -> None:
+        self._file, self._head, self._skip = file, head, start - len(head)
+        self._size, self._at = len(head) + size, 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        room = max(min(len(buffer), self._size - self._at), 0)
+        data = self._head[self._at : self._at + room]
+        if len(data) < room:
+            self._file.seek(self._skip + self._at + len(data))
+            data += self._file.read(room - len(data))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _find_audio(path: Path) -> _Audio | None:
+    """Find the audio in a file of chunks; None for other files."""
+    with path.open("rb") as file:
+        kind, fmt, size = file.read(4), b"", os.fstat(file.fileno()).st_size
+        for name, start, declared in chunks(path):
+            if name == b"fmt " and kind in _WAVS and not fmt:
+                file.seek(start)
+                fmt = file.read(min(declared, _LONGEST_FORMAT))
+            elif name in (b"data", b"SSND") and (fmt or kind not in _WAVS):
+                held = max(size - start, 0)
+                streamed = declared == 0 < held and name == b"data" and not _is_chunk_list(path, start, size)
+                unknown = streamed or declared < 0 or declared == _STREAMED
+                return _Audio(kind, fmt, start, None if unknown else declared, held)
+    if kind in _WAVS:
+        raise _bad(path, "is not audio that can be read (no format with audio after it); export it again")
+    return None
+
+
+def _lacks_last_page(path: Path) -> bool:
+    """Whether an Ogg file ends without a whole page that is marked as the last one (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _LONGEST_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    return len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]:
+    """Return warnings; raise InputError when the audio is cut short."""
+    if audio:
+        if audio.declared is None:
+            return (_NO_LENGTH,)
+        if audio.declared <= audio.held:
+            return ()
+        problem = f"cut short: its header promises {audio.declared} bytes of audio and {audio.held} are there"
+    elif _lacks_last_page(path):
+        problem = "cut short: its end is missing"
+    else:
+        return ()
+    if not salvage:
+        raise _bad(path, f"{problem}; {_SALVAGE}")
+    return (problem,)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sf.SoundFile]:
+    """Open a decoder. Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118)."""
+    audio = _find_audio(path)
+    with contextlib.ExitStack() as stack:
+        source: _Plain | bytes = os.fsencode(path)
+        if audio:
+            size = audio.held if audio.declared is None else min(audio.declared, audio.held)
+            whole, head = stack.enter_context(path.open("rb")), b""
+            if audio.kind in _WAVS:
+                head = audio.plain_header(size)
+            elif audio.kind == b"caff" and audio.declared != size and audio.start <= _LONGEST_FORMAT:
+                head = whole.read(audio.start - 8) + struct.pack(">q", size)  # libsndfile refuses one that is cut
+            source = _Plain(whole, head, audio.start, size) if head else source
+        yield stack.enter_context(sf.SoundFile(source))
 
 
 def _decode(path: Path, frames: int, block: int) -> Iterator[np.ndarray]:
     done = 0
-    with sf.SoundFile(os.fsencode(path)) as file:
+    with opened(path) as file:
         # never past `frames`: a decoder that meets damage loses the whole block
         while len(samples := file.read(min(block, frames - done), dtype="float32", always_2d=True)):
             done += len(samples)
-            yield np.ascontiguousarray(samples.T)
-
-
-def _decode_raw(info: SourceInfo, block: int) -> Iterator[np.ndarray]:
-    size = info.channels * WIDTHS[info.subtype]
-    raw = {"samplerate": info.rate, "channels": info.channels, "subtype": info.subtype, "endian": "LITTLE"}
-    with info.path.open("rb") as file:
-        file.seek(info.raw_offset or 0)
-        while len(data := file.read(block * size)) >= size:
-            whole = io.BytesIO(data[: len(data) // size * size])
-            samples, _ = sf.read(whole, dtype="float32", always_2d=True, format="RAW", **raw)
             yield np.ascontiguousarray(samples.T)
 
 
@@ -133,31 +242,30 @@ def _decodable(info: SourceInfo) -> int:
 
 
 def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
+    audio = None
     try:
-        raw_offset, warnings = _inspect(path, identity[0], salvage)
-        with sf.SoundFile(os.fsencode(path)) as file:
+        audio = _find_audio(path)
+        warnings = _inspect(path, audio, salvage)
+        with opened(path) as file:
             layout = file.format, file.subtype, file.samplerate, file.channels, file.frames
-            swapped = file.endian == "BIG"
     except OSError as error:
         raise _bad(path, f"cannot be read ({error.strerror}); check its permissions") from error
-    except (sf.SoundFileError, struct.error) as error:
-        reason = getattr(error, "error_string", "broken header").rstrip(".")
-        raise _bad(path, f"is not audio that can be read ({reason}); convert it to WAV first") from error
-    if raw_offset is not None and (swapped or layout[1] not in WIDTHS):
-        raise _bad(path, f"has no length in its header and {layout[1]} samples; convert it to WAV first")
-    return SourceInfo(path, *layout, identity, warnings, raw_offset)
+    except sf.SoundFileError as error:
+        todo = "export it again" if audio else "convert it to WAV first"
+        # what libsndfile says of an MP3 without a whole frame
+        reason = "nothing to decode" if "regular file" in error.error_string else error.error_string.rstrip(".")
+        raise _bad(path, f"is not audio that can be read ({reason}); {todo}") from error
+    to_end = audio.start if audio and audio.declared is None else None
+    return SourceInfo(path, *layout, identity, warnings, to_end)
 
 
 def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
     """Correct ``frames`` where the header cannot be trusted."""
-    if info.raw_offset is not None:
-        size = info.channels * WIDTHS[info.subtype]
-        return replace(info, frames=(info.identity[0] - info.raw_offset) // size)
     if not (salvage or info.container == "MP3" or info.frames >= _UNKNOWN):
         return info
     frames = _decodable(info)
     if info.frames >= _UNKNOWN:
-        warnings = (*info.warnings, "the header gives no length: read to the end of the file")
+        warnings = (*info.warnings, _NO_LENGTH)
     elif info.frames - frames <= _MP3_SLACK * (info.container == "MP3"):
         warnings = info.warnings
     else:
@@ -190,7 +298,7 @@ def probe(path: Path | str, salvage: bool = False) -> SourceInfo:
 
 def _check_unchanged(info: SourceInfo) -> None:
     if _identity(info.path) != info.identity:
-        raise _bad(info.path, "changed while it was read; render it again when it is finished")
+        raise ChangedError(f"{shown(info.path)}: changed while it was read; render it again when it is finished")
 
 
 def _check_values(info: SourceInfo, block: np.ndarray, start: int) -> None:
@@ -209,8 +317,7 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
     and for one that was replaced since `probe`.
     """
     _check_unchanged(info)
-    raw = info.raw_offset is not None
-    blocks = _decode_raw(info, frames) if raw else _decode(info.path, info.frames, frames)
+    blocks = _decode(info.path, info.frames, frames)
     done, reason = 0, "ends early"
     while done < info.frames:
         try:

@@ -13,12 +13,12 @@ import numpy as np
 import soundfile as sf
 
 from ttsr_studio.audio.files import WIDTHS, Blocks, SourceInfo, chunks
+from ttsr_studio.audio.riff import FAMILIES, NOTHING, Insert, lacks, set_format, weave
 from ttsr_studio.errors import OptionError, OutputError, shown, unknown
 
 _RIFF_LIMIT = 2**32 - 2**20  # room for the other chunks
 _DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 _SUFFIXES = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC"}
-_KEPT = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF", "FLAC": "FLAC"}
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tu
         raise unknown("bit depth", depth, ["source", *_DEPTHS])
     if suffix is not None and suffix.lower() not in _SUFFIXES:
         raise unknown("output suffix", suffix, _SUFFIXES)
-    family = _SUFFIXES[suffix.lower()] if suffix else _KEPT.get(info.container, "WAV")
-    container = info.container if _KEPT.get(info.container) == family else family
+    family = _SUFFIXES[suffix.lower()] if suffix else FAMILIES.get(info.container, "WAV")
+    container = info.container if FAMILIES.get(info.container) == family else family
     own = info.path.suffix
     if suffix is None:
         default = next(key for key, value in _SUFFIXES.items() if value == family)
         suffix = own if _SUFFIXES.get(own.lower()) == family else default
     if depth == "source":
-        kept = info.subtype if info.container in _KEPT and info.subtype in WIDTHS else "PCM_24"
+        kept = info.subtype if info.container in FAMILIES and info.subtype in WIDTHS else "PCM_24"
         subtype = {"PCM_U8": "PCM_16", "ULAW": "PCM_24", "ALAW": "PCM_24"}.get(kept, kept)
         subtype = "PCM_16" if info.subtype == "PCM_S8" else subtype
     else:
@@ -96,15 +96,15 @@ def _encoded(blocks: Blocks, subtype: str) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _encode(
-    path: Path, blocks: Blocks, rate: int, channels: int, container: str, subtype: str
+    path: Path, blocks: Blocks, rate: int, channels: int, container: str, subtype: str, limit: int
 ) -> tuple[int, int] | None:
-    """Write the file and return (frames, samples clipped), or None when it outgrows a 32-bit header."""
+    """Write the file and return (frames, samples clipped), or None when its audio outgrows ``limit`` bytes."""
     frames = clipped = 0
     with sf.SoundFile(os.fsencode(path), "w", rate, channels, subtype, format=container) as file:
         for data, over in _encoded(blocks, subtype):
             frames += len(data)
             clipped += over
-            if container in ("WAV", "WAVEX", "AIFF") and frames * channels * WIDTHS[subtype] > _RIFF_LIMIT:
+            if container in ("WAV", "WAVEX", "AIFF") and frames * channels * WIDTHS[subtype] > limit:
                 return None
             file.write(data)
     for name, start, _ in chunks(path):
@@ -138,6 +138,12 @@ def _sync(path: Path, flags: int) -> None:
         os.close(handle)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make sure that names given in a folder outlive a power cut. Raises OSError."""
+    if os.name != "nt":  # which cannot open folders
+        _sync(folder, os.O_RDONLY)
+
+
 def _hidden(target: Path) -> Path:
     tail = f".{secrets.token_hex(4)}.partial{target.suffix}"
     return target.with_name("." + fit_name(target.stem, 254 - len(os.fsencode(tail))) + tail)
@@ -150,31 +156,41 @@ def write_atomic(
     channels: int,
     container: str,
     subtype: str,
+    insert: Insert = NOTHING,
 ) -> Written:
     """Write ``blocks()`` so that ``target`` is complete, synced and read back, or is not touched at all.
 
     ``blocks`` is called at least twice and must give the same audio each time. PCM is clipped at full scale,
-    16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64.
+    16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata to ``insert`` takes a
+    second copy of the file beside the first, so that for a moment there is room needed for both.
     Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently.
     """
     target = Path(target)
     if not target.parent.is_dir():
         raise OutputError(f"{shown(target)}: its folder does not exist; create it or choose another")
-    temporary = _hidden(target)
+    temporary, woven = _hidden(target), _hidden(target)
+    limit = _RIFF_LIMIT - insert.size
     try:
-        size = _encode(temporary, blocks(), rate, channels, container, subtype)
+        size = _encode(temporary, blocks(), rate, channels, container, subtype, limit)
         if size is None and container != "AIFF":
-            size = _encode(temporary, blocks(), rate, channels, "RF64", subtype)
+            container = "RF64"
+            size = _encode(temporary, blocks(), rate, channels, container, subtype, limit)
         if size is None:
             raise OutputError(f"{shown(target)}: AIFF ends at 4 GB; name the output .wav")
+        insert = insert.for_rf64() if container == "RF64" else insert
+        set_format(temporary, insert)
+        if insert.chunks:
+            weave(temporary, woven, insert)
+            woven.replace(temporary)
         _sync(temporary, os.O_RDWR)
         wrong = _verify(temporary, blocks(), rate, channels, size[0], subtype)
+        wrong = wrong or ("other metadata" if lacks(temporary, insert) else None)
         if wrong:
             raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         temporary.replace(target)
-        _sync(target.parent, os.O_RDONLY)
+        sync_folder(target.parent)
     except (OSError, sf.SoundFileError) as error:
         free = shutil.disk_usage(target.parent).free // 10**6
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
@@ -183,4 +199,5 @@ def write_atomic(
         raise OutputError(f"{shown(target)}: {problem}: {todo}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        woven.unlink(missing_ok=True)
     return Written(target, size[0], digest, size[1])

@@ -74,6 +74,16 @@ class InputInfo:
 
 
 @dataclass(frozen=True)
+class MetadataInfo:
+    """What the input says besides audio: what the output has of it, by name, what it has not, {name: why}, and what
+    was not understood."""
+
+    carried: Sequence[str] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class OutputInfo:
     """The file as it was written. `gain_db` is the one gain of the whole file, `gain_reason` says what it is
     for."""
@@ -88,6 +98,7 @@ class OutputInfo:
     true_peak_db: float | None
     gain_db: float
     gain_reason: str
+    metadata: MetadataInfo = field(default_factory=MetadataInfo)
 
 
 @dataclass(frozen=True)
@@ -245,6 +256,25 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class BestRecord:
+    """One of the best renders that were written: its place among them, 1 for the best, and its file.
+
+    Attributes:
+        score: what the renders were put in order by; None where nothing judged.
+        candidates: numbers of the candidates that it is made of, by window that sounds, by segment.
+    """
+
+    rank: int
+    name: str
+    score: float | None
+    sha256: str
+    lufs: float | None
+    true_peak_db: float | None
+    gain_db: float
+    candidates: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything about one render.
 
@@ -254,6 +284,7 @@ class Report:
         search_range: equation 4 of the paper, mean over windows; None with a single candidate.
         judged: what every judge, or scale "name/scale" of one, made of the choice.
         search: how the noise was searched.
+        best: the renders that were written, the best first.
         finalists: assembled renders, when clip verifiers had a say; empty otherwise.
     """
 
@@ -271,6 +302,7 @@ class Report:
     brief: BriefRecord
     left_out: Mapping[str, str] = field(default_factory=dict)
     search: SearchRecord = field(default_factory=SearchRecord)
+    best: Sequence[BestRecord] = ()
     status: Literal["rendered"] = "rendered"
 
     def to_json(self) -> dict[str, Any]:

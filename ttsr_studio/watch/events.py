@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,6 +54,7 @@ class Wake(FileSystemEventHandler):
 def watch_tree(tree: Tree, wake: Wake, polling: bool, journal: Journal) -> Iterator[None]:
     """Have events of a tree wake the service, unless it polls; where that cannot be had, it polls, too."""
     wake.root = str(tree.root)
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="watchdog")  # one a new folder
     observer = None
     if not polling:
         observer = Observer()

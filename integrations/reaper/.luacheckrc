@@ -1,0 +1,4 @@
+std = "lua53"
+max_line_length = 120
+read_globals = { "reaper" }
+globals = { "gfx" }
