@@ -1,5 +1,6 @@
 """Audio for tests, and the command line to drive them with."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ def save(path: Path, audio: np.ndarray, rate: int = 48000, subtype: str = "PCM_2
 
 def load(path: Path) -> np.ndarray:
     """[samples, channels], float64."""
-    return soundfile.read(path, always_2d=True)[0]
+    return soundfile.read(os.fsencode(path), always_2d=True)[0]
 
 
 def level_db(audio: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from _pytest.mark import ParameterSet
 from conftest import Ttsr, band, below, level_db, load, voice
 from odd_audio import EXTENSIBLE, FLOAT, UNKNOWN, chunk, ds64, encoded, extensible, fmt, id3, mac_aifc, pcm, riff
 
@@ -341,22 +340,7 @@ NAMES = {
 }
 
 
-OUTSIDE = {
-    "newline": "the line about a finished render holds the name as it is",
-    "not UTF-8": "the line about a finished render, and its report, hold the name as it is",
-    "248 bytes": "the temporary name of a report is longer than 255 bytes",
-    "248 bytes of three each": "the temporary name of a report is longer than 255 bytes",
-    "255 bytes": "the name of a sidecar is longer than 255 bytes",
-}
-
-
-def names(keys: Iterable[str], known: Mapping[str, str]) -> list[ParameterSet]:
-    """Rows of names; ``known`` says what is not right yet."""
-    marks = {key: [pytest.mark.xfail(reason=known[key], strict=True)] if key in known else [] for key in keys}
-    return [pytest.param(NAMES[key], id=key, marks=marks[key]) for key in keys]
-
-
-@pytest.mark.parametrize("name", names(NAMES, {key: OUTSIDE[key] for key in ("newline", "not UTF-8", "255 bytes")}))
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
 def test_names_are_kept(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / name).write_bytes(wav())
     monkeypatch.chdir(tmp_path)
@@ -371,7 +355,7 @@ def test_names_are_kept(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 HARD = ("newline", "not UTF-8", "248 bytes", "248 bytes of three each", "255 bytes")
 
 
-@pytest.mark.parametrize("name", names(HARD, {key: OUTSIDE[key] for key in HARD[1:]}))
+@pytest.mark.parametrize("name", [NAMES[key] for key in HARD], ids=HARD)
 def test_names_that_grow_are_shortened_and_refusals_are_one_line(ttsr: Ttsr, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(wav())
     result = ttsr("render", tmp_path / name, *QUICK)
@@ -458,10 +442,7 @@ CUT = {
 }
 
 
-UNTAGGED = pytest.mark.xfail(reason="tags are read by a decoder that refuses a CAF that is cut", strict=True)
-
-
-@pytest.mark.parametrize("row", [pytest.param(row, marks=[UNTAGGED] if row == "CAF" else []) for row in CUT])
+@pytest.mark.parametrize("row", CUT)
 def test_a_cut_file_fails_and_with_salvage_it_renders_and_is_flagged(ttsr: Ttsr, tmp_path: Path, row: str) -> None:
     name, kind, subtype = CUT[row]
     whole = sound(2 if kind == "OGG" else 1, 48000, 0.6)

@@ -18,7 +18,8 @@ import torch
 
 from ttsr_studio.audio.files import probe, read_blocks
 from ttsr_studio.audio.stream import resample_blocks
-from ttsr_studio.errors import InputError, TtsrError, unknown
+from ttsr_studio.audio.write import fit_name
+from ttsr_studio.errors import InputError, TtsrError, shown, unknown
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
 from ttsr_studio.verifiers import Brief
 
@@ -31,7 +32,7 @@ OWN = {"preset": str, "reference": str}
 
 def sidecar(source: Path) -> Path:
     """Where a file's sidecar is, or would be."""
-    return source.with_name(f"{source.stem}.ttsr.toml")
+    return source.with_name(fit_name(f"{source.stem}.ttsr.toml"))
 
 
 def read_brief(source: Path, options: RenderOptions, rate: int) -> Brief:
@@ -59,10 +60,10 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable sidecar: {error}") from error
+        raise InputError(f"{shown(path)}: not a readable sidecar: {error}") from error
     for key, value in values.items():
         if key not in (*KEYS, *OWN, *PRESET_KEYS):
-            raise InputError(f"{path}: {unknown('key', key, {*KEYS, *OWN, *PRESET_KEYS})}")
+            raise InputError(f"{shown(path)}: {unknown('key', key, {*KEYS, *OWN, *PRESET_KEYS})}")
         refuse_kind(path, key, value)
     return values
 
@@ -72,7 +73,7 @@ def refuse_kind(path: Path, key: str, value: Any) -> None:
     kind = (KEYS | OWN).get(key)
     texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
     if (kind is str and not isinstance(value, str)) or (kind is list and not texts):
-        raise InputError(f"{path}: {key} must be {'a text' if kind is str else 'a list of texts'}")
+        raise InputError(f"{shown(path)}: {key} must be {'a text' if kind is str else 'a list of texts'}")
 
 
 def read_mono(path: Path, rate: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttsr_studio.audio.write import fit_name
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
 
 SUFFIXES = (
@@ -53,7 +53,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     """
     found = [pair for path in inputs for pair in expand(path)]
     if not found:
-        raise OptionError(f"{inputs[0]}: no audio files here (known endings: {' '.join(SUFFIXES)})")
+        raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SUFFIXES)})")
     into_file = output is not None and is_file_name(output)
     if into_file and len(found) > 1:
         raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
@@ -114,11 +114,11 @@ def find_reference(source: Path, reference: Path | None, count: int) -> Path | N
         return None
     if not reference.is_dir():
         if count > 1:
-            raise OptionError(f"--reference {reference}: one file cannot serve {count} inputs; give a folder")
+            raise OptionError(f"--reference {shown(reference)}: one file cannot serve {count} inputs; give a folder")
         return reference
     matches = sorted(p for p in reference.iterdir() if p.stem == source.stem and p.suffix.lower() in SUFFIXES)
     if not matches:
-        raise OptionError(f"--reference {reference}: holds no {source.stem} for {source}")
+        raise OptionError(f"--reference {shown(reference)}: holds no {source.stem} for {shown(source)}")
     return matches[0]
 
 
@@ -128,9 +128,10 @@ def refuse_conflicts(jobs: list[Job]) -> None:
     for job in jobs:
         target = os.path.realpath(job.target)
         if target in sources:
-            raise OptionError(f"{job.target}: an input would be overwritten; choose another -o")
+            raise OptionError(f"{shown(job.target)}: an input would be overwritten; choose another -o")
         if target in taken:
             raise OptionError(
-                f"{job.target}: both {taken[target]} and {job.source} would be written here; choose another -o"
+                f"{shown(job.target)}: both {shown(taken[target])} and {shown(job.source)} would be written here; "
+                "choose another -o"
             )
         taken[target] = job.source

@@ -15,6 +15,7 @@ from ttsr_studio.audio.files import SourceInfo
 from ttsr_studio.audio.loudness import Loudness, decibels
 from ttsr_studio.audio.write import fit_name
 from ttsr_studio.candidates import Stages
+from ttsr_studio.errors import shown
 from ttsr_studio.finalists import Contest
 from ttsr_studio.observer import Observer
 from ttsr_studio.report.figures import draw_report
@@ -165,7 +166,7 @@ def in_words(report: Report, target: Path) -> str:
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
     if not counts:
-        return f"{target}: silence, passed through"
+        return f"{shown(target)}: silence, passed through"
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     said = [
@@ -185,7 +186,7 @@ def in_words(report: Report, target: Path) -> str:
     speed = spent.times_real_time()
     pace = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
     return (
-        f"{target}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
+        f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {spent.wall_s:.1f} s{pace}{loudness}{notes}"
     )
 

@@ -23,7 +23,7 @@ from ttsr_studio.audio.stream import Scratch, resample_blocks
 from ttsr_studio.audio.write import fit_name, output_format, write_atomic
 from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
-from ttsr_studio.errors import InputError, OptionError, OutputError
+from ttsr_studio.errors import InputError, OptionError, OutputError, shown
 from ttsr_studio.finalists import Contest, hold_contest
 from ttsr_studio.levels import ActiveLevel
 from ttsr_studio.observer import Observer
@@ -168,7 +168,7 @@ def listen(session: Session, source: Path, target: Path, stack: ExitStack, stage
     try:
         container, subtype, _ = output_format(info, session.options.depth, target.suffix)
     except OptionError as error:
-        raise OutputError(f"{target}: {error}") from error
+        raise OutputError(f"{shown(target)}: {error}") from error
     metadata = read_metadata(info)
     rate = session.engine.sample_rate
     band, loud, level = (
@@ -205,7 +205,7 @@ def listen(session: Session, source: Path, target: Path, stack: ExitStack, stage
 def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
     if band.full_band and cutoff is None and not band.silent:
         raise InputError(
-            f"{source}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "
+            f"{shown(source)}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "
             "Pass --cutoff HZ to replace what is above it"
         )
 
@@ -215,7 +215,7 @@ def refuse_long_clips(session: Session, source: Path, material: Material) -> Non
     size = clip_bytes(session, material.lr.frames, material.info.channels)
     if session.options.choice == "clip" and size > CLIP_BYTES:
         raise InputError(
-            f"{source}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
+            f"{shown(source)}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
             "choose by window or segment, or take fewer --candidates"
         )
 
@@ -229,7 +229,7 @@ def read_reference(session: Session, reference: Path, material: Material, stack:
         truth.append(block)
     if info.channels != material.info.channels or abs(truth.frames - material.lr.frames) > rate // 20:
         raise InputError(
-            f"{reference}: not the ground truth of {material.info.path}: {info.channels} channels and "
+            f"{shown(reference)}: not the ground truth of {shown(material.info.path)}: {info.channels} channels and "
             f"{truth.frames / rate:.2f} s against {material.info.channels} and {material.lr.frames / rate:.2f} s"
         )
     return truth
@@ -240,12 +240,12 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another -o") from error
+        raise OutputError(f"{shown(folder)}: cannot be made ({error.strerror}); choose another -o") from error
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written to ({error.strerror}); choose another -o") from error
+        raise OutputError(f"{shown(folder)}: cannot be written to ({error.strerror}); choose another -o") from error
 
 
 def beside(target: Path, what: str) -> Path:
@@ -322,7 +322,7 @@ def finish(
     for block in resample_blocks(wide.blocks(BLOCK), engine_rate, rate, info.channels, wide.frames):
         block = block[:, : frames - final.frames]
         if not np.isfinite(block).all():
-            raise OutputError(f"{info.path}: the engine gave values that are not finite; nothing was written")
+            raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
         meter.update(block)
         final.append(block)
         progress(Event("writing", final.frames / rate, 2 * frames / rate))

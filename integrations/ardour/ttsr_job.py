@@ -190,7 +190,8 @@ def tell(progress: Path, watch: Watch) -> None:
 def finished(entry: Mapping[str, Any], files: tuple[Path, ...]) -> Render:
     output = Path(entry["output"]) if entry["status"] == "rendered" else None
     companions = {suffix: Path(entry[key]) for key, suffix in COMPANIONS.items() if entry.get(key)}
-    return Render(files, name_of(files), output, entry["reason"], companions)
+    reason = entry["reason"].removeprefix(f"{entry['input']}: ")
+    return Render(files, name_of(files), output, reason, companions)
 
 
 def place(

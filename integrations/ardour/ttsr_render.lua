@@ -122,26 +122,23 @@ function factory () return function ()
 		files.audio = base .. ".renders"
 		write_file (plan_file, plan (config, chosen, files))
 		-- Ardour's own libraries are not for other programs. The shell notes the end, however the tool ends.
-		local command = string.format ("(unset LD_LIBRARY_PATH; %s %s --plan %s >%s 2>&1; echo $? >%s) </dev/null &",
-			shell (config.python), shell (config.tool), shell (plan_file), shell (log_file), shell (done_file))
-		os.execute (command)
-		local window, asked, turn, share, stage = LuaDialog.ProgressWindow (TITLE, true), false, 0, 0, "starting"
+		os.forkexec ("/bin/sh", "-c", string.format ("unset LD_LIBRARY_PATH; %s %s --plan %s </dev/null >%s 2>&1; echo $? >%s",
+			shell (config.python), shell (config.tool), shell (plan_file), shell (log_file), shell (done_file)))
+		local window, asked = LuaDialog.ProgressWindow (TITLE, true), false
 		while not read_file (done_file) do
-			if turn % 10 == 0 then
-				local state = read_file (files.progress) or ""
-				share = tonumber (state:match ('"of_all": ([%d.e-]+)') or "") or 0
-				stage = state:match ('"stage": "(%w+)"') or stage
-			end
-			-- Ardour draws only while it is told of progress, and not much at a time.
-			turn = turn + 1
-			window:progress (share, stage)
+			local state = read_file (files.progress) or ""
+			local share = tonumber (state:match ('"of_all": ([%d.e-]+)') or "") or 0
+			-- Ardour draws, and hears the mouse, only while it is told of progress.
+			window:progress (share, asked and "cancelling" or state:match ('"stage": "(%w+)"') or "starting")
 			if window:canceled () and not asked then
 				write_file (files.cancel, "")
 				asked = true
 			end
-			ARDOUR.LuaAPI.usleep (10000)
+			ARDOUR.LuaAPI.usleep (50000)
 		end
 		window:done ()
+		window = nil -- luacheck: ignore
+		collectgarbage ()
 		local answer, log = read_file (files.answer) or "", read_file (log_file) or ""
 		for _, path in ipairs { base, plan_file, done_file, log_file, files.answer, files.progress, files.cancel } do
 			os.remove (path)
@@ -328,6 +325,8 @@ function factory () return function ()
 		{ type = "number", key = "candidates", title = "Candidates (0: as the preset says)", default = 0,
 			min = 0, max = 1024, step = 1, digits = 0 },
 	}):run ()
+	-- Ardour closes a dialog only when Lua forgets it.
+	collectgarbage ()
 	if not answers then return end
 	config.preset = answers["preset"]
 	config.candidates = answers["candidates"] > 0 and math.floor (answers["candidates"]) or nil

@@ -130,3 +130,56 @@ describe("Launching", function()
     assert.equal("1", tools.read(base .. ".ended"))
   end)
 end)
+
+describe("Renders go", function()
+  local function plan(world, ...)
+    return world:module(tools.scripts, "ttsr_batches").plan(world.project, { ... })
+  end
+
+  local function stem(folder, name) return tools.write(folder .. "/" .. name, "") end
+
+  it("beside a saved project, whose braces mean nothing", function()
+    local world = tools.world()
+    local jobs = plan(world, "/a/vox.wav", "/a/VOX.mp3", "/b/bass.wav")
+    local place = world.renders:gsub("[{}]", "%0%0")
+    assert.equal(place .. "/{stem}_ttsr{ext}", jobs[1].output)
+    assert.same({ "/a/vox.wav", "/b/bass.wav" }, jobs[1].inputs)
+    assert.equal(place .. "/{stem}_ttsr_2{ext}", jobs[2].output)
+    assert.same({ "/a/VOX.mp3" }, jobs[2].inputs)
+  end)
+
+  it("beside their sources while the project was never saved, all in one job", function()
+    local world = tools.world({ unsaved = true })
+    local one, two = stem(tools.folder(), "vox.wav"), stem(tools.folder(), "vox.wav")
+    local jobs = plan(world, one, two)
+    assert.equal(1, #jobs)
+    assert.same({ one, two }, jobs[1].inputs)
+    assert.equal("{dir}/ttsr/{stem}_ttsr{ext}", jobs[1].output)
+  end)
+
+  it("to where REAPER records when nothing can be written beside a source", function()
+    local world = tools.world({ unsaved = true })
+    local folder = tools.folder()
+    stem(folder, "ttsr") -- a file where the folder would be
+    local jobs = plan(world, stem(folder, "vox.wav"))
+    assert.equal(world.renders:gsub("[{}]", "%0%0") .. "/{stem}_ttsr{ext}", jobs[1].output)
+  end)
+
+  it("nowhere, with a message, when nothing can be written at all", function()
+    local world = tools.world()
+    tools.write(world.renders, "")
+    local jobs, reason = plan(world, "/a/vox.wav")
+    assert.is_nil(jobs)
+    assert.equal("cannot write to " .. world.renders, reason)
+  end)
+
+  it("never over what is there, whatever its ending or case", function()
+    local world = tools.world()
+    for _, name in ipairs({ "VOX_ttsr.flac", "vox_ttsr_2_top3.wav", "vox_ttsr_3.ttsr.json", "vox_ttsr_40.wav" }) do
+      os.execute(("mkdir -p %q"):format(world.renders))
+      tools.write(world.renders .. "/" .. name, "")
+    end
+    assert.truthy(plan(world, "/a/vox.wav")[1].output:find("_ttsr_4{ext}", 1, true))
+    assert.truthy(plan(world, "/a/vo.wav")[1].output:find("_ttsr{ext}", 1, true))
+  end)
+end)

@@ -68,6 +68,6 @@ describe("Set up and check", function()
     world.answers = { { tools.fake("sleep 1") } }
     world.each_cycle = function(w) w.now = w.now + 100 end
     world:run(SETUP)
-    assert.truthy(tools.message(world):find("No answer within three minutes", 1, true))
+    assert.truthy(tools.message(world):find("No answer within five minutes", 1, true))
   end)
 end)

@@ -5,7 +5,6 @@ marker stays at its second; at the same rate a chunk is carried byte for byte (b
 What cannot be understood is carried as it is or left out, always with a warning, never with an error.
 """
 
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ import numpy as np
 import soundfile as sf
 
 from ttsr_studio import __version__
-from ttsr_studio.audio.files import WIDTHS, SourceInfo
+from ttsr_studio.audio.files import WIDTHS, SourceInfo, opened
 from ttsr_studio.audio.riff import (
     FAMILIES,
     Chunk,
@@ -116,7 +115,7 @@ def read_metadata(info: SourceInfo) -> Found:
     try:
         if info.container in FAMILIES:
             return Found(info, read_contents(info.path, info.raw_offset is not None))
-        with sf.SoundFile(os.fsencode(info.path)) as file:
+        with opened(info.path) as file:
             return Found(info, Contents(), file.copy_metadata())
     except (OSError, sf.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or "its header is broken"

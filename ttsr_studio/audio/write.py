@@ -144,7 +144,8 @@ def sync_folder(folder: Path) -> None:
         _sync(folder, os.O_RDONLY)
 
 
-def _hidden(target: Path) -> Path:
+def hidden(target: Path) -> Path:
+    """A name beside a file that is used once, starts with a dot and ends as the file does."""
     tail = f".{secrets.token_hex(4)}.partial{target.suffix}"
     return target.with_name("." + fit_name(target.stem, 254 - len(os.fsencode(tail))) + tail)
 
@@ -168,7 +169,7 @@ def write_atomic(
     target = Path(target)
     if not target.parent.is_dir():
         raise OutputError(f"{shown(target)}: its folder does not exist; create it or choose another")
-    temporary, woven = _hidden(target), _hidden(target)
+    temporary, woven = hidden(target), hidden(target)
     limit = _RIFF_LIMIT - insert.size
     try:
         size = _encode(temporary, blocks(), rate, channels, container, subtype, limit)

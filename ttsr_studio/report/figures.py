@@ -4,6 +4,7 @@ scores.
 The same arguments give the same bytes: nothing is drawn at random and no date is stored.
 """
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from ttsr_studio.analysis.spectra import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
+from ttsr_studio.errors import shown
 from ttsr_studio.report.record import Report, WindowRecord, write_atomic
 
 SIZE_INCHES, DPI = (16.0, 12.0), 100
@@ -69,7 +71,9 @@ def draw_report(
         FigureCanvasAgg(figure)
         _draw(figure, report, before, after, uncertainty)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font has not
+            figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
 
 
@@ -255,7 +259,7 @@ def _clock(seconds: float, _: int | None) -> str:
 def _draw_title(figure: Figure, report: Report) -> None:
     """Write the file's name and one line of what was done to it."""
     tool = report.tool
-    name = report.input.name
+    name = shown(Path(report.input.name))
     figure.text(0.07, 0.965, name if len(name) <= 90 else f"{name[:60]}…{name[-28:]}", fontsize=19, fontweight="bold")
     count = max((len(window.candidates) for window in report.windows), default=0)
     speed = report.timing.times_real_time()

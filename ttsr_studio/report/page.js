@@ -66,11 +66,13 @@ function kind() {
   return state.difference && !state.test ? byId("kind").value : "";
 }
 
+const nameOf = (what) => [what, state.heard, kind(), state.matched].join();
+
 /** Something computed of the samples of the difference, once. */
-function ofDifference(name, compute) {
-  const key = [name, state.heard, kind(), state.matched].join();
-  if (!known.has(key)) known.set(key, compute(mixDown(buffers, mixOf(state.heard, levels(), ownGains, kind()))));
-  return known.get(key);
+function ofDifference(what, compute) {
+  const name = nameOf(what);
+  if (!known.has(name)) known.set(name, compute(mixDown(buffers, mixOf(state.heard, levels(), ownGains, kind()))));
+  return known.get(name);
 }
 
 /** The gain of the difference: as asked for, or as much as does not clip. */
@@ -205,6 +207,9 @@ const urls = ({ linear, log }) => ({ linear: `data:image/png;base64,${linear}`, 
 const pictures = data.tracks.map((one) => urls(one.pictures));
 const overlay = data.overlay && urls(data.overlay);
 
+const EMPTY = { linear: "data:image/gif;base64,R0lGODlhAQABAIAAAAAABAAAACwAAAAAAQABAAACAkQBADs=" };
+EMPTY.log = EMPTY.linear;
+
 /** Set a picture, unless it is there: to set it again would make it flicker. */
 function show(image, url) {
   if (image.shown !== url) image.src = image.shown = url;
@@ -275,7 +280,9 @@ function refreshPictures() {
   const what = words().replace("Hearing: ", "").replace(/, at .*/, "");
   const name = byId("main").querySelector(".title");
   if (kind()) {
-    drawPlot(byId("main"), ofDifference("pictures", paint), what);
+    const there = known.get(nameOf("pictures"));
+    drawPlot(byId("main"), there ?? EMPTY, what);
+    if (!there) setTimeout(() => kind() && ofDifference("pictures", paint) && refreshPictures(), 30); // the sound first
     name.textContent = `${what.replace("Hearing the difference: ", "")} (drawn without gain)`;
   } else {
     drawPlot(byId("main"), pictures[state.heard], track(state.heard).label);
@@ -291,24 +298,29 @@ function refreshPictures() {
 
 /** Draw what is in no file, on the scale of what is. */
 function paint(channels) {
-  const { bins, columns, rows, top_db, range_db, colours } = data.scale;
-  const found = levelsOf(channels, bins, columns);
-  const colour = colours.match(/../g).map((hex) => parseInt(hex, 16));
-  return Object.fromEntries(
-    Object.entries(rows).map(([scale, edges]) => {
-      const canvas = element("canvas", { width: columns, height: edges.length - 1 });
-      const image = canvas.getContext("2d").createImageData(canvas.width, canvas.height);
-      found.forEach((column, x) => {
-        byRow([...column], edges, data.rate / 2 / bins).forEach((db, row) => {
-          const shade = Math.round((colour.length / 3 - 1) * Math.min(1, Math.max(0, (db - data.gain_db - top_db) / range_db + 1)));
-          const pixel = 4 * ((canvas.height - 1 - row) * columns + x);
-          image.data.set([...colour.slice(3 * shade, 3 * shade + 3), 255], pixel);
-        });
-      });
-      canvas.getContext("2d").putImageData(image, 0, 0);
-      return [scale, canvas.toDataURL()];
-    }),
-  );
+  const { bins, columns, rows, colours } = data.scale;
+  const levels = levelsOf(channels, bins, columns);
+  const palette = colours.match(/.{6}/g).map((hex) => parseInt(hex, 16));
+  const drawn = (edges) => paintRows(byRow(levels, edges, data.rate / 2 / bins), palette);
+  return { linear: drawn(rows.linear), log: drawn(rows.log) };
+}
+
+function paintRows(rows, palette) {
+  const { columns, top_db, range_db } = data.scale;
+  const canvas = element("canvas", { width: columns, height: rows.length });
+  const image = canvas.getContext("2d").createImageData(columns, rows.length);
+  const last = palette.length - 1;
+  rows.reverse().forEach((levels, y) => {
+    levels.forEach((db, x) => {
+      const share = (db - data.gain_db - top_db) / range_db + 1;
+      const colour = palette[Math.min(last, Math.max(0, Math.round(last * share)))];
+      const pixel = 4 * (y * columns + x);
+      for (let i = 0; i < 3; i++) image.data[pixel + i] = (colour >> (16 - 8 * i)) & 255;
+      image.data[pixel + 3] = 255;
+    });
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas.toDataURL();
 }
 
 /** Click to go there, drag to loop there. */
@@ -399,7 +411,7 @@ function buildSpread() {
     const unsure = regions.some((region) => region.start_s <= data.start + i && data.start + i < region.stop_s);
     const cell = element("span", { className: `part ${unsure ? "unsure" : ""}` }, number(value, 1));
     const share = Math.min(1, (value ?? 0) / Math.max(12, threshold_db ?? 0));
-    cell.style.background = `color-mix(in srgb, #50e6ff ${Math.round(15 + 85 * share)}%, #dfe6ee)`;
+    cell.style.background = `hsl(188 ${Math.round(20 + 80 * share)}% ${Math.round(88 - 22 * share)}%)`;
     return spread(cell, place(data.start + i), place(data.start + i + 1));
   });
   const bar = lane("Differ, dB", ...cells);

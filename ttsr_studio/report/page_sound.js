@@ -317,15 +317,18 @@ function levelsOf(channels, bins, columns) {
   return loudest.map((column) => column.map((power) => 10 * Math.log10(Math.max(power, 1e-16))));
 }
 
-/** A column of levels on another frequency axis, lowest row first: see by_row in excerpt.py. */
-function byRow(column, edges, binHz) {
-  const last = column.length - 1;
+/** Columns of levels on another frequency axis, lowest row first: see by_row in excerpt.py. */
+function byRow(columns, edges, binHz) {
+  const last = columns[0].length - 1;
   const at = edges.map((hz) => Math.min(Math.max(hz / binHz - 1, 0), last));
   return at.slice(1).map((high, row) => {
     const middle = (at[row] + high) / 2;
     const under = Math.floor(middle);
-    let most = column[under] + (middle - under) * (column[Math.min(under + 1, last)] - column[under]);
-    for (let i = Math.ceil(at[row]); i < Math.ceil(high); i++) most = Math.max(most, column[i]);
-    return most;
+    const over = Math.min(under + 1, last);
+    return Float32Array.from(columns, (column) => {
+      let most = column[under] + (middle - under) * (column[over] - column[under]);
+      for (let i = Math.ceil(at[row]); i < Math.ceil(high); i++) most = Math.max(most, column[i]);
+      return most;
+    });
   });
 }

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ttsr_studio.analysis.uncertainty import UncertaintySummary
-from ttsr_studio.errors import OutputError
+from ttsr_studio.audio.write import hidden
+from ttsr_studio.errors import OutputError, shown
 
 SCHEMA_VERSION = "2"
 
@@ -322,7 +323,8 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
         else:
             text = _dump(value, indent=2).replace("\n", "\n  ")
         lines.append(f"  {_dump(key)}: {text}")
-    write_atomic(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))  # names that are no text: as JSON escapes them
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -334,7 +336,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write under a temporary name in the same folder, sync, and rename over `path`. Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = hidden(path)
     try:
         try:
             with temporary.open("xb") as file:
@@ -345,7 +347,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; check the folder and its free space") from error
+        raise OutputError(
+            f"cannot write {shown(path)}: {error.strerror}; check the folder and its free space"
+        ) from error
 
 
 def _dump(value: Any, indent: int | None = None) -> str:

@@ -12,7 +12,7 @@ local check = { VERSION = "0.1.0" }
 
 local TITLE = "TTSR: set up and check"
 local POLL = 0.4
-local TOO_LONG = 180
+local TOO_LONG = 300
 local EXAMPLES = { [true] = "C:\\ttsr-studio\\.venv\\Scripts\\ttsr.exe", [false] = "/home/me/ttsr/.venv/bin/ttsr" }
 
 local function say(message) reaper.ShowMessageBox(message, TITLE, 0) end
@@ -63,7 +63,7 @@ local function wait_for_end(ttsr, base)
     local stop = window.wish() or now - began > TOO_LONG
     if ready or stop then window.close() end
     if ready then return report(ttsr, base) end
-    if now - began > TOO_LONG then return say("No answer within three minutes from\n" .. ttsr) end
+    if now - began > TOO_LONG then return say("No answer within five minutes from\n" .. ttsr) end
     if stop then return end
     window.draw("Asking ttsr how it is ...", ttsr, math.min(1, (now - began) / 20), "Cancel")
     reaper.defer(cycle)

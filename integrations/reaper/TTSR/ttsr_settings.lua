@@ -33,7 +33,7 @@ end
 -- 3 -> 3, true -> true, everything else stays a word.
 local function typed(word)
   if word == "true" or word == "false" then return word == "true" end
-  return math.tointeger(word) or tonumber(word) or word
+  return tonumber(word) or word
 end
 
 -- "seed=3 verifier=critic verifier=consensus" as a job's options; a name that comes twice makes a list.

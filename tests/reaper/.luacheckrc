@@ -1,0 +1,2 @@
+std = "lua53+busted"
+max_line_length = 120
