@@ -25,7 +25,7 @@ LAYERS = [
     {"render", "doctor", "jobs", "presets", "again", "scoring", "job_file"},
     {"searching"},
     {"pacing", "rewards", "pool"},
-    {"outcome", "observer", "splicing", "session", "candidates", "progress", "finalists", "briefs"},
+    {"outcome", "observer", "splicing", "session", "candidates", "progress", "finalists", "briefs", "sidecars"},
     {"report"},
     {"verifiers"},
     {"audio", "engines", "search", "analysis"},
@@ -36,7 +36,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 SAME_LEVEL_ALLOWED = {
     ("render", "outcome"), ("outcome", "observer"), ("outcome", "session"), ("outcome", "candidates"),
     ("observer", "candidates"), ("observer", "splicing"), ("splicing", "candidates"), ("session", "progress"),
-    ("finalists", "session"), ("pacing", "session"), ("rewards", "session"),
+    ("finalists", "session"), ("briefs", "sidecars"), ("pacing", "session"), ("rewards", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
     ("watch", "render_command"), ("job_command", "render_command"), ("render_command", "job_command"),
     ("tune_command", "evaluate"), ("replay_command", "evaluate"),

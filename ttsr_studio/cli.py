@@ -1,35 +1,41 @@
-"""The command line: `ttsr` and its commands, each in a file of its own."""
+"""The command line: `ttsr` and its commands, each in a file of its own that is loaded when it is asked for."""
+
+from importlib import import_module
 
 import click
 
 from ttsr_studio import __version__
-from ttsr_studio.doctor_command import doctor_command
-from ttsr_studio.evaluate.command import evaluate_command
-from ttsr_studio.models.command import models_group
-from ttsr_studio.presets_command import presets_group
-from ttsr_studio.render_command import render_command
-from ttsr_studio.replay_command import replay_command
-from ttsr_studio.score_command import score_command
-from ttsr_studio.tune_command import tune_command
-from ttsr_studio.watch.command import queue_group, watch_command
+
+COMMANDS = {
+    "render": "render_command:render_command",
+    "score": "score_command:score_command",
+    "watch": "watch.command:watch_command",
+    "queue": "watch.command:queue_group",
+    "evaluate": "evaluate.command:evaluate_command",
+    "replay": "replay_command:replay_command",
+    "tune": "tune_command:tune_command",
+    "presets": "presets_command:presets_group",
+    "models": "models.command:models_group",
+    "doctor": "doctor_command:doctor_command",
+}
+"""Name -> where it is; `ttsr --version` and `ttsr queue` must not wait for torch."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group that loads a command when it is asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name].split(":")
+        command: click.Command = getattr(import_module(f"ttsr_studio.{module}"), attribute)
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ttsr")
 def main() -> None:
     """Give band-limited audio its top octaves back: many renders are made, judged, and the best is kept."""
-
-
-for command in (
-    render_command,
-    score_command,
-    evaluate_command,
-    replay_command,
-    tune_command,
-    watch_command,
-    queue_group,
-    presets_group,
-    models_group,
-    doctor_command,
-):
-    main.add_command(command)

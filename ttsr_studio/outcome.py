@@ -13,7 +13,6 @@ from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.files import SourceInfo
 from ttsr_studio.audio.loudness import Loudness, decibels
-from ttsr_studio.audio.write import fit_name
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import shown
 from ttsr_studio.finalists import Contest
@@ -31,6 +30,7 @@ from ttsr_studio.report.record import (
     Timing,
     ToolInfo,
     VerifierInfo,
+    report_names,
     write_arrays,
     write_report,
 )
@@ -143,12 +143,6 @@ def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: flo
         cutoff_reason=reason,
         warnings=info.warnings,
     )
-
-
-def report_names(target: Path) -> tuple[Path, Path, Path]:
-    """Where the report of an output is: JSON, PNG and the arrays of the uncertainty map."""
-    json, png, npz = (target.with_name(fit_name(f"{target.stem}.ttsr.{kind}")) for kind in ("json", "png", "npz"))
-    return json, png, npz
 
 
 def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:

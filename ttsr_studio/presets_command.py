@@ -39,7 +39,8 @@ def presets_check(within: click.Context, names: tuple[str, ...]) -> None:
     """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
     root = within.find_root()
     assert isinstance(root.command, click.Group)
-    render = root.command.commands["render"]
+    render = root.command.get_command(root, "render")
+    assert render
     wrong = 0
     for name in names or presets.available():
         try:

@@ -34,7 +34,6 @@ from ttsr_studio.outcome import (
     gains,
     in_words,
     input_info,
-    report_names,
     search_record,
     summary,
     timing,
@@ -43,7 +42,7 @@ from ttsr_studio.outcome import (
     write_reports,
 )
 from ttsr_studio.progress import Event, Watch
-from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report
+from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report, report_names
 from ttsr_studio.rewards import add_rewards, reward_record
 from ttsr_studio.searching import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.session import Session

@@ -14,8 +14,6 @@ import click
 from ttsr_studio import presets
 from ttsr_studio.again import Earlier, read_report
 from ttsr_studio.audio.files import probe
-from ttsr_studio.briefs import KEYS as BRIEF_KEYS
-from ttsr_studio.briefs import read_sidecar, sidecar
 from ttsr_studio.diffusion.samplers import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.vp import SPACINGS
@@ -27,6 +25,8 @@ from ttsr_studio.progress import Watch, show_progress
 from ttsr_studio.render import beside, render
 from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session, Sessions
+from ttsr_studio.sidecars import KEYS as BRIEF_KEYS
+from ttsr_studio.sidecars import read_sidecar, sidecar
 from ttsr_studio.stopping import stop_on_interrupt
 from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS

@@ -52,7 +52,9 @@ class SessionFile:
             raise SessionError(f"{path}: cannot be read ({error.strerror})") from error
         except ET.ParseError as error:
             raise SessionError(f"{path}: not a session of Ardour ({error})") from error
-        if self.root.tag != "Session" or any(self.root.find(part) is None for part in ("Sources", "Routes", "Playlists")):
+        if self.root.tag != "Session" or any(
+            self.root.find(part) is None for part in ("Sources", "Routes", "Playlists")
+        ):
             raise SessionError(f"{path}: not a session of Ardour")
         self.sources = {each.get("id", ""): each for each in self.part("Sources") if each.get("type") == "audio"}
         ids = [int(each.get("id", "")) for each in self.root.iter() if (each.get("id") or "").isdigit()]
@@ -70,7 +72,9 @@ class SessionFile:
     def audio_folder(self) -> Path:
         """Where Ardour keeps the audio of this session."""
         shared = self.folder / "interchange"
-        folders = [each for each in shared.iterdir() if each.is_dir() and each.name[0] != "."] if shared.is_dir() else []
+        folders = (
+            [each for each in shared.iterdir() if each.is_dir() and each.name[0] != "."] if shared.is_dir() else []
+        )
         if len(folders) != 1:
             raise SessionError(f"{shared}: holds {len(folders)} folders where Ardour keeps one")
         return folders[0] / "audiofiles"
@@ -113,6 +117,7 @@ class SessionFile:
         new_sources: dict[str, str] = {}
         names: dict[str, str] = {}
         made: dict[str, ET.Element] = {}
+        sharing: dict[str, list[str]] = {}
         done = []
         for take in takes:
             changed = [each for each in take.playlist.iter("Region") if self.is_rendered(each, renders)]
@@ -124,7 +129,10 @@ class SessionFile:
                     self.add_sources(region, renders, new_sources, names)
                 made[before] = self.copied(take.playlist, new_sources, names)
             take.route.set("audio-playlist", made[before].get("id", ""))
+            sharing[before] = [*sharing.get(before, []), take.route.get("id", "")]
             done.append(NewTake(take.track, take.playlist.get("name", ""), made[before].get("name", ""), len(changed)))
+        for before, routes in sharing.items():  # tracks that shared the old playlist share the new one
+            made[before].set("shared-with-ids", ",".join(routes) if len(routes) > 1 else "")
         self.retire(made)
         self.root.set("id-counter", str(self.last_id + 1))
         return done
@@ -168,7 +176,9 @@ class SessionFile:
         twin.attrib |= {"id": self.new_id(), "name": name, "shared-with-ids": ""}
         for each in playlist:
             is_region = each.tag == "Region"
-            twin.append(self.copied_region(each, sources, names.get(each.get("id", ""))) if is_region else copy.deepcopy(each))
+            twin.append(
+                self.copied_region(each, sources, names.get(each.get("id", ""))) if is_region else copy.deepcopy(each)
+            )
         return twin
 
     def copied_region(self, region: ET.Element, sources: Mapping[str, str], name: str | None) -> ET.Element:

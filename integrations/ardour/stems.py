@@ -142,9 +142,7 @@ def read_head(path: Path, stream: BinaryIO) -> Wav:
 def write_header(out: BinaryIO, head: Wav, channels: int) -> None:
     width = head.bits // 8 * channels
     size = head.frames * width
-    layout = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, head.tag, channels, head.rate, head.rate * width, width, head.bits
-    )
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, head.tag, channels, head.rate, head.rate * width, width, head.bits)
     if size < RIFF_LIMIT:
         out.write(struct.pack("<4sI4s", b"RIFF", 4 + len(layout) + 8 + size, b"WAVE") + layout)
         out.write(struct.pack("<4sI", b"data", size))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     for each in arguments.option:
         name, equals, value = each.partition("=")
         if not equals or name == "rate":
-            raise SessionError(f"--option {each}: " + ("takes NAME=VALUE" if not equals else "the rate is the source's"))
+            raise SessionError(
+                f"--option {each}: " + ("takes NAME=VALUE" if not equals else "the rate is the source's")
+            )
         try:
             options[name] = json.loads(value)
         except ValueError:
@@ -109,6 +112,8 @@ def do_session(arguments: argparse.Namespace) -> int:
         backup = keep(session)
     except BaseException:
         remove(new)
+        with suppress(OSError):  # it stays if it holds the reports of earlier renders
+            (session.folder / "ttsr").rmdir()
         raise
     return report(done, renders, backup)
 
@@ -132,7 +137,9 @@ def refuse_open(path: Path) -> None:
     what is written here."""
     pending = path.with_suffix(".pending")
     if pending.exists():
-        raise SessionError(f"{pending.name}: the session has changes that were never saved; open it in Ardour and save it")
+        raise SessionError(
+            f"{pending.name}: the session has changes that were never saved; open it in Ardour and save it"
+        )
     program = holder(path.parent / "interchange")
     if program:
         raise SessionError(f"{program} has the session open; save and close it first")
@@ -170,7 +177,9 @@ def check(session: SessionFile, program: str | None) -> None:
     before, after = (seen_by_ardour(lua, session, content) for content in (session.original, session.to_bytes()))
     unlike = [f"{old} became {new}" for old, new in zip(before, after, strict=False) if old != new]
     if not before or len(before) != len(after) or unlike:
-        raise SessionError(f"Ardour does not load the changed session as it should: {'; '.join(unlike) or 'it is empty'}")
+        raise SessionError(
+            f"Ardour does not load the changed session as it should: {'; '.join(unlike) or 'it is empty'}"
+        )
 
 
 def seen_by_ardour(lua: str, session: SessionFile, content: bytes) -> list[str]:
@@ -193,7 +202,7 @@ def seen_by_ardour(lua: str, session: SessionFile, content: bytes) -> list[str]:
 
 
 def keep(session: SessionFile) -> Path:
-    """Write the session, whole or not at all, and keep the one before. Raises SessionError if somebody else changed it."""
+    """Write the session, whole or not at all, and keep the one before. Raises SessionError if it changed meanwhile."""
     path = session.path
     refuse_open(path)
     if path.read_bytes() != session.original:

@@ -99,10 +99,8 @@ def stage(units: Sequence[tuple[Path, ...]], work: Path) -> dict[Path, tuple[Pat
     return inputs
 
 
-def split_where_unlike(
-    units: Sequence[tuple[Path, ...]], work: Path
-) -> Iterator[tuple[tuple[Path, ...], Path | None]]:
-    """Units with their joined file. Where joining fails the files go one by one: the same seed still is the same noise."""
+def split_where_unlike(units: Sequence[tuple[Path, ...]], work: Path) -> Iterator[tuple[tuple[Path, ...], Path | None]]:
+    """Units with their joined file. What cannot be joined goes one by one: the same seed still is the same noise."""
     for number, files in enumerate(units):
         if len(files) == 1:
             yield files, None
@@ -130,7 +128,7 @@ def run(inputs: Sequence[Path], work: Path, request: Request, watch: Watch) -> d
         "job_version": "1",
         "inputs": [str(path) for path in inputs],
         "preset": request.preset,
-        # Ardour plays a source at the session's rate, whatever the file says: a render has the rate of what it replaces.
+        # Ardour plays sources at the session's rate, whatever they say: a render has the rate of what it replaces.
         "options": {**request.options, "rate": "source"},
         "output": str(work / "renders" / "{stem}{ext}"),
         "result": str(work / "result.json"),
@@ -156,8 +154,10 @@ def call(command: Sequence[str], work: Path, progress: Path, cancel: Path, watch
     log = work / "log"
     try:
         with log.open("wb") as out:
-            # Its own process group: Ctrl-C goes to this program, which calls the job off in the way that leaves nothing.
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            # In a process group of its own, Ctrl-C does not reach it: the job is called off as jobs are.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
     except OSError as error:
         raise JobError(f"{command[0]} cannot be started ({error.strerror}); name it with --ttsr", 2) from error
     try:
@@ -206,7 +206,9 @@ def place(
                 continue
             target = move(render.output, audio, f"{render.name}_ttsr", render.output.suffix)
             new.append(target)
-            new += [move(path, reports, target.stem, ending) for ending, path in render.companions.items() if path.exists()]
+            new += [
+                move(path, reports, target.stem, ending) for ending, path in render.companions.items() if path.exists()
+            ]
             alone = len(render.files) == 1
             at |= {path: (target, None if alone else number) for number, path in enumerate(render.files)}
     except OSError as error:

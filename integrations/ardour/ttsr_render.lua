@@ -230,24 +230,24 @@ function factory () return function ()
 		return regions
 	end
 
-	-- Length in samples and shape of a fade, told by its points; nil for the default fade. What shape a curve was drawn
-	-- as is not saved, but every shape has its own number of points.
+	-- Length in samples and shape of a fade; nil for the default fade. What shape a curve was drawn as is not saved, but its
+	-- points tell: most shapes have a number of their own, and a slow fade stays louder beside its loud end than a fast one.
 	local function fade_of (saved, tag, region)
 		local events = saved and saved.body:match ("<" .. tag .. ">.-<events>(.-)</events>.-</" .. tag .. ">")
 		if not events or not saved.ticks then return nil end
-		local count, last = 0, 0
-		for when in events:gmatch ("a(%d+) [^\n]+") do
-			count, last = count + 1, tonumber (when)
+		local last, values = 0, {}
+		for when, value in events:gmatch ("a(%d+) ([^\n]+)") do
+			last, values[#values + 1] = tonumber (when), tonumber (value)
 		end
 		local shapes = {
 			[2] = ARDOUR.FadeShape.FadeLinear,
 			[10] = ARDOUR.FadeShape.FadeSymmetric,
-			[32] = ARDOUR.FadeShape.FadeFast,
 			[33] = ARDOUR.FadeShape.FadeConstantPower,
 		}
+		local beside = #values > 2 and math.max (values[2], values[#values - 1]) or 1
+		local curved = beside > 0.9 and ARDOUR.FadeShape.FadeSlow or ARDOUR.FadeShape.FadeFast
 		-- Points are saved in ticks; the saved length tells how many of them a sample has.
-		local samples = math.floor (last * region:length ():samples () / saved.ticks + 0.5)
-		return samples, shapes[count] or ARDOUR.FadeShape.FadeSlow
+		return math.floor (last * region:length ():samples () / saved.ticks + 0.5), shapes[#values] or curved
 	end
 
 	local function copy_envelope (from, to)

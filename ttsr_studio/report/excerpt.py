@@ -23,7 +23,7 @@ from ttsr_studio.audio.stream import resample_blocks
 from ttsr_studio.errors import InputError, shown
 
 MOST_RATE, MOST_CHANNELS = 48000, 2
-MOST_AUDIO_BYTES, LEAST_SECONDS = 12_500_000, 10
+MOST_AUDIO_BYTES, LEAST_SECONDS = 11_500_000, 10
 """Excerpts are shortened to so many bytes of a page, but not below so many seconds."""
 
 COLUMNS, ROWS, SHADES, RANGE_DB, LOWEST_HZ = 900, 256, 64, 100.0, 50.0

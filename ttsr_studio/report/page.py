@@ -248,11 +248,11 @@ def heard(report: Json, take: Json | None, name: str) -> float | None:
 
 def fill(payload: Json) -> bytes:
     """The page: one file with its own style and script, which alone are allowed, by their checksums."""
-    template, style, sound, script = (
+    template, style, *scripts = (
         files("ttsr_studio.report").joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page_sound.js", "page.js")
+        for name in ("page.html", "page.css", "page_sound.js", "page_view.js", "page.js")
     )
-    script = sound + script
+    script = "\n".join(scripts)
     text = json.dumps(payload, allow_nan=False).replace("<", "\\u003c")
     policy = f"default-src 'none'; script-src {checksum(script)}; style-src {checksum(style)}; img-src data:"
     policy += "; base-uri 'none'; form-action 'none'"

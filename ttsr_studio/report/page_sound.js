@@ -297,17 +297,16 @@ function levelsOf(channels, bins, columns) {
   const length = channels[0].length;
   const hann = Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
   const [re, im] = [new Float64Array(size), new Float64Array(size)];
-  const frames = Math.max(columns, Math.ceil((2 * length) / bins));
+  const hop = Math.min(size / 4, Math.max(64, Math.floor(length / columns)));
   const loudest = Array.from({ length: columns }, () => new Float64Array(bins));
-  for (let frame = 0; frame < frames; frame++) {
-    const centre = Math.floor(((frame + 0.5) * length) / frames);
+  for (let centre = 0; centre < length; centre += hop) {
     const first = Math.max(0, Math.min(centre - bins, length - size));
     for (let i = 0; i < size; i++) {
       re[i] = hann[i] * (channels[0][first + i] ?? 0);
       im[i] = channels.length > 1 ? hann[i] * (channels[1][first + i] ?? 0) : 0;
     }
     fft(re, im);
-    const column = loudest[Math.floor((frame * columns) / frames)];
+    const column = loudest[Math.floor((centre * columns) / length)];
     for (let k = 1; k <= bins; k++) {
       // two real signals in one transform: their powers are in bins k and size - k
       const power = (re[k] ** 2 + im[k] ** 2 + re[size - k] ** 2 + im[size - k] ** 2) / 2 / channels.length;

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ttsr_studio.analysis.uncertainty import UncertaintySummary
-from ttsr_studio.audio.write import hidden
+from ttsr_studio.audio.write import fit_name, hidden
 from ttsr_studio.errors import OutputError, shown
 
 SCHEMA_VERSION = "2"
@@ -311,6 +311,12 @@ class Report:
         report: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
         report["timing"]["times_real_time"] = _plain(self.timing.times_real_time())
         return report
+
+
+def report_names(target: Path) -> tuple[Path, Path, Path]:
+    """Where the report of an output is: JSON, PNG and the arrays of the uncertainty map."""
+    json, png, npz = (target.with_name(fit_name(f"{target.stem}.ttsr.{kind}")) for kind in ("json", "png", "npz"))
+    return json, png, npz
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:

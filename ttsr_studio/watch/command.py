@@ -19,8 +19,6 @@ import click
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import PRESET_KEYS
-from ttsr_studio.render_command import resolve
-from ttsr_studio.session import resolve_device
 from ttsr_studio.usage import Settings
 from ttsr_studio.watch.crew import Limits
 from ttsr_studio.watch.hand import Terms
@@ -157,6 +155,9 @@ def watch_command(
         tree = find_tree(root)
         show_status(tree, as_json)
         return
+    from ttsr_studio.render_command import resolve  # these take seconds to load, and no other command here needs them
+    from ttsr_studio.session import resolve_device
+
     resolve_device(device)
     limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
     terms = Terms(cpu, keep_free * 1_000_000, shlex.split(notify or ""), limits, device)

@@ -13,11 +13,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ttsr_studio.audio.write import fit_name, sync_folder
-from ttsr_studio.briefs import sidecar
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.jobs import KEPT
-from ttsr_studio.outcome import report_names
-from ttsr_studio.report.record import write_report
+from ttsr_studio.report.record import report_names, write_report
+from ttsr_studio.sidecars import sidecar
 from ttsr_studio.watch.queue import Entry, Queue
 from ttsr_studio.watch.tree import DONE, FAILED, RENDERS, Tree
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.briefs import sidecar
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.jobs import KEPT
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.sidecars import sidecar
 from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
 from ttsr_studio.watch.delivery import Delivery, Place, place_of
 from ttsr_studio.watch.journal import Journal
@@ -169,6 +170,12 @@ class Hand:
                 self.failed(claim, str(error), rule)
             else:
                 self.later(claim, str(error), SETTINGS_WAIT if kind == "settings" else LONGEST_WAIT, FIRST_WAIT)
+        except sqlite3.Error:
+            raise  # not of this file: the service sees to it, and the lease runs out
+        except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
+            self.later(
+                claim, f"unexpected {type(error).__name__}: {error}; please report this", LONGEST_WAIT, FIRST_WAIT
+            )
         else:
             if line:
                 self.journal("done", file=claim.path, seconds=round(time.monotonic() - began, 2), said=line)
@@ -315,7 +322,7 @@ class Hand:
         if not self.queue.hand_back(claim, reason, after=wait, count="tries"):
             return
         self.journal("waiting", file=claim.path, reason=reason, seconds=wait)
-        if claim.tries + 1 >= NOTED_TRIES:
+        if claim.tries + 1 >= NOTED_TRIES or longest == SETTINGS_WAIT:
             self.delivery.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
 
     def died(self, claim: Entry, how: str, rule: Rule) -> None:

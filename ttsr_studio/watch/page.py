@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import TtsrError, shown
-from ttsr_studio.outcome import report_names
+from ttsr_studio.report.record import report_names
 from ttsr_studio.watch.queue import Entry, Queue
 from ttsr_studio.watch.status import in_a_few_words, status_of
 from ttsr_studio.watch.tree import Tree, regular

@@ -20,10 +20,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ttsr_studio import presets
-from ttsr_studio.briefs import KEYS as BRIEF_KEYS
-from ttsr_studio.briefs import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.sidecars import KEYS as BRIEF_KEYS
+from ttsr_studio.sidecars import read_sidecar, sidecar
 
 CONFIG = "ttsr-watch.toml"
 OWN_KEYS: dict[str, type] = {

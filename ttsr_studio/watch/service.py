@@ -273,14 +273,14 @@ class Service:
         )
 
     def patiently(self, step: Callable[[], Answer]) -> Answer | None:
-        """Do a step; where the database cannot be written at the moment, say so and wait a while instead.
+        """Do a step; where a disk or the database cannot be used at the moment, say so and wait a while instead.
 
         Raises DamagedError where it is the database that is wrong.
         """
         try:
             return step()
-        except sqlite3.OperationalError as error:
-            self.journal("database busy", reason=str(error))
+        except (sqlite3.OperationalError, OSError) as error:
+            self.journal("trouble", reason=self.tree.name(str(error)))
             self.stop.asked.wait(ELSEWHERE_SECONDS)
         except sqlite3.DatabaseError as error:
             raise DamagedError(f"{self.tree.database}: {error}; start again, which makes a new one") from error
@@ -289,26 +289,30 @@ class Service:
     # The hands
 
     def lend(self, number: int) -> None:
-        """Work through the queue; the body of a hand's thread."""
-        queue = Queue(self.tree.database, self.clock, self.plan.lease)
-        hand = Hand(self.owner, number, self.tree, queue, self.rules, self.plan.terms, self.journal, self.stop)
-        looked = 0.0
+        """The body of a hand's thread: whatever ends it ends the service, too."""
         try:
-            while not self.stop.asked.is_set():
-                if self.wake.work.is_set() or time.monotonic() - looked > ELSEWHERE_SECONDS:
-                    looked = time.monotonic()
-                    if self.patiently(hand.step):
-                        self.wake.work.set()
-                        continue
-                    self.wake.work.clear()
-                self.wake.work.wait(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS)
+            with ExitStack() as stack:
+                queue = Queue(self.tree.database, self.clock, self.plan.lease)
+                stack.callback(queue.close)
+                hand = Hand(self.owner, number, self.tree, queue, self.rules, self.plan.terms, self.journal, self.stop)
+                stack.callback(hand.close)
+                self.work_through(hand)
         except BaseException as error:
             self.broken = error
             self.stop.ask(0.0)
             self.wake.scan.set()
-        finally:
-            hand.close()
-            queue.close()
+
+    def work_through(self, hand: Hand) -> None:
+        """Do what the queue has, job after job, until told to stop."""
+        looked = 0.0
+        while not self.stop.asked.is_set():
+            if self.wake.work.is_set() or time.monotonic() - looked > ELSEWHERE_SECONDS:
+                looked = time.monotonic()
+                if self.patiently(hand.step):
+                    self.wake.work.set()
+                    continue
+                self.wake.work.clear()
+            self.wake.work.wait(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS)
 
 
 def within(path: str, folders: Collection[str]) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ttsr_studio.briefs import sidecar
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.jobs import SUFFIXES
+from ttsr_studio.sidecars import sidecar
 
 RENDERS, DONE, FAILED, WORK = "_renders", "_done", "_failed", "_work"
 RESERVED = (RENDERS, DONE, FAILED, WORK)

@@ -36,6 +36,7 @@ AROUND = {
 }
 """What the system says when a file is not to blame, and waiting may help."""
 
+LOG_BYTES = 1_000_000
 UNEXPECTED = 70
 """Exit code after an error that nobody foresaw."""
 
@@ -104,7 +105,8 @@ def redirect(log: Path) -> None:
     """Send standard output and error to a file, with a trace of every crash; nothing there may disturb the pipe."""
     import faulthandler
 
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    full = log.exists() and log.stat().st_size > LOG_BYTES
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if full else os.O_APPEND), 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
