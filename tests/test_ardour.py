@@ -490,7 +490,9 @@ function Editor:do_import (paths)
     local placeholder
     for region in track_of ("Import"):playlist ():region_list ():iter () do placeholder = region end
     local path = placeholder:source (0):to_filesource ():path ()
-    os.execute (string.format ("cat '%s' >'%s'", paths:table ()[1], path))
+    local render, file = io.open (paths:table ()[1], "rb"), io.open (path, "wb")
+    file:write (render:read ("a"))
+    file:close ()
     local track = track_of ("Import")
     track:bounce_range (0, placeholder:length ():samples (), ARDOUR.InterThreadInfo (), track:main_outs (), false, "")
 end

@@ -286,6 +286,9 @@ def test_files_of_another_render_are_refused(made: Made, tmp_path: Path) -> None
         made.write(versions=[made.versions[0], Version("2", other, 2, None)])
     with pytest.raises(InputError, match="chosen render"):
         made.write(versions=[replace(made.versions[1], rank=2)])
+    output = {**made.report["output"], "name": "elsewhere.wav"}
+    with pytest.raises(InputError, match=r"elsewhere\.wav.*chosen render"):
+        made.write(report={**made.report, "output": output}, seconds=2)
     with pytest.raises(OutputError, match="missing"):
         made.write("missing/a.html", seconds=2)
 

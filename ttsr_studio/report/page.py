@@ -121,10 +121,12 @@ def write_page(
 
 def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
     """The version that the report is of, then the others by rank. Raises InputError where it is not among them."""
-    named = [version for version in versions if version.path.name == report["output"]["name"]]
-    chosen = named or [version for version in versions if version.rank == 1]
+    name = report["output"]["name"]
+    others = {record["name"] for record in report.get("best", ())} - {name}
+    named = [version for version in versions if version.path.name == name]
+    chosen = named or [version for version in versions if version.rank == 1 and version.path.name not in others]
     if not chosen:
-        raise InputError(f"{report['output']['name']}: an audition page needs the chosen render among its versions")
+        raise InputError(f"{name}: an audition page needs the chosen render among its versions")
     others = [version for version in versions if version is not chosen[0]]
     return [chosen[0], *sorted(others, key=lambda version: version.rank)]
 

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ttsr_studio.analysis.uncertainty import UncertaintySummary
 from ttsr_studio.audio.write import fit_name, hidden
 from ttsr_studio.errors import OutputError, shown
+
+if TYPE_CHECKING:
+    from ttsr_studio.analysis.uncertainty import UncertaintySummary  # which loads torch
 
 SCHEMA_VERSION = "2"
 
@@ -295,7 +297,7 @@ class Report:
     verifiers: Mapping[str, VerifierInfo]
     windows: Sequence[WindowRecord]
     timing: Timing
-    uncertainty: UncertaintySummary
+    uncertainty: "UncertaintySummary"
     search_range: float | None
     judged: Mapping[str, JudgeRecord]
     gains: Gains
