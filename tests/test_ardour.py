@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent.parent / "integrations/ardour"
 TOOL = HERE / "ttsr_ardour.py"
 TTSR = Path(sys.executable).with_name("ttsr")
 LUA = shutil.which("ardour7-lua")
-QUICK = ("--candidates", "1", "--option", "steps=1")
+QUICK = ("--candidates", "1", "--option", "steps=1", "--option", "loudness=off")
 TICKS = 282240000
 """Ardour's clock, per second."""
 

@@ -268,10 +268,15 @@ def test_big_endian_wav_becomes_little_endian(ttsr: Ttsr, tmp_path: Path) -> Non
     lists = [(b"LIST", listed(b"INFO", (b"INAM", b"Title\0"), order=">")), (b"LIST", adtl(1000, ">"))]
     late = [(b"cue ", cue(7, order=">")), (b"smpl", smpl(48000, (3, 9), order=">")), *lists, (b"who?", b"\0\1\2\3")]
     path = source(tmp_path / "a.wav", early, late, kind="RIFX", subtype="PCM_16")
-    assert path.read_bytes()[:4] == b"RIFX"
+    data = path.read_bytes()
+    assert data[:4] == b"RIFX"
+    fmt = struct.pack(">4sI2H2I4HI2H", b"fmt ", 40, 0xFFFE, 1, 48000, 96000, 2, 16, 22, 16, 0x8, 0, 1)
+    fmt += bytes.fromhex("00000010800000aa00389b71")
+    path.write_bytes(data[:12] + fmt + data[36:])  # extensible, of low frequencies
     said = rendered(ttsr, path, tmp_path / "b.wav")
     before, after = walk(tmp_path / "b.wav")
-    assert (tmp_path / "b.wav").read_bytes()[:4] == b"RIFF"
+    made = (tmp_path / "b.wav").read_bytes()
+    assert (made[:4], made[40:44]) == (b"RIFF", struct.pack("<I", 0x8))
     kept = dict(before)
     assert kept[b"bext"][:602] == bext(2**33 + 5, 2)[:602]
     assert kept[b"acid"] == struct.pack("<I2HIIHHI", 3, 60, 0x8000, 0, 8, 4, 4, 0x42F00000)
@@ -294,6 +299,9 @@ def test_metadata_that_outgrows_riff_makes_it_rf64(tmp_path: Path, monkeypatch: 
     sound = np.zeros((1, 3000), np.float32)
     path = source(tmp_path / "a.wav", [(b"bext", bext(9))], [(b"xtra", bytes(5001))], sound=sound.T)
     carried = carry(read_metadata(probe(path)), Change("WAV", "PCM_24", "PCM_24", 48000, 48000, 3000, 3000, 1))
+    write_atomic(tmp_path / "bare.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24")
+    write_atomic(tmp_path / "b.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24", carried.insert)
+    assert (tmp_path / "b.wav").stat().st_size == (tmp_path / "bare.wav").stat().st_size + carried.insert.size
     for limit, kind in ((9000 + carried.insert.size, b"RIFF"), (9000 + carried.insert.size - 1, b"RF64")):
         monkeypatch.setattr(write, "_RIFF_LIMIT", limit)
         write_atomic(tmp_path / "b.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24", carried.insert)
@@ -508,6 +516,13 @@ def test_smpl_follows_the_rate_and_stays_inside_the_file() -> None:
     assert struct.unpack_from("<I", content(fitted("smpl", unusual)), 8) == (15000,)
     none = given[:8] + bytes(4) + given[12:]
     assert struct.unpack_from("<I", content(fitted("smpl", none)), 8) == (0,)
+
+
+def test_what_follows_the_coding_history_stays() -> None:
+    data = content(fitted("bext", bext(0, history=b"A=PCM\r\n\0\0tail\0"), 48000, 48000))
+    history, _, tail = data[602:].partition(b"\0")
+    assert [line[:5] for line in history.split(b"\r\n")] == [b"A=PCM", b"A=PCM", b""]
+    assert tail == b"\0tail\0"
 
 
 def test_cart_timers_follow_the_rate() -> None:
@@ -729,6 +744,43 @@ def test_wav_to_flac_keeps_texts_and_says_what_is_lost(ttsr: Ttsr, tmp_path: Pat
     assert sorted(said["left_out"]) == ["IENG", "bext", "cue", "iXML"]
     assert said["left_out"]["bext"] == "FLAC has no place for it"
     assert "metadata left out: IENG, bext, cue, iXML" in said["line"]
+
+
+def test_a_block_of_flac_ends_at_16_mib() -> None:
+    carried = fitted("PICTURE", bytes(2**24 - 1), container="FLAC")
+    assert (carried.insert.chunks, list(carried.left_out)) == ((), ["PICTURE"])
+    assert fitted("PICTURE", bytes(2**20), container="FLAC").insert.chunks
+
+
+def across(container: str, *chunks: Chunk, tags: dict[str, str] | None = None, old: str = "FLAC") -> Carried:
+    """What becomes of a file of another container, at the same rate."""
+    info = SourceInfo(Path("x"), old, "PCM_24", 48000, 1, 9, (0, 0, 0))
+    return carry(
+        Found(info, Contents(chunks=[*chunks]), tags or {}),
+        Change(container, "PCM_24", "PCM_24", 48000, 48000, 9, 9, 1),
+    )
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC"])
+def test_texts_too_long_for_a_container_do_not_break_it(tmp_path: Path, container: str) -> None:
+    carried = across(container, tags={"title": "x" * 9000, "comment": "y" * 2**21, "artist": "me"}, old="MP3")
+    write_atomic(tmp_path / "a", lambda: [np.zeros((1, 9))], 48000, 1, container, "PCM_24", carried.insert)
+    kept = {"artist"} if container == "AIFF" else {"title", "artist"}
+    if container == "WAV":  # soundfile gives up at 2 kB, others do not
+        assert len(WavInfoReader(str(tmp_path / "a")).info.title) == 9000
+    else:
+        assert set(sf.SoundFile(tmp_path / "a").copy_metadata()) == kept
+    assert set(carried.names) == kept
+    assert set(carried.left_out) == {"title", "comment"} - kept
+
+
+def test_a_flac_has_its_own_texts_before_those_of_the_wav_inside() -> None:
+    comment = b"TITLE=new"
+    block = Chunk("VORBIS_COMMENT", struct.pack("<II", 1, len(comment)) + comment)
+    inside = Chunk("APPLICATION", b"riff" + chunk(b"LIST", listed(b"INFO", (b"INAM", b"old\0"))))
+    both, alone = across("WAV", block, inside), across("WAV", inside)
+    assert [c.data for c in both.insert.chunks] == [listed(b"INFO", (b"INAM", b"new\0"))]
+    assert [c.data for c in alone.insert.chunks] == [listed(b"INFO", (b"INAM", b"old\0"))]
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("AIFF", "PCM_16")])

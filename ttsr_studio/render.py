@@ -42,6 +42,7 @@ from ttsr_studio.outcome import (
     write_reports,
 )
 from ttsr_studio.progress import Event, Watch
+from ttsr_studio.report.page import Version, write_page
 from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report, report_names
 from ttsr_studio.rewards import add_rewards, reward_record
 from ttsr_studio.searching import CLIP_BYTES, clip_bytes, search_windows
@@ -156,7 +157,11 @@ def render(
             best=best,
         )
         files = write_reports(target, result, observer) if report else None
-        page = add_page(source, target, result, observer) if report and session.options.page else None
+        page = (
+            add_page(source, target, result, observer, session.options.take)
+            if report and session.options.page
+            else None
+        )
         return Rendered(summary(result, target, files, page), in_words(result, target))
 
 
@@ -281,21 +286,15 @@ def write_best(
     return best
 
 
-def add_page(source: Path, target: Path, report: Report, observer: Observer) -> Path:
+def add_page(source: Path, target: Path, report: Report, observer: Observer, take: int) -> Path:
     """Write the audition page beside the report."""
-    from ttsr_studio.report.page import Version, write_page
-
     data, page = report_names(target)[0], target.with_name(fit_name(f"{target.stem}.ttsr.html"))
-    versions = [
-        Version(
-            "chosen" if best.name == target.name else f"number {best.rank}",
-            target.with_name(best.name),
-            best.rank,
-            best.score,
-        )
-        for best in report.best
-    ]
-    words = ["ttsr", "render", source.name, "--again", data.name, "--take", "{rank}", "-o", target.name, "--overwrite"]
+    others = [best for best in report.best if best.name != target.name]
+    scores = {best.name: best.score for best in report.best}
+    versions = [Version("chosen", target, take, scores.get(target.name))]
+    versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
+    files = [str(source.absolute()), "--again", str(data.absolute())]
+    words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
     write_page(page, report.to_json(), source, versions, observer.uncertainty.arrays(), command=words)
     return page
 

@@ -122,9 +122,9 @@ def write_page(
 def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
     """The version that the report is of, then the others by rank. Raises InputError where it is not among them."""
     name = report["output"]["name"]
-    others = {record["name"] for record in report.get("best", ())} - {name}
+    rest = {record["name"] for record in report.get("best", ())} - {name}
     named = [version for version in versions if version.path.name == name]
-    chosen = named or [version for version in versions if version.rank == 1 and version.path.name not in others]
+    chosen = named or [version for version in versions if version.rank == 1 and version.path.name not in rest]
     if not chosen:
         raise InputError(f"{name}: an audition page needs the chosen render among its versions")
     others = [version for version in versions if version is not chosen[0]]

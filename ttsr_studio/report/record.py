@@ -263,7 +263,8 @@ class BestRecord:
     """One of the best renders that were written: its place among them, 1 for the best, and its file.
 
     Attributes:
-        score: what the renders were put in order by; None where nothing judged.
+        score: mean over windows of the combined score of the candidates that it is made of, or what clip verifiers said
+            where they chose; None where nothing judged. A choice by segment comes first whatever its score.
         candidates: numbers of the candidates that it is made of, by window that sounds, by segment.
     """
 
