@@ -55,6 +55,10 @@ for number = 4, #arg - 1 do
     session:new_audio_track (tonumber (channels), 2, nil, 1, name, ARDOUR.PresentationInfo.max_order,
         ARDOUR.TrackMode.Normal, true)
 end
+-- Ardour connects new tracks in its own time; a session that is saved before is silent.
+for track in session:get_tracks ():iter () do
+    while not track:output ():nth (1):connected () do ARDOUR.LuaAPI.usleep (10000) end
+end
 session:save_state ("")
 """
 
@@ -250,6 +254,7 @@ def stem(seconds: float = 2.0, channels: int = 1, rate: int = 48000, seed: int =
 
 def nulled(before: np.ndarray, after: np.ndarray, rate: int) -> float:
     """How far below itself the low band disappears when the new export is taken from the old, in dB."""
+    assert level_db(before) > -60
     return level_db(band(after - before, 0, 4500, rate)) - level_db(band(before, 0, 4500, rate))
 
 
@@ -623,6 +628,35 @@ def test_unlike_halves_are_rendered_one_by_one(tmp_path: Path) -> None:
     inputs = stage([(long, short), (same_name,)], tmp_path / "work")
     assert list(inputs.values()) == [(long,), (short,), (same_name,)]
     assert len({path.stem for path in inputs}) == 3, "one render must not take the place of another"
+
+
+def test_tracks_that_share_a_playlist_and_regions_made_of_regions(tmp_path: Path) -> None:
+    from ardour_session import SessionFile
+
+    audio = tmp_path / "interchange/mix/audiofiles"
+    audio.mkdir(parents=True)
+    save(audio / "a.wav", np.zeros((10, 1)))
+    region = (
+        '<Region name="a" id="{}" source-0="{}" channels="1" length="a10@a{}"><FadeIn><X id="7"/></FadeIn></Region>'
+    )
+    regions = region.format(20, 1, 0) + region.format(21, 99, 5)
+    (tmp_path / "mix.ardour").write_text(
+        '<Session id-counter="3"><Sources><Source id="1" name="a.wav" type="audio" channel="0"/></Sources><Regions/>'
+        '<Routes><Route id="4" name="A" audio-playlist="10"/><Route id="5" name="B" audio-playlist="10"/>'
+        '<Route id="6" name="C" audio-playlist="10"/></Routes>'
+        f'<Playlists><Playlist id="10" name="A.3" shared-with-ids="5,6">{regions}</Playlist></Playlists></Session>'
+    )
+    session = SessionFile(tmp_path / "mix.ardour")
+    takes = session.takes(["A", "B"])
+    assert [session.channels(each) for each in takes[0].playlist] == [[(audio / "a.wav", 0)], None]
+    done = session.add_takes(takes, {(audio / "a.wav", 0): (audio / "a_ttsr.wav", 0)})
+    assert [(each.track, each.playlist, each.regions) for each in done] == [("A", "A.4", 1), ("B", "A.4", 1)]
+    old, new = session.root.iter("Playlist")
+    assert [route.get("audio-playlist") for route in child(session.root, "Routes")] == [new.get("id")] * 2 + ["10"]
+    assert (old.get("id"), new.get("shared-with-ids")) == ("10", "4,5")
+    assert [each.get("source-0") for each in new] == [child(session.root, "Sources")[-1].get("id"), "99"]
+    ids = [each.get("id") for each in session.root.iter() if each.get("id") not in (None, "7")]
+    assert len(set(ids)) == len(ids), "no two things of a session have one id"
 
 
 def test_what_is_no_session_is_refused(tmp_path: Path) -> None:

@@ -333,6 +333,27 @@ def test_a_worker_without_memory_is_ended_and_the_file_given_up(ttsr: Ttsr, tmp_
     assert "with smaller batches" in reason
 
 
+def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None:
+    """A decoder may be silent for seconds, a search of a long file on a slow machine for minutes."""
+    import ttsr_studio.render
+    from ttsr_studio.options import RenderOptions
+    from ttsr_studio.session import Session
+
+    told: list[str] = []
+    real = ttsr_studio.render.search_windows
+
+    def search(*arguments: Any) -> Any:
+        assert told[-1] == "searching", "the last that was heard is that it reads"
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ttsr_studio.render, "search_windows", search)
+        session = Session(RenderOptions(candidates=1, steps=1, verifiers=("continuity",)))
+        source = stem(tmp_path / "a.wav")
+        ttsr_studio.render.render(session, source, tmp_path / "o.wav", progress=lambda event: told.append(event.stage))
+    assert "reading" in told
+
+
 def test_refusals_at_the_start_are_one_line(ttsr: Ttsr, tmp_path: Path) -> None:
     (tmp_path / "ttsr-watch.toml").write_text("candidats = 3")
     (tmp_path / "in").mkdir()

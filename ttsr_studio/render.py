@@ -101,6 +101,7 @@ def render(
     began, stages = time.perf_counter(), Stages()
     with ExitStack() as stack:
         material = listen(session, source, target, stack, stages, progress)
+        progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
         make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
         brief = read_brief(source, session.options, session.engine.sample_rate)

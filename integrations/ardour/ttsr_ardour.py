@@ -43,6 +43,9 @@ def main() -> int:
     except (SessionError, JobError) as error:
         print(f"{error}\nThe session is as it was.", file=sys.stderr)
         return error.code if isinstance(error, JobError) else 2
+    except OSError as error:
+        print(f"{error.filename or 'a file'}: {error.strerror}\nThe session is as it was.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("cancelled\nThe session is as it was.", file=sys.stderr)
         return CANCELLED
@@ -140,7 +143,7 @@ def refuse_open(path: Path) -> None:
         raise SessionError(
             f"{pending.name}: the session has changes that were never saved; open it in Ardour and save it"
         )
-    program = holder(path.parent / "interchange")
+    program = holder(path.parent)
     if program:
         raise SessionError(f"{program} has the session open; save and close it first")
 
@@ -194,7 +197,10 @@ def seen_by_ardour(lua: str, session: SessionFile, content: bytes) -> list[str]:
         (twin / session.path.name).write_bytes(content)
         answer = Path(name) / "answer"
         command = [lua, str(CHECK), str(twin), session.path.stem, str(answer)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        for _ in range(3):  # Ardour's Lua crashes once in a while, whatever it loads
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            if answer.exists() or done.returncode >= 0:
+                break
         if not answer.exists():
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise SessionError(f"{shlex.join(command)} does not load the session: {''.join(said)}")
