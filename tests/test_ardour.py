@@ -570,8 +570,9 @@ def test_action_calls_only_what_ardour_has(home: Path, tmp_path: Path) -> None:
     of_lua = {"gmatch", "match", "gsub", "byte", "sub", "read", "write", "close"}
     of_the_screen = {"run", "progress", "canceled", "done", "get_selection", "do_import", "regionlist", "iter"}
     assert called - known - of_lua - of_the_screen == set()
-    program = next(Path("/usr/lib/ardour7").glob("ardour-7*")).read_bytes()
-    assert [name for name in ("do_import", "forkexec", "ImportDistinctChannels") if name.encode() not in program] == []
+    for program in Path("/usr/lib/ardour7").glob("ardour-7*"):  # where Debian has the program with the windows
+        names = ("do_import", "forkexec", "ImportDistinctChannels", "ProgressWindow")
+        assert [name for name in names if name.encode() not in program.read_bytes()] == []
 
 
 def test_lua_is_clean() -> None:

@@ -263,7 +263,7 @@ def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
 
     (tmp_path / "_renders/sfx/b.wav").write_bytes(b"mixed further by somebody")
     stem(b, seed=10)
-    watch(ttsr, tmp_path)
+    watch(ttsr, tmp_path, code=1)
     assert (tmp_path / "_renders/sfx/b.wav").read_bytes() == b"mixed further by somebody"
     assert "is not what was rendered there" in (row(tmp_path, "sfx/b.wav").reason or "")
     (tmp_path / "_renders/sfx/b.wav").unlink()
@@ -307,7 +307,7 @@ def test_faults_around_a_file_make_it_wait_and_are_said(ttsr: Ttsr, tmp_path: Pa
     stem(tmp_path / "sfx/a.wav")
     (tmp_path / "_renders").mkdir()
     (tmp_path / "_renders/sfx").write_text("a file where a folder should be")
-    events = watch(ttsr, tmp_path)
+    events = watch(ttsr, tmp_path, code=1)
     assert said(events, "waiting") == ["sfx/a.wav"]
     entry = row(tmp_path, "sfx/a.wav")
     assert (entry.state, entry.tries) == ("pending", 1)
@@ -320,7 +320,7 @@ def test_faults_around_a_file_make_it_wait_and_are_said(ttsr: Ttsr, tmp_path: Pa
 def test_a_source_that_may_not_be_read_waits(ttsr: Ttsr, tmp_path: Path) -> None:
     source = stem(tmp_path / "sfx/a.wav")
     source.chmod(0)
-    assert said(watch(ttsr, tmp_path), "waiting") == ["sfx/a.wav"]
+    assert said(watch(ttsr, tmp_path, code=1), "waiting") == ["sfx/a.wav"]
     assert "ermission denied" in (row(tmp_path, "sfx/a.wav").reason or "")
 
 
@@ -472,6 +472,32 @@ def test_a_second_signal_hands_the_job_back(tmp_path: Path) -> None:
     assert list((tmp_path / "_work/stage").iterdir()) == []
 
 
+def test_repaired_settings_are_taken_at_once_and_nothing_of_others_is_replaced(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    stem(root / "speech/a.wav")
+    (root / "speech/ttsr-watch.toml").write_text("priority = high\n")
+    (root / "_renders/speech").mkdir(parents=True)
+    (root / "_renders/speech/mine.ttsr.json").write_text("notes of somebody")
+    with running(root) as process:
+        until(lambda: "not valid TOML" in (row(root, "speech/a.wav").reason or ""))
+        until(lambda: row(root, "speech/a.wav").tries >= 2)
+        (root / "speech/ttsr-watch.toml").write_text("priority = 3\n")
+        until(lambda: row(root, "speech/a.wav").state == "done", 30)
+        stem(root / "speech/mine.wav", seed=1)
+        until(lambda: "is not what was rendered there" in (row(root, "speech/mine.wav").reason or ""))
+        assert (root / "_renders/speech/mine.ttsr.json").read_text() == "notes of somebody"
+        shutil.rmtree(root / "_work")
+        assert process.wait(30) == 2, "it does not go on with a database that is gone"
+
+
+def test_the_database_is_found_again_where_it_was_put(ttsr: Ttsr, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    stem(root / "sfx/a.wav")
+    watch(ttsr, root, "--state", tmp_path / "state")
+    assert said(watch(ttsr, root), "started") == []
+    assert not (root / "_work/queue.sqlite").exists()
+
+
 def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) -> None:
     root = tmp_path / "root"
     stem(root / "sfx/a $(touch pwned).wav")
@@ -484,8 +510,9 @@ def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) ->
         str(root / "_failed/sfx/bad.wav.txt"),
         str(root / "_renders/sfx/a $(touch pwned).ttsr.json"),
     ]
-    events = watch(ttsr, root, "--notify", "/no/such/program")
-    assert said(events, "notify failed") == []
+    os.utime(root / "sfx/a $(touch pwned).wav")
+    watch(ttsr, root, "--notify", f"{sys.executable} {hook} {heard}")
+    assert len(heard.read_text().splitlines()) == 2, "nothing new was rendered"
     stem(root / "sfx/b.wav", seed=5)
     assert len([e for e in watch(ttsr, root, "--notify", "/no/such/program") if e["event"] == "notify failed"]) == 1
 
@@ -543,7 +570,7 @@ def test_a_full_disk_makes_jobs_wait_and_loses_nothing(small_disk: Path, ttsr: T
     before = source.read_bytes()
     filler = small_disk / "filler.bin"
     filler.write_bytes(bytes(9_000_000))
-    events = watch(ttsr, small_disk, "--keep-free", "1")
+    events = watch(ttsr, small_disk, "--keep-free", "1", code=1)
     assert said(events, "waiting") == ["sfx/a.wav"]
     assert "disk space" in (row(small_disk, "sfx/a.wav").reason or "")
     filler.unlink()

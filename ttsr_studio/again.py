@@ -41,14 +41,23 @@ class Earlier:
                 f"sha256 {expected[:12]}…)"
             )
 
-    def same(self, result: Rendered) -> bool:
+    def expected(self, take: int) -> str | None:
+        """The checksum of the render that is the N-th best, None where the report does not know it."""
+        if take == self.report["tool"]["options"].get("take", 1):
+            return str(self.report["output"]["sha256"])
+        known = {best["rank"]: str(best["sha256"]) for best in self.report.get("best", ())}
+        return known.get(take)
+
+    def same(self, result: Rendered, take: int) -> bool:
         """Whether the render came out the same, bit for bit."""
-        return bool(result.summary["sha256"] == self.report["output"]["sha256"])
+        return bool(result.summary["sha256"] == self.expected(take))
 
     def verdict(self, session: Session, result: Rendered) -> str:
         """Whether the render came out the same, and if not, what is known to differ."""
-        tool = self.report["tool"]
-        if self.same(result):
+        tool, take = self.report["tool"], session.options.take
+        if self.expected(take) is None:
+            return f"number {take} of the best, of which {self.path.name} has no checksum to compare with"
+        if self.same(result, take):
             return f"the same, bit for bit, as {self.path.name} says"
         here = {
             **versions(),
@@ -64,7 +73,7 @@ class Earlier:
             for name, value in self.report["tool"]["options"].items()
             if value is not None
             and name in options
-            and name not in (*LEFT_TO_THE_USER, "device", "batch")
+            and name not in (*LEFT_TO_THE_USER, "device", "batch", "take", "keep_top", "page")
             and options[name] is not None
             and options[name] != value
         ]

@@ -163,6 +163,8 @@ def watch_command(
     terms = Terms(cpu, keep_free * 1_000_000, shlex.split(notify or ""), limits, device)
     plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
     tree = Tree(root, state)
+    if state is None and tree.mark.is_file():
+        tree = find_tree(root)  # its database may be elsewhere
     rules = Rules(tree.root, base_rule(named), PRESET_KEYS, resolve)
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
@@ -250,7 +252,8 @@ def show_status(tree: Tree, as_json: bool) -> None:
     for row in status["failed"]:
         click.echo(f"  failed   {row['file']}: {row['reason']}")
     for row in status["waiting_files"]:
-        click.echo(f"  waiting  {row['file']}: {row['reason']}")
+        again = "" if row["again_in_s"] is None else f"; tried again in {row['again_in_s']} s"
+        click.echo(f"  waiting  {row['file']}: {row['reason']}{again}")
 
 
 # The queue

@@ -87,12 +87,17 @@ class Delivery:
             return {}
 
     def refuse_foreign(self, place: Place, claim: Entry) -> None:
-        """Raise OutputError where a file has the name of a render and is none that this service has put there."""
-        there = checksum(self.tree.root / place.output)
-        known = {claim.output_sha256, self._report(place).get("output", {}).get("sha256")}
-        if there is not None and there not in known:
+        """Raise OutputError where a file has the name of a render or report and was not put there by this service."""
+        output, report = self.tree.root / place.output, self._report(place)
+        known = {claim.output_sha256, report.get("output", {}).get("sha256")} - {None}
+        there = checksum(output)
+        foreign = [output] if there is not None and there not in known else []
+        if not known:
+            foreign += [path for path in report_names(output) if path.exists()]
+        if foreign:
             raise OutputError(
-                f"{shown(Path(place.output))}: exists already and is not what was rendered there; move it away"
+                f"{shown(foreign[0].relative_to(self.tree.root))}: exists already and is not what was rendered there; "
+                "move it away"
             )
 
     # Putting in place

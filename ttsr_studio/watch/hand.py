@@ -42,6 +42,12 @@ IDLE_SECONDS = 900.0
 """After so long without work the engine is unloaded."""
 
 NOTIFY_SECONDS = 60.0
+IN_SIDECARS = {
+    "use --salvage": "put salvage = true into its sidecar",
+    "Pass --cutoff HZ": "Put cutoff = HZ into its sidecar",
+}
+"""What messages say of flags, in words for those who have none."""
+
 ROOM_LOSSY, ROOM = 40, 16
 """Bytes that a render may need, on disk and for a while, for every byte of its source."""
 
@@ -195,7 +201,7 @@ class Hand:
         move = rule.finished == "move"
         if self.delivery.found(place, sha256, mark):
             self.ours(self.queue.finish(claim, lambda: None, move=move))
-            self.settled(claim, place)
+            self.settled(claim)
             return "was rendered already"
         self.delivery.refuse_foreign(place, claim)
         job = {"source": shown(Path(claim.path)), "fingerprint": mark, "twin": None}
@@ -209,7 +215,7 @@ class Hand:
             if said is None:
                 self.became_another(claim)
                 return None
-            made, line = said.sha256, said.line.replace(str(target), place.output)
+            made, line = said.sha256, said.line.replace(shown(target), shown(Path(place.output)))
             self.delivery.annotate(target, job)
         if self.tree.look_at(claim.path) not in (claim.signature, None):
             self.became_another(claim)
@@ -218,7 +224,8 @@ class Hand:
         self.delivery.refuse_foreign(place, claim)
         self.ours(self.queue.intend(claim, made))
         self.ours(self.queue.finish(claim, lambda: self.delivery.put(pairs), move=move, twin=twin))
-        self.settled(claim, place)
+        self.settled(claim)
+        self.notify("done", self.tree.root / place.report)
         return self.tree.name(line)
 
     def identify(self, claim: Entry, sha256: str, mark: str, place: Place) -> None:
@@ -296,13 +303,12 @@ class Hand:
 
     # What became of it
 
-    def settled(self, claim: Entry, place: Place) -> None:
+    def settled(self, claim: Entry) -> None:
         """What is to be done once a render is in its place."""
         self.delivery.clear_note(claim.path)
         row = self.queue.get(claim.id)
         if row is not None and row.to_move:
             self.move(row)
-        self.notify("done", self.tree.root / place.report)
 
     def failed(self, claim: Entry, reason: str, rule: Rule) -> None:
         reason = self.in_short(claim, reason)
@@ -337,6 +343,8 @@ class Hand:
 
     def in_short(self, claim: Entry, reason: str) -> str:
         """A reason without the name of the file that it stands beside, or the root's place."""
+        for flag, key in IN_SIDECARS.items():
+            reason = reason.replace(flag, key)
         return self.tree.name(reason).removeprefix(f"{shown(Path(claim.path))}: ")
 
     def move(self, row: Entry) -> None:

@@ -439,6 +439,13 @@ class Queue:
                     count += 1
         return count
 
+    def hurry(self) -> int:
+        """Let files that wait for another try be tried now, since what they waited for may have changed."""
+        with self._change():
+            return self.db.execute(
+                "UPDATE files SET until = 0 WHERE state = 'pending' AND tries > 0 AND until > 0"
+            ).rowcount
+
     def cancel(self, paths: Sequence[str]) -> int:
         """Fail files that are pending or running, as cancelled; returns how many."""
         count = 0

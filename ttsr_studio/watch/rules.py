@@ -75,6 +75,7 @@ class Rules:
         self.root, self.base, self.options, self.resolve = root, base, options, resolve
         self._read: dict[Path, tuple[int, Mapping[str, Any]]] = {}
         self.patience = MEMORY_SECONDS
+        self.changed = False
         self._found: dict[str, tuple[float, Rule]] = {}
 
     def of(self, path: str) -> Rule:
@@ -118,6 +119,7 @@ class Rules:
             return {}
         if path not in self._read or self._read[path][0] != stamp:
             self._read[path] = stamp, self._parse(path)
+            self.changed = True
         return self._read[path][1]
 
     def _parse(self, path: Path) -> Mapping[str, Any]:

@@ -91,7 +91,7 @@ class Service:
         self.broken: BaseException | None = None
 
     def run(self) -> int:
-        """Run until stopped, or with `once` until everything is done; returns how many files failed meanwhile.
+        """Run until stopped, or with `once` until everything is done; returns how many files failed, or could not be done yet.
 
         Raises OptionError where the tree cannot be watched, DamagedError for a damaged database that others use.
         """
@@ -103,6 +103,7 @@ class Service:
             stack.callback(self.journal.close)
             self.queue = self.open_queue()
             stack.callback(self.queue.close)
+            self.places = {path: identity(path) for path in (self.tree.root, self.tree.mark, self.tree.database)}
             began = self.clock.wall()
             self.journal("service started", root=str(self.tree.root), owner=self.owner, pid=os.getpid())
             self.sweep()
@@ -111,6 +112,7 @@ class Service:
             stack.enter_context(watch_tree(self.tree, self.wake, polling, self.journal))
             self.work()
             failed = sum((row.finished_at or 0) >= began for row in self.queue.entries(["failed"]))
+            failed += sum(row.tries > 0 for row in self.queue.entries(["pending"]))
             self.journal("service ended", counts=self.queue.counts())
         if self.broken:
             raise self.broken
@@ -167,6 +169,8 @@ class Service:
         except BaseException as error:
             self.broken = error
         finally:
+            if self.stop.asked.is_set() and not self.broken:
+                self.journal("stopping", reason="jobs at hand are finished, or handed back when asked again")
             if not self.stop.asked.is_set():
                 self.stop.ask(0.0 if self.broken else self.plan.grace)
             self.wake.work.set()
@@ -179,6 +183,7 @@ class Service:
         scan_at = sweep_at = time.monotonic()
         first = True
         while not self.stop.asked.is_set():
+            self.refuse_lost()
             now = time.monotonic()
             if now >= scan_at or (self.wake.scan.is_set() and now >= self.rest_until):
                 self.wake.scan.clear()
@@ -194,6 +199,17 @@ class Service:
             due = self.settling.next_due()
             until = min(scan_at, sweep_at, due if due is not None else scan_at)
             self.rest(min(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS, until - time.monotonic()))
+
+    def refuse_lost(self) -> None:
+        """Raise DamagedError when the work folder is another than at the start; not when the whole root is away."""
+        if identity(self.tree.root) != self.places[self.tree.root]:
+            return
+        lost = [path for path, was in self.places.items() if identity(path) != was]
+        if lost:
+            raise DamagedError(
+                f"{shown(lost[0])}: was deleted or replaced while the service ran; start it again, "
+                "which finds in the folders what is done"
+            )
 
     rest_until = 0.0
 
@@ -222,6 +238,10 @@ class Service:
         new = [path for path, signature in fresh.items() if self.settling.is_new(path, signature)]
         self.settling.see(fresh, time.monotonic())
         self.offer({path: fresh[path] for path in new}, SETTLING)
+        if self.rules.changed:
+            self.rules.changed = False
+            if self.queue.hurry():
+                self.wake.work.set()
         self.rest_until = time.monotonic() + SCAN_SHARE * (time.monotonic() - began)
 
     def hand_on(self) -> None:
@@ -313,6 +333,15 @@ class Service:
                     continue
                 self.wake.work.clear()
             self.wake.work.wait(REST_SECONDS if self.plan.once else ELSEWHERE_SECONDS)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells that a path still is the same file or folder; None when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def within(path: str, folders: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import shown
+from ttsr_studio.watch.clock import Clock
 from ttsr_studio.watch.queue import Entry, Queue
 from ttsr_studio.watch.slots import living
 from ttsr_studio.watch.tree import Tree
@@ -37,6 +38,7 @@ def plain(row: Entry) -> dict[str, Any]:
         "file": shown(Path(row.path)),
         "state": row.state,
         "reason": row.held or row.reason,
+        "again_in_s": seconds_until(row),
         "progress": in_words(row.progress),
         "share": share_done(row.progress),
         "priority": row.priority,
@@ -49,6 +51,13 @@ def plain(row: Entry) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
     }
+
+
+def seconds_until(row: Entry) -> int | None:
+    """When a file that waits is tried again, None when it does not wait."""
+    now = Clock().now()
+    waits = row.state == "pending" and row.reason and not row.held and row.boot == now.boot
+    return max(0, round(row.until - now.steady)) if waits else None
 
 
 def in_words(progress: str | None) -> str | None:
