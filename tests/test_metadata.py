@@ -182,8 +182,9 @@ def content(carried: Carried) -> bytes:
 def test_a_render_lies_where_its_source_lay(ttsr: Ttsr, tmp_path: Path, old: int, asked: str) -> None:
     new = old if asked == "source" else int(asked)
     time, length = 37 * 3600 * old + 11, int(0.4 * old)
-    early = [(b"bext", bext(time)), (b"odd?", b"12345"), (b"LIST", INFO)]
+    early = [(b"JUNK", bytes(28)), (b"bext", bext(time)), (b"odd?", b"12345"), (b"LIST", INFO), (b"PAD ", bytes(3))]
     late = [
+        (b"FLLR", bytes(500)),
         (b"cue ", cue(0, 777, length)), (b"LIST", adtl(1001)), (b"smpl", smpl(old, (100, length - 1), (0, 99))),
         (b"iXML", ixml(old, time, 777)), (b"id3 ", b"ID3\3\0\0\0\0\0\0"), (b"levl", bytes(9)),
     ]  # fmt: skip
@@ -638,12 +639,15 @@ def test_aiff_keeps_its_markers_and_texts(ttsr: Ttsr, tmp_path: Path) -> None:
         assert (file.copy_metadata()["title"], file.samplerate) == ("Song", 96000)
 
 
+FRAMES = 19199  # odd, so that 24 bits need a pad byte
+
+
 def flac(path: Path, blocks: list[tuple[int, bytes]], **tags: str) -> Path:
     """A FLAC with blocks (type, content) put in at its end."""
     with sf.SoundFile(path, "w", 48000, 1, "PCM_16", format="FLAC") as file:
         for name, text in tags.items():
             setattr(file, name, text)
-        file.write(audio())
+        file.write(audio()[:FRAMES])
     own, sound = flac_blocks(path)
     whole = [*own, *blocks]
     coded = [
@@ -678,7 +682,7 @@ PICTURE = struct.pack(">II", 3, 10) + b"image/jpeg" + bytes(20) + struct.pack(">
 
 
 def test_flac_keeps_its_blocks(ttsr: Ttsr, tmp_path: Path) -> None:
-    frames = len(audio())
+    frames = FRAMES
     sheet = cuesheet(88200, [(0, 1, [0, 480]), (4800, 2, [0]), (frames, 170, [])], disc=True)
     blocks = [(6, PICTURE), (2, b"abcdwhatever"), (1, bytes(100)), (5, sheet), (100, b"future")]
     path = flac(tmp_path / "a.flac", blocks, title="T\u00eftel", artist="Someone", license="CC0")
@@ -706,10 +710,9 @@ def foreign(rate: int, frames: int) -> list[tuple[int, bytes]]:
 
 
 def test_a_wav_inside_a_flac_fits_the_render(ttsr: Ttsr, tmp_path: Path) -> None:
-    frames = len(audio())
-    path = flac(tmp_path / "a.flac", foreign(48000, frames))
-    for depth, width, subtype in (("source", 2, "PCM_16"), ("24", 3, "PCM_24")):
-        rendered(ttsr, path, tmp_path / "b.flac", "--rate", "96000", "--depth", depth)
+    path = flac(tmp_path / "a.flac", foreign(48000, FRAMES))
+    for rate, depth, width, subtype in ((96000, "source", 2, "PCM_16"), (48000, "24", 3, "PCM_24")):
+        rendered(ttsr, path, tmp_path / "b.flac", "--rate", rate, "--depth", depth)
         kept = [data[4:] for kind, data in flac_blocks(tmp_path / "b.flac")[0] if kind == 2]
         samples = sf.read(tmp_path / "b.flac", dtype="int32")[0]
         pcm = samples.astype("<i4").view(np.uint8).reshape(-1, 4)[:, 4 - width :].tobytes()
@@ -721,11 +724,11 @@ def test_a_wav_inside_a_flac_fits_the_render(ttsr: Ttsr, tmp_path: Path) -> None
         assert sf.info(tmp_path / "whole.wav").subtype == subtype
         np.testing.assert_array_equal(sf.read(tmp_path / "whole.wav", dtype="int32")[0], samples)
         reader = WavInfoReader(str(tmp_path / "whole.wav"))
-        assert (reader.bext.time_reference, reader.cues.cues[0].sample_offset) == (96000 * 3600, 960)
+        assert (reader.bext.time_reference, reader.cues.cues[0].sample_offset) == (rate * 3600, rate // 100)
 
 
 def test_flac_to_wav_gives_a_wav_its_chunks_back(ttsr: Ttsr, tmp_path: Path) -> None:
-    path = flac(tmp_path / "a.flac", [*foreign(48000, len(audio())), (6, PICTURE)], title="T\u00eftel", genre="Jazz")
+    path = flac(tmp_path / "a.flac", [*foreign(48000, FRAMES), (6, PICTURE)], title="T\u00eftel", genre="Jazz")
     said = rendered(ttsr, path, tmp_path / "b.wav")
     reader = WavInfoReader(str(tmp_path / "b.wav"), info_encoding="utf-8")
     assert (reader.info.title, reader.info.genre) == ("T\u00eftel", "Jazz")
@@ -744,6 +747,28 @@ def test_wav_to_flac_keeps_texts_and_says_what_is_lost(ttsr: Ttsr, tmp_path: Pat
     assert sorted(said["left_out"]) == ["IENG", "bext", "cue", "iXML"]
     assert said["left_out"]["bext"] == "FLAC has no place for it"
     assert "metadata left out: IENG, bext, cue, iXML" in said["line"]
+
+
+def test_a_flac_behind_an_id3_tag_is_read(tmp_path: Path) -> None:
+    path = flac(tmp_path / "a.flac", [(6, PICTURE)], title="T")
+    path.write_bytes(b"ID3\3\0\0\0\0\1\2" + bytes(130) + path.read_bytes())
+    assert [c.name for c in read_metadata(probe(path)).contents.chunks] == ["VORBIS_COMMENT", "PICTURE"]
+
+
+def test_broken_texts_of_a_flac_are_left_out(tmp_path: Path) -> None:
+    path = flac(tmp_path / "a.flac", [(6, PICTURE)], title="T")
+    info, data = probe(path), path.read_bytes()
+    at = data.lower().index(b"title=t") - 4
+    path.write_bytes(data[:at] + b"\xff" * 4 + data[at + 4 :])
+    contents = read_metadata(info).contents
+    assert [c.name for c in contents.chunks] == ["PICTURE"]
+    assert contents.warnings == ["VORBIS_COMMENT: left out: it is broken"]
+
+
+def test_a_chunk_that_soundfile_stumbles_over_goes_behind_the_audio(capfd: pytest.CaptureFixture[str]) -> None:
+    carried = fitted("basc", b"", container="AIFF")
+    assert [(c.name, c.early) for c in carried.insert.chunks] == [("basc", False)]
+    assert capfd.readouterr().err == "", "a traceback for the user"
 
 
 def test_a_block_of_flac_ends_at_16_mib() -> None:

@@ -361,7 +361,7 @@ def _weave_blocks(source: BinaryIO, target: BinaryIO, insert: Insert) -> None:
     audio = source.tell()
     written = dict(own).get("VORBIS_COMMENT", bytes(8))
     vendor = written[: 4 + int.from_bytes(written[:4], "little")]
-    replaced = {"PADDING"} | {chunk.name for chunk in insert.chunks if chunk.name == "VORBIS_COMMENT"}
+    replaced = {"VORBIS_COMMENT"} & {chunk.name for chunk in insert.chunks}
     blocks = [(name, data) for name, data in own if name not in replaced]
     blocks += [(c.name, vendor + c.data if c.name == "VORBIS_COMMENT" else c.data) for c in insert.chunks]
     target.write(b"fLaC")

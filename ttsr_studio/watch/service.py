@@ -91,7 +91,7 @@ class Service:
         self.broken: BaseException | None = None
 
     def run(self) -> int:
-        """Run until stopped, or with `once` until nothing more can be done; returns how many files failed or still wait.
+        """Run until stopped, or with `once` until nothing can be done; returns how many files failed or still wait.
 
         Raises OptionError where the tree cannot be watched, DamagedError for a damaged database that others use.
         """
