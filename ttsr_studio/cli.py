@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 from ttsr_studio import __version__
+from ttsr_studio.stopping import left_at_once
 
 COMMANDS = {
     "render": "render_command:render_command",
@@ -31,7 +32,8 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         module, attribute = COMMANDS[name].split(":")
-        command: click.Command = getattr(import_module(f"ttsr_studio.{module}"), attribute)
+        with left_at_once():
+            command: click.Command = getattr(import_module(f"ttsr_studio.{module}"), attribute)
         return command
 
 

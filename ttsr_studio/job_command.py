@@ -26,9 +26,10 @@ from ttsr_studio.job_file import (
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
 from ttsr_studio.render import render
-from ttsr_studio.render_command import INTERRUPTED, in_one_line, read_transcript, refuse_existing, resolve, with_sidecar
+from ttsr_studio.render_command import in_one_line, read_transcript, refuse_existing, resolve, with_sidecar
 from ttsr_studio.report.record import write_atomic
 from ttsr_studio.session import Session, Sessions
+from ttsr_studio.stopping import INTERRUPTED
 
 OF_A_FILE = {"transcript": str, "reference": str, "speaker": list, "device": str, "take": int}
 """Options besides those of presets."""

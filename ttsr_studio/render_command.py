@@ -27,7 +27,7 @@ from ttsr_studio.search import SEARCHES, search_settings
 from ttsr_studio.session import Session, Sessions
 from ttsr_studio.sidecars import KEYS as BRIEF_KEYS
 from ttsr_studio.sidecars import read_sidecar, sidecar
-from ttsr_studio.stopping import stop_on_interrupt
+from ttsr_studio.stopping import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.usage import Settings
 from ttsr_studio.verifiers import VERIFIERS
 from ttsr_studio.verifiers.ensemble import RULES
@@ -51,10 +51,6 @@ NOT_IN_PRESETS = {
     "job",
     "help",
 }
-
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def option_names() -> dict[str, str]:

@@ -1,9 +1,36 @@
 """The wish to stop: the first Ctrl-C asks a render to finish with what it has, the second one ends it."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+@contextmanager
+def left_at_once() -> Iterator[None]:
+    """While modules are loaded nothing is under way that needs cleaning up, and they could swallow an exception.
+
+    Ctrl-C then ends the process with one line. Only the main thread can have a handler; elsewhere nothing changes.
+    """
+    try:
+        before = signal.signal(signal.SIGINT, lambda *_: leave())
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def leave() -> None:
+    """End the process at once."""
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 class StopSign:

@@ -19,6 +19,7 @@ import click
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import PRESET_KEYS
+from ttsr_studio.stopping import left_at_once
 from ttsr_studio.usage import Settings
 from ttsr_studio.watch.crew import Limits
 from ttsr_studio.watch.hand import Terms
@@ -155,8 +156,9 @@ def watch_command(
         tree = find_tree(root)
         show_status(tree, as_json)
         return
-    from ttsr_studio.render_command import resolve  # these take seconds to load, and no other command here needs them
-    from ttsr_studio.session import resolve_device
+    with left_at_once():  # these take seconds to load, and no other command here needs them
+        from ttsr_studio.render_command import resolve
+        from ttsr_studio.session import resolve_device
 
     resolve_device(device)
     limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
