@@ -90,6 +90,7 @@ def test_more_than_there_is_is_refused(ttsr: Ttsr, tmp_path: Path) -> None:
         (("--keep-top", 4, "--candidates", 3), "--keep-top 4: only 3 candidates"),
         (("--take", 4, "--candidates", 3), "--take 4: only 3 candidates"),
         (("--keep-top", 0), "at least 1"),
+        (("--page", "--no-report"), "--page shows the report"),
     ]:
         result = ttsr("render", source, "-o", tmp_path / "o.wav", *arguments)
         assert result.exit_code == 2

@@ -403,6 +403,8 @@ def render_command(
     options = RenderOptions(reference=reference, **values | limits(values, given))
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
+    if options.page and not report:
+        raise OptionError("--page shows the report; leave --no-report out")
     jobs = plan_jobs(inputs, output, options)
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
