@@ -431,6 +431,26 @@ def test_two_services_share_a_root_and_stop_when_told(tmp_path: Path) -> None:
             assert [each["what"] for each in queue.history(entry)].count("done") == 1
 
 
+def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: Ttsr) -> None:
+    def alive() -> int:
+        return len(living(Tree(tmp_path).state))
+
+    (tmp_path / "sfx").mkdir()
+    with running(tmp_path) as one:
+        until(lambda: alive() == 1)
+        stem(tmp_path / "sfx/first.wav")
+        until(lambda: counts(tmp_path)["done"] == 1)
+        refused = ttsr("watch", tmp_path, *QUICK, "--state", tmp_path.parent / "elsewhere")
+        assert (refused.exit_code, "stop that service first" in refused.output) == (2, True)
+        with running(tmp_path) as two:
+            until(lambda: alive() == 2)
+            stem(tmp_path / "sfx/second.wav", seed=1)
+            until(lambda: counts(tmp_path)["done"] == 2)
+            for process in (one, two):
+                process.send_signal(signal.SIGTERM)
+            assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
+
+
 def test_a_file_replaced_while_it_is_rendered_is_rendered_again(tmp_path: Path) -> None:
     source = stem(tmp_path / "sfx/a.wav", seconds=6)
     with running(tmp_path) as process:

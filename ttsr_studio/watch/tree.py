@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import FileLock
+
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.jobs import SUFFIXES
 from ttsr_studio.sidecars import sidecar
+from ttsr_studio.watch.slots import living
 
 RENDERS, DONE, FAILED, WORK = "_renders", "_done", "_failed", "_work"
 RESERVED = (RENDERS, DONE, FAILED, WORK)
@@ -112,14 +115,38 @@ class Tree:
             moved = self.renders / f".{probe.name}.partial"
             probe.rename(moved)
             moved.unlink()
-            mark = self.stages / f"mark-{os.getpid()}"
-            mark.write_text(json.dumps({"state": None if self.state == self.work else str(self.state)}) + "\n")
-            mark.replace(self.mark)
+            with FileLock(self.state / "start.lock"):
+                self.leave_mark()
         except OSError as error:
             raise OptionError(
                 f"{shown(self.root)}: cannot be written to ({error.strerror}: {error.filename}); "
                 "check its permissions, and that its folders are on one disk"
             ) from error
+
+    def leave_mark(self) -> None:
+        """Say where the database is; a mark that says so is left as it is, as running services look after theirs.
+
+        Raises OptionError when services run here on another database.
+        """
+        marked = self.marked()
+        if marked == self.state:
+            return
+        if marked and living(marked):
+            raise OptionError(
+                f"{shown(self.root)}: is watched with its database in {shown(marked)}; "
+                "stop that service first, or start this one without --state"
+            )
+        mark = self.stages / f"mark-{os.getpid()}"
+        mark.write_text(json.dumps({"state": None if self.state == self.work else str(self.state)}) + "\n")
+        mark.replace(self.mark)
+
+    def marked(self) -> Path | None:
+        """Where the root's mark says that its database is; None without a mark that can be read."""
+        try:
+            state = json.loads(self.mark.read_text())["state"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Path(state) if state else self.work
 
     def refuse_nested(self) -> None:
         """Raise OptionError for a root within a root, or around one."""
@@ -175,12 +202,10 @@ class Tree:
 
 def find_tree(root: Path) -> Tree:
     """The tree of a root that is, or was, watched. Raises OptionError when it is none."""
-    tree = Tree(root)
-    try:
-        state = json.loads(tree.mark.read_text())["state"]
-    except (OSError, ValueError, KeyError) as error:
-        raise OptionError(f"{shown(root)}: not a watched root; start `ttsr watch` on it first") from error
-    return Tree(root, Path(state) if state else None)
+    state = Tree(root).marked()
+    if state is None:
+        raise OptionError(f"{shown(root)}: not a watched root; start `ttsr watch` on it first")
+    return Tree(root, state)
 
 
 def regular(path: Path) -> os.stat_result | None:
