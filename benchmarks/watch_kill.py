@@ -1,8 +1,10 @@
 """Kill the watch folder's processes at random moments, and see whether anything was lost, doubled or broken.
 
 python benchmarks/watch_kill.py --files 300 --kills 200 --jobs 3
+python benchmarks/watch_kill.py --files 300 --kills 200 --jobs 2 --services 2
 
-SIGKILL goes to the service or to one of its workers; a killed service is started again. At the end every file must be
+SIGKILL goes to a service or to one of its workers; a killed service is started again, and one that ends by itself
+before everything is done is an error. At the end every file must be
 done or failed with a reason, done only once, whole, and every source must be what it was. Exit code 1 otherwise.
 """
 
@@ -33,16 +35,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=3, help="workers of each service")
+    parser.add_argument("--services", type=int, default=1, help="at once on the one root")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60, help="give up after so long")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="ttsr-kill-"))
     sources = fill(root, given.files)
-    kills = disturb(root, given)
-    wrong = inspect(root, sources)
+    kills, wrong = disturb(root, given)
+    wrong += inspect(root, sources)
     counts = Queue(Tree(root).database).counts()
-    print(f"{given.files} files, {sum(kills.values())} kills ({dict(kills)}), {given.jobs} workers: {counts}")
+    print(
+        f"{given.files} files, {sum(kills.values())} kills ({dict(kills)}), "
+        f"{given.services} x {given.jobs} workers: {counts}"
+    )
     for line in wrong[:20]:
         print(f"WRONG {line}")
     if wrong:
@@ -77,27 +83,30 @@ def start(root: Path, jobs: int) -> subprocess.Popen[bytes]:
     )
 
 
-def disturb(root: Path, given: argparse.Namespace) -> Counter[str]:
-    """Kill until there were enough kills, then let it end."""
-    rng, kills = random.Random(given.seed), Counter[str]()
+def disturb(root: Path, given: argparse.Namespace) -> tuple[Counter[str], list[str]]:
+    """Kill until there were enough kills, then let it end; the kills, and what services did that they should not."""
+    rng, kills, wrong = random.Random(given.seed), Counter[str](), list[str]()
     deadline = time.monotonic() + 60 * given.minutes
-    service = start(root, given.jobs)
+    services = [start(root, given.jobs) for _ in range(given.services)]
     while sum(kills.values()) < given.kills and time.monotonic() < deadline:
         time.sleep(rng.uniform(0.05, 2.5))
-        if service.poll() is not None:
+        if all(service.poll() is not None for service in services):
             break  # all is done already
-        workers = [child for child in children(service) if "multiprocessing.spawn" in " ".join(cmdline(child))]
+        number = rng.randrange(len(services))
+        workers = [child for child in children(services[number]) if "multiprocessing.spawn" in " ".join(cmdline(child))]
         if workers and rng.random() < 0.6:
             rng.choice(workers).send_signal(signal.SIGKILL)
             kills["worker"] += 1
-        elif rng.random() < 0.5:
-            service.kill()
-            service.wait()
+        elif rng.random() < 0.5 and services[number].poll() is None:
+            services[number].kill()
+            services[number].wait()
             kills["service"] += 1
-            service = start(root, given.jobs)
-    while service.wait(max(1.0, deadline - time.monotonic())) not in (0, 1):
-        service = start(root, given.jobs)
-    return kills
+            services[number] = start(root, given.jobs)
+    for service in services:
+        code = service.wait(max(1.0, deadline - time.monotonic()))
+        if code not in (0, 1):
+            wrong.append(f"a service ended with {code}: {(root / 'errors.txt').read_text().strip()[-500:]}")
+    return kills, wrong
 
 
 def children(service: subprocess.Popen[bytes]) -> list[psutil.Process]:
