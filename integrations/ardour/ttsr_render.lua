@@ -2,6 +2,7 @@ ardour {
 	["type"] = "EditorAction",
 	name = "TTSR: Render Selected Regions",
 	license = "MIT",
+	author = "TTSR Studio",
 	description = [[
 Gives the selected audio regions their top octaves back with TTSR Studio, on a new playlist of their track.
 Position, length, gain, envelope and fades stay; the old playlist stays as it is, and so do the audio files.
@@ -358,7 +359,7 @@ function factory () return function ()
 	end
 	local text = "Regions rendered: " .. count
 	if count > 0 then
-		text = text .. ", on playlist " .. table.concat (taken, ", ")
+		text = text .. (#taken > 1 and ", on playlists " or ", on playlist ") .. table.concat (taken, ", ")
 			.. ".\nThe old playlists are in the playlist menu of the track."
 	end
 	if left > 0 then
