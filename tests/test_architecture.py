@@ -22,6 +22,8 @@ LAYERS = [
         "presets_command",
         "doctor_command",
     },
+    {"resolving"},
+    {"flags"},
     {"render", "doctor", "jobs", "presets", "again", "scoring", "job_file"},
     {"searching"},
     {"pacing", "rewards", "pool"},
@@ -38,7 +40,7 @@ SAME_LEVEL_ALLOWED = {
     ("observer", "candidates"), ("observer", "splicing"), ("splicing", "candidates"), ("session", "progress"),
     ("finalists", "session"), ("briefs", "sidecars"), ("pacing", "session"), ("rewards", "session"),
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
-    ("watch", "render_command"), ("job_command", "render_command"), ("render_command", "job_command"),
+    ("render_command", "job_command"),
     ("tune_command", "evaluate"), ("replay_command", "evaluate"),
     ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
 }  # fmt: skip

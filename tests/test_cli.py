@@ -13,8 +13,8 @@ from conftest import Ttsr, below, load, save, voice
 
 import ttsr_studio.session
 from ttsr_studio import presets
+from ttsr_studio.flags import option_names
 from ttsr_studio.options import PRESET_KEYS
-from ttsr_studio.render_command import option_names
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--candidates", 1, "--steps", 1, "--no-report")

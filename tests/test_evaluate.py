@@ -306,8 +306,9 @@ def test_a_wrong_spec_is_refused_by_name(renders: list[str], grids: list[str], m
 
 
 def test_keys_are_options_of_render_and_every_preset_can_be_evaluated() -> None:
+    from ttsr_studio.flags import option_names
     from ttsr_studio.presets import available
-    from ttsr_studio.render_command import option_names, render_command
+    from ttsr_studio.render_command import render_command
 
     assert set(KEYS) <= {parameter.opts[0].removeprefix("--") for parameter in render_command.params}
     assert {*KEYS, *FIXED} >= set(option_names()) - {"again", "overwrite"}, "a new option of render is not known here"

@@ -273,6 +273,11 @@ def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
     c = stem(tmp_path / "sfx/c.wav", seed=3)
     assert said(watch(ttsr, tmp_path), "started") == []
     assert "lunch" in ttsr("watch", tmp_path, "--status").output
+    note = tmp_path / "_failed/sfx/c.wav.txt"
+    assert ttsr("queue", "cancel", tmp_path, "sfx/c.wav", "sfx/a.wav").output == "1 cancelled\n", "a is done"
+    assert "queue cancel" in note.read_text()
+    assert row(tmp_path, "sfx/c.wav").state == "failed"
+    ttsr("queue", "retry", tmp_path, "sfx/c.wav")
     content = c.read_bytes()
     c.unlink()
     ttsr("queue", "resume", tmp_path)
@@ -281,6 +286,7 @@ def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
     c.write_bytes(content)
     watch(ttsr, tmp_path)
     assert row(tmp_path, "sfx/c.wav").state == "done", "it came back"
+    assert not note.exists()
 
     a.unlink()
     assert ttsr("queue", "prune", tmp_path, "--days", "0").output == "1 forgotten\n"
@@ -534,7 +540,20 @@ def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) ->
     watch(ttsr, root, "--notify", f"{sys.executable} {hook} {heard}")
     assert len(heard.read_text().splitlines()) == 2, "nothing new was rendered"
     stem(root / "sfx/b.wav", seed=5)
-    assert len([e for e in watch(ttsr, root, "--notify", "/no/such/program") if e["event"] == "notify failed"]) == 1
+    hook.write_text("raise SystemExit('no mail today')")
+    events = watch(ttsr, root, "--notify", f"{sys.executable} {hook}")
+    assert [(e["reason"], e["said"]) for e in events if e["event"] == "notify failed"] == [
+        ("exit code 1", ["no mail today"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("/no/such/program", "no such program"), ("mail 'x", "no closing quotation"), ("", "no such")]
+)
+def test_a_hook_that_cannot_run_is_refused_at_the_start(ttsr: Ttsr, tmp_path: Path, command: str, said: str) -> None:
+    result = ttsr("watch", tmp_path, *QUICK, "--notify", command)
+    assert (result.exit_code, said in result.output) == (2, True), result.output
+    assert not (tmp_path / "_work").exists()
 
 
 def test_bursts_by_copy_move_slow_write_and_rename_are_rendered_once(tmp_path: Path) -> None:

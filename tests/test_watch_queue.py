@@ -221,7 +221,7 @@ def test_pause_cancel_retry_prune(queue: Queue, clock: Hands) -> None:
     assert queue.claim("one") is None
     queue.pause(None)
     claim = taken(queue)
-    assert queue.cancel(["a.wav", "b.wav", "unknown.wav"]) == 2
+    assert queue.cancel(["a.wav", "b.wav", "unknown.wav"]) == ["a.wav", "b.wav"]
     assert not queue.renew(claim), "a cancelled job is told so"
     assert queue.retry(None) == 2
     for _ in range(2):

@@ -9,7 +9,7 @@ import pytest
 
 from ttsr_studio.errors import InputError, OptionError
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
-from ttsr_studio.render_command import resolve
+from ttsr_studio.resolving import resolve
 from ttsr_studio.watch.rules import Rule, Rules
 from ttsr_studio.watch.settling import EMPTY, Settling
 from ttsr_studio.watch.slots import ended, living, take_slot

@@ -3,6 +3,7 @@
 Only `cli.py` prints them and turns them into exit codes.
 """
 
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,3 +41,17 @@ def shown(path: Path) -> str:
     """Return a path as one line of text, whatever its name holds."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def in_one_line(source: Path, error: Exception) -> str:
+    """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
+    if isinstance(error, TtsrError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{shown(source)}: {error.strerror or error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = " ".join(str(error).split())
+    return (
+        f"{shown(source)}: unexpected {type(error).__name__}: {what} "
+        f"(at {Path(place.filename).name}:{place.lineno}); please report this"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ttsr_studio import presets
-from ttsr_studio.errors import OptionError, TtsrError, unknown
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, unknown
 from ttsr_studio.job_file import (
     CancelledError,
     Course,
@@ -26,8 +26,8 @@ from ttsr_studio.job_file import (
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
 from ttsr_studio.render import render
-from ttsr_studio.render_command import in_one_line, read_transcript, refuse_existing, resolve, with_sidecar
 from ttsr_studio.report.record import write_atomic
+from ttsr_studio.resolving import read_transcript, refuse_existing, resolve, with_sidecar
 from ttsr_studio.session import Session, Sessions
 from ttsr_studio.stopping import INTERRUPTED
 

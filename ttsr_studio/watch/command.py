@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from ttsr_studio.options import PRESET_KEYS
 from ttsr_studio.stopping import left_at_once
 from ttsr_studio.usage import Settings
 from ttsr_studio.watch.crew import Limits
+from ttsr_studio.watch.delivery import TAKEN_AGAIN, Delivery
 from ttsr_studio.watch.hand import Terms
 from ttsr_studio.watch.page import serve_page
 from ttsr_studio.watch.queue import STATES, DamagedError, Queue
@@ -32,6 +34,19 @@ from ttsr_studio.watch.tree import Tree, find_tree
 
 PORT = 8470
 ROOT = click.Path(file_okay=False, path_type=Path)
+
+
+def program(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> list[str]:
+    """The words of a command line. Raises BadParameter for what cannot be run."""
+    if text is None:
+        return []
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {str(error).lower()}") from error
+    if not words or not shutil.which(words[0]):
+        raise click.BadParameter(f"{words[0] if words else text!r}: no such program; pass its whole path")
+    return words
 
 
 def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -118,6 +133,7 @@ def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | No
 @click.option("--no-page", is_flag=True, help="Serve no status page.")
 @click.option(
     "--notify",
+    callback=program,
     metavar="COMMAND",
     help="Run this with the path of every report, or note of a failure, as its last argument; no shell is used.",
 )
@@ -134,7 +150,7 @@ def watch_command(
     state: Path | None,
     port: int,
     no_page: bool,
-    notify: str | None,
+    notify: list[str],
     as_json: bool,
     only_status: bool,
     jobs: int,
@@ -157,12 +173,12 @@ def watch_command(
         show_status(tree, as_json)
         return
     with left_at_once():  # these take seconds to load, and no other command here needs them
-        from ttsr_studio.render_command import resolve
+        from ttsr_studio.resolving import resolve
         from ttsr_studio.session import resolve_device
 
     resolve_device(device)
     limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
-    terms = Terms(cpu, keep_free * 1_000_000, shlex.split(notify or ""), limits, device)
+    terms = Terms(cpu, keep_free * 1_000_000, notify, limits, device)
     plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
     tree = Tree(root, state)
     if state is None and tree.mark.is_file():
@@ -344,7 +360,11 @@ def queue_retry(root: Path, files: tuple[str, ...]) -> None:
 def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
     """Give up files that are pending or running; sources stay as they are."""
     tree, queue = opened(root)
-    click.echo(f"{queue.cancel(names_in(tree, queue, files))} cancelled")
+    cancelled = queue.cancel(names_in(tree, queue, files))
+    delivery = Delivery(tree)
+    for path in cancelled:
+        delivery.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)
+    click.echo(f"{len(cancelled)} cancelled")
 
 
 @queue_group.command("pause", cls=Settings)

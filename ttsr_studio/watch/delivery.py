@@ -20,6 +20,8 @@ from ttsr_studio.sidecars import sidecar
 from ttsr_studio.watch.queue import Entry, Queue
 from ttsr_studio.watch.tree import DONE, FAILED, RENDERS, Tree
 
+TAKEN_AGAIN = "It is taken again when it is replaced, or with `ttsr queue retry`."
+
 
 @dataclass(frozen=True)
 class Place:

@@ -19,7 +19,7 @@ from ttsr_studio.jobs import KEPT
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.sidecars import sidecar
 from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
-from ttsr_studio.watch.delivery import Delivery, Place, place_of
+from ttsr_studio.watch.delivery import TAKEN_AGAIN, Delivery, Place, place_of
 from ttsr_studio.watch.journal import Journal
 from ttsr_studio.watch.queue import GONE, Entry, Queue
 from ttsr_studio.watch.rules import Rule, Rules
@@ -315,8 +315,7 @@ class Hand:
         if not self.queue.fail(claim, reason, move=rule.finished == "move"):
             return
         self.journal("failed", file=claim.path, reason=reason)
-        again = "It is taken again when it is replaced, or with `ttsr queue retry`."
-        self.delivery.note(claim.path, f"Could not be rendered: {reason}", again)
+        self.delivery.note(claim.path, f"Could not be rendered: {reason}", TAKEN_AGAIN)
         row = self.queue.get(claim.id)
         if row is not None and row.to_move:
             self.move(row)

@@ -446,9 +446,9 @@ class Queue:
                 "UPDATE files SET until = 0 WHERE state = 'pending' AND tries > 0 AND until > 0"
             ).rowcount
 
-    def cancel(self, paths: Sequence[str]) -> int:
-        """Fail files that are pending or running, as cancelled; returns how many."""
-        count = 0
+    def cancel(self, paths: Sequence[str]) -> list[str]:
+        """Fail files that are pending or running, as cancelled; returns which."""
+        cancelled = []
         with self._change():
             for row in filter(None, map(self.find, paths)):
                 if row.state in ("pending", "running"):
@@ -458,8 +458,8 @@ class Queue:
                         (self.clock.wall(), row.id),
                     )
                     self._note(row.id, "cancelled")
-                    count += 1
-        return count
+                    cancelled.append(row.path)
+        return cancelled
 
     def moved(self, row: Entry) -> None:
         """Write down that a source was taken out of the drop folder."""
