@@ -3,29 +3,18 @@
 Audio flows one way. Memory is bounded by a group of windows: what has the length of the file lies in temporary files.
 """
 
-import hashlib
-import math
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
-from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
-from ttsr_studio.audio.loudness import Loudness, LoudnessMeter, decibels, match_gain
-from ttsr_studio.audio.metadata import Change, Found, carry, read_metadata
-from ttsr_studio.audio.stream import Scratch, resample_blocks
-from ttsr_studio.audio.write import fit_name, output_format, write_atomic
+from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
-from ttsr_studio.errors import InputError, OptionError, OutputError, shown
-from ttsr_studio.finalists import Contest, hold_contest
-from ttsr_studio.levels import ActiveLevel
+from ttsr_studio.errors import InputError, shown
+from ttsr_studio.finalists import hold_contest
+from ttsr_studio.finishing import add_page, beside, finish, make_folder, write_best
+from ttsr_studio.material import Material, listen, read_reference
 from ttsr_studio.observer import Observer
 from ttsr_studio.outcome import (
     Rendered,
@@ -42,36 +31,11 @@ from ttsr_studio.outcome import (
     write_reports,
 )
 from ttsr_studio.progress import Event, Watch
-from ttsr_studio.report.page import Version, write_page
-from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report, report_names
+from ttsr_studio.report.record import Report
 from ttsr_studio.rewards import add_rewards, reward_record
 from ttsr_studio.searching import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.session import Session
 from ttsr_studio.stopping import StopSign
-
-BLOCK = 1 << 16
-
-
-@dataclass(frozen=True)
-class Material:
-    """What one pass over the input gave.
-
-    Attributes:
-        form: container and subtype of the output.
-        lr: the input at the engine's rate.
-        level: RMS of its active parts, linear; 0 for silence.
-        metadata: what the file says besides audio.
-    """
-
-    info: SourceInfo
-    form: tuple[str, str]
-    sha256: str
-    lr: Scratch
-    cutoff_hz: float
-    cutoff_reason: str
-    loudness: Loudness
-    level: float
-    metadata: Found
 
 
 def render(
@@ -166,55 +130,6 @@ def render(
         return Rendered(summary(result, target, files, page), in_words(result, target))
 
 
-def listen(session: Session, source: Path, target: Path, stack: ExitStack, stages: Stages, progress: Watch) -> Material:
-    """Decode the input once: to the engine's rate, measuring band, loudness and level on the way."""
-    began = time.perf_counter()
-    info = probe(source, session.options.salvage)
-    try:
-        container, subtype, _ = output_format(info, session.options.depth, target.suffix)
-    except OptionError as error:
-        raise OutputError(f"{shown(target)}: {error}") from error
-    metadata = read_metadata(info)
-    rate = session.engine.sample_rate
-    band, loud, level = (
-        BandwidthMeter(info.rate),
-        LoudnessMeter(info.rate, info.channels),
-        ActiveLevel(rate),
-    )
-    lr = stack.enter_context(Scratch(info.channels))
-    seconds = info.frames / info.rate
-
-    def heard() -> Iterator[np.ndarray]:
-        for block in read_blocks(info, BLOCK, session.options.salvage):
-            band.update(block)
-            loud.update(block)
-            yield block
-
-    for block in resample_blocks(heard(), info.rate, rate, info.channels, info.frames):
-        level.update(block)
-        lr.append(block)
-        progress(Event("reading", lr.frames / rate, seconds))
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    stages.add("read", began)
-    found = band.result()
-    refuse_full_band(source, found, session.options.cutoff)
-    given = session.options.cutoff
-    reason = f"given; detected {found.cutoff_hz:.0f} Hz ({found.reason})" if given else found.reason
-    loudness = loud.result()
-    rms = 0.0 if loudness.silent else level.rms()
-    cutoff = min(given or found.cutoff_hz, rate / 2)
-    return Material(info, (container, subtype), digest, lr, cutoff, reason, loudness, rms, metadata)
-
-
-def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
-    if band.full_band and cutoff is None and not band.silent:
-        raise InputError(
-            f"{shown(source)}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "
-            "Pass --cutoff HZ to replace what is above it"
-        )
-
-
 def refuse_long_clips(session: Session, source: Path, material: Material) -> None:
     """Raise InputError when all candidates of the file would have to be held at once, and are too many."""
     size = clip_bytes(session, material.lr.frames, material.info.channels)
@@ -223,141 +138,3 @@ def refuse_long_clips(session: Session, source: Path, material: Material) -> Non
             f"{shown(source)}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
             "choose by window or segment, or take fewer --candidates"
         )
-
-
-def read_reference(session: Session, reference: Path, material: Material, stack: ExitStack) -> Scratch:
-    """Ground truth at the engine's rate. Raises InputError when it does not fit the input."""
-    info = probe(reference)
-    rate = session.engine.sample_rate
-    truth = stack.enter_context(Scratch(info.channels))
-    for block in resample_blocks(read_blocks(info), info.rate, rate, info.channels, info.frames):
-        truth.append(block)
-    if info.channels != material.info.channels or abs(truth.frames - material.lr.frames) > rate // 20:
-        raise InputError(
-            f"{shown(reference)}: not the ground truth of {shown(material.info.path)}: {info.channels} channels and "
-            f"{truth.frames / rate:.2f} s against {material.info.channels} and {material.lr.frames / rate:.2f} s"
-        )
-    return truth
-
-
-def make_folder(folder: Path) -> None:
-    """Make sure that a folder is there and can be written to, before hours are spent on what goes into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{shown(folder)}: cannot be made ({error.strerror}); choose another -o") from error
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"{shown(folder)}: cannot be written to ({error.strerror}); choose another -o") from error
-
-
-def beside(target: Path, what: str) -> Path:
-    """NAME_what beside NAME."""
-    return target.with_name(fit_name(f"{target.stem}_{what}{target.suffix}"))
-
-
-def write_best(
-    count: int,
-    wides: Sequence[Scratch],
-    contest: Contest,
-    observer: Observer,
-    target: Path,
-    output: OutputInfo,
-    write: Callable[[Scratch, Path], OutputInfo],
-) -> list[BestRecord]:
-    """Write the best renders beside the chosen one, which is there already; those that came out equal once.
-
-    Args:
-        count: how many of the best there are to be, the chosen one among them or not.
-    """
-    best: list[BestRecord] = []
-    made: list[list[tuple[int, ...]]] = []
-    for rank, number in enumerate(contest.order[:count], 1):
-        parts = observer.made_of(number)
-        if parts in made:
-            continue
-        made.append(parts)
-        there = number == contest.chosen
-        info = output if there else write(wides[number], beside(target, f"top{rank}"))
-        score = contest.combined[number] if contest.combined else observer.mean_combined(number)
-        figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
-        best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
-    return best
-
-
-def add_page(source: Path, target: Path, report: Report, observer: Observer, take: int) -> Path:
-    """Write the audition page beside the report."""
-    data, page = report_names(target)[0], target.with_name(fit_name(f"{target.stem}.ttsr.html"))
-    others = [best for best in report.best if best.name != target.name]
-    scores = {best.name: best.score for best in report.best}
-    versions = [Version("chosen", target, take, scores.get(target.name))]
-    versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
-    files = [str(source.absolute()), "--again", str(data.absolute())]
-    words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
-    write_page(page, report.to_json(), source, versions, observer.uncertainty.arrays(), command=words)
-    return page
-
-
-def finish(
-    session: Session,
-    material: Material,
-    wide: Scratch,
-    target: Path,
-    *,
-    stack: ExitStack,
-    stages: Stages,
-    progress: Watch,
-) -> OutputInfo:
-    """Bring the render to its rate, level and depth, and write it."""
-    began = time.perf_counter()
-    info, options = material.info, session.options
-    rate = info.rate if options.rate == "source" else options.rate
-    frames = -(-info.frames * rate // info.rate)
-    meter = LoudnessMeter(rate, info.channels)
-    final = stack.enter_context(Scratch(info.channels))
-    engine_rate = session.engine.sample_rate
-    for block in resample_blocks(wide.blocks(BLOCK), engine_rate, rate, info.channels, wide.frames):
-        block = block[:, : frames - final.frames]
-        if not np.isfinite(block).all():
-            raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
-        meter.update(block)
-        final.append(block)
-        progress(Event("writing", final.frames / rate, 2 * frames / rate))
-    loudness = meter.result()
-    container, subtype = material.form
-    # Float files hold what is above full scale, so that "off" can mean off.
-    unlimited = options.loudness == "off" and subtype in ("FLOAT", "DOUBLE")
-    gain = match_gain(material.loudness, loudness, options.loudness, np.inf if unlimited else options.ceiling)
-    factor = np.float32(10 ** (gain.db / 20))
-    lufs = None if loudness.lufs is None else loudness.lufs + gain.db
-    kept = lufs is None or material.loudness.lufs is None or abs(lufs - material.loudness.lufs) <= 0.1
-    change = Change(
-        container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
-    )
-    carried = carry(material.metadata, change)
-    written = write_atomic(
-        target,
-        lambda: (block * factor for block in final.blocks(BLOCK)),
-        rate,
-        info.channels,
-        container,
-        subtype,
-        carried.insert,
-    )
-    stages.add("write", began)
-    clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
-    return OutputInfo(
-        name=target.name,
-        sha256=written.sha256,
-        rate=rate,
-        depth=subtype,
-        channels=info.channels,
-        frames=written.frames,
-        lufs=lufs,
-        true_peak_db=decibels(loudness.true_peak) + gain.db,
-        gain_db=gain.db,
-        gain_reason=gain.reason + clipped,
-        metadata=MetadataInfo(carried.names, carried.left_out, carried.warnings),
-    )

@@ -9,10 +9,10 @@ import click
 
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError
+from ttsr_studio.finishing import beside
 from ttsr_studio.flags import bare_command, option_names
 from ttsr_studio.jobs import Job
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import beside
 from ttsr_studio.search import search_settings
 from ttsr_studio.session import Session
 from ttsr_studio.sidecars import KEYS as BRIEF_KEYS
