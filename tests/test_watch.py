@@ -21,7 +21,8 @@ from conftest import Ttsr, below, save, voice
 
 from ttsr_studio.report.schema import validate
 from ttsr_studio.watch.delivery import checksum
-from ttsr_studio.watch.queue import GONE, Entry, Queue
+from ttsr_studio.watch.ledger import Entry
+from ttsr_studio.watch.queue import GONE, Queue
 from ttsr_studio.watch.slots import living
 from ttsr_studio.watch.tree import Tree
 

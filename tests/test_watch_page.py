@@ -24,8 +24,9 @@ from ttsr_studio.cli import main
 from ttsr_studio.outcome import report_names
 from ttsr_studio.report.schema import validate
 from ttsr_studio.watch import page
+from ttsr_studio.watch.ledger import Entry
 from ttsr_studio.watch.page import Server, serve_page
-from ttsr_studio.watch.queue import SIDECAR, Entry, Offer, Queue
+from ttsr_studio.watch.queue import SIDECAR, Offer, Queue
 from ttsr_studio.watch.slots import take_slot
 from ttsr_studio.watch.tree import Signature, Tree
 

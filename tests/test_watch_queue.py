@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ttsr_studio.watch.clock import Clock, Moment
-from ttsr_studio.watch.queue import GONE, LOST, MOST_LOSSES, SETTLING, DamagedError, Entry, Offer, Queue
+from ttsr_studio.watch.ledger import DamagedError, Entry
+from ttsr_studio.watch.queue import GONE, LOST, MOST_LOSSES, SETTLING, Offer, Queue
 from ttsr_studio.watch.tree import Signature
 
 

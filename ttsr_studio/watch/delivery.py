@@ -17,7 +17,8 @@ from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.jobs import KEPT
 from ttsr_studio.report.record import report_names, write_report
 from ttsr_studio.sidecars import sidecar
-from ttsr_studio.watch.queue import Entry, Queue
+from ttsr_studio.watch.ledger import Entry
+from ttsr_studio.watch.queue import Queue
 from ttsr_studio.watch.tree import DONE, FAILED, RENDERS, Tree
 
 TAKEN_AGAIN = "It is taken again when it is replaced, or with `ttsr queue retry`."

@@ -21,7 +21,8 @@ from ttsr_studio.sidecars import sidecar
 from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
 from ttsr_studio.watch.delivery import TAKEN_AGAIN, Delivery, Place, place_of
 from ttsr_studio.watch.journal import Journal
-from ttsr_studio.watch.queue import GONE, Entry, Queue
+from ttsr_studio.watch.ledger import Entry
+from ttsr_studio.watch.queue import GONE, Queue
 from ttsr_studio.watch.rules import Rule, Rules
 from ttsr_studio.watch.slots import slot_of
 from ttsr_studio.watch.tree import Tree

@@ -27,7 +27,7 @@ from typing import Any
 
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.report.record import report_names
-from ttsr_studio.watch.queue import Entry, Queue
+from ttsr_studio.watch.ledger import Entry, Ledger
 from ttsr_studio.watch.status import in_a_few_words, status_of
 from ttsr_studio.watch.tree import Tree, regular
 
@@ -233,7 +233,7 @@ class Board:
 
     def read(self) -> dict[str, Any]:
         """The status now: what `ttsr watch --status` says, with links to reports and what they say in a few words."""
-        with closing(Queue(self.tree.database, view=True)) as queue:
+        with closing(Ledger(self.tree.database, view=True)) as queue:
             status = status_of(self.tree, queue, MANY)
             words: dict[tuple[int, int, int], dict[str, str]] = {}
             for row in status["done"]:
@@ -263,7 +263,7 @@ class Board:
 
     def report(self, number: int, kind: str) -> Answer | None:
         """The report of a finished file, by its number; None when there is none."""
-        with closing(Queue(self.tree.database, view=True)) as queue:
+        with closing(Ledger(self.tree.database, view=True)) as queue:
             row = queue.get(number)
         path = None if row is None else self.locate(row, kind)
         content = None if path is None else content_of(path)

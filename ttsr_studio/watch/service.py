@@ -21,7 +21,8 @@ from ttsr_studio.watch.delivery import Delivery
 from ttsr_studio.watch.events import Wake, watch_tree
 from ttsr_studio.watch.hand import Hand, Stop, Terms
 from ttsr_studio.watch.journal import Heard, Journal
-from ttsr_studio.watch.queue import SETTLING, SIDECAR, DamagedError, Offer, Queue
+from ttsr_studio.watch.ledger import DamagedError
+from ttsr_studio.watch.queue import SETTLING, SIDECAR, Offer, Queue
 from ttsr_studio.watch.rules import Rules
 from ttsr_studio.watch.settling import Settling
 from ttsr_studio.watch.slots import ended, living, slot_of, take_slot

@@ -7,7 +7,7 @@ from typing import Any
 
 from ttsr_studio.errors import shown
 from ttsr_studio.watch.clock import Clock
-from ttsr_studio.watch.queue import Entry, Queue
+from ttsr_studio.watch.ledger import Entry, Ledger
 from ttsr_studio.watch.slots import living
 from ttsr_studio.watch.tree import Tree
 
@@ -15,7 +15,7 @@ MOST_JUDGES = 6
 MOST_LETTERS = 80
 
 
-def status_of(tree: Tree, queue: Queue, many: int = 20) -> dict[str, Any]:
+def status_of(tree: Tree, queue: Ledger, many: int = 20) -> dict[str, Any]:
     """What goes on, as plain data."""
     with queue.moment():
         return {
