@@ -16,8 +16,9 @@ from conftest import Ttsr, below, voice
 from wavinfo import WavInfoReader
 
 from ttsr_studio.audio import write
+from ttsr_studio.audio.change import Change
 from ttsr_studio.audio.files import SourceInfo, probe
-from ttsr_studio.audio.metadata import Carried, Change, Found, carry, read_metadata
+from ttsr_studio.audio.metadata import Carried, Found, carry, read_metadata
 from ttsr_studio.audio.riff import Chunk, Contents
 from ttsr_studio.audio.write import write_atomic
 from ttsr_studio.errors import OutputError

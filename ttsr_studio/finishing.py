@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ttsr_studio.audio.change import Change
 from ttsr_studio.audio.loudness import LoudnessMeter, decibels, match_gain
-from ttsr_studio.audio.metadata import Change, carry
+from ttsr_studio.audio.metadata import carry
 from ttsr_studio.audio.stream import Scratch, resample_blocks
 from ttsr_studio.audio.write import fit_name, write_atomic
 from ttsr_studio.candidates import Stages

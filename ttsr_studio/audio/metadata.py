@@ -6,15 +6,14 @@ What cannot be understood is carried as it is or left out, always with a warning
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from xml.parsers import expat
 
-import numpy as np
 import soundfile as sf
 
-from ttsr_studio import __version__
-from ttsr_studio.audio.files import WIDTHS, SourceInfo, opened
+from ttsr_studio.audio.change import Change
+from ttsr_studio.audio.chunks import FITTED_ALWAYS, FITTERS
+from ttsr_studio.audio.files import SourceInfo, opened
 from ttsr_studio.audio.riff import (
     FAMILIES,
     Chunk,
@@ -30,8 +29,6 @@ from ttsr_studio.audio.riff import (
 from ttsr_studio.errors import InputError, shown
 
 _EXTENSIBLE = 0xFFFE
-_BEXT = 602  # bytes before the coding history
-_EDITED_XML = 4 << 20  # bytes; an iXML above it is none
 _LONGEST_TEXT = {"AIFF": 8000, "WAV": 1 << 20, "FLAC": 1 << 20}  # bytes: what soundfile reads; a block of FLAC
 _LONGEST_BLOCK = (1 << 24) - (1 << 10)  # RFC 9639, 8.1, less room for a vendor string
 _STALE = {"levl": "it draws the source's level", "MD5": "it is a checksum of the source's audio"}
@@ -59,45 +56,6 @@ class Found:
     info: SourceInfo
     contents: Contents
     tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a render made of its source.
-
-    Attributes:
-        container, subtype: of the output.
-        old_rate, rate: Hz.
-        old_frames, frames: samples per channel.
-        level_kept: the loudness is the source's within 0.1 LU.
-    """
-
-    container: str
-    old_subtype: str
-    subtype: str
-    old_rate: int
-    rate: int
-    old_frames: int
-    frames: int
-    channels: int
-    level_kept: bool = True
-
-    @property
-    def bits(self) -> int:
-        return 8 * WIDTHS[self.subtype]
-
-    @property
-    def converted(self) -> bool:
-        return (self.rate, self.subtype) != (self.old_rate, self.old_subtype)
-
-    def scaled(self, samples: int, bits: int = 32) -> int:
-        """A count of the source's samples as one of the render's, rounded; the most that ``bits`` hold if more."""
-        return min((2 * samples * self.rate + self.old_rate) // (2 * self.old_rate), (1 << bits) - 1)
-
-    def scaled_all(self, samples: np.ndarray) -> np.ndarray:
-        """The same for counts of up to 33 bits, as uint64."""
-        whole = samples.astype(np.uint64) * np.uint64(2 * self.rate) + np.uint64(self.old_rate)
-        return np.minimum(whole // np.uint64(2 * self.old_rate), np.uint64(0xFFFFFFFF))
 
 
 @dataclass(frozen=True)
@@ -190,8 +148,8 @@ def _settled(carried: list[Chunk], family: str, said: Contents) -> list[Chunk]:
 def _fitted(chunk: Chunk, change: Change, said: Contents) -> Chunk:
     """A chunk as it holds for the render; as it was, with a warning, where it is not understood."""
     early = chunk.early or chunk.name in ("bext", "iXML")
-    fitter = _FITTERS.get(chunk.name)
-    if fitter is None or (change.rate == change.old_rate and chunk.name not in _FITTED_ALWAYS):
+    fitter = FITTERS.get(chunk.name)
+    if fitter is None or (change.rate == change.old_rate and chunk.name not in FITTED_ALWAYS):
         return replace(chunk, early=early)
     try:
         return Chunk(chunk.name, fitter(chunk.data, change), early)
@@ -260,215 +218,3 @@ def _from_tags(tags: Mapping[str, str], family: str) -> list[Chunk]:
         for name, text in texts.items()
     )
     return [Chunk("LIST", b"INFO" + b"".join(info))]
-
-
-# WAV
-
-
-def _bext(data: bytes, change: Change) -> bytes:
-    """EBU Tech 3285: TimeReference in samples since midnight; loudness "not set" unless kept; R 98 coding history."""
-    if len(data) < _BEXT:
-        raise ValueError(f"it has {len(data)} bytes, not {_BEXT} or more; its time reference is the source's")
-    head = bytearray(data[:_BEXT])
-    time, version = struct.unpack_from("<QH", head, 338)
-    struct.pack_into("<Q", head, 338, change.scaled(time, 64))
-    if version >= 2 and not change.level_kept:
-        struct.pack_into("<5h", head, 412, *[0x7FFF] * 5)
-    history, _, rest = data[_BEXT:].partition(b"\0")
-    if history and not history.endswith(b"\n"):
-        history += b"\r\n"
-    mode = {1: "mono", 2: "stereo"}.get(change.channels, f"{change.channels}chn")
-    history += f"A=PCM,F={change.rate},W={change.bits},M={mode},T=TTSR Studio {__version__}\r\n".encode()
-    history += b"\0" + rest if rest.strip(b"\0") else b""
-    return bytes(head) + history.ljust(len(data) - _BEXT, b"\0")
-
-
-def _cue(data: bytes, change: Change) -> bytes:
-    """Microsoft's `cue `: 24 bytes a point, of which dwPosition and dwSampleOffset are samples."""
-    points = _table(data, 4, struct.unpack_from("<I", data)[0], 6)
-    points[:, [1, 5]] = change.scaled_all(points[:, [1, 5]])
-    return data[:4] + points.tobytes() + data[4 + points.nbytes :]
-
-
-def _smpl(data: bytes, change: Change) -> bytes:
-    """Microsoft's `smpl`: the period of a sample in ns, and loops from a sample to one that is still played."""
-    head = list(struct.unpack_from("<9I", data))
-    loops = _table(data, 36, head[7], 6)
-    usual = abs(head[2] - 1e9 / change.old_rate) <= 1
-    head[2] = round((1e9 if usual else head[2] * change.old_rate) / change.rate)
-    last = np.uint64(change.frames - 1)
-    ends = change.scaled_all(loops[:, 3].astype(np.uint64) + np.uint64(1))
-    loops[:, 2] = np.minimum(change.scaled_all(loops[:, 2]), last)
-    loops[:, 3] = np.minimum(np.maximum(ends, np.uint64(1)) - np.uint64(1), last)
-    return struct.pack("<9I", *head) + loops.tobytes() + data[36 + loops.nbytes :]
-
-
-def _table(data: bytes, start: int, count: int, width: int) -> np.ndarray:
-    """Rows of 32-bit numbers; ValueError where a count promises more than there is."""
-    if start + 4 * width * count > len(data):
-        raise ValueError(f"it counts {count} entries and ends before")
-    return np.frombuffer(data, "<u4", count * width, start).reshape(count, width).copy()
-
-
-def _list(data: bytes, change: Change) -> bytes:
-    """Labels of cue points (`adtl`): dwSampleLength of a labelled region is samples."""
-    out = bytearray(data)
-    for name, start, size in items(data) if data[:4] == b"adtl" else ():
-        if name == b"ltxt" and size >= 8:
-            struct.pack_into("<I", out, start + 4, change.scaled(struct.unpack_from("<I", data, start + 4)[0]))
-    return bytes(out)
-
-
-def _cart(data: bytes, change: Change) -> bytes:
-    """AES46: eight post timers of a name and samples; one without a name is not in use."""
-    out = bytearray(data)
-    for at in range(684, 748, 8):
-        if any(data[at : at + 4]):
-            struct.pack_into("<I", out, at + 4, change.scaled(struct.unpack_from("<I", data, at + 4)[0]))
-    return bytes(out)
-
-
-# iXML 3
-
-_PAIRS = {
-    "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_LO": "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_HI",
-    "BWF_TIME_REFERENCE_LOW": "BWF_TIME_REFERENCE_HIGH",
-    "SYNC_POINT_LOW": "SYNC_POINT_HIGH",
-}
-_RATES = ("TIMESTAMP_SAMPLE_RATE", "FILE_SAMPLE_RATE", "DIGITIZER_SAMPLE_RATE")
-_LENGTH = "SYNC_POINT_EVENT_DURATION"
-_FIELDS = {*_PAIRS, *_PAIRS.values(), *_RATES, _LENGTH, "AUDIO_BIT_DEPTH"}
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A whole number in an XML text: the byte at which its digits start, and their encoding."""
-
-    start: int
-    digits: str
-    encoding: str
-
-    def edit(self, value: int) -> tuple[int, int, bytes]:
-        """(start, end, new text) that replaces it; a number with leading zeros keeps its width."""
-        text = str(value).zfill(len(self.digits) if self.digits.startswith("0") else 0)
-        return self.start, self.start + len(self.digits.encode(self.encoding)), text.encode(self.encoding)
-
-
-_Fields = dict[str, list[_Number]]
-
-
-def _ixml(data: bytes, change: Change) -> bytes:
-    """iXML: the numbers that a new rate or depth changes are replaced in the text; all else stays byte for byte."""
-    out, at = [], 0
-    for start, end, text in sorted(edit for fields in _elements(data) for edit in _edits(fields, change)):
-        out += [data[at:start], text]
-        at = end
-    return b"".join([*out, data[at:]])
-
-
-def _edits(fields: _Fields, change: Change) -> Iterator[tuple[int, int, bytes]]:
-    """What changes among the fields of one element, e.g. SPEED."""
-    if change.subtype != change.old_subtype:
-        yield from (number.edit(change.bits) for number in fields.get("AUDIO_BIT_DEPTH", ()))
-    if change.rate == change.old_rate:
-        return
-    clock = fields.get("TIMESTAMP_SAMPLE_RATE")
-    for low, high in _PAIRS.items():
-        if low not in fields or (low.startswith("TIMESTAMP") and clock and int(clock[0].digits) != change.old_rate):
-            continue  # counted by another clock, whose rate is beside it
-        upper = fields.get(high, [])
-        old = int(fields[low][0].digits) + (int(upper[0].digits) << 32 if upper else 0)
-        new = change.scaled(old, 64)
-        yield from (number.edit(new & 0xFFFFFFFF if upper else new) for number in fields[low])
-        yield from (number.edit(new >> 32) for number in upper)
-    yield from (number.edit(change.scaled(int(number.digits), 64)) for number in fields.get(_LENGTH, ()))
-    for name in _RATES:
-        for number in fields.get(name, ()):
-            if name == "FILE_SAMPLE_RATE" or int(number.digits) == change.old_rate:
-                yield number.edit(change.rate)
-
-
-def _elements(data: bytes) -> list[_Fields]:
-    """The fields of `_FIELDS` that hold a whole number, by the element that they are in."""
-    wide = {b"\xff\xfe": "utf-16-le", b"<\0": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\0<": "utf-16-be"}
-    encoding = wide.get(data[:2], "ascii")
-    length = len(data.rstrip(b"\0"))
-    text = data[: length + length % 2 * (encoding != "ascii")]
-    if len(text) > _EDITED_XML:
-        raise ValueError(f"it is larger than {_EDITED_XML >> 20} MiB")
-    elements: list[_Fields] = []
-    stack: list[_Fields] = [{}]
-    words: list[tuple[int, str]] = []  # since the last tag: the byte at which each starts, and it
-    parser = expat.ParserCreate()
-
-    def opened(name: str, _: dict[str, str]) -> None:
-        stack.append({})
-        words.clear()
-
-    def closed(name: str) -> None:
-        elements.append(stack.pop())
-        digits = "".join(word for _, word in words).strip()
-        if name in _FIELDS and digits.isascii() and digits.isdecimal() and len(digits) <= 20:
-            at = text.find(digits.encode(encoding), words[0][0], parser.CurrentByteIndex)
-            if at >= 0:
-                stack[-1].setdefault(name, []).append(_Number(at, digits, encoding))
-        words.clear()
-
-    def refused(*_: object) -> None:
-        raise ValueError("it has a document type, which iXML does not have")
-
-    parser.StartElementHandler, parser.EndElementHandler = opened, closed
-    parser.CharacterDataHandler = lambda word: words.append((parser.CurrentByteIndex, word))
-    parser.StartDoctypeDeclHandler = refused
-    try:
-        parser.Parse(text, True)
-    except (expat.ExpatError, LookupError) as error:  # an encoding that nothing knows
-        raise ValueError(f"it is not XML ({error}); times in it are the source's") from error
-    return [fields for fields in elements if fields]
-
-
-# AIFF and FLAC
-
-
-def _mark(data: bytes, change: Change) -> bytes:
-    """AIFF 1.3, Marker Chunk: number, position in samples, name as a Pascal string of even length."""
-    out, at = bytearray(data), 2
-    for _ in range(struct.unpack_from(">H", data)[0]):
-        position, name = struct.unpack_from(">IB", data, at + 2)
-        struct.pack_into(">I", out, at + 2, change.scaled(position))
-        at += 6 + (name + 2) // 2 * 2
-    return bytes(out)
-
-
-def _cuesheet(data: bytes, change: Change) -> bytes:
-    """RFC 9639, 8.7: lead-in, track and index offsets in samples; at a new rate it is not that of a CD any more."""
-    out, at = bytearray(data), 396
-    struct.pack_into(">Q", out, 128, change.scaled(struct.unpack_from(">Q", data, 128)[0], 64))
-    compact_disc = data[136] >> 7
-    out[136] &= 0x7F
-    for _ in range(data[395]):
-        offset, number, indices = struct.unpack_from(">QB26xB", data, at)
-        new = change.frames if offset == change.old_frames else change.scaled(offset, 64)
-        struct.pack_into(">QB", out, at, new, 255 if compact_disc and number == 170 else number)
-        for index in range(at + 36, at + 36 + 12 * indices, 12):
-            struct.pack_into(">Q", out, index, change.scaled(struct.unpack_from(">Q", data, index)[0], 64))
-        at += 36 + 12 * indices
-    return bytes(out)
-
-
-def _application(data: bytes, change: Change) -> bytes:
-    """A WAV's chunk that `flac --keep-foreign-metadata` put into a FLAC ("riff", name, size, content)."""
-    name = data[4:8].decode("latin-1")
-    if data[:4] != b"riff" or name not in _FITTERS or (change.rate == change.old_rate and name not in _FITTED_ALWAYS):
-        return data
-    (size,) = struct.unpack_from("<I", data, 8)
-    body = _FITTERS[name](data[12 : 12 + size], change)
-    return data[:8] + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
-
-
-Fitter = Callable[[bytes, Change], bytes]
-_FITTERS: dict[str, Fitter] = {
-    "bext": _bext, "iXML": _ixml, "cue ": _cue, "smpl": _smpl, "LIST": _list, "list": _list,
-    "cart": _cart, "MARK": _mark, "CUESHEET": _cuesheet, "APPLICATION": _application,
-}  # fmt: skip
-_FITTED_ALWAYS = ("bext", "iXML", "APPLICATION")
