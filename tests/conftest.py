@@ -1,6 +1,7 @@
 """Audio for tests, and the command line to drive them with."""
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,14 @@ def band(audio: np.ndarray, low: float, high: float, rate: int = 48000) -> np.nd
     hz = np.fft.rfftfreq(len(audio), 1 / rate)
     spectrum[(hz < low) | (hz > high)] = 0
     return np.fft.irfft(spectrum, len(audio), axis=0)
+
+
+def mere_user() -> list[str]:
+    """What makes a command one to which permissions apply, by root as well; skips the test where that cannot be had."""
+    if os.name != "posix":
+        pytest.skip("no permissions as POSIX has them")
+    if os.geteuid():
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and there is no setpriv")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import Ttsr, below, save, voice
+from conftest import Ttsr, below, mere_user, save, voice
 
 from ttsr_studio.report.schema import validate
 from ttsr_studio.watch.delivery import checksum
@@ -323,14 +323,6 @@ def test_faults_around_a_file_make_it_wait_and_are_said(ttsr: Ttsr, tmp_path: Pa
     assert said(watch(ttsr, tmp_path), "done") == ["sfx/a.wav"]
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_source_that_may_not_be_read_waits(ttsr: Ttsr, tmp_path: Path) -> None:
-    source = stem(tmp_path / "sfx/a.wav")
-    source.chmod(0)
-    assert said(watch(ttsr, tmp_path, code=1), "waiting") == ["sfx/a.wav"]
-    assert "ermission denied" in (row(tmp_path, "sfx/a.wav").reason or "")
-
-
 def test_a_worker_without_memory_is_ended_and_the_file_given_up(ttsr: Ttsr, tmp_path: Path) -> None:
     stem(tmp_path / "sfx/a.wav")
     events = watch(ttsr, tmp_path, "--memory", "0.05", code=1)
@@ -385,11 +377,14 @@ def test_refusals_at_the_start_are_one_line(ttsr: Ttsr, tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(root: Path, *options: object) -> Iterator[subprocess.Popen[str]]:
+def running(root: Path, *options: object, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
     (root / "ttsr-watch.toml").write_text(TINY)
-    command = [sys.executable, "-m", "ttsr_studio", "watch", root, "--settle", "0.3", "--no-page", "--json", *options]
+    command = [*before, sys.executable, "-m", "ttsr_studio", "watch", root, "--settle", "0.3", "--no-page", "--json"]
     process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [str(part) for part in (*command, *options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     try:
         yield process
@@ -456,6 +451,25 @@ def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: T
             for process in (one, two):
                 process.send_signal(signal.SIGTERM)
             assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
+
+
+def test_permissions_that_are_lost_are_waited_for(ttsr: Ttsr, tmp_path: Path) -> None:
+    source, renders = stem(tmp_path / "sfx/a.wav"), tmp_path / "_renders"
+    source.chmod(0)
+    with running(tmp_path, before=mere_user()) as process:
+        until(lambda: "ermission denied" in (row(tmp_path, "sfx/a.wav").reason or ""))
+        assert row(tmp_path, "sfx/a.wav").state == "pending"
+        source.chmod(0o600)
+        renders.chmod(0o500)
+        ttsr("queue", "retry", tmp_path)
+        until(lambda: "_renders" in (row(tmp_path, "sfx/a.wav").reason or ""))
+        assert list(renders.iterdir()) == []
+        renders.chmod(0o700)
+        ttsr("queue", "retry", tmp_path, "sfx/a.wav")
+        until(lambda: counts(tmp_path)["done"] == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert (renders / "sfx/a.wav").is_file()
 
 
 def test_a_file_replaced_while_it_is_rendered_is_rendered_again(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
     metavar="JOB.json",
     help="Do what a job file says, and nothing else: the door for other programs (docs/jobs.md).",
 )
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
