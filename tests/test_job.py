@@ -41,8 +41,8 @@ def test_a_job_is_done_and_says_so_in_files(ttsr: Ttsr, tmp_path: Path) -> None:
     source = stem(folder / "in.wav")
     before = source.read_bytes()
     path = job(folder, preset="speech", output="out/{stem}_{preset}{ext}", keep_top=3, progress="p.json")
-    (folder / "result.json").write_text("stale")
-    (folder / "done").write_text("stale")
+    (folder / "result.json").write_text('{\n  "result_version": "1", "status": "stale"}')
+    (folder / "done").write_text("1\n")
     result = ttsr("render", "--job", path)
     assert (result.exit_code, result.output) == (0, "")
     data, done = answered(folder)
@@ -172,6 +172,73 @@ def test_a_result_that_cannot_be_written_is_found_before_anything_is_rendered(tt
         assert result.exit_code == 2
         assert len(result.output.splitlines()) == 1
         assert not (tmp_path / "in_ttsr.wav").exists()
+
+
+def test_a_result_that_is_a_folder_does_not_keep_those_waiting_who_wait_for_done(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "result.json").mkdir()
+    assert ttsr("render", "--job", job(tmp_path)).exit_code == 2
+    assert (tmp_path / "done").read_text() == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"result": "in.wav"}, "in.wav: holds something else"),
+        ({"progress": "in.wav"}, "in.wav: holds something else"),
+        ({"done": "in.wav"}, "in.wav: holds something else"),
+        ({"progress": "other.wav"}, "other.wav: holds something else"),
+        ({"result": "job.json"}, "result: is the job, too"),
+        ({"progress": "./result.json"}, "progress: is result, too"),
+        ({"done": "result.json"}, "done: is result, too"),
+        ({"progress": "done"}, "done: is progress, too"),
+        ({"cancel": "in.wav"}, "in.wav, too"),
+        ({"output": "new.wav", "done": "new.wav"}, "done: is output, too"),
+    ],
+)
+def test_answers_never_take_the_place_of_something_else(
+    ttsr: Ttsr, tmp_path: Path, keys: dict[str, Any], words: str
+) -> None:
+    stem(tmp_path / "in.wav")
+    stem(tmp_path / "other.wav", seed=1)
+    path = job(tmp_path, **keys)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    result = ttsr("render", "--job", path)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio import job_command
+
+    stem(tmp_path / "in.wav")
+    real = job_command.render
+
+    def late(session: Any, source: Path, target: Path, **more: Any) -> Any:
+        target.write_bytes(b"of another job")
+        return real(session, source, target, **more)
+
+    monkeypatch.setattr(job_command, "render", late)
+    assert ttsr("render", "--job", job(tmp_path)).exit_code == 1
+    (file,) = answered(tmp_path)[0]["files"]
+    assert "something else has made it meanwhile" in file["reason"]
+    assert (tmp_path / "in_ttsr.wav").read_bytes() == b"of another job"
+    assert not list(tmp_path.glob("*.ttsr.*"))
+    assert ttsr("render", "--job", job(tmp_path, existing="overwrite")).exit_code == 0
+    assert (tmp_path / "in_ttsr.wav").stat().st_size > 1000
+
+
+def test_flags_beside_a_job_are_refused(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    path = job(tmp_path)
+    for more in (("--seed", "9", "--job", path), ("--job", path, "b.wav"), (f"--job={path}", "--page")):
+        result = ttsr("render", *more)
+        assert result.exit_code == 2
+        assert "stands alone" in result.output
+    assert not (tmp_path / "done").exists()
 
 
 def test_outputs_that_exist(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ class Earlier:
         options = {name: value for name, value in options.items() if value is not None and name not in LEFT_TO_THE_USER}
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
+    @property
+    def preset(self) -> str:
+        """Name of the preset that the options come from."""
+        return str(self.report["tool"]["options"]["preset"])
+
     def refuse_other_input(self, source: Path) -> None:
         """Raise InputError when a file is not the one that the report is of."""
         expected = self.report["input"]["sha256"]

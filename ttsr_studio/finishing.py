@@ -1,11 +1,15 @@
 """What leaves the pipeline: renders at their rate, level and depth, the best beside the chosen one, the page."""
 
+import contextlib
+import hashlib
+import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,13 +19,14 @@ from ttsr_studio.audio.metadata import carry
 from ttsr_studio.audio.stream import Scratch, resample_blocks
 from ttsr_studio.audio.write import fit_name, write_atomic
 from ttsr_studio.candidates import Stages
-from ttsr_studio.errors import OutputError, shown
+from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.finalists import Contest
 from ttsr_studio.material import BLOCK, Material
 from ttsr_studio.observer import Observer
 from ttsr_studio.progress import Event, Watch
 from ttsr_studio.report.page import Version, write_page
 from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report, report_names
+from ttsr_studio.report.schema import validate
 from ttsr_studio.session import Session
 
 
@@ -52,8 +57,9 @@ def finish(
     stack: ExitStack,
     stages: Stages,
     progress: Watch,
+    replace: bool = True,
 ) -> OutputInfo:
-    """Bring the render to its rate, level and depth, and write it."""
+    """Bring the render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
     began = time.perf_counter()
     info, options = material.info, session.options
     rate = info.rate if options.rate == "source" else options.rate
@@ -88,6 +94,7 @@ def finish(
         container,
         subtype,
         carried.insert,
+        replace,
     )
     stages.add("write", began)
     clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
@@ -135,9 +142,48 @@ def write_best(
     return best
 
 
+def clear_earlier(
+    target: Path, report: Mapping[str, Any] | None, made: Sequence[BestRecord], page: Path | None
+) -> None:
+    """Remove what belonged to the render that was replaced: its next best, as they were written, and its page.
+
+    Args:
+        report: of that render, None where there was none.
+        made: what stands beside the new one.
+    """
+    kept = {best.name for best in made} | {target.name}
+    for best in (report or {}).get("best", ()):
+        path = target.with_name(best["name"])
+        with contextlib.suppress(OSError):
+            if path.name not in kept and checksum(path) == best["sha256"]:
+                path.unlink()
+    if report is not None and page is None:
+        with contextlib.suppress(OSError):
+            page_name(target).unlink()
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def earlier_report(target: Path) -> Mapping[str, Any] | None:
+    """The report of the render that bears a name now; None where there is none."""
+    try:
+        report = json.loads(report_names(target)[0].read_text(encoding="utf-8"))
+        validate(report)
+    except (OSError, ValueError, InputError):
+        return None
+    return cast(Mapping[str, Any], report)
+
+
+def page_name(target: Path) -> Path:
+    return target.with_name(fit_name(f"{target.stem}.ttsr.html"))
+
+
 def add_page(source: Path, target: Path, report: Report, observer: Observer, take: int) -> Path:
     """Write the audition page beside the report."""
-    data, page = report_names(target)[0], target.with_name(fit_name(f"{target.stem}.ttsr.html"))
+    data, page = report_names(target)[0], page_name(target)
     others = [best for best in report.best if best.name != target.name]
     scores = {best.name: best.score for best in report.best}
     versions = [Version("chosen", target, take, scores.get(target.name))]

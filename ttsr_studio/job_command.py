@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ttsr_studio import presets
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line, unknown
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown, unknown
 from ttsr_studio.job_file import (
     CancelledError,
     Course,
@@ -21,6 +21,7 @@ from ttsr_studio.job_file import (
     answers,
     clear_old,
     read_job,
+    refuse_shared,
     write_result,
 )
 from ttsr_studio.jobs import Job, plan_jobs
@@ -59,15 +60,19 @@ def run_job(path: Path) -> None:
 def answer(
     result: Path | None, done: Path | None, code: int, message: str, status: str, results: list[FileResult]
 ) -> str | None:
-    """Write the result, then the done file; what went wrong with that, if anything."""
+    """Write the result, then, whatever came of that, the done file; what went wrong, if anything."""
+    wrong = None
     try:
         if result:
             write_result(result, status, code, message, results)
-        if done:
-            write_atomic(done, f"{code}\n".encode())
     except TtsrError as error:
-        return str(error)
-    return None
+        wrong = str(error)
+    try:
+        if done:
+            write_atomic(done, f"{2 if wrong else code}\n".encode())
+    except TtsrError as error:
+        wrong = wrong or str(error)
+    return wrong
 
 
 @contextmanager
@@ -91,8 +96,11 @@ def carry_out(job: JobFile) -> tuple[int, str, list[FileResult]]:
     """
     options = options_of(job)
     jobs = plan_jobs(job.inputs, job.output, options)
+    for each in jobs:
+        named = {"result": job.result, "progress": job.progress, "cancel": job.cancel, "done": job.done}
+        refuse_shared(job.path, {f"input {shown(each.source)}": each.source, "output": each.target} | named)
     if job.existing == "refuse":
-        refuse_existing(jobs, options)
+        refuse_existing(jobs, options, 'set "existing" to "overwrite" or "skip", or name another "output"')
     course = Course(job, len(jobs))
     course.write("starting", 0.0)
     sessions = Sessions(Session(options))
@@ -144,7 +152,14 @@ def do_file(
     try:
         chosen = with_sidecar(each, options, given)
         truth = chosen.reference if chosen.reference and chosen.reference.is_file() else each.reference
-        done = render(sessions.of(chosen), each.source, each.target, reference=truth, progress=course).summary
+        done = render(
+            sessions.of(chosen),
+            each.source,
+            each.target,
+            reference=truth,
+            progress=course,
+            replace=job.existing == "overwrite",
+        ).summary
     except CancelledError:
         raise
     except Exception as error:  # one file's trouble, foreseen or not, must not stop the others

@@ -6,6 +6,7 @@ All files are UTF-8 JSON, written whole or not at all.
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,11 @@ PROGRESS_SECONDS = 0.25
 STAGES = ("starting", "reading", "searching", "writing", "done")
 SHARES = {"starting": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95, "done": 1.0}
 """Where a stage begins in the whole of a file."""
+
+
+ANSWERS = ("result", "progress", "cancel", "done")
+_EARLIER = re.compile(rb"\s*|\d{1,3}\s*|\s*\{\s*\"(result|progress)_version\".*", re.DOTALL)
+"""What an answer of an earlier run begins with, or is."""
 
 
 class CancelledError(TtsrError):
@@ -67,9 +73,8 @@ def read_job(path: Path) -> JobFile:
         place = "/".join(map(str, error.absolute_path)) or "the job"
         raise OptionError(f"{shown(path)}: {place}: {in_short(error.message)}{known_keys(error.validator)}")
     base = JobFile(path, (), path)
-    paths = {
-        name: base.place(data[name]) if name in data else None for name in ("result", "progress", "cancel", "done")
-    }
+    paths = {name: base.place(data[name]) if name in data else None for name in ANSWERS}
+    refuse_shared(path, {"the job": path.absolute()} | paths)
     output = data.get("output")
     if output and not output.startswith("{"):
         ending = os.sep if output.endswith(("/", os.sep)) else ""
@@ -120,19 +125,45 @@ def known_keys(rule: Any) -> str:
 
 
 def answers(path: Path) -> tuple[Path | None, Path | None]:
-    """Where a job that may be wrong wants its result and its done file; None where that cannot be told."""
+    """Where a job that may be wrong wants its result and its done file; None where that cannot be told or written."""
     with contextlib.suppress(TtsrError):
         data = read_json(path)
         if isinstance(data, dict):
             named = [data.get(name) for name in ("result", "done")]
             result, done = (path.parent / name if isinstance(name, str) and name else None for name in named)
-            return result, done
+            result, done = (place if place and is_answer(place) else None for place in (result, done))
+            return result, done if done != result else None
     return None, None
 
 
+def is_answer(path: Path) -> bool:
+    """Whether nothing is lost when this is written over: it is not there, is empty, or answers an earlier run."""
+    try:
+        with path.open("rb") as file:
+            return _EARLIER.fullmatch(file.read(1 << 10)) is not None
+    except OSError:
+        return not path.exists()
+
+
+def refuse_shared(job: Path, paths: Mapping[str, Path | None]) -> None:
+    """Raise OptionError where two names are of one file."""
+    seen: dict[str, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        other = seen.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise OptionError(f"{shown(job)}: {name}: is {other}, too; give each a file of its own")
+
+
 def clear_old(*paths: Path | None) -> None:
-    """Remove what an earlier run left. Raises OutputError where something else is in the way, or no folder is there."""
+    """Remove what an earlier run left.
+
+    Raises OutputError where something else is in the way, or no folder is there.
+    """
     for path in filter(None, paths):
+        if path.is_file() and not is_answer(path):
+            raise OutputError(f"{shown(path)}: holds something else and is left as it is; name a file of its own")
         try:
             path.unlink(missing_ok=True)
             write_atomic(path, b"")

@@ -79,14 +79,14 @@ def checked(path: Path, key: str, value: Any) -> Any:
     if key == "guidance-interval":
         if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
             return tuple(value)
-        raise OptionError(f"preset {path}: guidance-interval takes two noise levels, such as [0.1, 5]")
+        raise OptionError(f"{path}: guidance-interval takes two noise levels, such as [0.1, 5]")
     if key in SEVERAL:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
-        raise OptionError(f"preset {path}: {key} takes {SEVERAL[key]} in quotes, one or a list of them")
+        raise OptionError(f"{path}: {key} takes {SEVERAL[key]} in quotes, one or a list of them")
     if not isinstance(value, str | int | float):
-        raise OptionError(f"preset {path}: {key} takes one value, not {value!r}")
+        raise OptionError(f"{path}: {key} takes one value, not {value!r}")
     return value
 
 

@@ -13,7 +13,7 @@ from ttsr_studio.briefs import read_brief
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, shown
 from ttsr_studio.finalists import hold_contest
-from ttsr_studio.finishing import add_page, beside, finish, make_folder, write_best
+from ttsr_studio.finishing import add_page, beside, clear_earlier, earlier_report, finish, make_folder, write_best
 from ttsr_studio.material import Material, listen, read_reference
 from ttsr_studio.observer import Observer
 from ttsr_studio.outcome import (
@@ -48,6 +48,7 @@ def render(
     progress: Watch = lambda event: None,
     stop: StopSign | None = None,
     rewards: Path | None = None,
+    replace: bool = True,
 ) -> Rendered:
     """Render one file.
 
@@ -57,6 +58,7 @@ def render(
         reference: ground truth for oracle verifiers.
         stop: where the user says that it is enough; the best so far is then written.
         rewards: file to which every score of every candidate is appended.
+        replace: whether an output of this name may be replaced.
 
     Raises:
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
@@ -97,7 +99,8 @@ def render(
             observer.see(material.lr, wide)
             stages.add("observe", mark)
         write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
-        output = write(wide, target)
+        earlier = earlier_report(target)
+        output = write(wide, target, replace=replace)
         if picked is not None:
             write(picked, beside(target, "control"))
         best = write_best(session.options.keep_top, wides, contest, observer, target, output, write)
@@ -127,6 +130,7 @@ def render(
             if report and session.options.page
             else None
         )
+        clear_earlier(target, earlier, best, page)
         return Rendered(summary(result, target, files, page), in_words(result, target))
 
 

@@ -42,7 +42,17 @@ def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
         run_job(path)
 
 
-@click.command("render", cls=Settings)
+class RenderCommand(Settings):
+    """A command whose `--job` stands alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = 1 if any(word.startswith("--job=") for word in args) else 2 if "--job" in args else 0
+        if own and len(args) > own and "--help" not in args:
+            raise click.UsageError("--job stands alone: whatever else is wanted stands in the job file", ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.command("render", cls=RenderCommand)
 @click.option(
     "--job",
     type=click.Path(path_type=Path),
@@ -108,6 +118,8 @@ def render_command(
         refuse_unwritable(keep_rewards)
     values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
     given = set(filter(typed, values))
+    if again:
+        values["preset"] = again.preset
     options = RenderOptions(reference=reference, **values | limits(values, given))
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
@@ -117,7 +129,7 @@ def render_command(
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if not overwrite and not skip_existing:
-        refuse_existing(jobs, options)
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         if len(jobs) > 1:
             raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
@@ -132,7 +144,8 @@ def render_command(
                 told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
                 tell(as_json, told, f"skipped {job.target} (exists)")
         chosen = partial(with_sidecar, options=options, given=given) if not again else lambda _job: options
-        failed = render_all(Sessions(session), waiting, chosen, as_json, again, report=report, rewards=keep_rewards)
+        extra = {"report": report, "rewards": keep_rewards, "replace": overwrite}
+        failed = render_all(Sessions(session), waiting, chosen, as_json, again, **extra)
     if failed:
         if len(jobs) > 1:
             click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)

@@ -86,11 +86,11 @@ def read_transcript(value: str | None) -> str | None:
         raise OptionError(f"--transcript {value}: {error}") from error
 
 
-def refuse_existing(jobs: list[Job], options: RenderOptions) -> None:
+def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
     """Raise OptionError when a render, or one that is written beside it, exists already."""
     extra = ["control"] * options.control + [f"top{rank}" for rank in range(1, options.keep_top + 1)]
     wanted = [path for job in jobs for path in (job.target, *(beside(job.target, what) for what in extra))]
     there = [path for path in wanted if path.exists()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(f"{there[0]}{more}: exists already; pass --overwrite or --skip-existing, or another -o")
+        raise OptionError(f"{there[0]}{more}: exists already; {advice}")

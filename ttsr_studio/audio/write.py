@@ -150,6 +150,21 @@ def hidden(target: Path) -> Path:
     return target.with_name("." + fit_name(target.stem, 254 - len(os.fsencode(tail))) + tail)
 
 
+def publish(temporary: Path, target: Path, replace: bool) -> None:
+    """Give a finished file its name. Raises OutputError where the name is taken and is not to be replaced, OSError."""
+    taken = OutputError(f"{shown(target)}: something else has made it meanwhile; it is left as it is")
+    if not replace:
+        try:
+            os.link(temporary, target)  # unlike a rename, this never takes a name from another file
+            return
+        except FileExistsError:
+            raise taken from None
+        except OSError:  # a file system without links
+            if target.exists():
+                raise taken from None
+    temporary.replace(target)
+
+
 def write_atomic(
     target: Path | str,
     blocks: Callable[[], Blocks],
@@ -158,13 +173,15 @@ def write_atomic(
     container: str,
     subtype: str,
     insert: Insert = NOTHING,
+    replace: bool = True,
 ) -> Written:
     """Write ``blocks()`` so that ``target`` is complete, synced and read back, or is not touched at all.
 
     ``blocks`` is called at least twice and must give the same audio each time. PCM is clipped at full scale,
     16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata to ``insert`` takes a
     second copy of the file beside the first, so that for a moment there is room needed for both.
-    Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently.
+    Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently, and without
+    ``replace`` when something has the name by then.
     """
     target = Path(target)
     if not target.parent.is_dir():
@@ -190,7 +207,7 @@ def write_atomic(
             raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        temporary.replace(target)
+        publish(temporary, target, replace)
         sync_folder(target.parent)
     except (OSError, sf.SoundFileError) as error:
         free = shutil.disk_usage(target.parent).free // 10**6
