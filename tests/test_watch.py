@@ -453,6 +453,27 @@ def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: T
             assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
 
 
+def test_a_folder_that_is_renamed_leaves_no_failures(ttsr: Ttsr, tmp_path: Path) -> None:
+    for number in range(3):
+        stem(tmp_path / f"sfx/n/{number}.wav", seed=number)
+    with running(tmp_path) as process:
+        until(lambda: living(Tree(tmp_path).state))
+        ttsr("queue", "pause", tmp_path)
+        stem(tmp_path / "sfx/n/3.wav", seed=3)
+        until(lambda: row(tmp_path, "sfx/n/3.wav").held is None)
+        (tmp_path / "sfx/n").rename(tmp_path / "sfx/m")
+        ttsr("queue", "resume", tmp_path)
+        until(lambda: row(tmp_path, "sfx/m/3.wav").state == "done")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    seen = ttsr("queue", "list", tmp_path, "--json").stdout.splitlines()
+    states = {data["file"]: data["state"] for data in map(json.loads, seen)}
+    assert {path: state for path, state in states.items() if state != "done"} == {}
+    assert states["sfx/m/3.wav"] == "done"
+    assert "sfx/n/3.wav" not in states
+    assert not list((tmp_path / "_failed").rglob("*.txt"))
+
+
 def test_permissions_that_are_lost_are_waited_for(ttsr: Ttsr, tmp_path: Path) -> None:
     source, renders = stem(tmp_path / "sfx/a.wav"), tmp_path / "_renders"
     source.chmod(0)

@@ -272,3 +272,27 @@ def test_many_threads_take_every_job_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(done) == sorted(f"{i}.wav" for i in range(60))
+
+
+def test_what_waits_and_was_moved_is_forgotten_under_its_old_path(queue: Queue) -> None:
+    queue.offer([offer("old/a.wav"), offer("old/b.wav", size=11), offer("old/done.wav", size=12)])
+    for path in ("old/a.wav", "old/b.wav", "old/done.wav"):
+        claim = taken(queue)
+        assert claim.path == path
+        if path == "old/a.wav":
+            queue.fail(claim, GONE)
+        elif path == "old/b.wav":
+            queue.hand_back(claim, "later")
+            queue.pause("so that it stays")
+            queue.pause(None)
+            queue.cancel(["old/b.wav"])
+        else:
+            queue.finish(claim, lambda: None)
+    queue.offer([offer("linked.wav", size=13)])
+    new = {f"new/{name}.wav": offer(size=size).signature for name, size in [("a", 10), ("b", 11), ("done", 12)]}
+    new["second.wav"] = offer(size=13).signature
+    assert queue.forget_moved(new, lambda path: path.startswith("old")) == [("old/a.wav", "new/a.wav")]
+    assert queue.find("old/a.wav") is None
+    assert state(queue, "old/b.wav") == "failed", "what was cancelled stays so"
+    assert state(queue, "old/done.wav") == "done"
+    assert state(queue, "linked.wav") == "pending", "it is there still, under two names"

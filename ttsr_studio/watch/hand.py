@@ -242,10 +242,22 @@ class Hand:
         seen = self.tree.look_at(claim.path)
         if seen is None and not self.tree.here:
             raise RetryError("the watched root is away; is its disk or share mounted?")
+        if seen is None and self.is_elsewhere(claim):
+            return
         if seen is None:
             raise FailedError(GONE)
         self.queue.changed(claim, seen)
         self.journal("changed", file=claim.path)
+
+    def is_elsewhere(self, claim: Entry) -> bool:
+        """Whether a source was moved within the tree; it is forgotten under its old path then."""
+        there = [path for path in self.queue.same_as(claim) if self.tree.look_at(path)]
+        if not there or not self.queue.hand_back(claim, None):
+            return False
+        self.queue.forget_moved({there[0]: claim.signature}, lambda path: self.tree.look_at(path) is None)
+        self.delivery.clear_note(claim.path)
+        self.journal("moved", file=there[0], was=claim.path)
+        return True
 
     def take_twin(
         self, claim: Entry, sha256: str, mark: str, target: Path, job: dict[str, Any]

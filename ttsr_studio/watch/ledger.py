@@ -212,6 +212,14 @@ class Ledger:
         )
         return [entry(row) for row in rows]
 
+    def same_as(self, row: Entry) -> list[str]:
+        """Other paths at which the very same file was seen."""
+        rows = self.db.execute(
+            "SELECT path FROM files WHERE inode = ? AND size = ? AND mtime_ns = ? AND id != ?",
+            (row.inode, row.size, row.mtime_ns, row.id),
+        )
+        return [os.fsdecode(each["path"]) for each in rows]
+
     def reported(self, report: str) -> Entry | None:
         """Whose report has this name."""
         row = self.db.execute(f"SELECT {COLUMNS} FROM files WHERE report = ?", (os.fsencode(report),)).fetchone()

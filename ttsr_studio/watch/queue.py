@@ -5,7 +5,7 @@ token than the row has finds the door closed. Times that decide are those of a c
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +29,11 @@ class Offer:
     signature: Signature
     priority: int = 0
     held: str | None = None
+
+
+def same_file(signature: Signature) -> tuple[int, int, int]:
+    """What stays of a signature when a file is moved."""
+    return signature.size, signature.mtime_ns, signature.inode
 
 
 class Queue(Ledger):
@@ -282,6 +287,26 @@ class Queue(Ledger):
                     self._note(row.id, "cancelled")
                     cancelled.append(row.path)
         return cancelled
+
+    def forget_moved(self, found: Mapping[str, Signature], gone: Callable[[str], bool]) -> list[tuple[str, str]]:
+        """Forget files of which nothing was rendered and that have another path by now; (old, new) of each.
+
+        Args:
+            found: path -> signature of files that are there.
+            gone: whether nothing is at a path any more.
+        """
+        places = {same_file(signature): path for path, signature in found.items()}
+        moved = []
+        with self._change():
+            rows = self.db.execute(
+                f"SELECT {COLUMNS} FROM files WHERE state = 'pending' OR (state = 'failed' AND reason = ?)", (GONE,)
+            )
+            for row in [entry(each) for each in rows]:
+                place = places.get(same_file(row.signature), row.path)
+                if place != row.path and gone(row.path):
+                    self.db.execute("DELETE FROM files WHERE id = ?", (row.id,))
+                    moved.append((row.path, place))
+        return moved
 
     def moved(self, row: Entry) -> None:
         """Write down that a source was taken out of the drop folder."""

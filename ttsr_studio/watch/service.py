@@ -88,7 +88,9 @@ class Service:
         self.stop, self.wake = Stop(), Wake()
         self.settling = Settling(plan.settle)
         self.troubles: dict[str, str] = {}
+        self.delivery = Delivery(tree)
         self.away = False
+        self.page_state = "not tried"
         self.broken: BaseException | None = None
 
     def run(self) -> int:
@@ -108,7 +110,8 @@ class Service:
             began = self.clock.wall()
             self.journal("service started", root=str(self.tree.root), owner=self.owner, pid=os.getpid())
             self.sweep()
-            self.show_page(stack)
+            self.stack = stack
+            self.show_page()
             polling = self.plan.poll is not None or share(self.tree.root) is not None
             stack.enter_context(watch_tree(self.tree, self.wake, polling, self.journal))
             self.work()
@@ -133,15 +136,19 @@ class Service:
                 self.journal("database damaged", reason=self.tree.name(str(error)), kept=kept.name)
                 return Queue(self.tree.database, self.clock, self.plan.lease)
 
-    def show_page(self, stack: ExitStack) -> None:
-        if self.page is None or self.plan.port is None:
+    def show_page(self) -> None:
+        """Serve the page; while another service has its port, this is tried again and again."""
+        if self.page is None or self.plan.port is None or self.page_state == "served":
             return
         try:
-            address = stack.enter_context(self.page(self.tree, self.plan.host, self.plan.port))
+            address = self.stack.enter_context(self.page(self.tree, self.plan.host, self.plan.port))
         except OSError as error:
-            self.journal("no page", reason=f"{self.plan.host}:{self.plan.port}: {error.strerror or error}")
+            if self.page_state == "not tried":
+                self.journal("no page", reason=f"{self.plan.host}:{self.plan.port}: {error.strerror or error}")
+            self.page_state = "refused"
         else:
             self.journal("page", address=address)
+            self.page_state = "served"
 
     def sweep(self) -> None:
         """Take back what ended services left behind, and move the sources that still have to be."""
@@ -151,11 +158,10 @@ class Service:
         if taken:
             self.journal("taken back", jobs=taken)
             self.wake.work.set()
-        delivery = Delivery(self.tree)
-        delivery.sweep({row.token for row in self.queue.entries(["running"]) if row.token})
+        self.delivery.sweep({row.token for row in self.queue.entries(["running"]) if row.token})
         for row in self.queue.unmoved():
             with contextlib.suppress(OSError):
-                delivery.move(row)
+                self.delivery.move(row)
                 self.queue.moved(row)
 
     # The loop
@@ -194,6 +200,7 @@ class Service:
             self.patiently(self.hand_on)
             if now >= sweep_at:
                 self.patiently(self.sweep)
+                self.show_page()
                 sweep_at = now + SWEEP_SECONDS
             if self.plan.once and not first and self.nothing_left():
                 return
@@ -239,11 +246,20 @@ class Service:
         new = [path for path, signature in fresh.items() if self.settling.is_new(path, signature)]
         self.settling.see(fresh, time.monotonic())
         self.offer({path: fresh[path] for path in new}, SETTLING)
+        self.follow_moved({path: fresh[path] for path in new})
         if self.rules.changed:
             self.rules.changed = False
             if self.queue.hurry():
                 self.wake.work.set()
         self.rest_until = time.monotonic() + SCAN_SHARE * (time.monotonic() - began)
+
+    def follow_moved(self, new: dict[str, Signature]) -> None:
+        """Forget what waited under another path for what was found under this one."""
+        if not new:
+            return
+        for old, path in self.queue.forget_moved(new, lambda path: self.tree.look_at(path) is None):
+            self.delivery.clear_note(old)
+            self.journal("moved", file=path, was=old)
 
     def hand_on(self) -> None:
         """Tell the queue of files that are complete."""
