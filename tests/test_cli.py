@@ -1,6 +1,7 @@
 """The command line: usage, presets, failures that are named, and nothing lost."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -251,6 +252,52 @@ def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp
     refused = ttsr("render", stem, "--again", nonsense)
     assert refused.exit_code == 2
     assert "not a report of ttsr" in refused.output
+
+
+def test_a_take_has_the_preset_of_its_report_and_takes_the_place_of_the_others(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    out, report = tmp_path / "a.wav", tmp_path / "a.ttsr.json"
+    few = ("--candidates", 3, "--steps", 1, "--keep-top", 2)
+    assert ttsr("render", stem, "-o", out, "--preset", "speech", *few, "--page").exit_code == 0
+    second = (tmp_path / "a_top2.wav").read_bytes()
+    assert ttsr("render", stem, "--again", report, "--take", 2, "-o", out, "--overwrite").exit_code == 0
+    assert json.loads(report.read_text())["tool"]["options"]["preset"] == "speech"
+    assert out.read_bytes() == second
+    assert sorted(path.name for path in tmp_path.glob("a*.wav")) == ["a.wav", "a_top1.wav"], "the old second is gone"
+    assert (tmp_path / "a.ttsr.html").exists()
+
+    (tmp_path / "a_top1.wav").write_bytes(b"mixed further")
+    assert ttsr("render", stem, "-o", out, *few[:4], "--overwrite").exit_code == 0
+    assert (tmp_path / "a_top1.wav").read_bytes() == b"mixed further", "it is not what was written there"
+    assert not (tmp_path / "a.ttsr.html").exists(), "the page was of another render"
+
+
+def test_an_output_that_appears_meanwhile_is_left_as_it_is(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio.audio import write
+
+    real = write.publish
+
+    def late(temporary: Path, target: Path, replace: bool) -> None:
+        target.write_bytes(b"somebody else's")
+        real(temporary, target, replace)
+
+    monkeypatch.setattr(write, "publish", late)
+    for flags in ((), ("--skip-existing",)):
+        out = tmp_path / f"{len(flags)}.wav"
+        result = ttsr("render", stem, "-o", out, *QUICK, *flags)
+        assert (result.exit_code, "left as it is" in result.output) == (1, True)
+        assert out.read_bytes() == b"somebody else's"
+
+    def no_links(*_: object) -> None:
+        raise OSError("this file system has none")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert ttsr("render", stem, "-o", tmp_path / "exfat.wav", *QUICK).exit_code == 1
+    assert (tmp_path / "exfat.wav").read_bytes() == b"somebody else's"
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path != stem) == [".wav"] * 3
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,12 +21,17 @@ from click.testing import CliRunner
 from conftest import below, save, voice
 
 from ttsr_studio.cli import main
+from ttsr_studio.options import PRESET_KEYS
 from ttsr_studio.outcome import report_names
 from ttsr_studio.report.schema import validate
+from ttsr_studio.resolving import resolve
 from ttsr_studio.watch import page
+from ttsr_studio.watch.journal import Journal
 from ttsr_studio.watch.ledger import Entry
 from ttsr_studio.watch.page import Server, serve_page
 from ttsr_studio.watch.queue import SIDECAR, Offer, Queue
+from ttsr_studio.watch.rules import Rule, Rules
+from ttsr_studio.watch.service import Plan, Service
 from ttsr_studio.watch.slots import take_slot
 from ttsr_studio.watch.tree import Signature, Tree
 
@@ -769,3 +774,21 @@ def test_what_slips_in_does_not_run(browser: Any, address: str) -> None:
     assert tab.page.evaluate("window.ran") is None
     assert any("Content Security Policy" in text for text in tab.complaints)
     tab.context.close()
+
+
+def test_the_page_passes_to_a_service_that_outlives_the_first(tree: Tree) -> None:
+    said: list[str] = []
+    with serve_page(tree, "127.0.0.1", 0) as address:
+        port = urlsplit(address).port
+        plan = Plan(port=port)
+        service = Service(tree, Rules(tree.root, Rule(), PRESET_KEYS, resolve), plan, lambda *_: None, serve_page)
+        service.journal = Journal(tree.state / "test.log", lambda event, values: said.append(event))
+        service.stack = ExitStack()
+        service.show_page()
+        service.show_page()
+        assert said == ["no page"], "said once"
+    with service.stack, closing(service.journal):
+        service.show_page()
+        service.show_page()
+        assert said == ["no page", "page"]
+        assert ask(f"http://127.0.0.1:{port}/", "/")[0] == 200
