@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Ttsr, save, voice
 from torch import Tensor
 
 from ttsr_studio import store
@@ -285,3 +286,11 @@ def test_what_is_missing_is_named(folders: dict[int, Path], tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "jiwer", None)
     with pytest.raises(MissingError, match=r"ttsr-studio\[judges\]"):
         WER()
+
+
+def test_evaluating_judges_of_windows_refuses_it(ttsr: Ttsr, wer: WER, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    save(tmp_path / "clips/a.wav", voice(1.0))
+    result = ttsr("evaluate", tmp_path / "clips", "--out", tmp_path / "out", "--judge", "critic+wer")
+    assert result.exit_code == 2
+    assert "--judge wer: judges whole clips" in result.output

@@ -309,7 +309,9 @@ def check_judges(judges: Sequence[str]) -> None:
     """Refuse what cannot judge, before anything runs. Raises OptionError or MissingError."""
     if "lsd" in members(judges):
         raise OptionError("--judge lsd: the oracle is what judges are compared with")
-    load_verifiers(members(judges), frozenset({"expected", "early", "input"}))
+    for verifier in load_verifiers(members(judges), frozenset({"expected", "early", "input"})):
+        if verifier.scope != "window":
+            raise OptionError(f"--judge {verifier.name}: judges whole clips, and here windows are judged")
 
 
 def over_clips(
