@@ -10,8 +10,6 @@ the log-spectral distance to the truth from the cutoff to the clip's own band ed
 - range: the candidates' search range (equation 4 of the paper), whoever judges.
 """
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from ttsr_studio.audio.stream import Scratch
 from ttsr_studio.candidates import Stages, WindowPool
 from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluate.corpus import RATE, Clip
-from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite, key_of
 from ttsr_studio.evaluate.simulate import kept_hz
 from ttsr_studio.evaluate.statistics import Estimate, bootstrap
 from ttsr_studio.evaluate.systems import Item, weights_of
@@ -166,21 +164,10 @@ def make_row(
 
 
 def row_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, judge: str) -> str:
-    """sha256 of all that a row depends on."""
+    """The key of a judge's row."""
     options = {key: value for key, value in session.options.to_json().items() if key != "verifiers"}
-    depends = {
-        "judging": JUDGING,
-        "judge": judge,
-        "clip": clip.digest(),
-        "edge_hz": clip.edge_hz,
-        "seconds": conditions.seconds,
-        "cutoff_hz": cutoff_hz,
-        "low_pass": conditions.low_pass,
-        "options": options,
-        "weights": weights_of(session),
-        "version": __version__,
-    }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    own = {"judging": JUDGING, "judge": judge, "options": options, "weights": weights_of(session)}
+    return key_of(clip.digest(), clip, cutoff_hz, conditions, **own)
 
 
 def table(rows: Sequence[Row], seed: int) -> str:

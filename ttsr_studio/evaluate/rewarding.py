@@ -14,7 +14,6 @@ Every clip has noises of its own: with the same ones in all of them, draws would
 
 import copy
 import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from ttsr_studio import __version__
 from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.evaluate.corpus import Clip
 from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, Candidates, Scored, candidate_windows, figures
-from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite, key_of
 from ttsr_studio.evaluate.systems import Item, weights_of
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rewards import reward_record
@@ -104,20 +103,9 @@ def line(session: Session, item: Item, window: Candidates) -> Row:
 
 
 def clip_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions) -> str:
-    """sha256 of all that a clip's lines depend on."""
-    depends = {
-        "rewarding": REWARDING,
-        "clip": clip.digest(),
-        "edge_hz": clip.edge_hz,
-        "kind": clip.kind,
-        "seconds": conditions.seconds,
-        "cutoff_hz": cutoff_hz,
-        "low_pass": conditions.low_pass,
-        "options": session.options.to_json(),
-        "weights": weights_of(session),
-        "version": __version__,
-    }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    """The key of a clip's lines."""
+    own = {"rewarding": REWARDING, "kind": clip.kind, "options": session.options.to_json()}
+    return key_of(clip.digest(), clip, cutoff_hz, conditions, weights=weights_of(session), **own)
 
 
 def part_key(key: str, number: int) -> str:

@@ -123,17 +123,21 @@ def evaluate(
 
 
 def row_key(digest: str, clip: Clip, system: System, cutoff_hz: float, conditions: Conditions) -> str:
-    """sha256 of all that a row depends on."""
+    """The key of a system's row."""
+    own = {"system": system.name, "identity": system.identity(clip, cutoff_hz), "measures": MEASURES}
+    return key_of(digest, clip, cutoff_hz, conditions, **own)
+
+
+def key_of(digest: str, clip: Clip, cutoff_hz: float, conditions: Conditions, **own: Any) -> str:
+    """sha256 of all that a row about a clip depends on: what every row does, and its own."""
     depends = {
         "clip": digest,
         "edge_hz": clip.edge_hz,
         "seconds": conditions.seconds,
         "cutoff_hz": cutoff_hz,
         "low_pass": conditions.low_pass,
-        "system": system.name,
-        "identity": system.identity(clip, cutoff_hz),
         "version": __version__,
-        "measures": MEASURES,
+        **own,
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 

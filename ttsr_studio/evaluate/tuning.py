@@ -15,8 +15,6 @@ models for audio applications", 2025: section V, tables II and IV), for any engi
 All settings draw the same noises, and renders are told the cutoff.
 """
 
-import hashlib
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +34,7 @@ from ttsr_studio.errors import InputError, MissingError, OptionError, OutputErro
 from ttsr_studio.evaluate.axes import Axes, Setting, suggest
 from ttsr_studio.evaluate.corpus import Clip
 from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, Scored, scored_windows
-from ttsr_studio.evaluate.runner import Conditions, Progress, Results, Row, UnreadableError, finite
+from ttsr_studio.evaluate.runner import Conditions, Progress, Results, Row, UnreadableError, finite, key_of
 from ttsr_studio.evaluate.systems import Item, weights_of
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.session import Session, resolve_device
@@ -290,21 +288,10 @@ def mean_scores(windows: Sequence[Scored], names: Sequence[str]) -> dict[str, fl
 def row_key(
     session: Session, weights: dict[str, str], digest: str, clip: Clip, cutoff_hz: float, conditions: Conditions
 ) -> str:
-    """sha256 of all that a row depends on."""
-    depends = {
-        "tuning": TUNING,
-        "clip": digest,
-        "edge_hz": clip.edge_hz,
-        "seconds": conditions.seconds,
-        "cutoff_hz": cutoff_hz,
-        "low_pass": conditions.low_pass,
-        **{name: getattr(session.options, name) for name in MATTERS},
-        "levels": session.course.sigmas,
-        "device": session.device,
-        "weights": weights,
-        "version": __version__,
-    }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    """The key of a clip's row."""
+    own: dict[str, Any] = {name: getattr(session.options, name) for name in MATTERS}
+    own |= {"tuning": TUNING, "levels": session.course.sigmas, "device": session.device, "weights": weights}
+    return key_of(digest, clip, cutoff_hz, conditions, **own)
 
 
 Measure = Callable[[Setting], Iterator[Row]]

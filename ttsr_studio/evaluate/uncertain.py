@@ -13,8 +13,6 @@ windows of a clip:
 - uncertain_db, certain_db: mean absolute difference, dB, in the less certain half of the tiles and in the other.
 """
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +24,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ttsr_studio import __version__
 from ttsr_studio.analysis.spectra import N_FFT, power_spectrogram
 from ttsr_studio.analysis.uncertainty import BAND_HZ, CELL_FRAMES, LEVEL_FLOOR
 from ttsr_studio.evaluate.corpus import RATE, Clip
 from ttsr_studio.evaluate.judges import LEAST_BAND_HZ, candidate_windows
-from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite
+from ttsr_studio.evaluate.runner import Conditions, Results, Row, finite, key_of
 from ttsr_studio.evaluate.statistics import bootstrap
 from ttsr_studio.evaluate.systems import Item, weights_of
 from ttsr_studio.evaluate.tables import interval
@@ -114,19 +111,9 @@ def judge_uncertainty(
 
 
 def row_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions) -> str:
-    """sha256 of all that a row depends on."""
-    depends = {
-        "uncertain": UNCERTAIN,
-        "clip": clip.digest(),
-        "edge_hz": clip.edge_hz,
-        "seconds": conditions.seconds,
-        "cutoff_hz": cutoff_hz,
-        "low_pass": conditions.low_pass,
-        "options": session.options.to_json(),
-        "weights": weights_of(session),
-        "version": __version__,
-    }
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    """The key of a clip's row."""
+    own = {"uncertain": UNCERTAIN, "options": session.options.to_json(), "weights": weights_of(session)}
+    return key_of(clip.digest(), clip, cutoff_hz, conditions, **own)
 
 
 def table(rows: Sequence[Row], seed: int) -> str:
