@@ -176,7 +176,8 @@ class Studio:
         return [line.split("\t") for line in answer.read_text().splitlines()]
 
     def tool(self, *arguments: object, ttsr: Path = TTSR) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, TOOL, self.file, "--ttsr", ttsr, *arguments]
+        command = [sys.executable, TOOL, "--ttsr", ttsr, *arguments]
+        command += [] if "--install" in arguments else [self.file]
         return subprocess.run(
             list(map(str, command)), env=self.environment, capture_output=True, text=True, check=False, timeout=300
         )
@@ -420,6 +421,73 @@ def test_session_with_unsaved_changes_or_open_elsewhere_is_refused(plain: Studio
     assert plain.tool("--dry-run").stdout.strip() == str(plain.audio / "mono.wav")
 
 
+@needs_ardour
+def test_dry_run_refuses_what_a_render_would_refuse(plain: Studio) -> None:
+    files = plain.contents()
+    for arguments, wrong in {
+        ("--preset", "nope"): "unknown preset 'nope'",
+        ("--option", "seed=abc"): "'abc' is not a valid integer",
+        ("--option", "sede=1"): "unknown option 'sede'",
+        ("--ttsr", "/none/ttsr"): "/none/ttsr cannot be started",
+    }.items():
+        done = plain.tool("--dry-run", *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert wrong in done.stderr
+    good = plain.tool("--dry-run", *QUICK)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert plain.contents() == files
+    assert not list((plain.home / "tmp").iterdir())
+
+
+@needs_ardour
+def test_a_session_gets_one_render_and_its_report_whatever_a_preset_says(plain: Studio, tmp_path: Path) -> None:
+    preset = tmp_path / "much.toml"
+    preset.write_text('steps = 1\ncandidates = 2\npage = true\nkeep-top = 2\ncontrol = true\nrate = "96000"\n')
+    done = plain.tool("--preset", preset)
+    assert done.returncode == 0, done.stderr
+    assert soundfile.info(plain.audio / "mono_ttsr.wav").samplerate == 48000
+    assert sorted(path.name for path in plain.audio.iterdir()) == ["mono.wav", "mono_ttsr.wav"]
+    reports = sorted(path.name for path in (plain.folder / "ttsr").iterdir())
+    assert reports == ["mono_ttsr.ttsr.json", "mono_ttsr.ttsr.png"]
+    report = json.loads((plain.folder / "ttsr/mono_ttsr.ttsr.json").read_text())
+    assert report["tool"]["options"]["control"] is False, "no time is spent on what would be thrown away"
+
+
+@needs_ardour
+def test_renders_are_not_rendered_again(tmp_path: Path, home: Path) -> None:
+    made = studio(tmp_path, home, "mix", ["1 Vocals", "1 Bass"])
+    save(made.audio / "mono.wav", stem())
+    save(made.audio / "bass.wav", stem(seed=1))
+    made.place([Placed("Vocals", MONO, 0, 48000, 0), Placed("Bass", (("bass.wav", 0),), 0, 48000, 0)])
+    assert made.tool(*QUICK, "--track", "Vocals").returncode == 0
+    files = made.contents()
+    refusal = "Vocals: playlist Vocals.1 plays renders of ttsr already; choose the old playlist in Ardour"
+    for more in ((), ("--dry-run",), ("--track", "Vocals")):
+        done = made.tool(*QUICK, *more)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(refusal)
+    alone = made.tool(*QUICK, "--track", "Vocals", "--skip-failed")
+    assert alone.returncode == 2
+    assert "no region here plays an audio file that can be rendered" in alone.stderr
+    assert made.contents() == files
+
+    done = made.tool(*QUICK, "--skip-failed")
+    assert done.returncode == 0, done.stderr
+    assert "plays a render of ttsr already; it stays as it is" in done.stderr
+    assert [each[-1].split("/")[-1] for each in made.seen()] == ["mono_ttsr.wav#0", "bass_ttsr.wav#0"]
+
+
+def test_renders_are_known_by_their_reports(tmp_path: Path) -> None:
+    from ttsr_job import is_render
+
+    for name in ("x_ttsr", "y_ttsr-2"):
+        (tmp_path / f"{name}.ttsr.json").touch()
+    renders = ["x_ttsr.wav", "x_ttsr-2.flac", "y_ttsr-2.wav", "x_ttsr%L.wav", "x_ttsr-1%R.wav", "x_ttsr-1%a.wav"]
+    assert [name for name in renders if not is_render(tmp_path / "audiofiles" / name, tmp_path)] == []
+    others = ["x.wav", "x_ttsr mix.wav", "y_ttsr.wav", "z_ttsr.wav"]
+    assert [name for name in others if is_render(tmp_path / "audiofiles" / name, tmp_path)] == []
+
+
 BUSY = """#!{python}
 import json, shutil, sys
 from pathlib import Path
@@ -538,6 +606,43 @@ def test_action_swaps_selected_regions_on_a_new_playlist(tmp_path: Path, home: P
     source = load(made.audio / "mono.wav")
     assert render.shape == source.shape
     assert gained(source, render, 48000) >= 20
+
+
+@needs_ardour
+def test_action_does_not_render_renders_again(tmp_path: Path, home: Path) -> None:
+    made = studio(tmp_path, home, "mix", ["1 Vocals"])
+    save(made.audio / "mono_ttsr-1.wav", stem())
+    (made.folder / "ttsr").mkdir()
+    (made.folder / "ttsr/mono_ttsr.ttsr.json").touch()
+    made.place([Placed("Vocals", (("mono_ttsr-1.wav", 0),), 0, 48000, 0)])
+    assert made.tool("--install", home / ".config/ardour7").returncode == 0
+    made.lua(SCREEN, made.folder, made.folder.name, home / "said", "preview", HERE / "ttsr_render.lua")
+    said = (home / "said").read_text()
+    assert said.startswith("mono_ttsr-1.wav: a render of ttsr already; choose the old playlist in Ardour")
+    assert said.endswith("The session is as it was.\n")
+
+
+def test_install_refuses_what_the_action_could_not_use(tmp_path: Path) -> None:
+    def install(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, TOOL, "--install", tmp_path / "ardour7", *arguments]
+        return subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    for arguments, wrong in {
+        ("--ttsr", TTSR, "--preset", "nope"): "unknown preset 'nope'",
+        ("--ttsr", TTSR, "--preset", "none.toml"): "preset none.toml: no such file",
+        ("--ttsr", "/none/ttsr"): "/none/ttsr: not found",
+        ("--ttsr", TTSR, "mix.ardour"): "--install takes --ttsr and --preset, and no session",
+        ("--ttsr", TTSR, "--dry-run"): "--install takes --ttsr and --preset, and no session",
+    }.items():
+        done = install(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert wrong in done.stderr
+    assert not (tmp_path / "ardour7").exists()
+
+    (tmp_path / "mine.toml").write_text("steps = 1\n")
+    done = install("--ttsr", TTSR, "--preset", "mine.toml")
+    assert done.returncode == 0, done.stderr
+    assert f"preset={tmp_path}/mine.toml\n" in (tmp_path / "ardour7/ttsr.conf").read_text(), "Ardour runs elsewhere"
 
 
 @needs_ardour
@@ -663,6 +768,47 @@ def test_tracks_that_share_a_playlist_and_regions_made_of_regions(tmp_path: Path
 def test_what_is_no_session_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.ardour"
     wrong.write_text(json.dumps({"not": "xml"}))
-    done = subprocess.run([sys.executable, TOOL, wrong], capture_output=True, text=True, check=False)
+    for path, why in {
+        wrong: "not a session of Ardour",
+        tmp_path / "nope.ardour": "cannot be read (No such file",
+    }.items():
+        with wrong.open():  # that a program has something open here is not what is wrong
+            done = subprocess.run([sys.executable, TOOL, path], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"{path}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("rate=44100", "the rate is the source's"),
+        ("page=true", "a session gets no pages"),
+        ("keep-top=2", "a track gets one render"),
+        ("control=true", "a track gets one render"),
+        ("take=2", "a track gets the best render"),
+        ("seed", "takes NAME=VALUE"),
+        ("candidates=2", "candidates is given twice"),
+    ],
+)
+def test_options_that_would_be_thrown_away_are_refused(option: str, why: str) -> None:
+    command = [sys.executable, TOOL, "none.ardour", "--candidates", "1", "--option", option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "not a session of Ardour" in done.stderr
+    assert done.stderr.startswith(f"--option {option}: {why}")
+
+
+@pytest.mark.parametrize("locked", [".", "interchange/mix/audiofiles", "ttsr"])
+def test_session_that_cannot_be_written_is_refused_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str
+) -> None:
+    import ttsr_ardour
+
+    for each in ("interchange/mix/audiofiles", "ttsr"):
+        (tmp_path / each).mkdir(parents=True)
+    (tmp_path / "mix.ardour").write_text("<Session><Sources/><Routes/><Playlists/></Session>")
+    # A stand-in, since root may write wherever the disk itself is not read-only.
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path / locked)
+    monkeypatch.setattr(sys, "argv", ["ttsr_ardour.py", str(tmp_path / "mix.ardour"), "--dry-run"])
+    with pytest.raises(ttsr_ardour.SessionError) as refusal:
+        ttsr_ardour.do_session(ttsr_ardour.parse())
+    assert str(refusal.value) == f"{tmp_path / locked}: cannot be written to"

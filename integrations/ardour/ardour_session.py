@@ -79,6 +79,11 @@ class SessionFile:
             raise SessionError(f"{shared}: holds {len(folders)} folders where Ardour keeps one")
         return folders[0] / "audiofiles"
 
+    @property
+    def reports(self) -> Path:
+        """Where the reports of renders are kept; Ardour knows nothing of it."""
+        return self.folder / "ttsr"
+
     def places(self) -> list[Path]:
         """Where Ardour looks for sources that are named without a folder."""
         extra = [each.get("value", "") for each in self.root.iter("Option") if each.get("name") == "audio-search-path"]

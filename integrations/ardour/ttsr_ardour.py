@@ -23,12 +23,23 @@ from typing import Any
 
 from ardour_session import NewTake, SessionError, SessionFile, Take
 from stems import Channel, group
-from ttsr_job import CANCELLED, JobError, Render, Request, place, remove, rendered
+from ttsr_job import CANCELLED, JobError, Render, Request, is_render, place, refuse_wrong, remove, rendered
 
 HERE = Path(__file__).resolve().parent
 CHECK = HERE / "ttsr_check.lua"
 NOT_LOOKED_AT = {"peaks", "export", "dead", "analysis", "backup", "instant.xml"}
 """What Ardour writes anew, or needs not, to load a session."""
+
+NOT_OPTIONS = {
+    "rate": "the rate is the source's",
+    "page": "a session gets no pages",
+    "keep-top": "a track gets one render",
+    "control": "a track gets one render",
+    "take": "a track gets the best render",
+}
+"""Options of ttsr that make no sense in a session, and why."""
+
+OLD_PLAYLIST = "choose the old playlist in Ardour (the track's P menu)"
 
 
 def main() -> int:
@@ -72,42 +83,49 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if not (arguments.session or arguments.plan or arguments.install is not None):
         parser.error("which session?")
+    others = vars(arguments).keys() - {"install", "ttsr", "preset"}
+    if arguments.install is not None and any(getattr(arguments, each) != parser.get_default(each) for each in others):
+        parser.error("--install takes --ttsr and --preset, and no session")
     return arguments
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Options of ttsr as a job names them. Raises SessionError for what is no option."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if arguments.candidates is None else {"candidates": arguments.candidates}
     for each in arguments.option:
         name, equals, value = each.partition("=")
-        if not equals or name == "rate":
-            raise SessionError(
-                f"--option {each}: " + ("takes NAME=VALUE" if not equals else "the rate is the source's")
-            )
+        if not equals:
+            raise SessionError(f"--option {each}: takes NAME=VALUE")
+        if name in NOT_OPTIONS:
+            raise SessionError(f"--option {each}: {NOT_OPTIONS[name]}")
+        if name in options:
+            raise SessionError(f'--option {each}: {name} is given twice; several values are a list, NAME=["A", "B"]')
         try:
             options[name] = json.loads(value)
         except ValueError:
             options[name] = value
-    return options | ({} if arguments.candidates is None else {"candidates": arguments.candidates})
+    return options
 
 
 def do_session(arguments: argparse.Namespace) -> int:
     """Render what the tracks of a session play. Raises SessionError or JobError, and then nothing has changed."""
+    request = Request(arguments.ttsr, arguments.preset, options_of(arguments), arguments.skip_failed)
     path = arguments.session.resolve()
-    refuse_open(path)
     session = SessionFile(path)
+    refuse_open(path)
+    refuse_read_only(session)
     takes = session.takes(arguments.track)
-    regions = regions_of(session, takes)
+    regions = regions_of(session, takes, arguments.skip_failed)
     if not regions:
-        raise SessionError("no region here plays an audio file")
+        raise SessionError("no region here plays an audio file that can be rendered")
     if arguments.dry_run:
+        refuse_wrong(request, regions[0][0][0])
         for files in group(regions):
             print(" + ".join(map(str, files)))
         return 0
-    request = Request(arguments.ttsr, arguments.preset, options_of(arguments), arguments.skip_failed)
     with rendered(regions, request, say) as renders:
         used = {channel for region in regions for channel in region}
-        plays, new = place(renders, used, session.audio_folder, session.folder / "ttsr")
+        plays, new = place(renders, used, session.audio_folder, session.reports)
     try:
         done = session.add_takes(takes, plays)
         if not arguments.no_check:
@@ -116,23 +134,47 @@ def do_session(arguments: argparse.Namespace) -> int:
     except BaseException:
         remove(new)
         with suppress(OSError):  # it stays if it holds the reports of earlier renders
-            (session.folder / "ttsr").rmdir()
+            session.reports.rmdir()
         raise
     return report(done, renders, backup)
 
 
-def regions_of(session: SessionFile, takes: Sequence[Take]) -> list[Sequence[Channel]]:
-    """What the regions of takes play; what cannot be rendered is named, and stays as it is."""
+def regions_of(session: SessionFile, takes: Sequence[Take], skip_renders: bool) -> list[Sequence[Channel]]:
+    """What the regions of takes play; what cannot be rendered is named, and stays as it is.
+
+    Raises SessionError for tracks that play renders, unless those are to be skipped.
+    """
     found: list[Sequence[Channel]] = []
+    done: dict[str, str] = {}
     for take in takes:
         for region in take.playlist.iter("Region"):
             channels = session.channels(region)
             if channels is None:
                 why = "is made of other regions, or a file is missing"
-                print(f"{take.track}: region {region.get('name')} {why}; it stays as it is", file=sys.stderr)
+            elif any(is_render(path, session.reports) for path, _ in channels):
+                why = "plays a render of ttsr already"
+                done[take.track] = take.playlist.get("name", "")
+                if not skip_renders:
+                    continue
             else:
                 found.append(channels)
+                continue
+            print(f"{take.track}: region {region.get('name')} {why}; it stays as it is", file=sys.stderr)
+    if done and not skip_renders:
+        lines = (
+            f"{track}: playlist {playlist} plays renders of ttsr already; {OLD_PLAYLIST}, save, and run this again"
+            for track, playlist in done.items()
+        )
+        raise SessionError("\n".join(lines))
     return found
+
+
+def refuse_read_only(session: SessionFile) -> None:
+    """Raises SessionError where the renders, the reports or the session could not be written."""
+    for folder in (session.folder, session.audio_folder, session.reports):
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SessionError(f"{there}: cannot be written to")
 
 
 def refuse_open(path: Path) -> None:
@@ -253,10 +295,14 @@ def do_plan(plan_path: Path) -> int:
         cancel=Path(plan["cancel"]),
         progress=Path(plan["progress"]),
     )
+    reports = Path(plan["reports"])
+    used = {channel for region in regions for channel in region}
     try:
+        done = sorted({path.name for path, _ in used if is_render(path, reports)})
+        if done:
+            raise JobError(f"{', '.join(done)}: a render of ttsr already; {OLD_PLAYLIST}, or select other regions", 2)
         with rendered(regions, request, say) as renders:
-            used = {channel for region in regions for channel in region}
-            plays, _ = place(renders, used, Path(plan["audio"]), Path(plan["reports"]))
+            plays, _ = place(renders, used, Path(plan["audio"]), reports)
         rows = [f"{old}\t{channel}\t{new}\t{number}" for (old, channel), (new, number) in plays.items()]
         answer.write_text("\n".join(["done", *rows]), encoding="utf-8")
     except (JobError, OSError) as error:
@@ -274,12 +320,19 @@ def install(arguments: argparse.Namespace) -> int:
     ttsr = shutil.which(arguments.ttsr)
     if not folders or ttsr is None:
         raise SessionError(f"no settings of Ardour in {config}" if ttsr else f"{arguments.ttsr}: not found (--ttsr)")
+    show = [ttsr, "presets", "show", arguments.preset]
+    shown = subprocess.run(show, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if shown.returncode != 0:
+        said = shown.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise SessionError("".join(said) or f"{shlex.join(show)} ended with {shown.returncode}")
+    # A preset of one's own is named by its file, and Ardour is not started in this folder.
+    preset = str(Path(arguments.preset).absolute()) if arguments.preset.endswith(".toml") else arguments.preset
     for folder in folders:
         scripts = folder / "scripts"
         scripts.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(HERE / "ttsr_render.lua", scripts / "ttsr_render.lua")
         lines = {"python": sys.executable, "tool": str(HERE / "ttsr_ardour.py"), "ttsr": str(Path(ttsr).absolute())}
-        lines |= {"preset": arguments.preset}
+        lines |= {"preset": preset}
         text = "".join(f"{key}={re.sub(chr(10), ' ', value)}\n" for key, value in lines.items())
         (folder / "ttsr.conf").write_text(text, encoding="utf-8")
         print(f"{scripts / 'ttsr_render.lua'}\n{folder / 'ttsr.conf'}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ LOOK_SECONDS = 0.2
 LEAVE_SECONDS = 60.0
 """How long a cancelled render may take to leave nothing half-written."""
 
-COMPANIONS = {"report": ".ttsr.json", "figure": ".ttsr.png", "page": ".ttsr.html"}
+COMPANIONS = {"report": ".ttsr.json", "figure": ".ttsr.png"}
+
+ALWAYS = {"rate": "source", "page": False, "keep-top": 1, "control": False}
+"""Options that no preset decides. Ardour plays sources at the session's rate, whatever they say: a render has the rate
+of what it replaces. And a session has a place for one render of a source, and its report."""
 
 Watch = Callable[[float, str], None]
 """Told how far the whole is, from 0 to 1, and what is being done."""
@@ -78,11 +83,21 @@ def rendered(regions: Sequence[Sequence[Channel]], request: Request, watch: Watc
         work = Path(name)
         inputs = stage(group(regions), work)
         result = run(list(inputs), work, request, watch)
+        if result["status"] == "cancelled":
+            raise JobError("cancelled", CANCELLED)
         done = [finished(each, inputs[Path(each["input"])]) for each in result["files"]]
         failed = [f"{', '.join(path.name for path in each.files)}: {each.reason}" for each in done if not each.output]
         if failed and not (request.skip_failed and len(failed) < len(done)):
             raise JobError("\n".join(failed))
         yield done
+
+
+def refuse_wrong(request: Request, source: Path) -> None:
+    """Raises JobError where `ttsr` would refuse the job. Nothing is rendered: it is called off before it begins."""
+    with tempfile.TemporaryDirectory(prefix="ttsr-ardour-") as name:
+        cancel = Path(name) / "cancel"
+        cancel.touch()
+        run([source], Path(name), replace(request, cancel=cancel), lambda _share, _what: None)
 
 
 def stage(units: Sequence[tuple[Path, ...]], work: Path) -> dict[Path, tuple[Path, ...]]:
@@ -122,14 +137,13 @@ def folder_in(work: Path, name: str) -> Path:
 
 
 def run(inputs: Sequence[Path], work: Path, request: Request, watch: Watch) -> dict[str, Any]:
-    """Have `ttsr` do a job; its result."""
+    """Have `ttsr` do a job; its result. Raises JobError where there is none, or `ttsr` refuses."""
     progress, cancel = request.progress or work / "progress.json", request.cancel or work / "cancel"
     job = {
         "job_version": "1",
         "inputs": [str(path) for path in inputs],
         "preset": request.preset,
-        # Ardour plays sources at the session's rate, whatever they say: a render has the rate of what it replaces.
-        "options": {**request.options, "rate": "source"},
+        "options": {**request.options, **ALWAYS},
         "output": str(work / "renders" / "{stem}{ext}"),
         "result": str(work / "result.json"),
         "progress": str(progress),
@@ -142,8 +156,6 @@ def run(inputs: Sequence[Path], work: Path, request: Request, watch: Watch) -> d
         result: dict[str, Any] = json.loads((work / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise JobError(f"{request.ttsr} ended with {code} and without a result: {said}", 1) from None
-    if result["status"] == "cancelled" or code == CANCELLED:
-        raise JobError("cancelled", CANCELLED)
     if result["status"] == "refused":
         raise JobError(result["message"], 2)
     return result
@@ -216,6 +228,12 @@ def place(
         raise JobError(f"{error.filename}: {error.strerror}") from error
     plays = {(path, channel): at[path] for path, channel in used if path in at}
     return {old: (path, old[1] if number is None else number) for old, (path, number) in plays.items()}, new
+
+
+def is_render(path: Path, reports: Path) -> bool:
+    """Whether a file was placed here: a report says so. Ardour's import adds a number and the channel to its name."""
+    name = re.fullmatch(r"(.+_ttsr)(-\d+)*(%\w+)?", path.stem)
+    return name is not None and any((reports / f"{stem}.ttsr.json").exists() for stem in (name[0], name[1]))
 
 
 def move(source: Path, folder: Path, stem: str, suffix: str) -> Path:
