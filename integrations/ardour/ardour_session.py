@@ -206,8 +206,9 @@ class SessionFile:
     def retire(self, playlists: Iterable[str]) -> None:
         """Keep playlists that no track plays any more where Ardour keeps the other takes of a track."""
         played = {each.get("audio-playlist") for each in self.part("Routes")}
+        left = set(playlists) - played
         for each in list(self.part("Playlists")):
-            if each.get("id") in playlists and each.get("id") not in played:
+            if each.get("id") in left:
                 self.part("Playlists").remove(each)
                 self.part("UnusedPlaylists").append(each)
 

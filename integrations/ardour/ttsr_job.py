@@ -108,9 +108,9 @@ def stage(units: Sequence[tuple[Path, ...]], work: Path) -> dict[Path, tuple[Pat
         unit, joined = files
         source = joined or unit[0]
         if source.stem in stems:  # two folders may hold files of one name, but the renders share a folder
-            source = shutil.copy(source, folder_in(work, str(number)) / f"{source.stem} {number}{source.suffix}")
+            source = Path(shutil.copy(source, folder_in(work, str(number)) / f"{source.stem} {number}{source.suffix}"))
         stems.add(source.stem)
-        inputs[Path(source)] = unit
+        inputs[source] = unit
     return inputs
 
 
