@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -51,13 +52,11 @@ class Made:
         return target
 
 
-def lufs(path: Path) -> float:
+def lufs(path: Path) -> float | None:
     audio = load(path)
     meter = LoudnessMeter(soundfile.info(path).samplerate, audio.shape[1])
     meter.update(audio.T.astype(np.float32))
-    found = meter.result().lufs
-    assert found is not None
-    return found
+    return meter.result().lufs
 
 
 def make(
@@ -153,14 +152,41 @@ def test_a_short_file_is_there_whole(tmp_path: Path) -> None:
 def test_the_stretch_is_where_candidates_differ_and_something_sounds(made: Made) -> None:
     spread = [1.0] * 12
     spread[7] = 9.0
-    uncertain = {**made.report["uncertainty"], "per_second_db": spread}
+    uncertain = {**made.report["uncertainty"], "per_second_db": spread, "regions": []}
     content = {**made.report, "uncertainty": uncertain, "windows": []}
     assert 5 <= payload(made.write(report=content, seconds=3))["start"] <= 7
-    silent = np.ones(12)
-    silent[6:9] = 1e-6
-    assert excerpts.telling(content, silent, 3) + 3 <= 6 or excerpts.telling(content, silent, 3) >= 8, (
+    sounds = np.ones(12, bool)
+    sounds[6:9] = False
+    assert excerpts.telling(content, sounds, 3) + 3 <= 6 or excerpts.telling(content, sounds, 3) >= 8, (
         "silence tells nothing"
     )
+
+
+def uncertain(made: Made, *regions: tuple[float, float, float]) -> dict[str, Any]:
+    names = ("start_s", "stop_s", "mean_db")
+    found = [dict(zip(names, region, strict=True)) for region in regions]
+    return {**made.report, "uncertainty": {**made.report["uncertainty"], "regions": found}}
+
+
+def test_the_stretch_holds_what_is_most_uncertain_and_sounds(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    for second in (0, 5, 11):
+        content = uncertain(made, (second, second + 1, 9.0), (8, 9, 7.0))
+        data = payload(made.write(report=content, seconds=3))
+        assert data["start"] <= second < data["start"] + 3
+        assert data["region"]["start_s"] == second
+    data = payload(made.write(report=uncertain(made, (2, 9, 9.0)), seconds=3))
+    assert 2 <= data["start"] <= 6, "of a longer one there is nothing else"
+    energies = np.ones(12)
+    energies[5] = 1e-6
+    content = uncertain(made, (5, 6, 9.0), (8, 9, 7.0))
+    heard = excerpts.most_uncertain(content, excerpts.sounding(energies))
+    assert heard is not None
+    assert heard["start_s"] == 8, "what is silent has nothing to hear"
+    monkeypatch.setattr(excerpts, "LEAST_SECONDS", 2)
+    monkeypatch.setattr(excerpts, "MOST_AUDIO_BYTES", 1)
+    data = payload(made.write(report=content, seconds=6))
+    assert data["seconds"] == 2
+    assert data["start"] <= 5 < data["start"] + 2, "it is there however short the page becomes"
 
 
 def test_level_offsets_are_those_of_the_report(made: Made) -> None:
@@ -171,6 +197,44 @@ def test_level_offsets_are_those_of_the_report(made: Made) -> None:
     assert [track["lufs"] for track in data["tracks"]] == own
     unknown = {**made.report, "output": {**made.report["output"], "lufs": None}}
     assert [t["level_db"] for t in payload(made.write(report=unknown, seconds=2))["tracks"]] == [None] * 4
+
+
+def unmeasured(made: Made, **changes: Any) -> dict[str, Any]:
+    """Its report without LUFS."""
+    best = [{**record, "lufs": None, **changes} for record in made.report["best"]]
+    found = {name: {**made.report[name], "lufs": None, **changes} for name in ("input", "output")}
+    return {**made.report, **found, "best": best}
+
+
+def silent(folder: Path) -> Made:
+    """A render of digital silence."""
+    made = make(folder, 1.5, channels=1)
+    for path in (made.source, made.versions[0].path):
+        save(path, 0 * load(path), soundfile.info(path).samplerate)
+    windows = [{**window, "candidates": [], "chosen": None, "segments": []} for window in made.report["windows"]]
+    spread = {**made.report["uncertainty"], "mean_db": None, "per_second_db": [None, None], "regions": []}
+    content = {**unmeasured(made, true_peak_db=None), "windows": windows, "uncertainty": spread, "judged": {}}
+    return replace(made, report={**content, "best": content["best"][:1]}, versions=[made.versions[0]])
+
+
+def test_silence_is_black_and_nothing_is_said_to_be_generated(tmp_path: Path) -> None:
+    made = silent(tmp_path)
+    data = payload(made.write(arrays=None))
+    shades = [picture(image).max() for track in data["tracks"] for image in track["pictures"].values()]
+    assert shades == [0] * 4
+    facts = dict(data["facts"])
+    assert facts["Generated"] == "nothing: the file is silent"
+    assert facts["Output level"] == "silent"
+    assert not {"Cutoff", "Crossover"} & facts.keys()
+    assert data["cutoff_hz"] is data["crossover_hz"] is None
+    assert [track["level_unknown"] for track in data["tracks"]] == ["silent"] * 2
+
+
+def test_why_a_level_is_not_known(tmp_path: Path) -> None:
+    short = make(tmp_path, 1.5, channels=1)
+    data = payload(short.write(report=unmeasured(short)))
+    assert [track["level_unknown"] for track in data["tracks"]] == ["too quiet for LUFS"] * 4
+    assert dict(data["facts"])["Input level"] == "too quiet for LUFS, −3.00 dBTP"
 
 
 def test_what_would_clip_lowers_all_alike(tmp_path: Path) -> None:
@@ -268,6 +332,23 @@ def test_a_take_that_is_not_the_best_is_still_the_choice(made: Made) -> None:
     assert [track["rank"] for track in data["tracks"]] == [0, 2, 1, 3]
 
 
+def taken(made: Made) -> Path:
+    """A page of `--take 2`, as finishing.py asks for it."""
+    first, second, third = made.versions
+    versions = [replace(second, label="chosen"), replace(first, label="number 1"), third]
+    output = {**made.report["output"], "name": second.path.name}
+    return made.write("taken.html", report={**made.report, "output": output}, versions=versions, seconds=2)
+
+
+def test_the_choice_is_called_by_its_rank_too(made: Made) -> None:
+    def labels(page: Path) -> list[str]:
+        return [track["label"] for track in payload(page)["tracks"]]
+
+    assert labels(taken(made)) == ["Input", "chosen (number 2)", "number 1", "number 3"]
+    assert labels(made.write(seconds=2)) == ["Input", "chosen (number 1)", "number 2", "number 3"]
+    assert labels(made.write(versions=made.versions[:1], seconds=2)) == ["Input", "chosen"], "nothing to mix it up with"
+
+
 def test_without_candidates_to_compare_there_is_a_page(tmp_path: Path) -> None:
     made = make(tmp_path, 1.5, channels=1)
     silent = [{**w, "candidates": [], "chosen": None, "segments": []} for w in made.report["windows"]]
@@ -345,9 +426,9 @@ class Opened:
             self.page.keyboard.press(key)
 
 
-@pytest.fixture
-def opened(browser: Any, file: Path) -> Iterator[Opened]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
+@contextmanager
+def visit(browser: Any, file: Path, width: int = 1400) -> Iterator[Opened]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
     page, problems = context.new_page(), list[str]()
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -358,6 +439,12 @@ def opened(browser: Any, file: Path) -> Iterator[Opened]:
     yield Opened(page, problems)
     assert not problems, "no error, and nothing asked of anybody"
     context.close()
+
+
+@pytest.fixture
+def opened(browser: Any, file: Path) -> Iterator[Opened]:
+    with visit(browser, file) as found:
+        yield found
 
 
 def own(url: str, file: Path) -> bool:
@@ -531,6 +618,7 @@ def test_a_blind_test_by_keys(opened: Opened) -> None:
     for trial in range(10):
         assert f"Trial {trial + 1} of 10" in opened.page.locator("#trial-text").inner_text()
         opened.press("a", "b", "x")
+        opened.until("heardX() >= LEAST_HEARD")
         x = opened("state.test.x")
         assert opened("player.mix.findIndex((gain) => gain !== 0)") == (2 if x else 0)
         opened.press("Shift+B" if bool(x) == (trial < 9) else "Shift+A")
@@ -538,14 +626,50 @@ def test_a_blind_test_by_keys(opened: Opened) -> None:
     result = opened.page.locator("#abx-text").inner_text()
     assert "9 of 10 right, p = 0.011" in result
     assert opened.page.locator("#abx-history").is_visible()
-    opened.press("x", "Shift+A", "Escape")
+    opened.press("x")
+    opened.until("heardX() >= LEAST_HEARD")
+    opened.press("Shift+A", "Escape")
     assert "stopped after 1 of 10 trials" in opened.page.locator("#abx-text").inner_text()
+
+
+def test_only_what_was_heard_can_be_answered(opened: Opened) -> None:
+    hearing, result = opened.page.locator("#hearing"), opened.page.locator("#abx-result")
+    opened.press("x", "a", "b", "x", "Shift+A", "x", "Shift+B")
+    assert opened("state.test.answers.length") == 0
+    assert result.inner_text() == "Hear X before you answer."
+    opened.until("heardX() >= LEAST_HEARD")
+    assert hearing.inner_text() == "Hearing: X"
+    opened.press("Shift+A", "Shift+A")
+    assert opened("state.test.answers.length") == 1, "of the next trial nothing was heard yet"
+    opened.press(" ")
+    assert not hearing.inner_text().startswith("Hearing")
+    opened.press("b")
+    opened.until("player.sounding")
+    opened.until("document.getElementById('hearing').textContent === 'Hearing: B'")
+    opened.press("Escape")
+    assert opened("player.playing") is False, "the test began it"
+    assert not hearing.inner_text().startswith("Hearing")
+
+
+def test_hearing_is_said_of_what_sounds_alone(opened: Opened) -> None:
+    hearing = opened.page.locator("#hearing")
+    assert hearing.inner_text() == "Ready: chosen (number 1)"
+    opened.press("3")
+    assert hearing.inner_text() == "Ready: number 3"
+    opened.press(" ")
+    opened.until("document.getElementById('hearing').textContent === 'Hearing: number 3'")
+    opened.press("d")
+    assert hearing.inner_text() == "Hearing: the difference: number 3 minus input, at +0 dB"
+    opened.press(" ")
+    assert hearing.inner_text().startswith("Paused: the difference")
 
 
 def test_a_blind_test_shows_nothing_of_what_x_is(opened: Opened) -> None:
     seen = []
     for x in (0, 1):
         opened(f"startTest(), state.test.x = {x}, hearBlind('X')")
+        opened.until("player.sounding")
+        opened.press(" ", "Home")
         seen.append(opened("document.body.outerHTML"))
         assert not opened.page.locator("#pictures").is_visible()
         opened("finishTest()")
@@ -584,7 +708,7 @@ def test_every_control_and_picture_has_a_name(opened: Opened) -> None:
             || node.hasAttribute('alt')))
         .map((node) => node.outerHTML.slice(0, 200))""")
     assert nameless == []
-    assert "Spectrogram of chosen, linear" in opened.page.locator("#main img").first.get_attribute("alt")
+    assert "Spectrogram of chosen (number 1), linear" in opened.page.locator("#main img").first.get_attribute("alt")
     window = opened.page.locator("#timeline button").first
     assert "highest combined score" in window.get_attribute("aria-label")
     window.focus()
@@ -603,6 +727,149 @@ def test_loop_points_and_seeking_by_keys(opened: Opened) -> None:
     opened.page.locator("#play").click()
     opened.press(" ")
     assert opened("player.playing") is False, "the space bar pauses after a click on a button too"
+
+
+def test_a_loop_is_picked_up_from_before_its_end_and_not_from_behind_it(opened: Opened) -> None:
+    def after(seconds: float) -> float:
+        sounded = opened("player.sounded")
+        opened.until(f"player.sounded > {sounded + seconds}")
+        place: float = opened("player.place")
+        return place
+
+    opened("setRegion([2, 2.4]), seek(1.8)")
+    opened.press(" ")
+    assert 2 <= after(1) < 2.4, "it runs into the loop, and stays"
+    opened.press("ArrowRight")
+    assert 3 < after(0.3) < 5, "behind the loop it goes on"
+    opened.press("Home", "ArrowRight", *["Shift+ArrowRight"] * 7)
+    assert opened("state.region") == [2, 2.4]
+    assert opened("player.place") < 2.4
+    assert 2 <= after(1.2) < 2.4, "and from before the loop it runs into it again"
+    opened.press(" ", "Home")
+    assert opened("player.stopped") == 2
+    opened.press("ArrowRight", "Home")
+    assert opened("player.stopped") == 0
+    opened("setRegion([8, 10])")
+    assert opened("player.stopped") == 8, "a new loop is where one listens"
+    opened("seek(9.5)")
+    opened.press("ArrowRight")
+    assert opened("player.stopped") == pytest.approx(10, abs=2 / RATE), "no further than the end"
+    opened.press(" ")
+    assert 8 <= after(0.2) < 9
+
+
+def test_a_version_is_heard_by_its_number(browser: Any, made: Made) -> None:
+    with visit(browser, taken(made)) as opened:
+        assert opened("state.heard") == 1
+        shown = opened.page.locator("#versions button").all_inner_texts()
+        assert [text.split("\n")[0].split(maxsplit=1) for text in shown] == [
+            ["0", "Input"], ["1", "number 1"], ["2", "chosen (number 2)"], ["3", "number 3"]
+        ]  # fmt: skip
+        for number in (1, 2, 3):
+            opened.press(str(number))
+            assert opened("track(state.heard).rank") == number
+
+
+def test_of_silence_the_page_says_so(browser: Any, tmp_path: Path) -> None:
+    with visit(browser, silent(tmp_path).write(arrays=None)) as opened:
+        assert opened.page.locator("#bands").inner_text() == "nothing was generated: the file is silent"
+        assert "cutoff" not in opened.page.locator("#main").inner_text()
+        opened.press("d")
+        opened.until("known.has(nameOf('pictures'))")
+        painted = picture(opened("known.get(nameOf('pictures')).linear").split(",")[1])
+        black = picture(opened("data.tracks[0].pictures.linear"))
+        assert black.max() == 0
+        assert painted[..., :3].max() == np.frombuffer(bytes.fromhex(opened("data.scale.colours")), np.uint8)[:3].max()
+
+
+def test_without_levels_there_is_no_level_match(browser: Any, tmp_path: Path) -> None:
+    made = make(tmp_path, 0.3, channels=1)
+    output = {**made.report["output"], "gain_reason": "RMS matches the source within 0.05 dB"}
+    with visit(browser, made.write(report={**made.report, "output": output})) as opened:
+        match = opened.page.locator("#match")
+        assert match.is_disabled()
+        assert match.get_attribute("aria-pressed") == "false"
+        why = "No level match: too short for LUFS (RMS matches the source within 0.05 dB)"
+        assert match.get_attribute("title") == why
+        assert opened.page.locator("#levels").inner_text().startswith(why)
+        assert "too short for LUFS" in opened.page.locator("#versions button").first.inner_text()
+        opened.press("m")
+        assert opened.page.locator("#hearing").inner_text() == why
+        assert match.get_attribute("aria-pressed") == "false"
+
+
+def test_the_page_says_why_it_holds_this_stretch(browser: Any, made: Made) -> None:
+    for content, words in (
+        (uncertain(made, (5, 6, 9.0)), "taken for its most uncertain stretch, 0:05.0 to 0:06.0"),
+        (uncertain(made), "taken where candidates differ and choices change most"),
+    ):
+        with visit(browser, made.write("why.html", report=content, seconds=3)) as opened:
+            assert words in opened.page.locator("#about").inner_text()
+    with visit(browser, made.write("why.html")) as opened:
+        assert "the whole file" in opened.page.locator("#about").inner_text()
+
+
+NARROW = """(() => {
+  const shown = (node) => {
+    const range = new Range();
+    range.selectNodeContents(node);
+    return range.getBoundingClientRect();
+  };
+  const labels = [...document.querySelectorAll("#axis span")].map((node) => node.getBoundingClientRect());
+  const parts = [...document.querySelectorAll("#timeline .part")];
+  const read = parts.filter((node) => getComputedStyle(node).fontSize !== "0px");
+  return {
+    labels: labels.length,
+    gap: Math.min(...labels.slice(1).map((box, i) => box.left - labels[i].right)),
+    texts: parts.every((node) => node.textContent),
+    read: read.length,
+    over: Math.max(...read.map((node) => shown(node).width - node.getBoundingClientRect().width)),
+    cut: [...document.querySelectorAll("#timeline .track > span")]
+      .filter((node) => shown(node).width > node.clientWidth || node.scrollHeight > node.clientHeight + 1)
+      .map((node) => node.textContent),
+  };
+})()"""
+
+
+@pytest.mark.parametrize("resized", [False, True])
+def test_what_is_too_narrow_for_its_text_is_without(browser: Any, made: Made, resized: bool) -> None:
+    halves = np.linspace(0, 3, 41)
+    segments = [
+        {"start_s": a, "stop_s": b, "candidate": 3} for a, b in zip(halves.tolist(), halves.tolist()[1:], strict=False)
+    ]
+    windows = [{**made.report["windows"][0], "segments": segments}, *made.report["windows"][1:]]
+    page = made.write("narrow.html", report={**made.report, "windows": windows})
+    with visit(browser, page, 1280 if resized else 360) as opened:
+        if resized:
+            assert opened(NARROW)["labels"] > 5
+            opened.page.set_viewport_size({"width": 360, "height": 900})
+        opened.until(f"({NARROW}).labels < 5")
+        found = opened(NARROW)
+        assert found["gap"] > 8, "labels of the axis stay apart"
+        assert found["texts"], "the digits are there for those who hear the page"
+        assert found["over"] < 0
+        assert found["read"] > 5
+        assert found["cut"] == [], "every number can be read"
+
+
+def test_an_edge_tells_of_more_to_scroll_to(browser: Any, made: Made) -> None:
+    with visit(browser, made.write("narrow.html", seconds=2), 360) as opened:
+        scroll = opened.page.locator(".scroll")
+
+        def shade() -> float:
+            pixels = np.array(Image.open(BytesIO(scroll.screenshot())).convert("L"), float)
+            return float(np.median(pixels[:, -6]) - np.median(pixels[:, 6]))
+
+        assert shade() < -20, "darker where there is more"
+        opened("document.querySelector('.scroll').scrollLeft = 1e4")
+        assert shade() > 20
+
+
+@pytest.mark.parametrize("width", [820, 1000, 1200, 1280])
+def test_what_belongs_to_the_difference_stays_with_it(browser: Any, file: Path, width: int) -> None:
+    with visit(browser, file, width) as opened:
+        tops = [opened.page.locator(f"#{name}").bounding_box()["y"] for name in ("difference", "kind", "boost")]
+        assert max(tops) - min(tops) < 3
 
 
 def test_using_one_shows_its_command(opened: Opened) -> None:

@@ -27,6 +27,7 @@ MOST_AUDIO_BYTES, LEAST_SECONDS = 11_500_000, 10
 """Excerpts are shortened to so many bytes of a page, but not below so many seconds."""
 
 COLUMNS, ROWS, SHADES, RANGE_DB, LOWEST_HZ = 900, 256, 64, 100.0, 50.0
+SILENT_DB = -300.0  # so far below every scale that it is black on all of them
 TINT, TINTS, DENSEST = (80, 230, 255), 32, 175
 SOUNDS = 1e-4
 """Energy of a second, relative to the loudest, from which on it sounds."""
@@ -36,11 +37,12 @@ Pictures = dict[str, str]
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The stretch from whole second `start` on; all tracks are of one length."""
+    """The stretch from whole second `start` on, taken for an uncertain region; all tracks are of one length."""
 
     rate: int
     start: int
     tracks: list[np.ndarray]
+    region: Mapping[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
@@ -62,11 +64,14 @@ def cut(report: Mapping[str, Any], source: Path, renders: Sequence[Path], second
             wrong = f"lasts {frames} samples at {output['rate']} Hz, where its report has {output['frames']}"
             raise InputError(f"{shown(info.path)}: {wrong}; render again")
     length = max(1, int(seconds))
-    whole = output["frames"] <= length * output["rate"]
-    start = 0 if whole else telling(report, energy(found[1]), length)
+    start, region = 0, None
+    if output["frames"] > length * output["rate"]:
+        sounds = sounding(energy(found[1]))
+        region = most_uncertain(report, sounds)
+        start = telling(report, sounds, length, region)
     tracks = [stretch(info, start, start + length, rate, salvage) for info in found]
     shortest = min(track.shape[1] for track in tracks)
-    return Excerpt(rate, start, [track[:, :shortest] for track in tracks])
+    return Excerpt(rate, start, [track[:, :shortest] for track in tracks], region)
 
 
 def energy(info: SourceInfo) -> np.ndarray:
@@ -79,9 +84,24 @@ def energy(info: SourceInfo) -> np.ndarray:
     return found
 
 
-def telling(report: Mapping[str, Any], energies: np.ndarray, length: int) -> int:
-    """The second from which on `length` seconds tell most: they sound, candidates differ, and choices change."""
-    worth = np.full(len(energies), 0.1)
+def sounding(energies: np.ndarray) -> np.ndarray:
+    """Which seconds sound."""
+    return energies > SOUNDS * energies.max()
+
+
+def most_uncertain(report: Mapping[str, Any], sounds: np.ndarray) -> Mapping[str, Any] | None:
+    """The least certain of the regions in the report that sound throughout; None where there is none."""
+    regions = report["uncertainty"]["regions"]
+    heard = [region for region in regions if sounds[int(region["start_s"]) : math.ceil(region["stop_s"])].all()]
+    return max(heard, key=lambda region: float(region["mean_db"]), default=None)
+
+
+def telling(report: Mapping[str, Any], sounds: np.ndarray, length: int, region: Mapping[str, Any] | None = None) -> int:
+    """The second from which on `length` seconds tell most: they sound, candidates differ, and choices change.
+
+    With a region, of those that have all of it, or nothing else for `LEAST_SECONDS`, however much they are shortened.
+    """
+    worth = np.full(len(sounds), 0.1)
     spread = [value or 0.0 for value in report["uncertainty"]["per_second_db"][: len(worth)]]
     worth[: len(spread)] += spread
     before = None
@@ -90,8 +110,12 @@ def telling(report: Mapping[str, Any], energies: np.ndarray, length: int) -> int
         for part in window["segments"] or [whole]:
             worth[min(int(part["start_s"]), len(worth) - 1)] += part["candidate"] != before
             before = part["candidate"]
-    worth *= energies > SOUNDS * energies.max()
-    return int(np.convolve(worth, np.ones(length), "valid").argmax())
+    totals = np.convolve(worth * sounds, np.ones(length), "valid")
+    if region is None:
+        return int(totals.argmax())
+    edges = int(region["start_s"]), math.ceil(region["stop_s"]) - min(length, LEAST_SECONDS)
+    first, last = np.clip(sorted(edges), 0, len(totals) - 1)
+    return int(first + totals[first : last + 1].argmax())
 
 
 def stretch(info: SourceInfo, start: int, stop: int, rate: int, salvage: bool) -> np.ndarray:
@@ -150,7 +174,7 @@ def draw(excerpt: Excerpt, levels_db: Sequence[float]) -> tuple[list[Pictures], 
     for track, level in zip(excerpt.tracks, levels_db, strict=True):
         spectrogram = SpectrogramMap(excerpt.rate, track.shape[1], columns=COLUMNS, rows=MOST_RATE)
         spectrogram.update(0, track)
-        maps.append(spectrogram.decibels() + np.float32(level))
+        maps.append(spectrogram.decibels(SILENT_DB) + np.float32(level))
     bins, columns = maps[0].shape
     nyquist = excerpt.rate / 2
     rows = {"linear": np.linspace(0, nyquist, ROWS + 1), "log": np.geomspace(LOWEST_HZ, nyquist, ROWS + 1)}

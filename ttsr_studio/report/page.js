@@ -1,9 +1,12 @@
 /* What can be done on the page: hear, compare, test blindly, choose. Names reach the page as text only. */
 
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
+const matchable = data.tracks.some(({ level_db }) => level_db !== null);
+const unmatched = `No level match: ${track(1).level_unknown} (${data.gain_reason})`;
+const LEAST_HEARD = 0.2; // seconds of X before an answer counts
 const state = {
   heard: 1,
-  matched: true,
+  matched: matchable,
   difference: false,
   loop: true,
   region: [0, data.seconds],
@@ -19,7 +22,7 @@ const known = new Map(); // what is computed of differences, by what they are of
 
 const levels = () => data.tracks.map(({ level_db }) => amplitude(state.matched || state.test ? level_db ?? 0 : 0));
 const ownGains = data.tracks.map(({ gain_db }) => amplitude(gain_db));
-const say = (text) => (byId("hearing").textContent = text);
+const say = (text) => byId("hearing").textContent !== text && (byId("hearing").textContent = text);
 
 /* What is heard. */
 
@@ -43,48 +46,66 @@ function boost() {
   return Math.min(Number(byId("boost").value), Math.max(0, most));
 }
 
+/** What is heard, or would be. */
 function words() {
+  if (state.test) return state.test.on;
   const { label } = track(state.heard);
-  if (!state.difference) return `Hearing: ${label}`;
+  if (!state.difference) return label;
   const version = track(Math.max(1, state.heard)).label;
   const gain = number(boost(), 1, true).replace(".0", "");
   const asked = Number(byId("boost").value);
   const short = boost() < asked ? ` (${asked} dB would clip)` : "";
-  if (kind() === "chosen" && state.heard === 1) return "Hearing: nothing, the choice is no different from itself";
+  if (kind() === "chosen" && state.heard === 1) return "nothing, the choice is no different from itself";
   const pair = kind() === "chosen" && state.heard > 1 ? `${track(1).label} minus ${label}` : `${version} minus input`;
-  return `Hearing the difference: ${pair}, at ${gain} dB${short}`;
+  return `the difference: ${pair}, at ${gain} dB${short}`;
 }
 
 function hear(heard = state.heard) {
   state.heard = heard;
   player.hear(mixOf(heard, levels(), ownGains, kind(), kind() ? amplitude(boost()) : 1));
-  say(words());
   if (heard > 0) byId("use").value = heard;
   refresh();
 }
 
+function hearNumber(rank) {
+  const found = data.tracks.findIndex((one) => one.rank === rank);
+  if (found >= 0) hear(found);
+}
+
 function toggle(name) {
+  if (name === "matched" && !matchable) return say(unmatched);
   state[name] = !state[name];
   hear();
 }
 
-async function playOrPause() {
-  if (player.playing) player.pause();
-  else await player.play();
+async function play() {
+  await player.play();
   refresh();
   tick();
 }
 
+function playOrPause() {
+  if (!player.playing) return play();
+  player.pause();
+  refresh();
+}
+
 function seek(place) {
-  if (state.loop && (place < state.region[0] || place >= state.region[1])) setRegion([0, data.seconds]);
   player.seek(place);
   refresh();
+}
+
+/** To the start of the loop from inside it, of the excerpt from elsewhere. */
+function home() {
+  const [from, to] = player.loop ?? [0, 0];
+  seek(player.place >= from && player.place < to ? from : 0);
 }
 
 function setRegion([from, to]) {
   const [start, end] = [Math.max(0, from), Math.min(data.seconds, to)];
   if (end - start < SHORTEST_LOOP) return say(`A loop lasts at least ${SHORTEST_LOOP} s`);
   state.region = [start, end];
+  if (player.place < start || player.place >= end - 1 / data.rate) player.seek(start);
   setLoop(true);
 }
 
@@ -103,11 +124,11 @@ function refresh() {
     button.setAttribute("aria-pressed", String(!test && Number(button.dataset.track) === state.heard));
     button.disabled = Boolean(test);
   }
-  for (const id of ["match", "difference", "kind", "boost"]) byId(id).disabled = Boolean(test);
+  for (const id of ["match", "difference", "kind", "boost"]) byId(id).disabled = Boolean(test) || (id === "match" && !matchable);
   press("play", Boolean(player?.playing));
   byId("play").lastElementChild.textContent = player?.playing ? "Pause" : "Play";
   press("loop", state.loop);
-  press("match", state.matched || test);
+  press("match", matchable && (state.matched || test));
   press("difference", state.difference && !test);
   for (const scale of ["linear", "log"]) press(scale, state.scale === scale);
   press("uncertain", state.uncertain);
@@ -121,13 +142,15 @@ function refresh() {
   showPlace(place);
   byId("seek").setAttribute("aria-valuetext", clock(data.start + place)); // not while it moves: it would be read out
   showLevels();
+  if (player) say(`${player.sounding ? "Hearing" : place > 0 ? "Paused" : "Ready"}: ${words()}`);
 }
 
 function showLevels() {
-  const { label, lufs, level_db } = track(state.heard);
+  const { label, lufs, level_db, level_unknown } = track(state.heard);
   const parts = [];
-  if (!state.test && !kind()) {
-    const known = level_db === null ? "its loudness is not known: no offset" : `${number(lufs, 2)} LUFS-I, offset ${number(level_db, 2, true)} dB`;
+  if (!matchable) parts.push(unmatched);
+  else if (!state.test && !kind()) {
+    const known = level_db === null ? `${level_unknown}: no offset` : `${number(lufs, 2)} LUFS-I, offset ${number(level_db, 2, true)} dB`;
     parts.push(`${label}: ${known}${state.matched ? "" : " (not applied)"}`);
   }
   if (data.gain_db < 0) parts.push(`everything is ${number(-data.gain_db, 2)} dB lower so that nothing clips`);
@@ -167,32 +190,44 @@ function tick() {
 function startTest() {
   const [a, b] = ["abx-a", "abx-b"].map((id) => Number(byId(id).value));
   if (a === b) return (byId("abx-result").textContent = "A and B are the same: choose two.");
-  state.test = { a, b, count: Number(byId("abx-count").value), tell: byId("abx-tell").checked, answers: [], x: toss(), on: "X" };
-  state.test.before = { heard: state.heard, difference: state.difference };
+  state.test = { a, b, count: Number(byId("abx-count").value), tell: byId("abx-tell").checked, answers: [] };
+  state.test.before = { heard: state.heard, difference: state.difference, playing: player.playing };
   state.difference = false;
   const focused = byId("setup").contains(document.activeElement);
   byId("abx-result").textContent = "";
-  hearBlind("X");
+  nextTrial();
   byId("trial-text").scrollIntoView({ block: "nearest" });
   if (focused) byId("hear-x").focus({ preventScroll: true });
 }
 
+function nextTrial() {
+  Object.assign(state.test, { x: toss(), on: null, heard: 0 });
+  hearBlind("X");
+}
+
 function hearBlind(which) {
   const { a, b, x } = state.test;
-  state.test.on = which;
+  Object.assign(state.test, { heard: heardX(), on: which, since: player.sounded });
   player.hear(mixOf({ A: a, B: b, X: x ? b : a }[which], levels(), ownGains));
-  say(`Hearing ${which}`);
   refresh();
+  play();
+}
+
+/** Seconds of X in this trial. */
+function heardX() {
+  const { heard, on, since } = state.test;
+  return heard + (on === "X" ? player.sounded - since : 0);
 }
 
 function answer(isB) {
   const { test } = state;
+  if (heardX() < LEAST_HEARD) return (byId("abx-result").textContent = "Hear X before you answer.");
   const right = isB === Boolean(test.x);
   test.answers.push({ x: test.x ? "B" : "A", said: isB ? "B" : "A", right });
-  if (test.tell) byId("abx-result").textContent = right ? "Right." : `Wrong: X was ${test.x ? "B" : "A"}.`;
+  const told = right ? "Right." : `Wrong: X was ${test.x ? "B" : "A"}.`;
+  byId("abx-result").textContent = test.tell ? told : "";
   if (test.answers.length >= test.count) return finishTest();
-  test.x = toss();
-  hearBlind("X");
+  nextTrial();
 }
 
 function finishTest() {
@@ -204,6 +239,7 @@ function finishTest() {
   byId("abx-text").textContent = state.results.join("\n\n");
   byId("abx-history").hidden = !state.results.length;
   const focused = byId("trial").contains(document.activeElement);
+  if (!test.before.playing) player.pause();
   hear(test.before.heard);
   if (focused) byId("abx-start").focus({ preventScroll: true });
 }
@@ -234,7 +270,7 @@ function refreshTrial() {
 
 function buildScores() {
   const versions = data.tracks.slice(1);
-  const heads = ["Judge", "Role", "Input", "First draw", "Mean", ...versions.map(({ label }) => label), "Gain, sd", "Harm"];
+  const heads = ["Judge", "Role", "Input", "First draw", "Mean", ...versions.map(({ label }) => label.replace("number ", "number\u00a0")), "Gain, sd", "Harm"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", className: ["Role", "Harm"].includes(text) ? "words" : "" }, text)));
   const body = element("tbody", {}, ...data.judges.map(judgeRow));
   if (versions.some(({ score }) => score !== null)) {
@@ -293,14 +329,14 @@ async function copy(text) {
 const KEYS = [
   ["Space", "play or pause", [" "], playOrPause],
   ["0", "hear the input", ["0"], () => hear(0)],
-  ["1 … 9", "hear a version, the choice first", [..."123456789"], (key) => Number(key) < data.tracks.length && hear(Number(key))],
+  ["1 … 9", "hear a version by its number", [..."123456789"], (key) => hearNumber(Number(key))],
   ["D", "difference on or off", ["d"], () => toggle("difference")],
   ["M", "level match on or off", ["m"], () => toggle("matched")],
   ["L", "loop on or off", ["l"], () => setLoop(!state.loop)],
   ["[", "loop from here", ["["], () => setRegion([player.place, player.place < state.region[1] ? state.region[1] : data.seconds])],
   ["]", "loop to here", ["]"], () => setRegion([player.place > state.region[0] ? state.region[0] : 0, player.place])],
   ["← →", "1 s back or on, with Shift 0.1 s", ["ArrowLeft", "ArrowRight"], step],
-  ["Home", "to the start", ["Home"], () => seek(state.loop ? state.region[0] : 0)],
+  ["Home", "to the start, in a loop to its own", ["Home"], home],
   ["U", "uncertainty on or off", ["u"], () => flip("uncertain")],
   ["F", "linear or logarithmic frequency", ["f"], () => setScale(state.scale === "linear" ? "log" : "linear")],
   ["X", "start the blind test; then hear X", ["x"], () => (state.test ? hearBlind("X") : startTest())],
@@ -358,17 +394,20 @@ function listenToKeys() {
 /* From the data to a page. */
 
 function buildVersions() {
-  data.tracks.forEach(({ label, rank, lufs, level_db }, i) => {
-    const level = level_db === null ? "level not known" : `${number(lufs, 1)} LUFS, ${number(level_db, 2, true)} dB`;
+  for (const i of byRank) {
+    const { label, rank, lufs, level_db, level_unknown } = track(i);
+    const offset = level_db === null ? "" : `, ${number(level_db, 2, true)} dB`;
+    const level = level_unknown ?? `${number(lufs, 1)} LUFS${offset}`;
     const button = element("button", { type: "button", ariaPressed: "false" });
     button.dataset.track = i;
-    button.append(...(i < 10 ? [element("kbd", {}, String(i)), " "] : []), label, element("span", { className: "soft" }, level));
+    button.append(...(rank < 10 ? [element("kbd", {}, String(rank)), " "] : []), label, element("span", { className: "soft" }, level));
     button.addEventListener("click", () => hear(i));
     byId("versions").append(button);
     for (const id of ["abx-a", "abx-b"]) byId(id).append(element("option", { value: i }, label));
     if (rank) byId("use").append(element("option", { value: i }, label));
-  });
+  }
   byId("abx-b").value = 1;
+  byId("match").title = matchable ? "" : unmatched;
   if (data.tracks.length < 3) byId("kind").lastElementChild.remove();
 }
 
@@ -381,12 +420,20 @@ function buildTexts() {
   byId("title").textContent = data.title;
   const stretch = `${clock(data.start)} to ${clock(data.start + data.seconds)} of ${clock(data.whole)}`;
   const channels = data.channels > 2 ? `, channels 1 and 2 of ${data.channels}` : "";
-  byId("about").textContent = `Audition: ${stretch}${channels}`;
+  byId("about").textContent = `Audition: ${stretch}, ${why()}${channels}`;
   byId("render").open = innerWidth >= 800;
   pairs(byId("facts"), data.facts);
   pairs(byId("help"), KEYS.map(([keys, meaning]) => [element("kbd", {}, keys), meaning]));
   byId("warnings").hidden = !data.warnings.length;
   byId("warnings").append(...data.warnings.map((text) => element("li", {}, text)));
+}
+
+/** Why the page holds this stretch. */
+function why() {
+  const { region, uncertainty, seconds, whole } = data;
+  if (whole <= seconds) return "the whole file";
+  if (region) return `taken for its most uncertain stretch, ${clock(region.start_s)} to ${clock(region.stop_s)}`;
+  return uncertainty.mean_db === null ? "taken where most of it sounds" : "taken where candidates differ and choices change most";
 }
 
 function listen() {
@@ -419,6 +466,7 @@ async function start() {
   buildVersions();
   buildPictures();
   buildTimeline();
+  fit();
   buildScores();
   byId("seek").max = data.seconds;
   try {
@@ -432,7 +480,6 @@ async function start() {
   listen();
   setLoop(true);
   hear(1);
-  say("Ready");
 }
 
 const ready = start();

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -25,6 +25,8 @@ from ttsr_studio.report.record import write_atomic
 
 PLAIN = re.compile(r"[A-Za-z0-9_./:\\=+-]+")
 """What no shell makes anything of."""
+SHORTEST_LUFS_SECONDS = 0.4
+"""A block of BS.1770."""
 
 Json = Mapping[str, Any]
 
@@ -34,7 +36,7 @@ class Version:
     """A finished render to compare.
 
     Attributes:
-        label: what to call it, e.g. "chosen".
+        label: what to call it, e.g. "number 2"; the chosen one's rank is added where there are others.
         path: its audio file, at the output's rate.
         rank: 1 for the best.
         score: the combined score, None where nothing judged.
@@ -73,6 +75,7 @@ def write_page(
     versions = chosen_first(versions, report)
     best = {record["rank"]: record for record in report.get("best", ())}
     takes = [best.get(version.rank) for version in versions]
+    whole, nothing = report["output"]["frames"] / report["output"]["rate"], nothing_made(report)
     records = [report["input"], report["output"], *takes[1:]]
     levels = [level_db(report, record) for record in records]
     matched = [level or 0.0 for level in levels]
@@ -91,6 +94,7 @@ def write_page(
             "lufs": record and record["lufs"],
             "true_peak_db": record and record["true_peak_db"],
             "level_db": level,
+            "level_unknown": level_unknown(record, whole),
             "audio": sound,
             "pictures": pair,
         }
@@ -104,13 +108,16 @@ def write_page(
         "rate": excerpt.rate,
         "start": excerpt.start,
         "seconds": excerpt.seconds,
-        "whole": report["output"]["frames"] / report["output"]["rate"],
+        "region": excerpt.region,
+        "whole": whole,
         "channels": report["output"]["channels"],
         "gain_db": gain_db,
+        "gain_reason": report["output"]["gain_reason"],
         "scale": scale,
         "overlay": None if arrays is None else overlay(arrays, excerpt, scale["rows"]),
-        "cutoff_hz": report["input"]["cutoff_hz"],
-        "crossover_hz": report["input"]["crossover_hz"],
+        "cutoff_hz": report["input"]["cutoff_hz"] if nothing is None else None,
+        "crossover_hz": report["input"]["crossover_hz"] if nothing is None else None,
+        "nothing_made": nothing,
         "windows": list(windows(report, excerpt, takes)),
         "uncertainty": {name: report["uncertainty"][name] for name in ("mean_db", "threshold_db", "regions")},
         "spread_db": report["uncertainty"]["per_second_db"][excerpt.start :][: int(np.ceil(excerpt.seconds))],
@@ -128,13 +135,32 @@ def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
     if not chosen:
         raise InputError(f"{name}: an audition page needs the chosen render among its versions")
     others = [version for version in versions if version is not chosen[0]]
-    return [chosen[0], *sorted(others, key=lambda version: version.rank)]
+    label = f"{chosen[0].label} (number {chosen[0].rank})" if others else chosen[0].label
+    return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank)]
 
 
 def level_db(report: Json, record: Json | None) -> float | None:
     """What brings a file to the loudness of the choice; None where one of them is not known."""
     chosen = report["output"]["lufs"]
     return None if record is None or None in (chosen, record["lufs"]) else chosen - record["lufs"]
+
+
+def level_unknown(record: Json | None, seconds: float) -> str | None:
+    """Why the loudness of a file is not known; None where it is."""
+    if record is None:
+        return "LUFS not known"
+    if record["lufs"] is not None:
+        return None
+    if record["true_peak_db"] is None:
+        return "silent"
+    return f"too {'short' if seconds < SHORTEST_LUFS_SECONDS else 'quiet'} for LUFS"
+
+
+def nothing_made(report: Json) -> str | None:
+    """Why nothing was generated; None where something was."""
+    if any(window["candidates"] for window in report["windows"]):
+        return None
+    return "the file is silent" if report["input"]["true_peak_db"] is None else "passed through"
 
 
 def describe(version: Version, report: Json, record: Json | None, command: Sequence[str], folder: Path) -> Json:
@@ -172,17 +198,20 @@ def facts(report: Json) -> Iterator[tuple[str, str]]:
     search, spread = report["search"], report["uncertainty"]["mean_db"]
     count = max((len(window["candidates"]) for window in report["windows"]), default=0)
     yield "Made by", f"{tool['name']} {tool['version']}, {tool['engine']} engine, preset {tool['preset'] or 'none'}"
-    yield "Search", f"{search['name']}, {count} candidates a window, a choice for a {search['choice']}"
     yield "Seed", str(tool["seed"])
     yield "Input", file_text(found)
     yield "Input level", level_text(found)
-    edge = "none" if found["cutoff_hz"] is None else f"{found['cutoff_hz'] / 1000:.2f} kHz"
-    yield "Cutoff", f"{edge}: {found['cutoff_reason']}"
     yield "Output", file_text(made)
     yield "Output level", level_text(made)
     yield "Gain", f"{number(made['gain_db'], 2, '+')} dB: {made['gain_reason']}"
-    yield "Crossover", " to ".join(f"{hz / 1000:.2f}" for hz in found["crossover_hz"]) + " kHz"
-    yield "Candidates differ", "not known" if spread is None else f"by {spread:.1f} dB above the cutoff"
+    if why := nothing_made(report):
+        yield "Generated", f"nothing: {why}"
+    else:
+        edge = "none" if found["cutoff_hz"] is None else f"{found['cutoff_hz'] / 1000:.2f} kHz"
+        yield "Cutoff", f"{edge}: {found['cutoff_reason']}"
+        yield "Crossover", " to ".join(f"{hz / 1000:.2f}" for hz in found["crossover_hz"]) + " kHz"
+        yield "Search", f"{search['name']}, {count} candidates a window, a choice for a {search['choice']}"
+        yield "Candidates differ", "not known" if spread is None else f"by {spread:.1f} dB above the cutoff"
     yield "Cost", f"{timing['nfe']:,} network evaluations, {timing['wall_s']:.1f} s on {tool['device']}"
 
 
@@ -192,7 +221,10 @@ def file_text(file: Json) -> str:
 
 
 def level_text(file: Json) -> str:
-    return f"{number(file['lufs'], 2)} LUFS-I, {number(file['true_peak_db'], 2)} dBTP"
+    if file["true_peak_db"] is None:
+        return "silent"
+    loudness = level_unknown(file, file["frames"] / file["rate"]) or f"{number(file['lufs'], 2)} LUFS-I"
+    return f"{loudness}, {number(file['true_peak_db'], 2)} dBTP"
 
 
 def number(value: float | None, digits: int, sign: str = "") -> str:

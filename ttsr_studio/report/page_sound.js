@@ -83,8 +83,9 @@ function buildGraph(ctx, buffers) {
   return { voices, seam: seam.gain, edge: edge.gain, length: buffers[0].duration, free: 0, run: null, nextSeam: Infinity };
 }
 
-/** Start all sources at one time and place; loop is [start, end] in seconds, or null. */
-function startGraph(graph, mix, at, place, loop = null) {
+/** Start all sources at one time and place; loop is [start, end] in seconds, or null; what begins after it plays on. */
+function startGraph(graph, mix, at, place, wanted = null) {
+  const loop = wanted && place < wanted[1] ? wanted : null;
   graph.voices.forEach(({ source, gain }, i) => {
     gain.setValueAtTime(mix[i], at);
     if (loop) [source.loop, source.loopStart, source.loopEnd] = [true, ...loop];
@@ -134,13 +135,22 @@ function placeAt(run, time) {
 /** Plays a graph at a time: a switch keeps it, everything else fades to a new one. */
 class Player {
   constructor(buffers, rate, onStop) {
-    Object.assign(this, { buffers, rate, onStop, graph: null, ctx: null, loop: null, stopped: 0 });
+    Object.assign(this, { buffers, rate, onStop, graph: null, ctx: null, loop: null, stopped: 0, before: 0 });
     this.length = buffers[0].duration;
     this.mix = buffers.map(() => 0);
   }
 
   get playing() {
     return this.graph !== null;
+  }
+
+  get sounding() {
+    return this.playing && this.ctx.state === "running";
+  }
+
+  /** Seconds that have sounded so far, wherever. */
+  get sounded() {
+    return this.before + (this.playing ? Math.max(0, this.ctx.currentTime - this.graph.run.at) : 0);
   }
 
   /** Where the listener is: what the sound card still holds back is not heard yet. */
@@ -187,7 +197,7 @@ class Player {
   /** Go on from another place, with no gap. */
   jump(where) {
     if (!this.playing) {
-      this.stopped = this.inLoop(where(this.stopped));
+      this.stopped = this.onSample(where(this.stopped));
       return;
     }
     const at = this.ahead();
@@ -198,7 +208,7 @@ class Player {
 
   begin(at, place) {
     const graph = buildGraph(this.ctx, this.buffers);
-    startGraph(graph, this.mix, at, this.inLoop(place), this.loop);
+    startGraph(graph, this.mix, at, this.onSample(place), this.loop);
     graph.voices[0].source.onended = () => this.graph === graph && this.finish();
     graph.timer = setInterval(() => fadeSeams(graph, this.ctx.currentTime + 3), 500);
     fadeSeams(graph, at + 3);
@@ -206,16 +216,20 @@ class Player {
   }
 
   end(at) {
-    clearInterval(this.graph.timer);
     stopGraph(this.graph, at);
-    this.graph = null;
+    this.forget();
   }
 
   finish() {
-    clearInterval(this.graph.timer);
-    this.graph = null;
+    this.forget();
     this.stopped = 0;
     this.onStop();
+  }
+
+  forget() {
+    clearInterval(this.graph.timer);
+    this.before = this.sounded;
+    this.graph = null;
   }
 
   /** The next time that can be scheduled; on a sample, or the browser interpolates. */
@@ -227,11 +241,6 @@ class Player {
 
   onSample(place) {
     return Math.round(place * this.rate) / this.rate;
-  }
-
-  inLoop(place) {
-    const inside = !this.loop || (place >= this.loop[0] && place < this.loop[1]);
-    return inside ? this.onSample(place) : this.loop[0];
   }
 }
 
@@ -313,7 +322,7 @@ function levelsOf(channels, bins, columns) {
       column[k - 1] = Math.max(column[k - 1], power / (bins / 2) ** 2);
     }
   }
-  return loudest.map((column) => column.map((power) => 10 * Math.log10(Math.max(power, 1e-16))));
+  return loudest.map((column) => column.map((power) => 10 * Math.log10(Math.max(power, 1e-30))));
 }
 
 /** Columns of levels on another frequency axis, lowest row first: see by_row in excerpt.py. */

@@ -3,6 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const track = (i) => data.tracks[i];
+const byRank = [...data.tracks.keys()].sort((a, b) => track(a).rank - track(b).rank);
 
 /* Words and numbers. */
 
@@ -107,6 +108,7 @@ function marks() {
 }
 
 function strip() {
+  if (!data.crossover_hz) return [];
   const [low, high] = data.crossover_hz.map(percentOf);
   return [["made", 0, high], ["both", high, low], ["kept", low, 100]].map(([name, top, bottom]) => {
     const part = element("i", { className: name });
@@ -116,13 +118,13 @@ function strip() {
 }
 
 function refreshPictures() {
-  const what = words().replace("Hearing: ", "").replace(/, at .*/, "");
+  const what = words().replace("the difference: ", "").replace(/, at .*/, "");
   const name = byId("main").querySelector(".title");
   if (kind()) {
     const there = known.get(nameOf("pictures"));
     drawPlot(byId("main"), there ?? EMPTY, what);
     if (!there) setTimeout(() => kind() && ofDifference("pictures", paint) && refreshPictures(), 30); // the sound first
-    name.textContent = `${what.replace("Hearing the difference: ", "")} (drawn without gain)`;
+    name.textContent = `${what} (drawn without gain)`;
   } else {
     drawPlot(byId("main"), pictures[state.heard], track(state.heard).label);
     name.textContent = track(state.heard).label;
@@ -274,7 +276,8 @@ function buildWhole() {
 
 function buildPictures() {
   buildPlot(byId("main"), false);
-  data.tracks.forEach(({ label }, i) => {
+  for (const i of byRank) {
+    const { label } = track(i);
     const plot = element("div", { className: "plot" });
     buildPlot(plot, true);
     const button = element("button", { type: "button" }, label);
@@ -282,14 +285,31 @@ function buildPictures() {
     const box = element("div", { role: "group", ariaLabel: label }, button, plot);
     box.dataset.track = i;
     byId("all").append(box);
-  });
-  buildAxis();
+  }
   buildLegend();
 }
 
-function buildAxis() {
+/** Texts that are as many as there is room for, now and when the page is made wider or narrower. */
+function fit() {
+  new ResizeObserver(() => {
+    drawAxis();
+    fitDigits();
+  }).observe(byId("axis"));
+}
+
+/** Leave out the digits of boxes that are too narrow for them. */
+function fitDigits() {
+  const parts = [...document.querySelectorAll("#timeline .part")];
+  for (const one of parts) one.classList.remove("narrow");
+  const narrow = parts.map((one) => one.scrollWidth > one.clientWidth);
+  parts.forEach((one, i) => one.classList.toggle("narrow", narrow[i]));
+}
+
+function drawAxis() {
+  byId("axis").replaceChildren();
+  const room = Math.min(12, byId("axis").clientWidth / 76); // of labels, px
   const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
-  const every = steps.find((s) => data.seconds / s <= (innerWidth < 700 ? 5 : 12)) ?? 20;
+  const every = steps.find((s) => data.seconds / s <= room) ?? 20;
   for (let i = Math.ceil(data.start / every); i * every <= data.start + data.seconds + 1e-9; i++) {
     const percent = place(i * every);
     const label = element("span", { className: percent < 1 ? "first" : percent > 97 ? "last" : "" }, every < 0.1 ? `${(i * every).toFixed(2)} s` : clock(i * every));
@@ -308,9 +328,13 @@ function buildLegend() {
     canvas.getContext("2d").fillRect(i, 0, 1, 1);
   });
   byId("lowest").textContent = `${number(-data.scale.range_db, 0)} dB re loudest`;
-  const [low, high] = data.crossover_hz.map(kilohertz);
-  const swatch = (name) => element("i", { className: `swatch ${name}` });
-  byId("bands").append(swatch("kept"), `input, up to ${low}`, swatch("made"), `generated, from ${high}`);
-  if (data.overlay) byId("bands").append(swatch("tint"), "where candidates disagree (U)");
+  const band = (name, text) => byId("bands").append(element("span", {}, element("i", { className: `swatch ${name}` }), text), " ");
+  if (data.nothing_made) byId("bands").append(`nothing was generated: ${data.nothing_made}`);
+  else {
+    const [low, high] = data.crossover_hz.map(kilohertz);
+    band("kept", `input, up to ${low}`);
+    band("made", `generated, from ${high}`);
+  }
+  if (data.overlay) band("tint", "where candidates disagree (U)");
   byId("uncertain").hidden = !data.overlay;
 }
