@@ -24,13 +24,13 @@ from ttsr_studio.stopping import left_at_once
 from ttsr_studio.usage import Settings
 from ttsr_studio.watch.crew import Limits
 from ttsr_studio.watch.delivery import TAKEN_AGAIN, Delivery
-from ttsr_studio.watch.hand import Terms
 from ttsr_studio.watch.ledger import STATES, DamagedError
 from ttsr_studio.watch.page import serve_page
 from ttsr_studio.watch.queue import Queue
 from ttsr_studio.watch.rules import Rule, Rules
 from ttsr_studio.watch.service import Plan, Service
 from ttsr_studio.watch.status import plain, status_of
+from ttsr_studio.watch.terms import Terms
 from ttsr_studio.watch.tree import Tree, find_tree
 
 PORT = 8470

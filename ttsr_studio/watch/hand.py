@@ -1,16 +1,12 @@
 """One pair of hands of the service: takes a job, has it rendered, and sees to what becomes of it."""
 
-import contextlib
-import hashlib
 import json
 import shutil
 import sqlite3
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +14,28 @@ from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.jobs import KEPT
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.sidecars import sidecar
-from ttsr_studio.watch.crew import DeadError, Limits, StoppedError, Worker
+from ttsr_studio.watch.crew import DeadError, StoppedError, Worker
 from ttsr_studio.watch.delivery import TAKEN_AGAIN, Delivery, Place, place_of
 from ttsr_studio.watch.journal import Journal
 from ttsr_studio.watch.ledger import Entry
 from ttsr_studio.watch.queue import GONE, Queue
 from ttsr_studio.watch.rules import Rule, Rules
 from ttsr_studio.watch.slots import slot_of
+from ttsr_studio.watch.terms import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    MOST_DEATHS,
+    SETTINGS_WAIT,
+    FailedError,
+    LostError,
+    RetryError,
+    Stop,
+    Terms,
+    ease,
+    fingerprint,
+)
 from ttsr_studio.watch.tree import Tree
 from ttsr_studio.watch.worker import Said, Task, blame
-
-MOST_DEATHS = 3
-"""Workers that may die of one file: as asked, with smaller batches, with the smallest (and on the CPU)."""
-
-FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
-SETTINGS_WAIT = 600.0
-"""Seconds before something that is around a file is tried again: three times longer every time, up to an hour; with
-settings that are wrong, up to ten minutes."""
 
 TWIN_WAIT = 2.0
 SPACE_WAIT = 60.0
@@ -51,58 +52,6 @@ IN_SIDECARS = {
 
 ROOM_LOSSY, ROOM = 40, 16
 """Bytes that a render may need, on disk and for a while, for every byte of its source."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How jobs are done.
-
-    Attributes:
-        cpu: whether a render may go to the CPU when the device fails.
-        keep_free: bytes of the disk that stay free.
-        notify: program and arguments that are run with the path of every report or note; none when empty.
-        limits: of every worker.
-        device: that renders run on.
-    """
-
-    cpu: bool = True
-    keep_free: int = 500_000_000
-    notify: Sequence[str] = ()
-    limits: Limits = field(default_factory=Limits)
-    device: str = "auto"
-
-
-class Stop:
-    """How the service is asked to end: first no further jobs, then by a time, then at once."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.at: float | None = None
-
-    def ask(self, grace: float) -> None:
-        """End when the jobs at hand are done, or in so many seconds."""
-        self.asked.set()
-        self.at = time.monotonic() + grace
-
-    @property
-    def now(self) -> bool:
-        return self.at is not None and time.monotonic() >= self.at
-
-
-class RetryError(Exception):
-    """A job cannot be done now, and may be later."""
-
-    def __init__(self, reason: str, longest: float = LONGEST_WAIT, first: float = FIRST_WAIT) -> None:
-        super().__init__(reason)
-        self.longest, self.first = longest, first
-
-
-class FailedError(Exception):
-    """A job cannot be done; the text is the reason."""
-
-
-class LostError(Exception):
-    """The job is somebody else's by now, or cancelled."""
 
 
 class Hand:
@@ -415,27 +364,3 @@ class Hand:
                 where = "here" if folder == self.tree.root else "for temporary files"
                 room = f"{free / 1e6:.0f} MB are free {where}, up to {needed / 1e6:.0f} may be needed"
                 raise RetryError(f"waits for disk space: {room}", first=SPACE_WAIT)
-
-
-def ease(options: RenderOptions, deaths: int, cpu: bool) -> RenderOptions:
-    """Options that ask less of the machine, the more workers have died of a job."""
-    if deaths == 0:
-        return options
-    if deaths + 1 < MOST_DEATHS:
-        return replace(options, batch=max(1, options.batch // 4))
-    return replace(options, batch=1, device="cpu" if cpu else options.device)
-
-
-def fingerprint(options: RenderOptions, beside: Path) -> str:
-    """Checksum of everything that a render depends on besides the content of its source.
-
-    Where it runs and in what batches is left out.
-    """
-    values: Mapping[str, Any] = {
-        key: value for key, value in options.to_json().items() if key not in ("device", "batch", "low_vram")
-    }
-    known = b""
-    with contextlib.suppress(FileNotFoundError):
-        known = beside.read_bytes()
-    data = json.dumps(values, sort_keys=True, default=str).encode() + b"\0" + known
-    return hashlib.sha256(data).hexdigest()

@@ -19,13 +19,14 @@ from ttsr_studio.errors import OptionError, TtsrError, shown
 from ttsr_studio.watch.clock import Clock
 from ttsr_studio.watch.delivery import Delivery
 from ttsr_studio.watch.events import Wake, watch_tree
-from ttsr_studio.watch.hand import Hand, Stop, Terms
+from ttsr_studio.watch.hand import Hand
 from ttsr_studio.watch.journal import Heard, Journal
 from ttsr_studio.watch.ledger import DamagedError
 from ttsr_studio.watch.queue import SETTLING, SIDECAR, Offer, Queue
 from ttsr_studio.watch.rules import Rules
 from ttsr_studio.watch.settling import Settling
 from ttsr_studio.watch.slots import ended, living, slot_of, take_slot
+from ttsr_studio.watch.terms import Stop, Terms
 from ttsr_studio.watch.tree import Signature, Tree
 
 Answer = TypeVar("Answer")
