@@ -117,7 +117,7 @@ def test_folders_keep_names_and_tree_and_own_renders_are_not_inputs(ttsr: Ttsr, 
     (folder / "take 2").mkdir(parents=True)
     save(folder / "a b'ä.wav", below(voice(0.3), 5000))
     save(folder / "take 2" / "-n x.wav", below(voice(0.3), 5000))
-    save(folder / "a_ttsr.wav", below(voice(0.3), 5000))
+    save(folder / "a b'ä_ttsr.wav", below(voice(0.3), 5000))
     (folder / "notes.txt").write_text("not audio")
     result = ttsr("render", folder, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 0, result.output
@@ -259,18 +259,50 @@ def test_a_take_has_the_preset_of_its_report_and_takes_the_place_of_the_others(
 ) -> None:
     out, report = tmp_path / "a.wav", tmp_path / "a.ttsr.json"
     few = ("--candidates", 3, "--steps", 1, "--keep-top", 2)
-    assert ttsr("render", stem, "-o", out, "--preset", "speech", *few, "--page").exit_code == 0
+    assert ttsr("render", stem, "-o", out, "--preset", "speech", *few, "--page", "--control").exit_code == 0
+    assert (tmp_path / "a_control.wav").exists()
     second = (tmp_path / "a_top2.wav").read_bytes()
     assert ttsr("render", stem, "--again", report, "--take", 2, "-o", out, "--overwrite").exit_code == 0
+    assert (tmp_path / "a_control.wav").exists(), "it is made again"
     assert json.loads(report.read_text())["tool"]["options"]["preset"] == "speech"
     assert out.read_bytes() == second
-    assert sorted(path.name for path in tmp_path.glob("a*.wav")) == ["a.wav", "a_top1.wav"], "the old second is gone"
+    assert sorted(path.name for path in tmp_path.glob("a*.wav")) == [
+        "a.wav",
+        "a_control.wav",
+        "a_top1.wav",
+    ], "the old second is gone"
     assert (tmp_path / "a.ttsr.html").exists()
 
     (tmp_path / "a_top1.wav").write_bytes(b"mixed further")
     assert ttsr("render", stem, "-o", out, *few[:4], "--overwrite").exit_code == 0
     assert (tmp_path / "a_top1.wav").read_bytes() == b"mixed further", "it is not what was written there"
     assert not (tmp_path / "a.ttsr.html").exists(), "the page was of another render"
+    assert not (tmp_path / "a_control.wav").exists(), "the control, too"
+
+
+def test_a_folder_leaves_out_renders_and_nothing_else(ttsr: Ttsr, tmp_path: Path) -> None:
+    renders = ("a_ttsr.wav", "a_ttsr_top2.wav", "a_ttsr_control.wav", "b_ttsr.flac", "b_ttsr.ttsr.json")
+    for name in ("a.wav", "vox_ttsr.wav", "c_top2.wav", *renders):
+        (tmp_path / name).touch()
+    listed = ttsr("render", tmp_path, "-o", f"{tmp_path / 'out'}/", "--dry-run", "--json")
+    found = {Path(json.loads(line)["input"]).name for line in listed.stdout.splitlines()}
+    assert found == {"a.wav", "vox_ttsr.wav", "c_top2.wav"}
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("x.mp3", "unknown output suffix"),
+        ("stem.wav/x.wav", "is no folder"),
+        ("n" * 300 + ".wav", "File name too long"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_outputs_that_cannot_be_are_refused_before_anything_is_rendered(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, output: str, reason: str, dry: list[str]
+) -> None:
+    result = ttsr("render", stem, "-o", tmp_path / output, *dry)
+    assert (result.exit_code, reason in result.output) == (2, True), result.output
 
 
 def test_an_output_that_appears_meanwhile_is_left_as_it_is(
@@ -379,9 +411,8 @@ def test_a_file_that_is_not_rendered_leaves_no_folder_behind(ttsr: Ttsr, tmp_pat
 def test_a_folder_that_cannot_be_made_is_named(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     result = ttsr("render", stem, "-o", f"{tmp_path / 'file' / 'below'}/", *QUICK)
-    assert result.exit_code == 1
-    assert "cannot be made" in result.output
-    assert "choose another -o" in result.output
+    assert result.exit_code == 2
+    assert "file: is no folder; choose another -o" in result.output
 
 
 def test_a_sidecar_sets_options_of_its_file_only(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

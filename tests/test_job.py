@@ -184,16 +184,28 @@ def test_a_result_that_is_a_folder_does_not_keep_those_waiting_who_wait_for_done
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"result": "in.wav"}, "in.wav: holds something else"),
-        ({"progress": "in.wav"}, "in.wav: holds something else"),
-        ({"done": "in.wav"}, "in.wav: holds something else"),
-        ({"progress": "other.wav"}, "other.wav: holds something else"),
+        ({"result": "in.wav"}, "in.wav: is something else"),
+        ({"progress": "in.wav"}, "in.wav: is something else"),
+        ({"done": "in.wav"}, "in.wav: is something else"),
+        ({"progress": "other.wav"}, "other.wav: is something else"),
         ({"result": "job.json"}, "result: is the job, too"),
         ({"progress": "./result.json"}, "progress: is result, too"),
         ({"done": "result.json"}, "done: is result, too"),
         ({"progress": "done"}, "done: is progress, too"),
         ({"cancel": "in.wav"}, "in.wav, too"),
-        ({"output": "new.wav", "done": "new.wav"}, "done: is output, too"),
+        ({"output": "new.wav", "done": "new.wav"}, "done: is output new.wav, too"),
+        ({"output": "new.wav", "done": "new_top2.wav", "keep_top": 2}, "done: is output new_top2.wav, too"),
+        ({"output": "new.wav", "result": "new.ttsr.json"}, "result: is output new.ttsr.json, too"),
+        ({"output": "new.wav", "progress": "new.ttsr.html"}, "progress: is output new.ttsr.html, too"),
+        ({"result": "pipe"}, "pipe: is something else"),
+        ({"done": "pipe"}, "pipe: is something else"),
+        ({"progress": "link"}, "link: is something else"),
+        ({"result": "n" * 300}, "File name too long"),
+        ({"done": "n" * 300}, "File name too long"),
+        ({"cancel": "n" * 300}, "File name too long"),
+        ({"output": "n" * 300 + ".wav"}, "File name too long"),
+        ({"output": "new.mp3"}, "unknown output suffix"),
+        ({"output": "in.wav/new.wav"}, "is no folder"),
     ],
 )
 def test_answers_never_take_the_place_of_something_else(
@@ -201,12 +213,16 @@ def test_answers_never_take_the_place_of_something_else(
 ) -> None:
     stem(tmp_path / "in.wav")
     stem(tmp_path / "other.wav", seed=1)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("other.wav")
     path = job(tmp_path, **keys)
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
     result = ttsr("render", "--job", path)
     assert result.exit_code == 2
     assert words in result.output
     assert {file: file.read_bytes() for file in before} == before
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(

@@ -3,6 +3,7 @@
 Only `cli.py` prints them and turns them into exit codes.
 """
 
+import os
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,11 @@ def shown(path: Path) -> str:
     """Return a path as one line of text, whatever its name holds."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def of_a_file(error: OSError) -> str:
+    """What the system says of a file, in one line."""
+    return f"{shown(Path(os.fsdecode(error.filename)))}: {error.strerror}"
 
 
 def in_one_line(source: Path, error: Exception) -> str:

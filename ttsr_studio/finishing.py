@@ -23,6 +23,7 @@ from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.finalists import Contest
 from ttsr_studio.material import BLOCK, Material
 from ttsr_studio.observer import Observer
+from ttsr_studio.options import RenderOptions
 from ttsr_studio.progress import Event, Watch
 from ttsr_studio.report.page import Version, write_page
 from ttsr_studio.report.record import BestRecord, MetadataInfo, OutputInfo, Report, report_names
@@ -113,6 +114,12 @@ def finish(
     )
 
 
+def renders_of(target: Path, options: RenderOptions) -> list[Path]:
+    """The audio that a render of this name may write."""
+    extra = ["control"] * options.control + [f"top{rank}" for rank in range(1, options.keep_top + 1)]
+    return [target, *(beside(target, what) for what in extra)]
+
+
 def write_best(
     count: int,
     wides: Sequence[Scratch],
@@ -142,22 +149,22 @@ def write_best(
     return best
 
 
-def clear_earlier(
-    target: Path, report: Mapping[str, Any] | None, made: Sequence[BestRecord], page: Path | None
-) -> None:
-    """Remove what belonged to the render that was replaced: its next best, as they were written, and its page.
+def clear_earlier(target: Path, earlier: Mapping[str, Any] | None, report: Report, page: Path | None) -> None:
+    """Remove what belonged to the render that was replaced: its next best and control, as they were, and its page.
 
     Args:
-        report: of that render, None where there was none.
-        made: what stands beside the new one.
+        earlier: the report of that render, None where there was none.
+        report, page: of the new one.
     """
-    kept = {best.name for best in made} | {target.name}
-    for best in (report or {}).get("best", ()):
-        path = target.with_name(best["name"])
+    if earlier is None:
+        return
+    made = {target.name, *(best.name for best in report.best), *([report.control.name] if report.control else [])}
+    for other in filter(None, (*earlier["best"], earlier.get("control"))):
+        path = target.with_name(other["name"])
         with contextlib.suppress(OSError):
-            if path.name not in kept and checksum(path) == best["sha256"]:
+            if path.name not in made and checksum(path) == other["sha256"]:
                 path.unlink()
-    if report is not None and page is None:
+    if page is None:
         with contextlib.suppress(OSError):
             page_name(target).unlink()
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from ttsr_studio import presets
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown, unknown
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, of_a_file, shown, unknown
+from ttsr_studio.finishing import page_name, renders_of
 from ttsr_studio.job_file import (
     CancelledError,
     Course,
@@ -27,7 +28,7 @@ from ttsr_studio.job_file import (
 from ttsr_studio.jobs import Job, plan_jobs
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
 from ttsr_studio.render import render
-from ttsr_studio.report.record import write_atomic
+from ttsr_studio.report.record import report_names, write_atomic
 from ttsr_studio.resolving import read_transcript, refuse_existing, resolve, with_sidecar
 from ttsr_studio.session import Session, Sessions
 from ttsr_studio.stopping import INTERRUPTED
@@ -47,8 +48,12 @@ def run_job(path: Path) -> None:
             code, status, results = carry_out(job)
     except (CancelledError, KeyboardInterrupt):
         code, status = INTERRUPTED, "cancelled"
-    except (TtsrError, click.UsageError) as error:
-        message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    except click.UsageError as error:
+        message = error.format_message()
+    except TtsrError as error:
+        message = str(error)
+    except OSError as error:
+        message = of_a_file(error) if error.filename else str(error)
     finally:
         message = message or "; ".join(each.reason for each in results if each.status == "failed")
         failed = answer(result, done, code, message, status, results)
@@ -98,7 +103,9 @@ def carry_out(job: JobFile) -> tuple[int, str, list[FileResult]]:
     jobs = plan_jobs(job.inputs, job.output, options)
     for each in jobs:
         named = {"result": job.result, "progress": job.progress, "cancel": job.cancel, "done": job.done}
-        refuse_shared(job.path, {f"input {shown(each.source)}": each.source, "output": each.target} | named)
+        outputs = [*renders_of(each.target, options), *report_names(each.target), page_name(each.target)]
+        written = {f"output {path.name}": path for path in outputs}
+        refuse_shared(job.path, {f"input {shown(each.source)}": each.source} | written | named)
     if job.existing == "refuse":
         refuse_existing(jobs, options, 'set "existing" to "overwrite" or "skip", or name another "output"')
     course = Course(job, len(jobs))

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -139,10 +140,15 @@ def answers(path: Path) -> tuple[Path | None, Path | None]:
 def is_answer(path: Path) -> bool:
     """Whether nothing is lost when this is written over: it is not there, is empty, or answers an earlier run."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False  # a device, a pipe, a folder, a link
+    except OSError:
+        return True
+    try:
         with path.open("rb") as file:
             return _EARLIER.fullmatch(file.read(1 << 10)) is not None
     except OSError:
-        return not path.exists()
+        return False
 
 
 def refuse_shared(job: Path, paths: Mapping[str, Path | None]) -> None:
@@ -162,8 +168,8 @@ def clear_old(*paths: Path | None) -> None:
     Raises OutputError where something else is in the way, or no folder is there.
     """
     for path in filter(None, paths):
-        if path.is_file() and not is_answer(path):
-            raise OutputError(f"{shown(path)}: holds something else and is left as it is; name a file of its own")
+        if not is_answer(path):
+            raise OutputError(f"{shown(path)}: is something else and is left as it is; name a file of its own")
         try:
             path.unlink(missing_ok=True)
             write_atomic(path, b"")

@@ -1,11 +1,12 @@
 """From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ttsr_studio.audio.write import fit_name
-from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 
 SUFFIXES = (
@@ -49,7 +50,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     """Name every input's output.
 
     Raises OptionError when two inputs share an output, an output is one of the inputs, a template has an unknown field,
-    or one output file is named for several inputs.
+    one output file is named for several inputs or with an unknown suffix, or there is a file where a folder should be.
     """
     found = [pair for path in inputs for pair in expand(path)]
     if not found:
@@ -66,6 +67,10 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
         for source, root in found
     ]
     refuse_conflicts(jobs)
+    for folder in {job.target.parent for job in jobs}:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not there.is_dir():
+            raise OptionError(f"{shown(there)}: is no folder; choose another -o")
     return jobs
 
 
@@ -74,7 +79,16 @@ def expand(path: Path) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, path.parent)]
     files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
-    return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not p.stem.endswith("_ttsr")]
+    return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not is_render(p)]
+
+
+def is_render(path: Path) -> bool:
+    """Whether a file is named as a render of this tool, and lies beside its source or its report."""
+    name = re.fullmatch(r"(.+)_ttsr(_top\d+|_control)?", path.stem)
+    if name is None:
+        return False
+    sources = (path.with_name(name[1] + ending) for ending in (path.suffix, *SUFFIXES))
+    return path.with_name(f"{name[1]}_ttsr.ttsr.json").exists() or any(source.exists() for source in sources)
 
 
 def is_file_name(output: str) -> bool:
@@ -85,6 +99,8 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
     """Where a render goes. A folder keeps the names and the tree below the input's own folder."""
     ext = source.suffix if source.suffix.lower() in KEPT else ".wav"
     if output is not None and is_file_name(output):
+        if Path(output).suffix.lower() not in KEPT:
+            raise unknown("output suffix", Path(output).suffix, KEPT)
         return Path(output)
     if output is None or "{" in output:
         values = {

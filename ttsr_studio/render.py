@@ -101,8 +101,7 @@ def render(
         write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
         earlier = earlier_report(target)
         output = write(wide, target, replace=replace)
-        if picked is not None:
-            write(picked, beside(target, "control"))
+        random = None if picked is None else write(picked, beside(target, "control"))
         best = write_best(session.options.keep_top, wides, contest, observer, target, output, write)
         windows, judged = observer.settle(contest, session.panel)
         result = Report(
@@ -123,6 +122,7 @@ def render(
             left_out=dict(session.panel.left_out),
             search=search_record(session, observer.cuts()),
             best=best,
+            control=random,
         )
         files = write_reports(target, result, observer) if report else None
         page = (
@@ -130,7 +130,7 @@ def render(
             if report and session.options.page
             else None
         )
-        clear_earlier(target, earlier, best, page)
+        clear_earlier(target, earlier, result, page)
         return Rendered(summary(result, target, files, page), in_words(result, target))
 
 

@@ -9,7 +9,7 @@ import click
 
 from ttsr_studio import presets
 from ttsr_studio.errors import OptionError
-from ttsr_studio.finishing import beside
+from ttsr_studio.finishing import renders_of
 from ttsr_studio.flags import bare_command, option_names
 from ttsr_studio.jobs import Job
 from ttsr_studio.options import RenderOptions
@@ -88,9 +88,7 @@ def read_transcript(value: str | None) -> str | None:
 
 def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
     """Raise OptionError when a render, or one that is written beside it, exists already."""
-    extra = ["control"] * options.control + [f"top{rank}" for rank in range(1, options.keep_top + 1)]
-    wanted = [path for job in jobs for path in (job.target, *(beside(job.target, what) for what in extra))]
-    there = [path for path in wanted if path.exists()]
+    there = [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{there[0]}{more}: exists already; {advice}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import TtsrError, of_a_file
 
 
 class Settings(click.Command):
@@ -15,3 +15,7 @@ class Settings(click.Command):
             return super().invoke(ctx)
         except TtsrError as error:
             raise click.UsageError(str(error), ctx) from error
+        except OSError as error:
+            if error.filename is None:  # not of a file that somebody named
+                raise
+            raise click.UsageError(of_a_file(error), ctx) from error

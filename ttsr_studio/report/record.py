@@ -289,6 +289,7 @@ class Report:
         judged: what every judge, or scale "name/scale" of one, made of the choice.
         search: how the noise was searched.
         best: the renders that were written, the best first.
+        control: the random pick that was written for comparison.
         finalists: assembled renders, when clip verifiers had a say; empty otherwise.
     """
 
@@ -307,6 +308,7 @@ class Report:
     left_out: Mapping[str, str] = field(default_factory=dict)
     search: SearchRecord = field(default_factory=SearchRecord)
     best: Sequence[BestRecord] = ()
+    control: OutputInfo | None = None
     status: Literal["rendered"] = "rendered"
 
     def to_json(self) -> dict[str, Any]:

@@ -39,7 +39,6 @@ from ttsr_studio.watch.worker import Said, Task, blame
 
 TWIN_WAIT = 2.0
 SPACE_WAIT = 60.0
-NOTED_TRIES = 3
 IDLE_SECONDS = 900.0
 """After so long without work the engine is unloaded."""
 
@@ -289,8 +288,7 @@ class Hand:
         if not self.queue.hand_back(claim, reason, after=wait, count="tries"):
             return
         self.journal("waiting", file=claim.path, reason=reason, seconds=wait)
-        if claim.tries + 1 >= NOTED_TRIES or longest == SETTINGS_WAIT:
-            self.delivery.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
+        self.delivery.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
 
     def died(self, claim: Entry, how: str, rule: Rule) -> None:
         self.worker.stop()
