@@ -349,7 +349,7 @@ def at(seconds: float) -> str:
 @click.argument("root", type=ROOT)
 @click.argument("files", nargs=-1)
 def queue_retry(root: Path, files: tuple[str, ...]) -> None:
-    """Try failed files again, and now those that wait: these, or all that failed."""
+    """Try again: all that failed, or these, whether failed, done or waiting."""
     tree, queue = opened(root)
     count = queue.retry(names_in(tree, queue, files) if files else None)
     click.echo(f"{count} to be tried again")
