@@ -280,6 +280,27 @@ def test_a_take_has_the_preset_of_its_report_and_takes_the_place_of_the_others(
     assert not (tmp_path / "a_control.wav").exists(), "the control, too"
 
 
+def test_what_belonged_to_a_render_stays_where_it_is_an_input_or_nothing_is_overwritten(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    out, few = tmp_path / "a.wav", ("--candidates", 2, "--steps", 1)
+    assert ttsr("render", stem, "-o", out, *few, "--keep-top", 2).exit_code == 0
+    second = tmp_path / "a_top2.wav"
+    before = second.read_bytes()
+    assert ttsr("render", second, "-o", out, *few, "--cutoff", 5000, "--overwrite").exit_code == 0
+    assert second.read_bytes() == before, "a source is never touched"
+
+    assert ttsr("render", stem, "-o", out, *few, "--keep-top", 2, "--overwrite").exit_code == 0
+    out.unlink()
+    assert ttsr("render", stem, "-o", out, *few).exit_code == 0
+    assert second.exists(), "without --overwrite nothing goes"
+
+    report = json.loads((tmp_path / "a.ttsr.json").read_text())
+    report["best"].append(report["best"][0] | {"name": "../elsewhere.wav"})
+    (tmp_path / "a.ttsr.json").write_text(json.dumps(report))
+    assert ttsr("render", stem, "-o", out, *few, "--overwrite").exit_code == 0
+
+
 def test_a_folder_leaves_out_renders_and_nothing_else(ttsr: Ttsr, tmp_path: Path) -> None:
     renders = ("a_ttsr.wav", "a_ttsr_top2.wav", "a_ttsr_control.wav", "b_ttsr.flac", "b_ttsr.ttsr.json")
     for name in ("a.wav", "vox_ttsr.wav", "c_top2.wav", *renders):

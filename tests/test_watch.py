@@ -560,6 +560,14 @@ def test_the_database_is_found_again_where_it_was_put(ttsr: Ttsr, tmp_path: Path
     assert not (root / "_work/queue.sqlite").exists()
 
 
+def test_a_mark_that_a_power_cut_emptied_is_made_anew(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "sfx/a.wav")
+    watch(ttsr, tmp_path)
+    (tmp_path / "_work/root.json").write_text("")
+    assert said(watch(ttsr, tmp_path), "started") == []
+    assert json.loads((tmp_path / "_work/root.json").read_text()) == {"state": None}
+
+
 def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) -> None:
     root = tmp_path / "root"
     stem(root / "sfx/a $(touch pwned).wav")

@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -149,20 +149,24 @@ def write_best(
     return best
 
 
-def clear_earlier(target: Path, earlier: Mapping[str, Any] | None, report: Report, page: Path | None) -> None:
+def clear_earlier(
+    target: Path, earlier: Mapping[str, Any] | None, report: Report, page: Path | None, inputs: Collection[Path]
+) -> None:
     """Remove what belonged to the render that was replaced: its next best and control, as they were, and its page.
 
     Args:
         earlier: the report of that render, None where there was none.
         report, page: of the new one.
+        inputs: files that are never removed, whatever they were.
     """
     if earlier is None:
         return
     made = {target.name, *(best.name for best in report.best), *([report.control.name] if report.control else [])}
+    kept = {path.resolve() for path in inputs}
     for other in filter(None, (*earlier["best"], earlier.get("control"))):
-        path = target.with_name(other["name"])
-        with contextlib.suppress(OSError):
-            if path.name not in made and checksum(path) == other["sha256"]:
+        with contextlib.suppress(OSError, ValueError):  # a name that is none
+            path = target.with_name(other["name"])
+            if path.name not in made and path.resolve() not in kept and checksum(path) == other["sha256"]:
                 path.unlink()
     if page is None:
         with contextlib.suppress(OSError):

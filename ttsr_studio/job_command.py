@@ -112,11 +112,12 @@ def carry_out(job: JobFile) -> tuple[int, str, list[FileResult]]:
     course.write("starting", 0.0)
     sessions = Sessions(Session(options))
     given = set(job.options) | {"keep_top", "page"}
+    sources = [each.source for each in jobs]
     results: list[FileResult] = []
     for number, each in enumerate(jobs, 1):
         try:
             course.begin(number, each.source)
-            results.append(do_file(job, each, sessions, options, given, course))
+            results.append(do_file(job, each, sessions, options, given, course, sources))
         except (CancelledError, KeyboardInterrupt):
             results += [FileResult(str(rest.source), "cancelled") for rest in jobs[number - 1 :]]
             return INTERRUPTED, "cancelled", results
@@ -151,7 +152,13 @@ def options_of(job: JobFile) -> RenderOptions:
 
 
 def do_file(
-    job: JobFile, each: Job, sessions: Sessions, options: RenderOptions, given: set[str], course: Course
+    job: JobFile,
+    each: Job,
+    sessions: Sessions,
+    options: RenderOptions,
+    given: set[str],
+    course: Course,
+    sources: list[Path],
 ) -> FileResult:
     """Render one file of a job; what became of it."""
     if job.existing == "skip" and each.target.exists():
@@ -166,6 +173,7 @@ def do_file(
             reference=truth,
             progress=course,
             replace=job.existing == "overwrite",
+            inputs=sources,
         ).summary
     except CancelledError:
         raise

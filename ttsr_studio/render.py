@@ -4,6 +4,7 @@ Audio flows one way. Memory is bounded by a group of windows: what has the lengt
 """
 
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ def render(
     stop: StopSign | None = None,
     rewards: Path | None = None,
     replace: bool = True,
+    inputs: Collection[Path] = (),
 ) -> Rendered:
     """Render one file.
 
@@ -58,7 +60,8 @@ def render(
         reference: ground truth for oracle verifiers.
         stop: where the user says that it is enough; the best so far is then written.
         rewards: file to which every score of every candidate is appended.
-        replace: whether an output of this name may be replaced.
+        replace: whether an output of this name may be replaced, and then what belonged to it goes.
+        inputs: other sources, which stay even if they belonged to it.
 
     Raises:
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
@@ -99,7 +102,7 @@ def render(
             observer.see(material.lr, wide)
             stages.add("observe", mark)
         write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
-        earlier = earlier_report(target)
+        earlier = earlier_report(target) if replace else None
         output = write(wide, target, replace=replace)
         random = None if picked is None else write(picked, beside(target, "control"))
         best = write_best(session.options.keep_top, wides, contest, observer, target, output, write)
@@ -130,7 +133,7 @@ def render(
             if report and session.options.page
             else None
         )
-        clear_earlier(target, earlier, result, page)
+        clear_earlier(target, earlier, result, page, [source, *inputs])
         return Rendered(summary(result, target, files, page), in_words(result, target))
 
 

@@ -144,7 +144,8 @@ def render_command(
                 told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
                 tell(as_json, told, f"skipped {job.target} (exists)")
         chosen = partial(with_sidecar, options=options, given=given) if not again else lambda _job: options
-        extra = {"report": report, "rewards": keep_rewards, "replace": overwrite}
+        sources = [job.source for job in jobs]
+        extra = {"report": report, "rewards": keep_rewards, "replace": overwrite, "inputs": sources}
         failed = render_all(Sessions(session), waiting, chosen, as_json, again, **extra)
     if failed:
         if len(jobs) > 1:

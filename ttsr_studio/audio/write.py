@@ -152,7 +152,9 @@ def hidden(target: Path) -> Path:
 
 def publish(temporary: Path, target: Path, replace: bool) -> None:
     """Give a finished file its name. Raises OutputError where the name is taken and is not to be replaced, OSError."""
-    taken = OutputError(f"{shown(target)}: something else has made it meanwhile; it is left as it is")
+    taken = OutputError(
+        f"{shown(target)}: something else has made it meanwhile; it is left as it is; render again to another name"
+    )
     if not replace:
         try:
             os.link(temporary, target)  # unlike a rename, this never takes a name from another file

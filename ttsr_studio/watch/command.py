@@ -182,8 +182,8 @@ def watch_command(
     terms = Terms(cpu, keep_free * 1_000_000, notify, limits, device)
     plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
     tree = Tree(root, state)
-    if state is None and tree.mark.is_file():
-        tree = find_tree(root)  # its database may be elsewhere
+    if state is None:
+        tree = Tree(root, tree.marked())  # its database may be elsewhere
     rules = Rules(tree.root, base_rule(named), PRESET_KEYS, resolve)
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)

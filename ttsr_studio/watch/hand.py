@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import TtsrError, shown
+from ttsr_studio.errors import TtsrError, in_one_line, shown
 from ttsr_studio.jobs import KEPT
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.sidecars import sidecar
@@ -128,9 +128,7 @@ class Hand:
         except sqlite3.Error:
             raise  # not of this file: the service sees to it, and the lease runs out
         except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
-            self.later(
-                claim, f"unexpected {type(error).__name__}: {error}; please report this", LONGEST_WAIT, FIRST_WAIT
-            )
+            self.later(claim, in_one_line(Path(claim.path), error), LONGEST_WAIT, FIRST_WAIT)
         else:
             if line:
                 self.journal("done", file=claim.path, seconds=round(time.monotonic() - began, 2), said=line)

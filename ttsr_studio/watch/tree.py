@@ -137,7 +137,10 @@ class Tree:
                 "stop that service first, or start this one without --state"
             )
         mark = self.stages / f"mark-{os.getpid()}"
-        mark.write_text(json.dumps({"state": None if self.state == self.work else str(self.state)}) + "\n")
+        with mark.open("w") as file:
+            file.write(json.dumps({"state": None if self.state == self.work else str(self.state)}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         mark.replace(self.mark)
 
     def marked(self) -> Path | None:
