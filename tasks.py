@@ -50,7 +50,7 @@ def example() -> None:
 
 def test() -> None:
     """Lint, check types, run the tests."""
-    set_up("speech,audiosr,judges,tune,dev")
+    set_up("speech,audiosr,judges,tune,evaluate,dev")
     # Without what they ask for: the one is there to be compared with, of the other one module is used.
     run(BIN / "python", *INSTALL[:4], "--no-deps", "audiosr==0.0.7", "audiobox_aesthetics==0.0.4")
     run(BIN / "ruff", "check", ".")

@@ -16,6 +16,7 @@ from ttsr_studio.errors import OptionError, OutputError, TtsrError, unknown
 from ttsr_studio.evaluate.corpus import Clip, load_corpus
 from ttsr_studio.evaluate.paper import run_paper
 from ttsr_studio.evaluate.paper_plan import TITLES, Plan, plan_paper
+from ttsr_studio.evaluate.perceptual import missing_note
 from ttsr_studio.evaluate.programmes import join_clips
 from ttsr_studio.evaluate.rewarding import JUDGES
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
@@ -64,7 +65,7 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     type=click.Choice(list(PLAIN)),
     default=list(PLAIN),
     show_default=True,
-    help="Systems without a model.",
+    help="Systems without a model: the input, copies of its octave, noise under the truth's own envelope.",
 )
 @click.option(
     "--outputs",
@@ -181,6 +182,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
         finish_paper(plan, source, conditions, results, given)
         return
     failures = write_lr(given["write_lr"], clips, conditions) if given["write_lr"] else 0
+    if note := missing_note():
+        click.echo(note, err=True)
     try:
         rows, missed = run(systems, clips, conditions, results, given["recompute"])
         if given["judges"]:

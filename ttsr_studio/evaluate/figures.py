@@ -96,7 +96,7 @@ def draw(
                 set_axis(panel, sorted({settings[s][axis] for _, systems in lines for s in systems}))
                 panel.set_title(f"{kind}, cutoff {cutoff:g} Hz")
         figure.supxlabel(label)
-        figure.supylabel(metric.title)
+        figure.supylabel(metric.heading)
         if any(name for name, _ in lines):
             handles, names = panels[0][0].get_legend_handles_labels()
             figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)), frameon=False)

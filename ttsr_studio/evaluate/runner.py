@@ -13,10 +13,11 @@ from ttsr_studio import __version__
 from ttsr_studio.errors import OutputError, TtsrError
 from ttsr_studio.evaluate.corpus import RATE, Clip, write_audio
 from ttsr_studio.evaluate.metrics import METRICS, measure
+from ttsr_studio.evaluate.perceptual import perceived, versions
 from ttsr_studio.evaluate.simulate import LowPass
 from ttsr_studio.evaluate.systems import Item, System
 
-MEASURES = 2
+MEASURES = 3
 """Raised whenever a metric or a built-in system changes, so that old results are not mixed with new ones."""
 
 Row = dict[str, Any]
@@ -123,8 +124,9 @@ def evaluate(
 
 
 def row_key(digest: str, clip: Clip, system: System, cutoff_hz: float, conditions: Conditions) -> str:
-    """The key of a system's row."""
-    own = {"system": system.name, "identity": system.identity(clip, cutoff_hz), "measures": MEASURES}
+    """The key of a system's row. What was measured without a perceptual package is measured again with it."""
+    measures = {"measures": MEASURES, "perceptual": versions()}
+    own = {"system": system.name, "identity": system.identity(clip, cutoff_hz), **measures}
     return key_of(digest, clip, cutoff_hz, conditions, **own)
 
 
@@ -151,7 +153,8 @@ def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: 
             raise UnreadableError(str(error)) from error
         made = system.make(item)
     seconds = item.truth.shape[1] / RATE
-    values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | {
+    values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | perceived(item.truth, made.audio)
+    values |= {
         "held_out": made.held_out,
         "nfe": made.nfe,
         "x_real_time": seconds / made.seconds if made.seconds else math.nan,

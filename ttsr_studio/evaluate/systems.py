@@ -1,4 +1,4 @@
-"""What is evaluated: the input itself, replication, renders, and finished audio of other systems."""
+"""What is evaluated: the input itself, replication, the ceiling, renders, and finished audio of other systems."""
 
 import math
 import sys
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ttsr_studio.errors import MissingError, OptionError
 from ttsr_studio.evaluate.baselines import replicate
+from ttsr_studio.evaluate.ceiling import ceiling
 from ttsr_studio.evaluate.corpus import (
     RATE,
     Audio,
@@ -157,6 +158,7 @@ class Plain:
 PLAIN: dict[str, Callable[[Item], Audio]] = {
     "lr": Item.lr_wide,
     "replication": lambda item: replicate(item.lr_wide(), kept_hz(item.cutoff_hz, item.low_pass)),
+    "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, kept_hz(item.cutoff_hz, item.low_pass)),
 }
 
 

@@ -62,11 +62,12 @@ def column(rows: Sequence[Row], system: str, clips: Sequence[str], key: str) -> 
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
-    """All entries, one line each, in full precision; empty where there is no value."""
+    """All entries, one line each, in full precision, with which way is better; empty where there is no value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ("kind", "cutoff_hz", "system", "metric", "n", "mean", "low", "high")
-    writer.writerow([*names, "difference", "difference_low", "difference_high", "difference_percent", "pairs"])
+    differences = ("difference", "difference_low", "difference_high", "difference_percent", "pairs")
+    writer.writerow([*names, *differences, "better"])
     for entry in entries:
         e, d = entry.estimate, entry.difference
         cells: list[float] = [e.n, e.mean, e.low, e.high]
@@ -75,7 +76,7 @@ def to_csv(entries: Sequence[Entry]) -> str:
             cells += [d.estimate.mean, d.estimate.low, d.estimate.high, percent, d.estimate.n]
         head = [entry.kind, f"{entry.cutoff_hz:g}", entry.system, entry.metric.key]
         filled = ["" if math.isnan(cell) else f"{cell:.6g}" for cell in cells]
-        writer.writerow(head + filled + [""] * (9 - len(filled)))
+        writer.writerow([*head, *filled, *[""] * (9 - len(filled)), entry.metric.better])
     return text.getvalue()
 
 
@@ -87,41 +88,61 @@ def to_markdown(entries: Sequence[Entry], baseline: str | None, title: str) -> s
         title,
         "",
         f"Means over clips with 95 % bootstrap intervals ({RESAMPLES:,} resamples of clips). "
-        "Differences are paired by clip.",
+        "Differences are paired by clip. ↑ higher is better, ↓ lower is better, →0 nearer to zero is better; n where "
+        "not every clip has a value.",
     ]
     for kind, cutoff in dict.fromkeys((entry.kind, entry.cutoff_hz) for entry in entries):
         part = [entry for entry in entries if (entry.kind, entry.cutoff_hz) == (kind, cutoff)]
         clips = max(entry.estimate.n for entry in part)
-        lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({clips} clips)", "", *table(part)]
+        lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({clips} clips)"]
+        blocks = [[e for e in part if e.metric.group == group] for group in dict.fromkeys(m.group for m in METRICS)]
+        for block in blocks:
+            lines += table(block, clips)
         if any(entry.difference for entry in part):
-            lines += ["", f"Difference to {baseline}:", "", *table(part, differences=True)]
+            lines += ["", f"Difference to {baseline}:"]
+            for block in blocks:
+                lines += table(block, clips, differences=True)
     return "\n".join(lines) + "\n"
 
 
-def table(entries: Sequence[Entry], differences: bool = False) -> list[str]:
-    """Lines of one Markdown table."""
-    metrics = list(dict.fromkeys(entry.metric for entry in entries))
+def table(entries: Sequence[Entry], clips: int, differences: bool = False) -> list[str]:
+    """Lines of one Markdown table, an empty one first; without metrics that no system has a value of.
+
+    Args:
+        clips: how many values a metric has that lacks none.
+    """
+    metrics = list(dict.fromkeys(entry.metric for entry in entries if entry.estimate.n))
     shown = [entry for entry in entries if not differences or entry.difference is not None]
+    if not metrics or not shown:
+        return []
     lines = [
-        "| system | " + " | ".join(metric.title for metric in metrics) + " |",
+        "",
+        "| system | " + " | ".join(metric.heading for metric in metrics) + " |",
         "|---|" + "---:|" * len(metrics),
     ]
     for system in dict.fromkeys(entry.system for entry in shown):
-        cells = {e.metric: difference_cell(e) if differences else cell(e) for e in shown if e.system == system}
+        own = [entry for entry in shown if entry.system == system]
+        cells = {e.metric: difference_cell(e, clips) if differences else cell(e, clips) for e in own}
         lines.append(f"| {system.replace('|', '&#124;')} | " + " | ".join(cells[m] for m in metrics) + " |")
     return lines
 
 
-def cell(entry: Entry) -> str:
-    return interval(entry.estimate, entry.metric.digits)
+def cell(entry: Entry, clips: int) -> str:
+    return interval(entry.estimate, entry.metric.digits) + count(entry.estimate, clips)
 
 
-def difference_cell(entry: Entry) -> str:
+def count(estimate: Estimate, clips: int) -> str:
+    """ " (n 7)" where not every clip has a value."""
+    return f" (n {estimate.n})" if 0 < estimate.n < clips else ""
+
+
+def difference_cell(entry: Entry, clips: int) -> str:
     if entry.difference is None:
         return "–"
     text = interval(entry.difference.estimate, entry.metric.digits, sign="+")
     percent = entry.difference.percent
-    return f"{text} ({percent:+.1f} %)" if entry.metric.ratio and math.isfinite(percent) else text
+    share = f" ({percent:+.1f} %)" if entry.metric.ratio and math.isfinite(percent) else ""
+    return text + share + count(entry.difference.estimate, clips)
 
 
 def interval(estimate: Estimate, digits: int, sign: str = "") -> str:
