@@ -54,8 +54,8 @@ def correlations(band: Tensor) -> tuple[Tensor, Tensor]:
 
     Powers are means over frames of the sum over bins; a silent channel has no correlation (0).
     """
-    flat = band.flatten(1).to(torch.complex128)
-    cross = (flat @ flat.mH).real
+    flat = torch.view_as_real(band).flatten(1).double()
+    cross = flat @ flat.mT
     energy = cross.diagonal()
     scale = (energy[:, None] * energy[None]).sqrt()
     return torch.where(scale > 0, cross / scale.clamp_min(1e-300), 0.0), energy / band.shape[2]

@@ -112,6 +112,7 @@ def table(entries: Sequence[Entry], clips: int, differences: bool = False) -> li
         clips: how many values a metric has that lacks none.
     """
     metrics = list(dict.fromkeys(entry.metric for entry in entries if entry.estimate.n))
+    metrics = [metric for metric in metrics if not differences or metric.better or metric.group == "cost"]
     shown = [entry for entry in entries if not differences or entry.difference is not None]
     if not metrics or not shown:
         return []
