@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
@@ -27,6 +27,9 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.session import Session
 from ttsr_studio.verifiers import load_verifiers
 
+if TYPE_CHECKING:
+    from ttsr_studio.evaluate.pictures import Pictures  # draws, which most runs do not
+
 NOT_WITH_PAPER = {
     "--render": "renders",
     "--grid": "grids",
@@ -35,6 +38,7 @@ NOT_WITH_PAPER = {
     "--baseline": "baseline",
     "--keep-rewards": "keep_rewards",
     "--scaling": "scaling",
+    "--pictures": "pictures",
 }
 
 EPILOG = """\b
@@ -107,6 +111,12 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     is_flag=True,
     help="Whether a render is further from the truth where its candidates disagree (--judged of them); writes "
     "uncertainty.md.",
+)
+@click.option(
+    "--pictures",
+    is_flag=True,
+    help="Draw contact sheets: input, truth and every system's output as spectrograms on one scale, 8 clips a page; "
+    "writes pictures/KIND-CUTOFF.png. Systems answer again where results are kept and their pictures are not.",
 )
 @click.option("--baseline", help="Name of the system that the others are compared with.")
 @click.option(
@@ -185,7 +195,9 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     if note := missing_note():
         click.echo(note, err=True)
     try:
-        rows, missed = run(systems, clips, conditions, results, given["recompute"])
+        pictures = load_pictures(out / "pictures") if given["pictures"] else None
+        rows, missed = run(systems, clips, conditions, results, given["recompute"], pictures)
+        sheets = pictures.draw({row["clip"]: row["seconds"] for row in rows}) if pictures else []
         if given["judges"]:
             readable = {row["clip"] for row in rows}
             work = run_rewards if given["keep_rewards"] else run_judges
@@ -195,7 +207,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     except OutputError as error:
         raise click.ClickException(str(error)) from error
     failures += missed
-    for path in write_report(out, rows, given["baseline"], given["seed"], describe(source, conditions, given)):
+    tables = write_report(out, rows, given["baseline"], given["seed"], describe(source, conditions, given))
+    for path in [*tables, *sheets]:
         click.echo(str(path))
     click.echo(f"{len(rows)} results, {results.computed} of them computed now, {failures} failed")
     if failures:
@@ -288,7 +301,12 @@ def progress_bar(total: int) -> Iterator[Callable[[str, str], None]]:
 
 
 def run(
-    systems: Sequence[System], clips: Sequence[Clip], conditions: Conditions, results: Results, recompute: bool
+    systems: Sequence[System],
+    clips: Sequence[Clip],
+    conditions: Conditions,
+    results: Results,
+    recompute: bool,
+    pictures: "Pictures | None",
 ) -> tuple[list[Row], int]:
     """Evaluate, saying what fails: the rows, and how many failed."""
     failures = 0
@@ -299,8 +317,23 @@ def run(
         click.echo(f"failed: {reason}", err=True)
 
     with progress_bar(len(systems) * len(clips) * len(conditions.cutoffs)) as step:
-        rows = evaluate(systems, clips, conditions, results, recompute=recompute, progress=step, failed=failed)
+        rows = evaluate(
+            systems,
+            clips,
+            conditions,
+            results,
+            recompute=recompute,
+            pictures=pictures,
+            progress=step,
+            failed=failed,
+        )
     return rows, failures
+
+
+def load_pictures(folder: Path) -> "Pictures":
+    from ttsr_studio.evaluate.pictures import Pictures
+
+    return Pictures(folder)
 
 
 def members(judges: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttsr_studio import __version__
 from ttsr_studio.errors import OutputError, TtsrError
@@ -15,7 +15,10 @@ from ttsr_studio.evaluate.corpus import RATE, Clip, write_audio
 from ttsr_studio.evaluate.metrics import METRICS, measure
 from ttsr_studio.evaluate.perceptual import perceived, versions
 from ttsr_studio.evaluate.simulate import LowPass
-from ttsr_studio.evaluate.systems import Item, System
+from ttsr_studio.evaluate.systems import INPUT, Item, Made, System
+
+if TYPE_CHECKING:
+    from ttsr_studio.evaluate.pictures import Pictures  # draws, which most runs do not
 
 MEASURES = 3
 """Raised whenever a metric or a built-in system changes, so that old results are not mixed with new ones."""
@@ -82,6 +85,7 @@ def evaluate(
     results: Results,
     *,
     recompute: bool = False,
+    pictures: "Pictures | None" = None,
     progress: Progress = lambda system, clip: None,
     failed: Callable[[str], None] = lambda reason: None,
 ) -> list[Row]:
@@ -93,6 +97,7 @@ def evaluate(
 
     Args:
         recompute: measure again what the results file already holds.
+        pictures: is given what it lacks, for which a system has to answer again where its row is there already.
 
     Returns:
         The rows of this run, found or computed, in order.
@@ -109,9 +114,20 @@ def evaluate(
                 try:
                     if clip.path not in digests:
                         digests[clip.path] = clip.digest()
-                    key = row_key(digests[clip.path], clip, system, cutoff, conditions)
-                    if recompute or key not in results.rows:
-                        results.add(compute(key, system, clip, cutoff, conditions))
+                    digest = digests[clip.path]
+                    key = row_key(digest, clip, system, cutoff, conditions)
+                    panels = panel_keys(digest, clip, cutoff, conditions)
+                    shown = {} if system.name == INPUT else {system.name: key}
+                    lacking = pictures is not None and pictures.lacks(*panels, *shown.values())
+                    if recompute or key not in results.rows or lacking:
+                        item, made = answer(system, clip, cutoff, conditions)
+                        if recompute or key not in results.rows:
+                            results.add(measured_row(key, system, item, made))
+                        if pictures:
+                            audio = [item.lr_wide(), item.truth, made.audio]
+                            pictures.keep(dict(zip([*panels, *shown.values()], audio, strict=False)))
+                    if pictures:
+                        pictures.show(clip, cutoff, *panels, shown)
                     rows.append(results.rows[key])
                 except OutputError:
                     raise
@@ -144,16 +160,26 @@ def key_of(digest: str, clip: Clip, cutoff_hz: float, conditions: Conditions, **
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
-def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: Conditions) -> Row:
-    """One row: a clip at a cutoff, answered by a system, measured. Raises UnreadableError when there is no clip."""
+def panel_keys(digest: str, clip: Clip, cutoff_hz: float, conditions: Conditions) -> tuple[str, str]:
+    """The keys of the pictures of a clip's input and of itself."""
+    given, truth = (key_of(digest, clip, cutoff_hz, conditions, panel=name) for name in ("input", "truth"))
+    return given, truth
+
+
+def answer(system: System, clip: Clip, cutoff_hz: float, conditions: Conditions) -> tuple[Item, Made]:
+    """A clip at a cutoff, answered by a system; the item's files are gone. Raises UnreadableError without a clip."""
     with tempfile.TemporaryDirectory(prefix="ttsr-evaluate-") as folder:
         try:
             item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
         except (TtsrError, OSError) as error:
             raise UnreadableError(str(error)) from error
-        made = system.make(item)
-    seconds = item.truth.shape[1] / RATE
-    values = measure(item.truth, made.audio, cutoff_hz, clip.edge_hz) | perceived(item.truth, made.audio)
+        return item, system.make(item)
+
+
+def measured_row(key: str, system: System, item: Item, made: Made) -> Row:
+    """One row: what a system made of an item, measured."""
+    clip, seconds = item.clip, item.truth.shape[1] / RATE
+    values = measure(item.truth, made.audio, item.cutoff_hz, clip.edge_hz) | perceived(item.truth, made.audio)
     values |= {
         "held_out": made.held_out,
         "nfe": made.nfe,
@@ -164,8 +190,8 @@ def compute(key: str, system: System, clip: Clip, cutoff_hz: float, conditions: 
         "key": key,
         "clip": clip.name,
         "kind": clip.kind,
-        "cutoff_hz": cutoff_hz,
-        "low_pass": conditions.low_pass,
+        "cutoff_hz": item.cutoff_hz,
+        "low_pass": item.low_pass,
         "edge_hz": clip.edge_hz,
         "system": system.name,
         "settings": system.settings,

@@ -155,8 +155,11 @@ class Plain:
         return Made(audio, 0.0, cost.seconds, cost.peak_rss_mb)
 
 
+INPUT = "lr"
+"""The system that answers with the input itself."""
+
 PLAIN: dict[str, Callable[[Item], Audio]] = {
-    "lr": Item.lr_wide,
+    INPUT: Item.lr_wide,
     "replication": lambda item: replicate(item.lr_wide(), kept_hz(item.cutoff_hz, item.low_pass)),
     "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, kept_hz(item.cutoff_hz, item.low_pass)),
 }
