@@ -19,7 +19,7 @@ A silent output of a sounding truth gets 1, the lowest, from ViSQOL, whose packa
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -92,9 +92,9 @@ def versions() -> dict[str, str | None]:
     return {listener.column: listener.version for listener in LISTENERS}
 
 
-def missing_note(listeners: Sequence[Listener] = LISTENERS) -> str | None:
+def missing_note() -> str | None:
     """One line that names what is not installed and how it comes; None when all is there."""
-    missing = [listener for listener in listeners if listener.version is None]
+    missing = [listener for listener in LISTENERS if listener.version is None]
     if not missing:
         return None
     columns, packages = (" and ".join(names) for names in zip(*((x.column, x.package) for x in missing), strict=True))
