@@ -16,7 +16,7 @@ from ttsr_studio.errors import OptionError, OutputError, TtsrError, unknown
 from ttsr_studio.evaluate.corpus import Clip, load_corpus
 from ttsr_studio.evaluate.paper import run_paper
 from ttsr_studio.evaluate.paper_plan import TITLES, Plan, plan_paper
-from ttsr_studio.evaluate.perceptual import missing_note
+from ttsr_studio.evaluate.perceptual import missing_note, versions
 from ttsr_studio.evaluate.programmes import join_clips
 from ttsr_studio.evaluate.rewarding import JUDGES
 from ttsr_studio.evaluate.runner import Conditions, Results, Row, evaluate, write_inputs
@@ -166,7 +166,8 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     """Measure systems on full-band clips: a manifest (CSV) or a folder.
 
     Inputs are made by a fixed low-pass, rendered, and compared with the clips. Writes tables.md, tables.csv,
-    results.jsonl and curves/*.png into the folder of --out; with --paper, paper.jsonl and paper/ instead.
+    results.jsonl and curves/*.png into the folder of --out; with --paper, paper.jsonl and paper/ instead. The columns
+    ViSQOL and Zimtohrli, which count first, need: pip install 'ttsr-studio[evaluate]'.
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
@@ -445,6 +446,7 @@ def describe(source: Path, conditions: Conditions, given: dict[str, Any]) -> str
         f"low-pass {conditions.low_pass}",
         "renders are told the cutoff" if given["tell_cutoff"] else "renders detect the cutoff",
         f"seed {given['seed']}",
+        *(f"{column} {version}" for column, version in versions().items() if version),
     ]
     if given["join"]:
         parts.append(f"clips joined into programmes of at least {given['join']:g} s, mono")
