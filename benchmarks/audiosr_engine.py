@@ -146,7 +146,7 @@ def parity(path: Path, seconds: float, steps: int, as_json: bool) -> None:
     found["VAE encode"] = apart(engine.networks["vae"].encode(mel[:, None]).latent_dist.mean, encoded)
 
     conditioning = engine.condition(
-        F.pad(audio, (engine.lookaround, engine.lookaround)), torch.tensor([CUTOFF_HZ]), [NoiseKey(0)]
+        F.pad(audio, (engine.lookaround, engine.lookaround))[None], torch.tensor([[CUTOFF_HZ]]), [NoiseKey(0)]
     )
     conditioning = replace(conditioning, tensors=replace(conditioning.tensors, condition=encoded * engine.scale_factor))
     generator = torch.Generator().manual_seed(1)
@@ -285,7 +285,7 @@ def solvers(
     heard = F.pad(audio, (0, samples))[:samples] if samples > len(audio) else audio[:samples]
     heard = heard * (engine.input_rms / heard.square().mean().sqrt())
     conditioning = engine.condition(
-        F.pad(heard[None], (engine.lookaround, engine.lookaround)), torch.tensor([CUTOFF_HZ]), [NoiseKey(0)]
+        F.pad(heard[None, None], (engine.lookaround, engine.lookaround)), torch.tensor([[CUTOFF_HZ]]), [NoiseKey(0)]
     ).rows(torch.zeros(rows, dtype=torch.int64))
     noise = torch.randn(rows, *engine.noise_shape(samples), generator=torch.Generator().manual_seed(0))
     scale = guidance if engine.guided else 1.0

@@ -25,7 +25,7 @@ def bare_seconds_per_row(session: Session, samples: int, rows: int, repeats: int
     """Seconds of one network evaluation of one row, in batches of `rows`."""
     engine = session.engine
     conditioning = engine.condition(
-        0.1 * torch.randn(1, samples + 2 * engine.lookaround), torch.tensor([6000.0]), [NoiseKey(0)]
+        0.1 * torch.randn(1, 1, samples + 2 * engine.lookaround), torch.tensor([[6000.0]]), [NoiseKey(0)]
     )
     batch = conditioning.rows(torch.zeros(rows, dtype=torch.int64))
     x, sigma = engine.start(torch.randn(rows, *engine.noise_shape(samples)), 1.0), torch.full((rows,), 2.0)

@@ -41,7 +41,7 @@ def conditioned(engine: AudioSREngine, rows: int = 1, seconds: float = 2.56) -> 
     samples = round(seconds * 48000)
     audio = torch.from_numpy(below(voice(seconds, channels=rows), 4000).T.astype(np.float32))
     heard = F.pad(audio[:, :samples], (engine.lookaround, engine.lookaround))
-    return engine.condition(heard, torch.full((rows,), 4000.0), [NoiseKey(3)] * rows)
+    return engine.condition(heard[:, None], torch.full((rows, 1), 4000.0), [NoiseKey(3)] * rows)
 
 
 def noises(engine: AudioSREngine, count: int, seconds: float = 2.56) -> Tensor:

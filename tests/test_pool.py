@@ -104,7 +104,8 @@ class Mixture(Engine):
         return {}
 
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> Centres:
-        return Centres(lr.double(), torch.arange(len(lr)), torch.zeros(len(lr), dtype=torch.bool))
+        rows = lr.double().flatten(0, 1)
+        return Centres(rows, torch.arange(len(rows)), torch.zeros(len(rows), dtype=torch.bool))
 
     def unconditional(self, conditioning: Centres) -> Centres:
         return replace(conditioning, centre=0 * conditioning.centre, free=~conditioning.free)
@@ -219,7 +220,7 @@ class World:
 
     def denoiser(self, window: int) -> MeteredDenoiser:
         """Of the rows of one window, on a meter of its own."""
-        centres = self.engine.condition(self.lr[window], torch.zeros(self.channels), [])
+        centres = self.engine.condition(self.lr[window][None], torch.zeros(1, self.channels), [])
         return MeteredDenoiser(self.engine, centres, Meter(), guidance=self.guidance)
 
     def again(self, window: int, key: NoiseKey) -> Tensor:
@@ -462,7 +463,7 @@ def test_a_coarse_run_goes_over_levels_of_the_course() -> None:
 def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
     world = World(1, channels=2)
     world.lr[:] = world.lr[:, :1]
-    world.pool.conditioning = world.engine.condition(world.lr.flatten(0, 1), torch.zeros(2), [])
+    world.pool.conditioning = world.engine.condition(world.lr, torch.zeros(1, 2), [])
 
     def search(problem: Problem) -> Search:
         first = yield from solve(problem.draws(1), 2)

@@ -1,6 +1,8 @@
 """Training: pairs that are what they say, and a run that can be stopped and resumed without a trace."""
 
 import csv
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,16 @@ from conftest import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.spectral import log_energy
 from ttsr_studio.errors import InputError
 from ttsr_studio.training import critic as critic_training
-from ttsr_studio.training.builtin import main
+from ttsr_studio.training.builtin import PARTS, Targets, losses, main
 from ttsr_studio.training.critic import ranking_loss
-from ttsr_studio.training.data import Pairs, held_out, load_clips
+from ttsr_studio.training.data import Batch, Clip, Corpus, Pairs, held_out, load_clips, resampled
 from ttsr_studio.training.mixes import piece
+from ttsr_studio.training.shards import forward, inverse, load
+from ttsr_studio.training.shards import main as pack
 from ttsr_studio.verifiers.critic.judge import Critic
 
 FIELDS = ("file", "kind", "speaker_or_class", "eval_only", "band_edge_hz", "floor_edge_hz")
@@ -42,33 +48,79 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(corpus: Path, folder: Path, *options: object) -> Result:
-    sizes = ("--width", 16, "--condition-width", 16, "--depth", 1, "--batch", 2, "--frames", 20)
-    steps = ("--prior-steps", 4, "--envelope-steps", 4, "--every", 2)
-    result = CliRunner().invoke(main, [str(a) for a in (corpus, folder, *sizes, *steps, *options)])
+    sizes = ("--width", 16, "--depth", 1, "--draw-width", 16, "--draw-depth", 1, "--batch", 2, "--frames", 20)
+    steps = () if "--minutes" in options else ("--steps", 6)
+    arguments = (folder, corpus, *sizes, *steps, "--every", 2, "--no-speeds", *options)
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
     return result
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path / "whole")
-    for _ in range(4):
-        train(corpus, tmp_path / "parts", "--stop-after", 3)
+    for _ in range(3):
+        train(corpus, tmp_path / "parts", "--stop-after", 2)
     whole, parts = (load_file(tmp_path / name / "builtin.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
     engine = builtin.load_file("cpu", tmp_path / "whole" / "builtin.safetensors", expected=None)
     assert engine.config.width == 16
-    losses = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
-    assert len(losses) == 4
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert set(log[0]) == {"hours"}
+    assert [line["step"] for line in log[1:]] == [2, 4, 6]
+    assert all(math.isfinite(line[part]) for line in log[1:] for part in PARTS)
 
 
-def test_old_weights_are_gone_on_from_without_statistics(corpus: Path, tmp_path: Path) -> None:
-    train(corpus, tmp_path / "old", "--context", 0)
+def test_a_run_goes_on_from_weights_of_its_size_only(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "old")
     start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
-    train(corpus, tmp_path / "new", "--context", 8, *start)
-    assert builtin.load_file("cpu", tmp_path / "new" / "builtin.safetensors", expected=None).config.context == 8
-    arguments = [str(corpus), str(tmp_path / "wider"), "--width", "24", "--depth", "2", *map(str, start)]
-    refused = CliRunner().invoke(main, arguments)
+    train(corpus, tmp_path / "new", "--steps", 1, *start)
+    refused = CliRunner().invoke(main, [str(a) for a in (tmp_path / "wide", corpus, "--width", 24, *start)])
     assert refused.exit_code != 0
+
+
+def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
+    """A band above the cutoff is loud exactly where the low band is: its energy must come to follow."""
+    torch.manual_seed(0)
+    net = BuiltinNetwork(NetworkConfig(cells=8, patches=8, width=32, depth=2, draw_cells=4, draw_patches=4,
+                                       draw_width=16, draw_depth=1, dropout=0.0))  # fmt: skip
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        gate = (torch.rand(4, 10, generator=generator) > 0.5).float().repeat_interleave(1024, dim=1)
+        hr = 0.1 * torch.randn(4, 10240, generator=generator) * (0.02 + gate)
+        hz = torch.fft.rfftfreq(10240, 1 / 48000)
+        lr = torch.fft.irfft(torch.fft.rfft(hr) * (hz < 6000), 10240)
+        batch = Batch(hr, lr, torch.full((4, 21), 6000.0), torch.full((4,), 24000.0), ("sfx",) * 4)
+        targets = Targets.of(batch)
+        loss, _ = losses(net, targets, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        said = net.conditioner(targets.heard).location[:, 30]
+    loud = targets.energy[:, 30] > -8
+    assert said[loud].mean() - said[~loud].mean() > 2
+
+
+def test_shards_keep_energies_and_say_whose_clip_it_is(corpus: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(pack, [str(tmp_path), str(corpus)])
+    assert done.exit_code == 0, done.output
+    for validation in (False, True):
+        packed, plain = load([tmp_path], validation), load_clips(corpus, validation)
+        assert sorted((c.kind, c.group, c.edge_hz) for c in packed) == sorted(
+            (c.kind, c.group, c.edge_hz) for c in plain
+        )
+    first = next(clip for clip in load_clips(corpus, False) if clip.kind == "music")
+    again = next(clip for clip in load([tmp_path], False) if clip.group == first.group)
+    before, after = (log_energy(c.audio[None].float()[:, :69632] / c.audio.abs().max()) for c in (first, again))
+    loud = before > before.max() - math.log(1e6)
+    assert (after - before)[loud].abs().mean() < 0.4
+    assert abs((after - before)[loud].mean()) < 0.15
+
+
+def test_the_transform_of_shards_is_exact_without_quantisation() -> None:
+    audio = torch.randn(5000, generator=torch.Generator().manual_seed(0))
+    assert (inverse(forward(audio))[:5000] - audio).abs().max() < 1e-5
 
 
 def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
@@ -79,7 +131,7 @@ def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_pat
         for _ in range(calls):
             stop = () if calls == 1 else ("--stop-after", 2)
             engine = ("--engine", tmp_path / "engine" / "builtin.safetensors")
-            arguments = (corpus, tmp_path / name, *engine, *sizes, *steps, *stop)
+            arguments = (tmp_path / name, corpus, *engine, *sizes, *steps, *stop)
             done = CliRunner().invoke(critic_training.main, [str(a) for a in arguments])
             assert done.exit_code == 0, done.output
     whole, parts = (load_file(tmp_path / name / "critic.safetensors") for name in ("whole", "parts"))
@@ -106,34 +158,51 @@ def test_pieces_are_music_and_depend_on_their_seed_alone() -> None:
     assert styles == {"solo", "struck", "drums", "duo", "band"}
 
 
-def test_extra_clips_are_heard_at_their_share(corpus: Path) -> None:
-    clips = load_clips(corpus, validation=False)
-    music = [clip for clip in clips if clip.kind == "music"]
-    loud = [type(clip)((clip.audio * 0 + 1000).astype(np.int16), "music", 24000.0, 1000 / 32768) for clip in music]
-    pairs = Pairs(music, 16, 10240, seed=0, extra=loud, extra_share=0.5)
-    rng = np.random.default_rng(0)
-    parts = [pairs._excerpt(rng, "music", 0)[0] for _ in range(200)]
-    extra = [abs(np.median(part[np.abs(part) > 1e-3]) - 1000 / 32768) < 1e-4 for part in parts]
-    assert 0.35 < np.mean(extra) < 0.65
+def test_clips_are_heard_at_other_speeds_with_their_edge() -> None:
+    tone = (8000 * torch.sin(torch.arange(96000) * (2 * math.pi * 3000 / 48000))).to(torch.int16)
+    slow, fast = resampled(tone, 8 / 9), resampled(tone, 9 / 8)
+    assert (slow.numel(), fast.numel()) == (108000, 85333)
+    for part, hz in ((slow, 3000 * 8 / 9), (fast, 3000 * 9 / 8)):
+        spectrum = torch.fft.rfft(part[10000:58000].float() * torch.hann_window(48000)).abs()
+        assert abs(float(spectrum.argmax()) - hz) <= 1
+    corpus = Corpus([Clip(tone, "music", "a", 20000.0, 0.2)], torch.device("cpu"))
+    assert corpus.edge_hz.tolist() == pytest.approx([20000, 20000 * 8 / 9, 22500])
 
 
 def test_pairs_are_band_limited_and_depend_on_seed_and_step_alone(corpus: Path) -> None:
     clips = load_clips(corpus, validation=False)
-    assert len(clips) == 5
-    pairs = Pairs(clips, 12, 20480, seed=3)
-    batch, again = pairs.batch(7), Pairs(clips, 12, 20480, seed=3).batch(7)
+    assert len({clip.group for clip in clips}) == 5
+    heard = Corpus(clips, torch.device("cpu"), speeds=())
+    pairs = Pairs(heard, 12, 20480, seed=3, splices=0.0)
+    batch, again = pairs.batch(7), Pairs(heard, 12, 20480, seed=3, splices=0.0).batch(7)
     assert torch.equal(batch.hr, again.hr)
     assert not torch.equal(batch.hr, pairs.batch(8).hr)
     hz = torch.fft.rfftfreq(20480, 1 / 48000)
     window = torch.hann_window(20480)
     truth, low = ((torch.fft.rfft(x * window).abs() ** 2) for x in (batch.hr, batch.lr))
     for row in range(12):
-        cutoff = float(batch.cutoff_hz[row])
-        above = hz > min(1.6 * cutoff + 1000, 23000)
+        cutoff = float(batch.cutoff_hz[row, 0])
+        above = hz > min(3 * cutoff + 1000, 23000)
         kept = hz < 0.4 * cutoff
-        assert low[row, above].sum() < 0.05 * truth[row, above].sum() + 1e-4 * truth[row].sum()
-        assert 0.5 < low[row, kept].sum() / truth[row, kept].sum() < 2
-        assert 1500 <= cutoff <= 20000
+        assert low[row, above].sum() < 0.1 * truth[row, above].sum() + 1e-4 * truth[row].sum()
+        assert 0.2 < low[row, kept].sum() / truth[row, kept].sum() < 2
+        assert 1300 <= cutoff <= 20000
+
+
+def test_a_splice_changes_the_band_where_it_says(corpus: Path) -> None:
+    heard = Corpus(load_clips(corpus, validation=False), torch.device("cpu"), speeds=())
+    batch = Pairs(heard, 6, 61440, seed=1, splices=1.0).batch(0)
+    low, high = batch.cutoff_hz[:, 0], batch.cutoff_hz[:, -1]
+    assert (low != high).all()
+    row = int((low / high).argmin())
+    switch = int((batch.cutoff_hz[row] != low[row]).float().argmax()) * 512
+    between = []
+    for part in (batch.lr[row, :switch], batch.lr[row, switch:]):
+        hz = torch.fft.rfftfreq(part.numel(), 1 / 48000)
+        power = torch.fft.rfft(part * torch.hann_window(part.numel())).abs() ** 2
+        inside = (hz > 0.6 * low[row] + 0.4 * high[row]) & (hz < high[row])
+        between.append(power[inside].sum() / power.sum())
+    assert between[1] > between[0]
 
 
 def test_clips_for_evaluation_only_are_refused(corpus: Path, tmp_path: Path) -> None:

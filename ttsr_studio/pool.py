@@ -51,9 +51,8 @@ class Pool:
             for w, part, r in zip(windows, lr, references, strict=True)
         ]
         began = time.perf_counter()
-        cutoffs = torch.full((lr.shape[0] * self.channels,), recipe.crossover.cutoff_hz)
-        rows = [key for key in keys for _ in range(self.channels)]
-        self.conditioning = recipe.engine.condition(heard.flatten(0, 1), cutoffs, rows)
+        cutoffs = torch.full((lr.shape[0], self.channels), recipe.crossover.cutoff_hz)
+        self.conditioning = recipe.engine.condition(heard, cutoffs, keys)
         stages.add("condition", began)
         self.ticked: Callable[[float], None] = lambda share: None
         """Told after every solver step which share of a batch is done."""

@@ -106,9 +106,12 @@ class Engine(Protocol):
         ...
 
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> Conditioning:
-        """lr [W, lookaround + samples + lookaround], cutoff_hz [W], keys [W] -> conditioning of W rows.
+        """Hear windows once: lr, cutoff_hz and keys -> conditioning of W * channels rows, a window's channels together.
 
-        A key names whatever the conditioning itself has to draw (the same for all candidates of a window).
+        Args:
+            lr: [W, channels, lookaround + samples + lookaround].
+            cutoff_hz: [W, channels], or [W, channels, frames] by hop (lookaround included) where the band changes.
+            keys: [W]; what a window's conditioning itself has to draw, the same for all of its candidates.
         """
         ...
 

@@ -141,7 +141,7 @@ class Bench:
         self.lr = self.crossover.merge(truth[None], torch.zeros_like(truth)[None])[0]
         heard = torch.nn.functional.pad(self.lr[None], (engine.lookaround, engine.lookaround))
         self.key = NoiseKey(0)
-        self.conditioning = engine.condition(heard, torch.tensor([CUTOFF_HZ]), [self.key])
+        self.conditioning = engine.condition(heard[:, None], torch.tensor([[CUTOFF_HZ]]), [self.key])
 
     def solve(self, take: Take, number: int) -> Tensor:
         """x0 [1, ...] of the noise of that number."""

@@ -1,6 +1,6 @@
-"""Train the critic: `python -m ttsr_studio.training.critic DATA RUN --engine WEIGHTS`.
+"""Train the critic: `python -m ttsr_studio.training.critic RUN DATA… --engine WEIGHTS`.
 
-Stage "expect" fits mean and variance of the truth's bands by their Gaussian likelihood. Stage "rank" goes on with a
+Stage "expect" fits mean and variance of the truth's views by their Gaussian likelihood. Stage "rank" goes on with a
 bank of engine candidates: the same likelihood, plus the distance of every candidate to the truth by regression, plus a
 pairwise logistic ranking loss (RankNet, Burges et al. 2005) within windows, each pair weighted by how much it matters.
 Both stages and the bank are resumable.
@@ -9,7 +9,6 @@ Both stages and the bank are resumable.
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import click
 import torch
@@ -25,25 +24,28 @@ from ttsr_studio.diffusion.samplers import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines import Engine
 from ttsr_studio.engines.builtin.engine import load_file
-from ttsr_studio.training.data import Batch, Pairs, load_clips
-from ttsr_studio.training.run import Run, learning_rate
-from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, expected_distance
+from ttsr_studio.training.data import Batch, Corpus, Pairs
+from ttsr_studio.training.run import Run, learning_rate, recent_mean
+from ttsr_studio.training.shards import load
+from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork
 from ttsr_studio.weights import export
 
 STAGES = ("expect", "rank")
 EDGE_MARGIN_HZ = 200
-CLIP = 2.0
-"""Deviations of the truth from its mean count up to about this much, log10 power."""
+CLIP = 4.0
+"""Deviations of the truth from its mean count up to about this many standard deviations."""
 
 RANK_SCALE = 0.02
 """Difference of expected distances at which the ranking loss bends."""
 
 
 def likelihood_loss(net: CriticNetwork, truth: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
-    """Negative Gaussian log-likelihood of the truth's bands [B, bands, T], mean over those judged."""
-    off = CLIP * ((truth - mean) / CLIP).tanh()
-    loss = 0.5 * (off**2 / variance + variance.log())
-    return (loss * mask).sum() / (mask.sum() * truth.shape[-1]).clamp(min=1)
+    """Negative Gaussian log-likelihood of the truth [B, views, T], mean over what is judged; views weigh alike."""
+    off = CLIP * ((truth - mean) / variance.sqrt() / CLIP).tanh()
+    loss = (0.5 * (off**2 + variance.log())) * mask
+    parts = zip(loss.split(net.sizes, dim=1), mask.split(net.sizes, dim=1), strict=True)
+    means = [part.sum() / (inside.sum() * truth.shape[-1]).clamp(min=1) for part, inside in parts]
+    return torch.stack(means).mean()
 
 
 def ranking_loss(expected: Tensor, distance: Tensor) -> Tensor:
@@ -60,8 +62,8 @@ class Bank:
 
     Attributes:
         lr: [W, samples], float16; cutoff_hz, edge_hz [W].
-        truth: bands [W, bands, T], float16.
-        bands: of the candidates, [W, K, bands, T], float16.
+        truth: views [W, views, T], float16.
+        views: of the candidates, [W, K, views, T], float16.
         distance: to the truth, from cutoff to edge, [W, K].
     """
 
@@ -69,7 +71,7 @@ class Bank:
     cutoff_hz: Tensor
     edge_hz: Tensor
     truth: Tensor
-    bands: Tensor
+    views: Tensor
     distance: Tensor
 
     def __len__(self) -> int:
@@ -84,7 +86,7 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     rows = len(batch.lr)
     keys = [NoiseKey(1000 * seed + i) for i in range(rows)]
     heard = F.pad(batch.lr, (engine.lookaround, engine.lookaround))
-    conditioning = engine.condition(heard, batch.cutoff_hz, keys)
+    conditioning = engine.condition(heard[:, None], batch.cutoff_hz[:, :1], keys)
     index = torch.arange(rows).repeat_interleave(count)
     shape = engine.noise_shape(batch.lr.shape[-1])
     noise = torch.stack([draw(key.child("draw", k), shape) for key in keys for k in range(count)])
@@ -125,8 +127,8 @@ def make_bank(
             torch.save(
                 asdict(
                     Bank(
-                        batch.lr.half(), batch.cutoff_hz, edge, net.bands(batch.hr).half(), net.bands(audio).half(),
-                        distances(audio, batch.hr, batch.cutoff_hz, edge),
+                        batch.lr.half(), batch.cutoff_hz[:, 0], edge, net.views(batch.hr).half(),
+                        net.views(audio).half(), distances(audio, batch.hr, batch.cutoff_hz[:, 0], edge),
                     )
                 ),
                 part,
@@ -141,12 +143,12 @@ def make_bank(
 
 
 def judge(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
-    """Loss of the truth's bands, and the expected distances of the candidates [W, K]."""
+    """Loss of the truth's views, and the expected distances of the candidates [W, K]."""
     mean, variance = net(bank.lr, bank.cutoff_hz)
     mask = net.judged(bank.cutoff_hz, bank.edge_hz - EDGE_MARGIN_HZ)
-    count = bank.bands.shape[1]
+    count = bank.views.shape[1]
     repeated = (x.repeat_interleave(count, dim=0) for x in (mean, variance, mask))
-    expected = expected_distance(bank.bands.flatten(0, 1), *repeated).unflatten(0, (-1, count))
+    expected = net.expected_distances(bank.views.flatten(0, 1), *repeated).mean(-1).unflatten(0, (-1, count))
     return likelihood_loss(net, bank.truth, mean, variance, mask), expected
 
 
@@ -173,37 +175,40 @@ def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
 class CriticRun(Run[CriticNetwork]):
     """Trains all of the network in both stages."""
 
-    def __init__(self, folder: Path, config: CriticConfig, seed: int) -> None:
+    def __init__(self, folder: Path, config: CriticConfig, device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
-        super().__init__(folder, CriticNetwork(config), CriticNetwork(config), torch.device("cpu"))
+        super().__init__(folder, CriticNetwork(config), CriticNetwork(config), device)
 
     def new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.02)
+        fused = self.device.type == "cuda"
+        return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.03, fused=fused)
 
 
 def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
     """Run the first stage's remaining steps, up to step `stop` at most."""
 
     def loss_of(net: CriticNetwork, batch: Batch) -> Tensor:
-        mean, variance = net(batch.lr, batch.cutoff_hz)
-        mask = net.judged(batch.cutoff_hz, batch.edge_hz - EDGE_MARGIN_HZ)
-        return likelihood_loss(net, net.bands(batch.hr), mean, variance, mask)
+        cutoff = batch.cutoff_hz[:, 0]
+        mean, variance = net(batch.lr, cutoff)
+        mask = net.judged(cutoff, batch.edge_hz - EDGE_MARGIN_HZ)
+        return likelihood_loss(net, net.views(batch.hr), mean, variance, mask)
 
-    began, losses = time.perf_counter(), []
+    began, first, losses = time.perf_counter(), run.step, []
     for batch in pairs.stream(run.step, min(stop, steps)):
         loss = loss_of(run.net, batch)
-        run.update(loss, learning_rate(run.step, steps, peak), slowest=0.995)
-        losses.append(float(loss.detach()))
+        run.update(loss, learning_rate(run.step, steps, peak), slowest=0.998)
+        losses.append(loss.detach())
         if run.step % every == 0 or run.step in (stop, steps):
             with torch.no_grad():
-                kept = [float(loss_of(run.average, held.batch(i))) for i in range(8)]
+                kept = [loss_of(run.average, held.batch(i)) for i in range(8)]
             run.log(
                 stage=STAGES[0],
                 step=run.step,
-                loss=sum(losses[-every:]) / len(losses[-every:]),
-                held_out=sum(kept) / len(kept),
-                s_per_step=(time.perf_counter() - began) / len(losses),
+                loss=round(recent_mean(losses), 4),
+                held_out=round(recent_mean(kept), 4),
+                s_per_step=round((time.perf_counter() - began) / (run.step - first), 4),
             )
+            losses.clear()
             run.save()
 
 
@@ -226,37 +231,32 @@ def rank(run: CriticRun, bank: Bank, held: Bank, steps: int, peak: float, every:
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--engine",
     "engines",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     multiple=True,
-    required=True,
-    help="Weights of the built-in engine whose candidates are ranked; several share the bank.",
+    help="Weights of the built-in engine whose candidates are ranked; several share the bank. Without any, the "
+    "run ends before ranking.",
 )
 @click.option("--expect-steps", default=2400, show_default=True)
 @click.option("--rank-steps", default=600, show_default=True)
 @click.option("--batch", default=16, show_default=True)
-@click.option("--frames", default=224, show_default=True, help="Length of a training clip, frames of 512 samples.")
+@click.option("--frames", default=224, show_default=True, help="Length of an excerpt, frames of 512 samples.")
 @click.option("--windows", default=1200, show_default=True, help="Of the bank, in all.")
 @click.option("--held-windows", default=160, show_default=True, help="Of the validation bank.")
 @click.option("--count", default=8, show_default=True, help="Candidates of a window.")
 @click.option("--width", default=CriticConfig.width, show_default=True)
 @click.option("--depth", default=CriticConfig.depth, show_default=True)
-@click.option(
-    "--extra",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of further clips, as `python -m ttsr_studio.training.mixes` makes.",
-)
-@click.option("--extra-share", default=0.4, show_default=True, help="Of excerpts of a kind that it has.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="Of the first stage; candidates are made on the CPU.")
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
 @click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
 def main(
-    data: Path,
     folder: Path,
+    data: tuple[Path, ...],
     engines: tuple[Path, ...],
     expect_steps: int,
     rank_steps: int,
@@ -267,20 +267,18 @@ def main(
     count: int,
     width: int,
     depth: int,
-    extra: Path | None,
-    extra_share: float,
     seed: int,
+    device: str,
     every: int,
     stop_after: int | None,
 ) -> None:
-    """Train on the clips of DATA (a folder with manifest.csv), keeping checkpoints, log and weights in FOLDER."""
+    """Train on the clips of DATA (folders with manifest.csv, or shards), keeping state, log and weights in FOLDER."""
     config = CriticConfig(width=width, depth=depth)
-    run = CriticRun(folder, config, seed)
+    run = CriticRun(folder, config, torch.device(device), seed)
+    torch.set_float32_matmul_precision("high")
     samples = (frames - 1) * 512
-    further = load_clips(extra, validation=False) if extra else None
-    clips = load_clips(data, validation=False)
-    pairs = Pairs(clips, batch, samples, seed, extra=further, extra_share=extra_share)
-    held = Pairs(load_clips(data, validation=True), batch, samples, seed + 1)
+    pairs = Pairs(Corpus(load(data, validation=False), run.device), batch, samples, seed, splices=0.0)
+    held = Pairs(Corpus(load(data, validation=True), run.device, speeds=()), batch, samples, seed + 1, splices=0.0)
     left = stop_after if stop_after is not None else expect_steps + rank_steps
     if run.stage == 0:
         began = run.step
@@ -290,8 +288,8 @@ def main(
             return
         run.next_stage()
         run.save()
-    if run.stage == 1:
-        loaded = [cast(Engine, load_file("cpu", path, None)) for path in engines]
+    if run.stage == 1 and engines:
+        loaded = [load_file("cpu", path, None) for path in engines]
         parts = [
             make_bank(
                 run.average, engine, pairs, folder / f"bank{i}.pt", windows // len(loaded), count, 1_000_000 * (i + 1)

@@ -1,43 +1,66 @@
-"""Training pairs: clips from a manifest, augmented, band-limited in many ways.
+"""Training pairs: clips augmented and band-limited in many ways, on the device that trains.
 
-Every batch is a function of (seed, step) alone, so that a resumed run sees what an unbroken one would have seen.
+Every batch is a function of (seed, step) alone on one kind of device, so that a resumed run sees what an unbroken one
+would have seen.
 """
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.signal
-import soundfile
-import soxr
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ttsr_studio.errors import InputError
 from ttsr_studio.levels import active_rms
 
+RATE = 48000
 KINDS = {"speech": 0.4, "music": 0.35, "sfx": 0.25}
 MARGIN = 2048
 """Samples on both sides that take up the circular wrap of the filters."""
 
+SPEEDS = (8 / 9, 9 / 8)
+"""Clips are also heard slower and faster, with their pitch, at these factors."""
+
+SPEED_SHARE = 0.25
+"""Of excerpts, for each of `SPEEDS`."""
+
+MUSIC_MIX, OTHER_MIX = 0.4, 0.12
+"""Share of excerpts to which others are added: of music, and of other kinds."""
+
+FILL_SHARE = 0.7
+"""Of excerpts longer than their clip, another clip follows it."""
+
+SPLICE_SHARE, HOLES_SHARE = 0.06, 0.08
+"""Rows whose cutoff changes on the way, and rows with a codec's spectral holes."""
+
+USUAL_HZ = (4000, 5500, 8000, 11025, 12000, 16000)
+"""Half rates and codec shelves that inputs have most."""
+
+KERNEL_GRID = 512
+GRID_FROM, GRID_TO = 1e-2, 64.0
+
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the manifest: int16 [channels, samples], its kind, the edge of its real content (Hz), its RMS."""
+    """One channel of a clip: int16 [samples], its kind and group, the edge of its real content (Hz), its RMS."""
 
-    audio: np.ndarray
+    audio: Tensor
     kind: str
+    group: str
     edge_hz: float
     rms: float
 
 
 @dataclass(frozen=True)
 class Batch:
-    """hr, lr [B, samples] at the engine's input level; cutoff_hz, edge_hz [B]; kind names."""
+    """hr, lr [B, samples] at the engine's input level; cutoff_hz [B, T] by frame of 512; edge_hz [B]; kind names."""
 
     hr: Tensor
     lr: Tensor
@@ -51,105 +74,166 @@ def held_out(group: str) -> bool:
     return hashlib.blake2b(f"55{group}".encode(), digest_size=4).digest()[0] % 12 == 0
 
 
+def channels(audio: np.ndarray) -> Iterator[np.ndarray]:
+    """The channels of a clip [samples, channels] that differ from the first by more than 20 dB below its level."""
+    yield audio[:, 0]
+    for other in audio.T[1:]:
+        difference = np.square(other.astype(np.float32) - audio[:, 0]).mean()
+        if difference > 0.01 * np.square(audio[:, 0].astype(np.float32)).mean():
+            yield other
+
+
+def manifest(folder: Path) -> Iterator[tuple[Path, dict[str, str], float]]:
+    """File, row and edge (Hz) of every clip of `folder/manifest.csv`.
+
+    Raises InputError when the manifest asks to keep a clip out of training.
+    """
+    with (folder / "manifest.csv").open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            if row["eval_only"]:
+                raise InputError(f"{folder / row['file']}: licensed for evaluation only, not for training")
+            yield folder / row["file"], row, min(float(row["band_edge_hz"]), float(row["floor_edge_hz"]))
+
+
 def load_clips(folder: Path, validation: bool) -> list[Clip]:
     """Read the clips of `folder/manifest.csv` that belong to the training or the validation part.
 
     Raises InputError when a clip is missing or is not at 48 kHz, or when the manifest asks to keep it out of training.
     """
+    import soundfile  # A machine that trains on shards needs no codecs.
+
     clips = []
-    with (folder / "manifest.csv").open(newline="") as lines:
-        for row in csv.DictReader(lines):
-            if held_out(row["speaker_or_class"]) != validation:
-                continue
-            if row["eval_only"]:
-                raise InputError(f"{folder / row['file']}: licensed for evaluation only, not for training")
-            audio, rate = soundfile.read(folder / row["file"], dtype="int16", always_2d=True)
-            if rate != 48000:
-                raise InputError(f"{folder / row['file']}: {rate} Hz; training clips are at 48 kHz")
-            edge = min(float(row["band_edge_hz"]), float(row["floor_edge_hz"]))
-            clips.append(Clip(audio.T.copy(), row["kind"], edge, active_rms(audio.T / 32768.0, rate)))
+    for path, row, edge in manifest(folder):
+        if held_out(row["speaker_or_class"]) != validation:
+            continue
+        audio, rate = soundfile.read(path, dtype="int16", always_2d=True)
+        if rate != RATE:
+            raise InputError(f"{path}: {rate} Hz; training clips are at 48 kHz")
+        for channel in channels(audio):
+            rms = active_rms(channel[None] / 32768.0, rate)
+            clips.append(Clip(torch.from_numpy(channel.copy()), row["kind"], row["speaker_or_class"], edge, rms))
     if not clips:
         raise InputError(f"{folder}: the manifest names no clips for this part")
     return clips
 
 
-def filter_response(rng: np.random.Generator, cutoff_hz: float, size: int, rate: int) -> np.ndarray:
-    """Zero-phase magnitude response [size // 2 + 1] of a random low-pass whose usable band ends at the cutoff.
+def resampled(audio: Tensor, speed: float) -> Tensor:
+    """int16 [samples] played at another speed, by a Fourier transform of the whole clip."""
+    step = 7200
+    size = -(-audio.numel() // step) * step
+    spectrum = torch.fft.rfft(F.pad(audio.float(), (0, size - audio.numel())))
+    target = round(size / speed)
+    bins = target // 2 + 1
+    spectrum = spectrum[:bins] if bins <= spectrum.numel() else F.pad(spectrum, (0, bins - spectrum.numel()))
+    made = torch.fft.irfft(spectrum, target) * (target / size)
+    return made[: round(audio.numel() / speed)].round().clamp(-32768, 32767).to(torch.int16)
 
-    Families and orders follow AudioSR and NU-Wave 2; gentle filters are placed so that the cutoff is where they have
-    fallen by 1 to 60 dB, since that is where a band-edge detector would put it.
+
+def filter_bank(count: int = 240) -> Tensor:
+    """Random analogue low-passes, level in dB [count, 512] over frequency / design frequency from .01 to 64 (log).
+
+    Families and orders follow AudioSR and NU-Wave 2.
     """
-    hz = np.linspace(0, rate / 2, size // 2 + 1)
-    family = rng.choice(["brick", "butter", "cheby1", "ellip", "bessel"], p=[0.4, 0.2, 0.15, 0.15, 0.1])
-    if family == "brick":
-        return (hz <= cutoff_hz).astype(np.float64)
-    order = int(rng.integers(4, 11))
-    ripple = float(rng.uniform(0.05, 1.0))
-    designs = {
-        "butter": lambda: scipy.signal.butter(order, 1.0, analog=True, output="zpk"),
-        "cheby1": lambda: scipy.signal.cheby1(order, ripple, 1.0, analog=True, output="zpk"),
-        "ellip": lambda: scipy.signal.ellip(order, ripple, 70, 1.0, analog=True, output="zpk"),
-        "bessel": lambda: scipy.signal.bessel(order, 1.0, analog=True, output="zpk", norm="mag"),
-    }
-    grid = np.geomspace(1e-2, 64, 2048)
-    _, response = scipy.signal.freqs_zpk(*designs[family](), worN=grid)
-    level = 20 * np.log10(np.abs(response) + 1e-9)
-    reached = grid[np.argmax(level <= -rng.uniform(1, 60))]
-    magnitude = 10 ** (np.interp(hz / cutoff_hz * reached, grid, level) / 20)
-    return magnitude * (hz <= cutoff_hz) if rng.random() < 0.5 else magnitude
+    rng = np.random.default_rng(0)
+    grid = np.geomspace(GRID_FROM, GRID_TO, KERNEL_GRID)
+    bank = []
+    for _ in range(count):
+        order, ripple = int(rng.integers(4, 11)), float(rng.uniform(0.05, 1.0))
+        designs = {
+            "butter": lambda n=order: scipy.signal.butter(n, 1.0, analog=True, output="zpk"),
+            "cheby1": lambda n=order, r=ripple: scipy.signal.cheby1(n, r, 1.0, analog=True, output="zpk"),
+            "ellip": lambda n=order, r=ripple: scipy.signal.ellip(n, r, 70, 1.0, analog=True, output="zpk"),
+            "bessel": lambda n=order: scipy.signal.bessel(n, 1.0, analog=True, output="zpk", norm="mag"),
+        }
+        family = str(rng.choice(list(designs), p=[0.34, 0.25, 0.25, 0.16]))
+        _, response = scipy.signal.freqs_zpk(*designs[family](), worN=grid)
+        bank.append(20 * np.log10(np.abs(response) + 1e-9))
+    return torch.from_numpy(np.stack(bank)).float()
 
 
-def room_noise(rng: np.random.Generator, rms: float, size: int, hz: np.ndarray) -> np.ndarray:
-    """Spectrum of a stationary noise floor, 30 to 80 dB under the clip, falling by 0 to 8 dB an octave.
+class Corpus:
+    """Clips in one tensor on the device that trains, also at other speeds.
 
-    Recordings have floors that go on above any cutoff; clips that went through a codec have lost theirs.
+    Attributes:
+        audio: int16, all clips one after the other.
+        start, length, rms, edge_hz: of every clip, numpy. kinds: clips' numbers and their summed chances.
+        seconds: of every kind, at its own speed.
     """
-    slope_db = -rng.uniform(0, 8) * np.log2(np.maximum(hz, 100) / 1000)
-    shape = 10 ** (slope_db / 20)
-    noise = np.fft.rfft(rng.standard_normal(size)) * shape / np.sqrt((shape**2).mean())
-    return noise * rms * 10 ** (-rng.uniform(30, 80) / 20)
+
+    def __init__(self, clips: Iterable[Clip], device: torch.device, speeds: Sequence[float] = SPEEDS) -> None:
+        parts, start, length, rms, edge, kinds, chance = [], [], [], [], [], [], []
+        place = 0
+        self.seconds: dict[str, float] = {}
+        for clip in clips:
+            audio = clip.audio.to(device)
+            self.seconds[clip.kind] = self.seconds.get(clip.kind, 0.0) + audio.numel() / RATE
+            for speed in (1.0, *speeds):
+                part = audio if speed == 1.0 else resampled(audio, speed)
+                parts.append(part)
+                start.append(place)
+                length.append(part.numel())
+                rms.append(clip.rms)
+                edge.append(min(clip.edge_hz * speed, RATE / 2))
+                kinds.append(clip.kind)
+                share = SPEED_SHARE if speed != 1.0 else 1 - SPEED_SHARE * len(speeds)
+                chance.append(share * clip.audio.numel() ** 0.5)
+                place += part.numel()
+        self.device = device
+        self.audio = torch.cat(parts)
+        self.start, self.length = np.array(start), np.array(length)
+        self.rms, self.edge_hz = np.array(rms), np.array(edge)
+        kind, weight = np.array(kinds), np.array(chance)
+        self.kinds = {}
+        for name in KINDS:
+            numbers = np.flatnonzero(kind == name)
+            if numbers.size:
+                self.kinds[name] = (numbers, np.cumsum(weight[numbers]) / weight[numbers].sum())
+
+    def pick(self, rng: np.random.Generator, kind: str, lowest_edge: float = 0.0) -> int:
+        """A clip of a kind, whose content reaches an edge if one is found in a few tries."""
+        numbers, chances = self.kinds[kind]
+        for _ in range(8):
+            number = int(numbers[min(np.searchsorted(chances, rng.random()), numbers.size - 1)])
+            if self.edge_hz[number] >= lowest_edge:
+                break
+        return number
 
 
-def grouped(clips: list[Clip]) -> dict[str, list[Clip]]:
-    """Clips by kind, without kinds that have none."""
-    groups = {kind: [c for c in clips if c.kind == kind] for kind in KINDS}
-    return {kind: group for kind, group in groups.items() if group}
+@dataclass
+class _Plan:
+    """What a row is made of: (clip, position of its first sample, gain) of every source; the rest are draws."""
+
+    sources: list[tuple[int, int, float]]
+    edge_hz: float
+    rms: float
+    cutoffs: tuple[float, float]
+    filters: tuple[tuple[int, float, bool], tuple[int, float, bool]]
+    switch: int
+    tilt_db: float
+    floor_db: float
+    slope_db: float
+    gain_db: float
+    noise_db: float
+    holes_db: float
 
 
 class Pairs:
     """Makes batches; `batch(step)` is deterministic.
 
     Args:
-        size, samples: rows of a batch and their length.
-        extra: further clips; excerpts of a kind that they have come from them with probability `extra_share`.
+        size, samples: rows of a batch and their length, a multiple of 512.
+        splices: share of rows whose cutoff changes on the way.
     """
 
-    def __init__(
-        self,
-        clips: list[Clip],
-        size: int,
-        samples: int,
-        seed: int,
-        rate: int = 48000,
-        extra: list[Clip] | None = None,
-        extra_share: float = 0.0,
-    ) -> None:
-        self.size, self.samples, self.seed, self.rate = size, samples, seed, rate
-        self.by_kind, self.extra = grouped(clips), grouped(extra or [])
-        self.extra_share = extra_share
-
-    def batch(self, step: int) -> Batch:
-        rng = np.random.default_rng((self.seed, step))
-        names = list(self.by_kind)
-        share = np.array([KINDS[name] for name in names])
-        kinds = tuple(rng.choice(names, size=self.size, p=share / share.sum()))
-        rows = [self._pair(rng, kind) for kind in kinds]
-        hr, lr = (torch.from_numpy(np.stack([row[i] for row in rows]).astype(np.float32)) for i in (0, 1))
-        cutoff, edge = (torch.tensor([row[i] for row in rows], dtype=torch.float32) for i in (2, 3))
-        return Batch(hr, lr, cutoff, edge, kinds)
+    def __init__(self, corpus: Corpus, size: int, samples: int, seed: int, splices: float = SPLICE_SHARE) -> None:
+        self.corpus, self.size, self.samples, self.seed, self.splices = corpus, size, samples, seed, splices
+        self.bank = filter_bank().to(corpus.device)
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches of steps [start, stop), made one ahead in a thread."""
+        """Batches of steps [start, stop); made one ahead in a thread where the CPU trains."""
+        if self.corpus.device.type != "cpu":
+            yield from (self.batch(step) for step in range(start, stop))
+            return
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.batch, start)
             for step in range(start, stop):
@@ -157,45 +241,155 @@ class Pairs:
                 ahead = pool.submit(self.batch, step + 1)
                 yield ready
 
-    def _excerpt(self, rng: np.random.Generator, kind: str, lowest_edge: float) -> tuple[np.ndarray, float, float]:
-        pool = self.by_kind[kind]
-        if kind in self.extra and rng.random() < self.extra_share:
-            pool = self.extra[kind]
-        group = [c for c in pool if c.edge_hz >= lowest_edge] or pool
-        weights = np.sqrt([c.audio.shape[1] for c in group])
-        clip = group[rng.choice(len(group), p=weights / weights.sum())]
-        factor = float(rng.uniform(0.85, 1.18)) if rng.random() < 0.4 else 1.0
-        length = self.samples + 2 * MARGIN
-        wanted = round(length * factor)
-        channel = clip.audio[rng.integers(clip.audio.shape[0])]
-        spare = channel.size - wanted
-        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
-        part = channel[max(start, 0) : max(start, 0) + wanted] / 32768.0
-        part = np.pad(part, (max(-start, 0), 0))[:wanted]
-        part = np.pad(part, (0, wanted - part.size))
-        if factor != 1.0:
-            part = soxr.resample(part, wanted, length, quality="HQ")[:length]
-            part = np.pad(part, (0, length - part.size))
-        return part, min(clip.edge_hz * factor, self.rate / 2), clip.rms
-
-    def _pair(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray, float, float]:
-        audio, edge, rms = self._excerpt(rng, kind, 0)
-        if rng.random() < (0.4 if kind == "music" else 0.1):
+    def _plan(self, rng: np.random.Generator, kind: str) -> _Plan:
+        corpus, total = self.corpus, self.samples + 2 * MARGIN
+        first = corpus.pick(rng, kind)
+        length = int(corpus.length[first])
+        spare = total - length
+        start = int(rng.integers(0, spare + 1) if spare > 0 else -rng.integers(0, -spare + 1))
+        sources, edge, rms = [(first, start, 1.0)], float(corpus.edge_hz[first]), float(corpus.rms[first])
+        mixed = rng.random() < (MUSIC_MIX if kind == "music" else OTHER_MIX)
+        if not mixed and spare > 0 and rng.random() < FILL_SHARE:
+            start = int(rng.integers(-length // 4, 4800))
+            sources = [(first, start, 1.0)]
+            while (at := start + length + int(rng.integers(480, 14400))) < total and len(sources) < 5:
+                other = corpus.pick(rng, kind, min(edge, 15000))
+                level = rms / max(float(corpus.rms[other]), 1e-4) * 10 ** (rng.uniform(-8, 3) / 20)
+                sources.append((other, at, level))
+                edge = min(edge, float(corpus.edge_hz[other]))
+                start, length = at, int(corpus.length[other])
+        if mixed:
             for _ in range(int(rng.integers(1, 4)) if kind == "music" else 1):
-                other, other_edge, other_rms = self._excerpt(rng, kind, 15000)
-                audio = audio + other * (rms / max(other_rms, 1e-4)) * 10 ** (rng.uniform(-12, 3) / 20)
-                edge = min(edge, other_edge)
-        cutoff = float(np.exp(rng.uniform(np.log(1500), np.log(min(20000, max(edge - 1500, 2000))))))
-        size = audio.size
-        hz = np.linspace(0, self.rate / 2, size // 2 + 1)
-        tilt_db = rng.uniform(-3, 3) * np.log2(np.maximum(hz, 50) / 1000) if rng.random() < 0.5 else np.zeros_like(hz)
-        full = np.fft.rfft(audio) * 10 ** (np.clip(tilt_db, -12, 12) / 20)
-        if rng.random() < 0.5:
-            full = full + room_noise(rng, rms, size, hz)
-        hr = np.fft.irfft(full, size)
-        lr = np.fft.irfft(full * filter_response(rng, cutoff, size, self.rate), size)
-        hr, lr = hr[MARGIN:-MARGIN], lr[MARGIN:-MARGIN]
-        kept = np.sqrt((lr**2).mean() / max((hr**2).mean(), 1e-12))
-        gain = 0.1 / max(rms * kept, 1e-4) * 10 ** (rng.uniform(-10, 6) / 20)
-        noise = rng.standard_normal(lr.size) * 0.1 * 10 ** (rng.uniform(-105, -65) / 20)
-        return hr * gain, lr * gain + noise, cutoff, edge
+                name = kind if kind == "music" or rng.random() < 0.4 else str(rng.choice(list(corpus.kinds)))
+                other = corpus.pick(rng, name, 15000)
+                spare = total - int(corpus.length[other])
+                at = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+                level = rms / max(float(corpus.rms[other]), 1e-4) * 10 ** (rng.uniform(-12, 3) / 20)
+                sources.append((other, at, level))
+                edge = min(edge, float(corpus.edge_hz[other]))
+        cutoff = self._cutoff(rng, edge)
+        splice = rng.random() < self.splices
+        cutoffs = (cutoff, self._cutoff(rng, edge) if splice else cutoff)
+        filters = self._filter(rng), self._filter(rng)
+        frames = self.samples // 512
+        switch = int(rng.integers(frames // 4, 3 * frames // 4 + 1)) if splice else frames + 1
+        return _Plan(
+            sources, edge, rms, cutoffs, filters, switch,
+            tilt_db=rng.uniform(-3, 3) if rng.random() < 0.5 else 0.0,
+            floor_db=-rng.uniform(30, 80) if rng.random() < 0.5 else -300.0,
+            slope_db=rng.uniform(0, 8), gain_db=rng.uniform(-10, 6), noise_db=rng.uniform(-105, -65),
+            holes_db=rng.uniform(12, 30) if rng.random() < HOLES_SHARE else 0.0,
+        )  # fmt: skip
+
+    @staticmethod
+    def _cutoff(rng: np.random.Generator, edge: float) -> float:
+        highest = min(20000.0, max(edge - 1500, 2000.0))
+        if rng.random() < 0.4:
+            return min(float(rng.choice(USUAL_HZ)) * rng.uniform(0.88, 1.0), highest)
+        return float(np.exp(rng.uniform(np.log(1500), np.log(highest))))
+
+    @staticmethod
+    def _filter(rng: np.random.Generator) -> tuple[int, float, bool]:
+        """Number in the bank (-1: brick wall), dB it has fallen at the cutoff, whether a brick wall follows it there.
+
+        Gentle filters are placed so that the cutoff is where they have fallen by 1 to 60 dB, since that is where a
+        band-edge detector would put it.
+        """
+        number = -1 if rng.random() < 0.4 else int(rng.integers(240))
+        return number, float(rng.uniform(1, 60)), bool(rng.random() < 0.5)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng((self.seed, step))
+        names = list(self.corpus.kinds)
+        share = np.array([KINDS[name] for name in names])
+        kinds = tuple(str(kind) for kind in rng.choice(names, size=self.size, p=share / share.sum()))
+        plans = [self._plan(rng, kind) for kind in kinds]
+        generator = torch.Generator(self.corpus.device).manual_seed(int(rng.integers(2**62)))
+        full = torch.fft.rfft(self._gathered(plans)) * self._tilt(plans)
+        size = self.samples + 2 * MARGIN
+        full = full + self._floor(plans, size, generator)
+        hr = torch.fft.irfft(full, size)
+        lr = torch.fft.irfft(full * self._response(plans, 0, size), size)
+        hr, lr = hr[:, MARGIN:-MARGIN], lr[:, MARGIN:-MARGIN].clone()
+        frames = self.samples // 512 + 1
+        cutoff = self._column([plan.cutoffs[0] for plan in plans]).expand(-1, frames).clone()
+        for i, plan in enumerate(plans):
+            if plan.switch < frames:
+                other = torch.fft.irfft(full[i : i + 1] * self._response([plan], 1, size), size)[0, MARGIN:-MARGIN]
+                lr[i, plan.switch * 512 :] = other[plan.switch * 512 :]
+                cutoff[i, plan.switch :] = plan.cutoffs[1]
+            if plan.holes_db:
+                lr[i] = with_holes(lr[i], plan.holes_db)
+        kept = (lr.square().mean(1) / hr.square().mean(1).clamp(min=1e-12)).sqrt()
+        level = self._column([plan.rms for plan in plans])[:, 0] * kept
+        gain = (0.1 / level.clamp(min=1e-4) * 10 ** (self._column([p.gain_db for p in plans])[:, 0] / 20))[:, None]
+        hiss = torch.randn(lr.shape, device=lr.device, generator=generator)
+        hiss = hiss * 0.1 * 10 ** (self._column([plan.noise_db for plan in plans]) / 20)
+        edge = self._column([plan.edge_hz for plan in plans])[:, 0]
+        return Batch(hr * gain, lr * gain + hiss, cutoff, edge, kinds)
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32).to(self.corpus.device)[:, None]
+
+    def _gathered(self, plans: Sequence[_Plan]) -> Tensor:
+        """Sum of every row's sources, [B, samples + 2 MARGIN]."""
+        corpus, total = self.corpus, self.samples + 2 * MARGIN
+        mixed = torch.zeros(len(plans), total, device=corpus.device)
+        for i, plan in enumerate(plans):
+            for number, at, gain in plan.sources:
+                begin, length = int(corpus.start[number]), int(corpus.length[number])
+                first, last = max(at, 0), min(at + length, total)
+                if last > first:
+                    part = corpus.audio[begin + first - at : begin + last - at]
+                    mixed[i, first:last] += part.float() * (gain / 32768.0)
+        return mixed
+
+    def _hz(self, size: int) -> Tensor:
+        return torch.linspace(0, RATE / 2, size // 2 + 1, device=self.corpus.device)
+
+    def _tilt(self, plans: Sequence[_Plan]) -> Tensor:
+        octaves = (self._hz(self.samples + 2 * MARGIN).clamp(min=50) / 1000).log2()
+        return 10 ** ((self._column([plan.tilt_db for plan in plans]) * octaves).clamp(-12, 12) / 20)
+
+    def _floor(self, plans: Sequence[_Plan], size: int, generator: torch.Generator) -> Tensor:
+        """Spectrum of a stationary noise floor, 30 to 80 dB under the clip, falling by 0 to 8 dB an octave.
+
+        Recordings have floors that go on above any cutoff; clips that went through a codec have lost theirs.
+        """
+        hz = self._hz(size)
+        octaves = (hz.clamp(min=100) / 1000).log2()
+        shape = 10 ** (-self._column([plan.slope_db for plan in plans]) * octaves / 20)
+        shape = shape / shape.square().mean(1, keepdim=True).sqrt()
+        level = self._column([plan.rms for plan in plans]) * 10 ** (
+            self._column([plan.floor_db for plan in plans]) / 20
+        )
+        drawn = torch.randn((len(plans), hz.numel(), 2), device=hz.device, generator=generator)
+        return torch.view_as_complex(drawn) * (size / 2) ** 0.5 * shape * level
+
+    def _response(self, plans: Sequence[_Plan], which: int, size: int) -> Tensor:
+        """Zero-phase magnitude responses of the rows' low-passes, [B, bins]."""
+        hz = self._hz(size)
+        filters = [plan.filters[which] for plan in plans]
+        cutoff = self._column([plan.cutoffs[which] for plan in plans])
+        level = self.bank[torch.tensor([max(number, 0) for number, _, _ in filters]).to(hz.device)]
+        reached = (level <= -self._column([fallen for _, fallen, _ in filters])).float().argmax(1, keepdim=True)
+        scale = (KERNEL_GRID - 1) / np.log(GRID_TO / GRID_FROM)
+        place = ((hz.clamp(min=1) / cutoff).log() * scale + reached).clamp(0, KERNEL_GRID - 1.001)
+        low = place.long()
+        curve = 10 ** (torch.lerp(level.gather(1, low), level.gather(1, low + 1), place - low) / 20)
+        wall = (hz <= cutoff).float()
+        bricks = self._column([float(number < 0) for number, _, _ in filters])
+        walls = self._column([float(walled or number < 0) for number, _, walled in filters])
+        return torch.lerp(curve, torch.ones_like(curve), bricks) * torch.lerp(torch.ones_like(wall), wall, walls)
+
+
+def with_holes(lr: Tensor, depth_db: float) -> Tensor:
+    """Input [samples] with cells emptied as a codec does: those well below their neighbours, above 2 kHz."""
+    window = torch.hann_window(1024, device=lr.device)
+    spectrum = torch.stft(lr, 1024, 512, window=window, return_complex=True)
+    cells = torch.view_as_real(spectrum[1:]).square().sum(-1).unflatten(0, (64, 8)).mean(1)
+    around = F.max_pool2d(cells[None], (9, 3), stride=1, padding=(4, 1))[0]
+    kept = (cells >= around * 10 ** (-depth_db / 10)) | (torch.arange(64, device=lr.device)[:, None] < 5)
+    mask = F.pad(kept.float().repeat_interleave(8, dim=0), (0, 0, 1, 0), value=1.0)
+    return torch.istft(spectrum * mask, 1024, 512, window=window, length=lr.numel())

@@ -3,6 +3,7 @@
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,6 +20,7 @@ class Run(ABC, Generic[Net]):
     Attributes:
         net, average: the network and the exponential average of its weights, which is what ships.
         stage, step: step counts within the stage.
+        plan: what was decided on the way and has to be known after a stop, such as the number of steps.
     """
 
     def __init__(self, folder: Path, net: Net, average: Net, device: torch.device) -> None:
@@ -26,8 +28,9 @@ class Run(ABC, Generic[Net]):
         self.folder, self.device = folder, device
         self.net, self.average = net.to(device), average.to(device)
         self.average.load_state_dict(self.net.state_dict())
-        self.average.eval()
+        self.average.eval().requires_grad_(False)
         self.stage, self.step = 0, 0
+        self.plan: dict[str, float] = {}
         self.optimizer = self.new_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "state.pt").exists():
@@ -41,7 +44,7 @@ class Run(ABC, Generic[Net]):
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
-        self.stage, self.step = state["stage"], state["step"]
+        self.stage, self.step, self.plan = state["stage"], state["step"], state["plan"]
         self.optimizer = self.new_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -52,6 +55,7 @@ class Run(ABC, Generic[Net]):
             "optimizer": self.optimizer.state_dict(),
             "stage": self.stage,
             "step": self.step,
+            "plan": self.plan,
         }
         torch.save(state, self.folder / "state.tmp")
         (self.folder / "state.tmp").replace(self.folder / "state.pt")
@@ -67,8 +71,7 @@ class Run(ABC, Generic[Net]):
         self.step += 1
         decay = min(slowest, self.step / (self.step + 10))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
 
     def next_stage(self) -> None:
         """The averaged weights become the network's."""
@@ -84,3 +87,8 @@ class Run(ABC, Generic[Net]):
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
     """Linear warm-up, then a cosine to zero."""
     return peak * min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def recent_mean(losses: Iterable[Tensor]) -> float:
+    """Mean of losses that were left on the device."""
+    return float(torch.stack(list(losses)).mean())

@@ -164,7 +164,11 @@ class AudioSREngine:
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> AudioSRConditioning:
         around = self.lookaround
-        lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
+        keys = [key for key in keys for _ in range(lr.shape[1])]
+        lr = lr.to(self.device).flatten(0, 1)
+        # The model knows one cutoff a row; where it changes, the lowest holds throughout.
+        lowest = cutoff_hz.amin(-1) if cutoff_hz.dim() == 3 else cutoff_hz
+        cutoff_hz = lowest.flatten().to(self.device, torch.float32)
         mel = log_mel(low_pass(lr, cutoff_hz)[:, around - EDGE : EDGE - around], self.config.mels)
         parts = in_batches(len(mel), self._limits["vae"], lambda a, b: self._encode(mel[a:b], keys[a:b]), self._where)
         power = lr[:, around:-around].unflatten(-1, (-1, GATE)).square().mean(-1)

@@ -1,14 +1,14 @@
-"""The built-in engine: a small diffusion model of the spectral envelope above the cutoff, at 48 kHz.
+"""The built-in engine: a small diffusion model of energies above the cutoff, at 48 kHz.
 
-Once per window a conditioner reads the low band and predicts the scale of every missing bin. The diffusion then draws
-what the prediction leaves open: the log energy in 48 bands over time. Detail below a band's width is keyed white noise
-shaped by both; it is the same for all candidates of a window, so candidates differ in what the model drew and
-neighbouring windows cross-fade coherently.
+Once per window a conditioner hears the low band and predicts, for every band of 375 Hz and 5.3 ms, where the energy
+lies and how sure that is, and how tonal each band is. The diffusion draws what that leaves open. Energies are given to
+carriers: noise, mixed between the channels as the low band is, and copies of the low band that carry its partials on,
+at a share that follows the drawn tonality. Carriers are the same for all candidates of a window, so candidates differ
+in what the model drew, and neighbouring windows cross-fade coherently.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -16,21 +16,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttsr_studio.diffusion.noise import NoiseKey, normal
+from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.engines import EngineSettings
-from ttsr_studio.engines.builtin.network import AROUND, BuiltinNetwork, load_network
-from ttsr_studio.engines.builtin.spectral import (
+from ttsr_studio.engines.builtin import carriers
+from ttsr_studio.engines.builtin.network import (
     RESIDUAL_LIMIT,
-    band_matrix,
+    STATE,
+    TONALITY_SCALE,
+    BuiltinNetwork,
+    Prediction,
+    apart,
+    load_network,
+    pooled,
+    state_mask,
+)
+from ttsr_studio.engines.builtin.spectral import (
+    FAST_FFT,
+    FAST_HOP,
+    HOP,
+    TONAL_BANDS,
+    band_power,
     bin_hz,
+    by_frame,
+    crossover_start,
     features,
-    fine_envelope,
-    interpolation_matrix,
     istft,
-    missing,
-    noise_power,
-    normalised_cutoff,
+    per_bin,
     stft,
+    twice,
 )
 from ttsr_studio.errors import OptionError
 from ttsr_studio.weights import verified
@@ -41,29 +54,43 @@ CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
 TOP_HZ = (22800.0, 23700.0)
 """Where the generated band fades out."""
 
-FAST, SLOW, SLOW_FRAMES = 0.35, 0.12, 281
-"""The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.
+AROUND = 140
+"""Slow frames on either side of a window that the conditioner hears besides, 1.5 s."""
 
-What the model cannot know is mostly how bright a whole passage is: errors of 5 to 15 dB that hold for seconds. Its
-receptive field of half a second makes its own draws forget sooner, and white noise at full strength spends the
-candidates' differences on what averages out within a window. Slow noise makes candidates differ in what can be chosen.
-"""
+FAST, SLOW, SLOW_FRAMES = 1.0, 0.0, 281
+"""The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power."""
+
+TONAL_FROM, TONAL_RANGE, TONAL_MOST = 0.4, 0.2, 1.0
+"""Tonality at which copies of the low band set in, over what range they take over, and their largest share."""
+
+EVEN = 0.7
+"""How far cells of a carrier are brought to equal energy."""
 
 ROWS = 2
 """Windows and channels that are conditioned together."""
 
-SILENCE_POWER = 2e-8
-"""Frame power, summed over bins, under which the input is taken for silence: 110 dB below the engine's input RMS."""
-
 
 @dataclass(frozen=True)
 class WindowTensors:
-    """What is computed once per window: condition [W, width, T]; low band and unit carrier, complex [W, bins, T]."""
+    """What is computed once per window and channel; R rows.
 
-    condition: Tensor
+    Attributes:
+        said: what the conditioner predicts. maps, frames: what the denoiser takes of it; mask [R, 144, T].
+        low: the input up to the cutoff, [R, samples].
+        noise, tiles: carriers, fast spectra [R, 257, 2T - 1].
+        gate: 1 where something may be generated, 0 where not, [R, 257, 2T - 1].
+        onsets: the same within frames, [R, samples].
+    """
+
+    said: Prediction
+    maps: Tensor
+    frames: Tensor
+    mask: Tensor
     low: Tensor
-    carrier: Tensor
-    samples: int
+    noise: Tensor
+    tiles: Tensor
+    gate: Tensor
+    onsets: Tensor
 
 
 @dataclass(frozen=True)
@@ -87,10 +114,10 @@ class BuiltinEngine:
     sample_rate = 48000
     core_seconds = 5.12
     context_seconds = 0.64
-    lookaround = (AROUND + 32) * 512
+    lookaround = AROUND * HOP
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     window_seconds = None
-    sigma_range = (0.03, 12.0)
+    sigma_range = (0.05, 8.0)
     guided = False
     default_guidance = 1.0
     times = None
@@ -100,104 +127,109 @@ class BuiltinEngine:
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
     schedule_options = {"rho": 4.0}  # noqa: RUF012
-    default_temperature = 1.0
+    default_temperature = 0.75
     input_rms = 0.1
+    hop = HOP
 
     def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
         self.network, self.device, self._weights = network, device, weights
         self.config = network.config
-        self.hop = self.config.hop
 
     def weights(self) -> dict[str, str]:
         return dict(self._weights)
 
-    @cached_property
-    def _bands(self) -> Tensor:
-        return band_matrix(self.config, self.device)
-
-    @cached_property
-    def _interpolation(self) -> Tensor:
-        return interpolation_matrix(self.config, self.device)
-
-    @cached_property
-    def _top(self) -> Tensor:
-        """Fade-out [bins, 1] below half the rate, where no training clip tells what belongs there."""
-        low, high = TOP_HZ
-        return ((high - bin_hz(self.config, self.device)) / (high - low)).clamp(0, 1)[:, None]
-
     def noise_shape(self, samples: int) -> tuple[int, ...]:
-        return (self.config.bands, samples // self.hop + 1 + 2 * SLOW_FRAMES)
+        return (STATE, samples // HOP + 1 + 2 * SLOW_FRAMES)
 
     def noise_hop(self) -> int:
-        return self.hop
+        return HOP
 
     def noise_lead(self) -> int:
         return SLOW_FRAMES
 
     def start(self, noise: Tensor, sigma: float) -> Tensor:
         noise = noise.to(self.device)
+        fast = noise[..., SLOW_FRAMES:-SLOW_FRAMES]
+        if SLOW == 0:
+            return FAST * fast * sigma
         kernel = torch.hann_window(2 * SLOW_FRAMES + 3, periodic=False, device=self.device)[1:-1]
         slow = F.conv1d(noise.flatten(0, 1)[:, None], (kernel / kernel.norm())[None, None])
-        fast = noise[..., SLOW_FRAMES:-SLOW_FRAMES]
         return (FAST * fast + SLOW * slow.view_as(fast)) * sigma
 
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> BuiltinConditioning:
         samples = lr.shape[-1] - 2 * self.lookaround
-        if samples % self.hop:
-            raise OptionError(f"window of {samples} samples is not a multiple of the engine's hop {self.hop}")
-        lr, cutoff_hz = lr.to(self.device), cutoff_hz.to(self.device, torch.float32)
-        wide = stft(lr, self.config)
-        cutoff = normalised_cutoff(cutoff_hz)
-        heard = features(wide, cutoff_hz, self.config)
-        # A few rows at a time: statistics in double precision take much memory.
-        parts = [self.network.conditioner(*rows) for rows in zip(heard.split(ROWS), cutoff.split(ROWS), strict=True)]
-        hidden, log_variance = (torch.cat(values) for values in zip(*parts, strict=True))
-        around = self.lookaround // self.hop
-        low, hidden, log_variance = (x[..., around : x.shape[-1] - around] for x in (wide, hidden, log_variance))
-        condition = self.network.projection(hidden, 0.2 * (self._bands @ log_variance), cutoff)
-        absent = missing(cutoff_hz, self.config)[:, :, None]
-        scale = (0.5 * log_variance).exp() * absent * self._top * self._presence(low)
-        inner = lr[:, self.lookaround : lr.shape[-1] - self.lookaround]
-        carrier = self._detail(keys, inner, cutoff_hz) * scale
+        if samples % HOP:
+            raise OptionError(f"window of {samples} samples is not a multiple of the engine's hop {HOP}")
+        windows, channels = lr.shape[:2]
+        frames = samples // HOP + 1
+        lr = lr.to(self.device)
+        wide = cutoff_hz.to(self.device, torch.float32)
+        if wide.dim() == 2:
+            wide = wide[..., None].expand(-1, -1, lr.shape[-1] // HOP + 1)
+        rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
+        parts = [
+            self.network.conditioner(features(*pair)).cropped(AROUND)
+            for pair in zip(rows.split(ROWS), edges.split(ROWS), strict=True)
+        ]
+        said = Prediction(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
+        inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
+        edges = edges[:, AROUND : AROUND + frames]
+        low = stft(inner, FAST_FFT, FAST_HOP)
+        by_fast = twice(by_frame(edges, frames))[..., :-1]
+        hz = bin_hz(self.device)[None, :, None]
+        top_low, top_high = TOP_HZ
+        gate = (hz >= crossover_start(by_fast)) * ((top_high - hz) / (top_high - top_low)).clamp(0, 1)
+        positions = [key.position + self.noise_lead() for key in keys for _ in range(channels)]
         # What the input has above the cutoff, where the user set that lower, is replaced and not added to.
-        heard = (bin_hz(self.config, self.device)[None] <= cutoff_hz[:, None])[:, :, None]
-        tensors = WindowTensors(condition, low * heard, carrier, samples)
-        return BuiltinConditioning(tensors, torch.arange(len(lr), device=self.device))
-
-    def _presence(self, low: Tensor) -> Tensor:
-        """Soft gate [W, 1, T]: 0 where the input is silent for two frames around, else 1."""
-        power = (low.real**2 + low.imag**2).sum(dim=1, keepdim=True)
-        loudest = F.max_pool1d(power, 5, stride=1, padding=2)
-        return loudest / (loudest + SILENCE_POWER)
-
-    def _detail(self, keys: Sequence[NoiseKey], lr: Tensor, cutoff_hz: Tensor) -> Tensor:
-        """Keyed white noise as an STFT of about unit mean power, [W, bins, T]; equal keys share one draw.
-
-        Within a frame it follows the input's own envelope, so that an onset is as sharp above the cutoff as below.
-        """
-        frames = lr.shape[-1] // self.hop
-        drawn = {key: normal(key, "detail", (self.hop, frames)) for key in dict.fromkeys(keys)}
-        noise = torch.stack([drawn[key].T.reshape(-1) for key in keys]).to(self.device)
-        return stft(noise * fine_envelope(lr, cutoff_hz, self.config), self.config) / noise_power(self.config) ** 0.5
+        kept = low * (hz <= by_fast)
+        drawn = carriers.noise(keys, channels, samples, self.device)
+        if channels > 1:
+            shape = (windows, channels)
+            wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
+            drawn = carriers.mixed(drawn, wanted[:, :, :, None])
+        maps, conditions = self.network.denoiser.prepare(said)
+        tensors = WindowTensors(
+            said, maps, conditions, state_mask(said.missing), istft(kept, samples, FAST_FFT, FAST_HOP),
+            drawn.flatten(0, 1), carriers.tiles(inner, edges, positions), gate,
+            carriers.onset_gate(inner, edges),
+        )  # fmt: skip
+        return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
-        condition = conditioning.tensors.condition[conditioning.index]
-        x0: Tensor = self.network.denoiser(x.to(self.device), sigma.to(self.device, torch.float32), condition)
+        tensors, index = conditioning.tensors, conditioning.index
+        level = sigma.to(self.device, torch.float32)
+        x0: Tensor = self.network.denoiser(
+            x.to(self.device), level, tensors.maps[index], tensors.frames[index], tensors.mask[index]
+        )
         return x0
 
     def look(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
-        """The drawn band energies, in units of their own spread."""
+        """What was drawn, in units of its own spread."""
         return x0
 
     @torch.no_grad()
     def decode(self, x0: Tensor, conditioning: BuiltinConditioning) -> Tensor:
-        tensors, index = conditioning.tensors, conditioning.index
-        net = self.network
-        residual = x0 * net.residual_scale[None, :, None] + net.residual_mean[None, :, None]
-        gain = (0.5 * (self._interpolation @ residual.clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))).exp()
-        return istft(tensors.low[index] + tensors.carrier[index] * gain, tensors.samples, self.config)
+        """Row by row, since spectra take more memory than audio."""
+        rows = [
+            self._decoded(*pair, conditioning.tensors) for pair in zip(x0, conditioning.index.tolist(), strict=True)
+        ]
+        return torch.stack(rows)
+
+    def _decoded(self, x0: Tensor, row: int, tensors: WindowTensors) -> Tensor:
+        said, one = tensors.said, slice(row, row + 1)
+        cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
+        energy = (said.location[one] + said.spread[one] * cells)[..., :-1]
+        tonality = said.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
+        share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
+        share = per_bin(twice(share)[..., :-1])
+        carrier = (1 - share).sqrt() * tensors.noise[one] + share.sqrt() * tensors.tiles[one]
+        # Cells of the carrier are brought to unit energy first: how energy varies from cell to cell was drawn.
+        own = (band_power(carrier) + 0.02).log()
+        shaped = carrier * per_bin(0.5 * (energy - EVEN * own)).exp() * tensors.gate[one]
+        made = istft(shaped, tensors.low.shape[-1], FAST_FFT, FAST_HOP)[0]
+        return torch.addcmul(tensors.low[row], made, tensors.onsets[row])
 
 
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
@@ -214,3 +246,6 @@ def load_file(device: str, weights: Path = WEIGHTS, expected: Path | None = CHEC
     """Load weights; `expected` names a file with their sha256, None to accept any. Raises as `load`."""
     network = load_network(weights, torch.device(device))
     return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)})
+
+
+__all__ = ["BuiltinEngine", "load", "load_file", "pooled"]

@@ -1,45 +1,124 @@
-"""Spectra, bands and masks that training and rendering share."""
+"""Spectra, bands, masks and features that training and rendering share.
+
+Two grids: *fast* cells are 64 bands of 375 Hz every 5.3 ms (STFT 512/256), fine enough in time to draw a hit;
+*slow* frames come every 10.7 ms (hop 512), and what is heard or drawn of partials comes from an STFT of 2048.
+A window of K * 512 samples has T = K + 1 slow frames and 2T fast ones (one of them past its end).
+"""
 
 import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttsr_studio.engines.builtin.network import NetworkConfig
+RATE = 48000
+HOP = 512
+FAST_FFT, FAST_HOP = 512, 256
+FINE_FFT = 2048
 
-FEATURE_FLOOR = 1e-7
-"""Power below which the low band is not told from silence; 76 dB under white noise at the engine's input RMS."""
+BANDS = 64
+BAND_HZ = RATE / 2 / BANDS
+BAND_BINS = FAST_FFT // 2 // BANDS
+FINE_BINS = FINE_FFT // 2 // BANDS
+
+TONAL_BANDS = 16
+"""Groups of four bands in which tonality is drawn."""
+
+EARS = 160
+"""Bands of the input, narrow at the bottom (ERB-like), in which pitch, formants and noise floors are heard."""
 
 POWER_FLOOR = 1e-9
-"""Power added to targets, so that digital silence has a finite logarithm."""
+"""Power below which a cell is not told from silence; 70 dB under white noise at the engine's input RMS."""
 
-RESIDUAL_LIMIT = 6.0
-"""Natural-log units; larger residuals are clamped."""
+AUDIBLE_POWER = 3e-7
+"""Cells above this count in full when training: 45 dB under white noise at the engine's input RMS."""
 
-
-def stft(audio: Tensor, config: NetworkConfig) -> Tensor:
-    """audio [B, samples], a multiple of the hop -> complex [B, bins, samples / hop + 1], frame t centred on t * hop."""
-    window = torch.hann_window(config.n_fft, device=audio.device)
-    return torch.stft(
-        audio, config.n_fft, config.hop, window=window, center=True, pad_mode="constant", return_complex=True
-    )
+NOISE_TONALITY = 0.56
+"""Log of the mean less the mean of the log over 16 bins of white noise, natural-log units."""
 
 
-def istft(spectrum: Tensor, samples: int, config: NetworkConfig) -> Tensor:
-    """Inverse of `stft`: complex [B, bins, T] -> [B, samples]."""
-    window = torch.hann_window(config.n_fft, device=spectrum.device)
-    return torch.istft(spectrum, config.n_fft, config.hop, window=window, center=True, length=samples)
+@lru_cache(maxsize=32)
+def _hann(size: int, device: torch.device) -> Tensor:
+    return torch.hann_window(size, device=device)
 
 
-def noise_power(config: NetworkConfig) -> float:
-    """Expected |STFT|^2 of unit-variance white noise: the window's energy."""
-    return 0.375 * config.n_fft
+def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
+    """audio [B, samples] -> complex [B, n_fft / 2 + 1, samples / hop + 1], frame t centred on t * hop.
+
+    Of unit-variance white noise the mean power is 1.
+    """
+    window = _hann(n_fft, audio.device)
+    spectrum = torch.stft(audio, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
+    return spectrum * (1 / (0.375 * n_fft) ** 0.5)
 
 
-def bin_hz(config: NetworkConfig, device: torch.device | None = None) -> Tensor:
-    """Centre frequency of every bin, [bins], Hz."""
-    return torch.arange(config.bins, device=device) * (config.sample_rate / config.n_fft)
+def istft(spectrum: Tensor, samples: int, n_fft: int, hop: int) -> Tensor:
+    """Inverse of `stft`: complex [B, bins, frames] -> [B, samples]."""
+    window = _hann(n_fft, spectrum.device)
+    scaled = spectrum * (0.375 * n_fft) ** 0.5
+    return torch.istft(scaled, n_fft, hop, window=window, center=True, length=samples)
+
+
+def power(spectrum: Tensor) -> Tensor:
+    """|spectrum|^2."""
+    return torch.view_as_real(spectrum).square().sum(-1)
+
+
+def band_hz(device: torch.device | None = None) -> Tensor:
+    """Centres of the bands, [64], Hz."""
+    return (torch.arange(BANDS, device=device) + 0.5) * BAND_HZ
+
+
+def band_power(fast: Tensor) -> Tensor:
+    """Mean power of the bins of each band: fast spectrum [..., 257, frames] -> [..., 64, frames]; no 0 Hz."""
+    return power(fast[..., 1:, :]).unflatten(-2, (BANDS, BAND_BINS)).mean(-2)
+
+
+def even_frames(x: Tensor) -> Tensor:
+    """Fast frames [..., 2T - 1] -> [..., 2T], the last one repeated."""
+    return F.pad(x, (0, 1), mode="replicate")
+
+
+def log_energy(audio: Tensor) -> Tensor:
+    """audio [B, samples], a multiple of 512 -> natural log of the energy of every fast cell, [B, 64, 2T]."""
+    return even_frames((band_power(stft(audio, FAST_FFT, FAST_HOP)) + POWER_FLOOR).log())
+
+
+def fine_power(audio: Tensor) -> Tensor:
+    """audio [B, samples] -> power of STFT 2048 at the slow frames, [B, 1025, T]."""
+    return power(stft(audio, FINE_FFT, HOP))
+
+
+def tonality(fine: Tensor) -> Tensor:
+    """Fine power [B, 1025, T] -> log of mean less mean of log over the bins of a band, [B, 64, T]; smoothed over 3.
+
+    White noise has .56, a band with partials 2 and more.
+    """
+    bins = fine[:, 1:].unflatten(1, (BANDS, FINE_BINS)) + 0.1 * POWER_FLOOR
+    raw = bins.mean(2).log() - bins.log().mean(2)
+    padded = F.pad(raw, (1, 1), mode="replicate")
+    return (padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]) / 3
+
+
+@lru_cache(maxsize=8)
+def ear_matrix(device: torch.device) -> Tensor:
+    """Averaging matrix [160, 1025] of ERB-wide bands (Glasberg and Moore 1990); one without a bin takes the nearest."""
+    hz = torch.arange(FINE_FFT // 2 + 1) * (RATE / FINE_FFT)
+    rate = torch.linspace(0, 1, EARS + 1) * math.log10(1 + 0.00437 * RATE / 2)
+    edges = (10**rate - 1) / 0.00437
+    inside = ((hz >= edges[:-1, None]) & (hz < edges[1:, None])).float()
+    nearest = F.one_hot((hz - 0.5 * (edges[:-1, None] + edges[1:, None])).abs().argmin(1), len(hz)).float()
+    inside = torch.where(inside.sum(1, keepdim=True) > 0, inside, nearest)
+    return (inside / inside.sum(1, keepdim=True)).to(device)
+
+
+@lru_cache(maxsize=8)
+def ear_hz(device: torch.device) -> Tensor:
+    """Centres of the ears, [160], Hz."""
+    hz = torch.arange(FINE_FFT // 2 + 1, device=device) * (RATE / FINE_FFT)
+    return ear_matrix(device) @ hz
 
 
 def crossover_start(cutoff_hz: Tensor) -> Tensor:
@@ -47,77 +126,73 @@ def crossover_start(cutoff_hz: Tensor) -> Tensor:
     return cutoff_hz - torch.minimum(torch.full_like(cutoff_hz, 1000.0), 0.25 * cutoff_hz)
 
 
-def missing(cutoff_hz: Tensor, config: NetworkConfig) -> Tensor:
-    """cutoff [B] -> mask [B, bins]: 1 where the engine has to generate."""
-    return (bin_hz(config, cutoff_hz.device)[None] >= crossover_start(cutoff_hz)[:, None]).float()
+def by_frame(cutoff_hz: Tensor, frames: int) -> Tensor:
+    """Cutoffs [B] or [B, T] -> [B, 1, T]."""
+    return cutoff_hz[:, None, None].expand(-1, 1, frames) if cutoff_hz.dim() == 1 else cutoff_hz[:, None]
 
 
-def features(spectrum: Tensor, cutoff_hz: Tensor, config: NetworkConfig) -> Tensor:
-    """Low-resolution STFT [B, bins, T] -> log power about zero mean, floored and blanked above the cutoff."""
-    power = spectrum.real**2 + spectrum.imag**2
-    scaled = 0.2 * (power + FEATURE_FLOOR).log() + 1.0
-    heard = (bin_hz(config, power.device)[None] <= cutoff_hz[:, None]).float()[:, :, None]
-    blank = 0.2 * math.log(FEATURE_FLOOR) + 1.0
-    return scaled * heard + blank * (1 - heard)
+def heard_bands(cutoff_hz: Tensor) -> Tensor:
+    """Cutoffs [B, 1, T] -> 1 for bands that the input holds whole, [B, 64, T]."""
+    return (band_hz(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 <= cutoff_hz).float()
 
 
-def normalised_cutoff(cutoff_hz: Tensor) -> Tensor:
-    """Cutoff on a log scale, 1 kHz -> 0 and 24 kHz -> 1."""
-    return (cutoff_hz / 1000.0).log() / math.log(24.0)
+def missing_bands(cutoff_hz: Tensor) -> Tensor:
+    """Cutoffs [B, 1, T] -> 1 for bands of which the crossover may let something through, [B, 64, T]."""
+    return (band_hz(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 > crossover_start(cutoff_hz)).float()
 
 
-def fine_envelope(lr: Tensor, cutoff_hz: Tensor, config: NetworkConfig) -> Tensor:
-    """Envelope of the octave below the cutoff within a frame: lr [B, samples], cutoff [B] -> [B, samples].
+def twice(x: Tensor) -> Tensor:
+    """Slow frames [..., T] -> fast ones [..., 2T], each repeated."""
+    return x.repeat_interleave(2, dim=-1)
 
-    RMS over 1.3 ms, divided by the RMS over the STFT's own window, so that frames keep their power; limited to 12 dB.
+
+@dataclass(frozen=True)
+class Features:
+    """What the conditioner hears of a window.
+
+    Attributes:
+        cells: [B, 7, 64, 2T]: log energy, its rise over time, tonality, heard or not, distance to the cutoff (log),
+            position, and whether anything has to be generated.
+        ears: [B, 320, T]: log power in 160 ERB bands, 0 where it is not heard, and whether it is.
     """
-    samples = lr.shape[-1]
-    hz = torch.fft.rfftfreq(samples, 1 / config.sample_rate).to(lr.device)
-    octave = (hz[None] >= 0.5 * cutoff_hz[:, None]) & (hz[None] <= cutoff_hz[:, None])
-    power = torch.fft.irfft(torch.fft.rfft(lr) * octave, samples) ** 2
-    near = F.avg_pool1d(power[:, None], 63, stride=1, padding=31, count_include_pad=False)
-    window = torch.hann_window(config.n_fft + 1, periodic=False, device=lr.device) ** 2
-    padded = F.pad(near, (config.hop, config.hop), mode="replicate")
-    size = padded.shape[-1] + config.n_fft
-    spectrum = torch.fft.rfft(padded, size) * torch.fft.rfft(window / window.sum(), size)
-    far = torch.fft.irfft(spectrum, size)[..., config.n_fft : config.n_fft + samples]
-    silent = 1e-9
-    return ((near + silent) / (far.clamp(min=0) + silent)).sqrt().clamp(max=4.0)[:, 0]
+
+    cells: Tensor
+    ears: Tensor
 
 
-def band_matrix(config: NetworkConfig, device: torch.device | None = None) -> Tensor:
-    """Averaging matrix [bands, bins]: linear bands of equal width above `band_start_hz`; rows sum to 1."""
-    hz = bin_hz(config, device)
-    top = config.sample_rate / 2
-    width = (top - config.band_start_hz) / config.bands
-    index = ((hz - config.band_start_hz) / width).floor().clamp(max=config.bands - 1)
-    matrix = (index[None] == torch.arange(config.bands, device=device)[:, None]).float()
-    return matrix / matrix.sum(dim=1, keepdim=True)
+CELL_FEATURES = 7
 
 
-def interpolation_matrix(config: NetworkConfig, device: torch.device | None = None) -> Tensor:
-    """Linear interpolation [bins, bands] from band centres to bins, constant beyond the outer centres."""
-    hz = bin_hz(config, device)
-    width = (config.sample_rate / 2 - config.band_start_hz) / config.bands
-    place = ((hz - config.band_start_hz) / width - 0.5).clamp(0, config.bands - 1)
-    centre = torch.arange(config.bands, device=device)[None]
-    return (1 - (place[:, None] - centre).abs()).clamp(min=0)
+def features(lr: Tensor, cutoff_hz: Tensor) -> Features:
+    """Input [B, samples] with cutoffs [B] or [B, T] (by slow frame), Hz -> its features."""
+    fine = fine_power(lr)
+    cutoff = by_frame(cutoff_hz.to(fine), fine.shape[-1])
+    heard = twice(heard_bands(cutoff))
+    energy = scaled(log_energy(lr)) * heard + scaled(math.log(POWER_FLOOR)) * (1 - heard)
+    rise = F.pad(energy[..., 1:] - energy[..., :-1], (1, 0))
+    tonal = (twice(tonality(fine)) - NOISE_TONALITY) * heard
+    centre = band_hz(lr.device)[None, :, None]
+    distance = twice((centre.log() - cutoff.log()) / 2)
+    place = (centre / 12000 - 1).expand_as(distance)
+    cells = torch.stack([energy, 2 * rise, tonal, heard, distance, place, twice(missing_bands(cutoff))], dim=1)
+    level = scaled((ear_matrix(lr.device) @ fine + POWER_FLOOR).log())
+    known = (ear_hz(lr.device)[None, :, None] <= cutoff).float()
+    return Features(cells, torch.cat([level * known, known], dim=1))
 
 
-def smooth_frames(x: Tensor) -> Tensor:
-    """x [B, C, T] -> 5-frame Hann average over time, edges repeated."""
-    kernel = torch.hann_window(7, periodic=False, device=x.device)[1:-1]
-    kernel = (kernel / kernel.sum()).to(x.dtype)
-    padded = F.pad(x, (2, 2), mode="replicate")
-    return F.conv1d(padded.flatten(0, 1)[:, None], kernel[None, None]).view_as(x)
+def scaled(log_power: Tensor | float) -> Tensor:
+    """Natural log of power -> about zero mean and unit spread."""
+    return 0.2 * torch.as_tensor(log_power) + 2.5
 
 
-def residual(power: Tensor, log_variance: Tensor, config: NetworkConfig) -> Tensor:
-    """Log energy of the truth over the predicted scale: power, log_variance [B, bins, T] -> [B, bands, T], clamped.
+def per_bin(values: Tensor) -> Tensor:
+    """By band [..., 64, frames] -> by bin of the fast STFT [..., 257, frames], linear between band centres."""
+    place = ((torch.arange(FAST_FFT // 2 + 1, device=values.device) - 0.5) / BAND_BINS - 0.5).clamp(0, BANDS - 1)
+    low = place.long().clamp(max=BANDS - 2)
+    share = (place - low)[:, None]
+    return values[..., low, :] * (1 - share) + values[..., low + 1, :] * share
 
-    The energy of a band is a power mean with exponent 1/2 over its bins and five frames: between the arithmetic mean,
-    which single peaks rule, and the geometric one, which loses their energy. Gaussian detail has residual 0.
-    """
-    amplitude = ((power + POWER_FLOOR).log() - log_variance).mul(0.5).exp() / math.gamma(1.5)
-    banded = smooth_frames(band_matrix(config, power.device) @ amplitude)
-    return (2 * (banded + 1e-8).log()).clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+
+def bin_hz(device: torch.device | None = None) -> Tensor:
+    """Centres of the fast STFT's bins, [257], Hz."""
+    return torch.arange(FAST_FFT // 2 + 1, device=device) * (RATE / FAST_FFT)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import OptionError
 from ttsr_studio.verifiers import Context, Need, Scope
-from ttsr_studio.verifiers.critic.network import expected_distances, load_network
+from ttsr_studio.verifiers.critic.network import load_network
 from ttsr_studio.weights import verified
 
 WEIGHTS = Path(__file__).parent / "critic.safetensors"
@@ -80,5 +80,8 @@ class Critic:
         mean, variance = known
         # One candidate at a time: a spectrogram takes twice the memory of its audio.
         return torch.stack(
-            [expected_distances(self.network.bands(x.cpu()), mean, variance, mask).mean(dim=0).double() for x in audio]
+            [
+                self.network.expected_distances(self.network.views(x.cpu()), mean, variance, mask).mean(dim=0).double()
+                for x in audio
+            ]
         )

@@ -2,7 +2,8 @@
 
 For a truth unknown but for its mean and variance given the input, the expected squared log-spectral distance of a
 candidate is its squared distance from the mean plus that variance. So a network that reads the input alone judges any
-number of candidates, and its trunk runs once per window.
+number of candidates, and its trunk runs once per window. It judges by three views: `level`, the mean log power of
+bands, as the log-spectral distance sees it; `hits`, the energy of bands every 5.3 ms; `tones`, the tonal contrast.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,6 +24,12 @@ TARGET_FLOOR = 1e-8
 DETAIL = 0.62
 """Squared log10 distance of two independent draws of Gaussian noise with one envelope."""
 
+FAST_FFT, FAST_HOP = 512, 256
+
+VIEWS = ("level", "hits", "tones")
+VIEW_WEIGHTS = {"level": 1.0, "hits": 0.5, "tones": 1.0}
+"""Of a view's expected distance in the score."""
+
 
 @dataclass(frozen=True)
 class CriticConfig:
@@ -31,7 +38,9 @@ class CriticConfig:
     Attributes:
         n_fft, hop: STFT, samples.
         ears: bands of the input, narrow at the bottom (ERB-like), wider towards 24 kHz.
-        bands: linear bands from `start_hz` to `stop_hz` in which candidates are judged.
+        bands: linear bands from `start_hz` to `stop_hz` in which the level is judged.
+        hits: bands of 375 Hz, from 0 Hz up, joined in which energy is judged every 5.3 ms.
+        tones: 1 kHz bands from `start_hz` on in which tonal contrast is judged.
         width, depth, expansion, context: of the trunk, ConvNeXt over frames with means over time.
     """
 
@@ -40,6 +49,8 @@ class CriticConfig:
     hop: int = 1024
     ears: int = 160
     bands: int = 60
+    hits: int = 32
+    tones: int = 22
     start_hz: float = 1000.0
     stop_hz: float = 23000.0
     width: int = 216
@@ -51,14 +62,23 @@ class CriticConfig:
         return asdict(self)
 
 
-def power(audio: Tensor, config: CriticConfig) -> Tensor:
+def power(audio: Tensor, n_fft: int, hop: int) -> Tensor:
     """audio [..., samples] -> power [..., n_fft // 2 + 1, frames]; frame t is centred on t * hop."""
     flat = audio.reshape(-1, audio.shape[-1])
-    window = torch.hann_window(config.n_fft, device=audio.device)
-    spectrum = torch.stft(
-        flat, config.n_fft, config.hop, window=window, center=True, pad_mode="constant", return_complex=True
-    )
+    window = torch.hann_window(n_fft, device=audio.device)
+    spectrum = torch.stft(flat, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
     return torch.view_as_real(spectrum).square().sum(-1).reshape(*audio.shape[:-1], *spectrum.shape[-2:])
+
+
+def fast_energy(audio: Tensor, config: CriticConfig) -> Tensor:
+    """audio [..., samples] -> energy of the fast bands, those of a slow frame together, [..., hits, 4, frames]."""
+    fast = power(audio, FAST_FFT, FAST_HOP)[..., 1:, :]
+    banded = fast.unflatten(-2, (config.hits, -1)).mean(-2)
+    step = config.hop // FAST_HOP
+    frames = audio.shape[-1] // config.hop + 1
+    # Slow frame t has the fast frames from half a slow one before it.
+    padded = F.pad(banded, (step // 2, step), mode="constant")[..., : step * frames]
+    return padded.unflatten(-1, (frames, step)).transpose(-1, -2)
 
 
 def bin_hz(config: CriticConfig, device: torch.device | None = None) -> Tensor:
@@ -108,7 +128,7 @@ class Block(nn.Module):
 
 
 class CriticNetwork(nn.Module):
-    """Input features [B, ears, T], cutoff [B] (Hz) -> mean and variance of the truth's bands, each [B, bands, T].
+    """Input, cutoff [B] (Hz) -> mean and variance of the truth's views, each [B, views, T].
 
     Units are log10 of power; the power is that of a window whose active parts have an RMS of about 0.1.
     """
@@ -116,36 +136,55 @@ class CriticNetwork(nn.Module):
     def __init__(self, config: CriticConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.register_buffer("ear_matrix", pooling(ear_edges(config), config), persistent=False)
-        self.register_buffer("band_matrix", pooling(band_edges(config), config), persistent=False)
-        self.register_buffer("ear_hz", bin_hz(config) @ self.ear_matrix.T, persistent=False)
-        self.register_buffer("band_hz", bin_hz(config) @ self.band_matrix.T, persistent=False)
+        width, step = config.width, config.hop // FAST_HOP
+        hz = bin_hz(config)
+        edges = config.start_hz + 1000.0 * torch.arange(config.tones + 1)
+        hit_hz = (torch.arange(config.hits) + 0.5) * (config.sample_rate / 2 / config.hits)
+        for name, value in {
+            "ear_matrix": pooling(ear_edges(config), config),
+            "band_matrix": pooling(band_edges(config), config),
+            "tone_matrix": pooling(edges, config),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
         self.ear_matrix: Tensor
         self.band_matrix: Tensor
+        self.tone_matrix: Tensor
+        self.register_buffer("ear_hz", hz @ self.ear_matrix.T, persistent=False)
+        self.register_buffer("hit_hz", hit_hz.repeat_interleave(step), persistent=False)
+        centres = [hz @ self.band_matrix.T, self.hit_hz, hz @ self.tone_matrix.T]
+        self.register_buffer("view_hz", torch.cat(centres), persistent=False)
         self.ear_hz: Tensor
-        self.band_hz: Tensor
-        self.enter = nn.Conv1d(2 * config.ears, width, 3, padding=1)
+        self.hit_hz: Tensor
+        self.view_hz: Tensor
+        self.sizes = [len(centre) for centre in centres]
+        self.enter = nn.Conv1d(2 * config.ears + 2 * self.sizes[1], width, 3, padding=1)
         self.statistics = nn.Sequential(
             nn.Linear(4 * config.ears, 2 * config.context), nn.GELU(), nn.Linear(2 * config.context, width)
         )
         self.blocks = nn.ModuleList(Block(width, config.expansion, config.context) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, 2 * config.bands)
+        self.leave = nn.Linear(width, 2 * sum(self.sizes))
 
     def hear(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
-        """lr [B, samples], cutoff_hz [B] -> levels and 1 where a band is heard, each [B, ears, T]."""
-        level = 0.2 * (self.ear_matrix @ power(lr, self.config) + FEATURE_FLOOR).log() + 1.0
-        heard = (self.ear_hz[None] <= cutoff_hz[:, None]).float()[:, :, None].expand_as(level)
-        return level * heard, heard
+        """lr [B, samples], cutoff_hz [B] -> ears [B, 160, T] and all that is heard [B, channels, T]."""
+        level = 0.2 * (self.ear_matrix @ power(lr, self.config.n_fft, self.config.hop) + FEATURE_FLOOR).log() + 1.0
+        known = (self.ear_hz[None] <= cutoff_hz[:, None]).float()[:, :, None].expand_as(level)
+        fast = 0.2 * (fast_energy(lr, self.config).flatten(1, 2) + FEATURE_FLOOR).log() + 1.0
+        half = self.config.sample_rate / 4 / self.config.hits
+        whole = (self.hit_hz[None] + half <= cutoff_hz[:, None]).float()[:, :, None].expand_as(fast)
+        return level * known, torch.cat([level * known, known, fast * whole, whole], dim=1)
 
-    def bands(self, audio: Tensor) -> Tensor:
-        """audio [..., samples] -> mean over the bins of each band of log10 power, [..., bands, T]."""
-        return self.band_matrix @ (power(audio, self.config) + TARGET_FLOOR).log10()
+    def views(self, audio: Tensor) -> Tensor:
+        """audio [..., samples] -> what is judged, [..., views, T]: level, hits and tones (see the module)."""
+        logs = (power(audio, self.config.n_fft, self.config.hop) + TARGET_FLOOR).log10()
+        level = self.band_matrix @ logs
+        tones = (self.tone_matrix @ logs**2 - (self.tone_matrix @ logs) ** 2).clamp(min=0).sqrt()
+        hits = (fast_energy(audio, self.config) + TARGET_FLOOR).log10().flatten(-3, -2)
+        return torch.cat([level, hits, tones], dim=-2)
 
     def judged(self, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
-        """cutoff_hz, edge_hz [B] -> 1 for bands between them, [B, bands, 1]."""
-        inside = (self.band_hz[None] >= cutoff_hz[:, None]) & (self.band_hz[None] <= edge_hz[:, None])
+        """cutoff_hz, edge_hz [B] -> 1 for what lies between them, [B, views, 1]."""
+        inside = (self.view_hz[None] >= cutoff_hz[:, None]) & (self.view_hz[None] <= edge_hz[:, None])
         return inside.float()[:, :, None]
 
     def forward(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,32 +197,35 @@ class CriticNetwork(nn.Module):
             ordered[..., last // 10],
             ordered[..., last - last // 10],
         ]
-        x = self.enter(torch.cat([level, heard], dim=1)) + self.statistics(torch.cat(moments, dim=1))[:, :, None]
+        x = self.enter(heard) + self.statistics(torch.cat(moments, dim=1))[:, :, None]
         for block in self.blocks:
             x = block(x)
         mean, spread = self.leave(self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
-        return 2.0 * mean - 3.0, F.softplus(spread) + 0.01
+        offset = torch.cat([x.new_full((size,), at) for size, at in zip(self.sizes, (-3.0, -3.0, 0.55), strict=True)])
+        scale = torch.cat([x.new_full((size,), by) for size, by in zip(self.sizes, (2.0, 2.0, 0.2), strict=True)])
+        return scale[:, None] * mean + offset[:, None], (scale[:, None] / 2) ** 2 * (F.softplus(spread) + 0.01)
 
+    def expected_distances(self, views: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
+        """Expected distance to the truth above the cutoff, log10 power.
 
-def expected_distances(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
-    """Expected log-spectral distance to the truth above the cutoff, log10 power.
+        Args:
+            views: of the candidates, [N, views, T] (see `views`).
+            mean, variance: of the truth, [N or 1, views, T].
+            mask: what is judged, [N or 1, views, 1].
 
-    Args:
-        bands: of the candidates, [N, bands, T] (see `CriticNetwork.bands`).
-        mean, variance: of the truth, [N or 1, bands, T].
-        mask: judged bands, [N or 1, bands, 1].
-
-    Returns:
-        [N, T]: root of the mean over bands, as the log-spectral distance does it before its mean over frames.
-    """
-    square = (bands - mean) ** 2 + variance + DETAIL
-    count = mask.sum(dim=1).clamp(min=1)
-    return ((square * mask).sum(dim=1) / count).sqrt()
-
-
-def expected_distance(bands: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
-    """The same, mean over frames: [N]."""
-    return expected_distances(bands, mean, variance, mask).mean(dim=-1)
+        Returns:
+            [N, T]: of every view the root of the mean over its bands, as the log-spectral distance does it, weighted
+            by `VIEW_WEIGHTS`. The first view alone is the expected log-spectral distance.
+        """
+        square = (views - mean) ** 2 + variance
+        total = square.new_zeros(())
+        parts = zip(VIEWS, square.split(self.sizes, dim=1), mask.split(self.sizes, dim=1), strict=True)
+        for name, part, inside in parts:
+            count = inside.sum(dim=1)
+            detail = DETAIL if name == "level" else 0.0
+            root = ((part * inside).sum(dim=1) / count.clamp(min=1) + detail * (count > 0)).clamp(min=1e-12).sqrt()
+            total = total + VIEW_WEIGHTS[name] * root
+        return total
 
 
 def load_network(path: Path, device: torch.device) -> CriticNetwork:

@@ -1,0 +1,190 @@
+"""Carriers: what the drawn energies are given to. Noise mixed between channels, and copies of the low band.
+
+Noise is keyed, so that it is the same for all candidates of a window and in the overlap of two windows. Copies (tiles)
+carry partials on: the low band, whitened, is shifted up by the lag at which its spectrum repeats best.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ttsr_studio.diffusion.noise import NoiseKey, normal
+from ttsr_studio.engines.builtin.spectral import (
+    FAST_FFT,
+    FAST_HOP,
+    FINE_FFT,
+    HOP,
+    RATE,
+    bin_hz,
+    istft,
+    power,
+    stft,
+)
+
+HOLD = 19
+"""Slow frames for which a lag is held, .2 s; aligned to the file, so that windows agree."""
+
+LAG_FRAMES = 15
+"""Over which the spectrum's likeness to itself is averaged."""
+
+WHITEN_BINS = 11
+WHITEN_FLOOR = 1e-10
+COHERENCE_FRAMES = 37
+"""Fast frames over which channels are compared, .2 s."""
+
+ALIKE = 0.9995
+"""Correlation from which channels count as equal (or opposite)."""
+
+EPSILON = 1e-12
+
+NEAR = 63
+"""Samples over which the input's level at a moment is taken, 1.3 ms."""
+
+GATE_DB = 4.0
+SILENCE_POWER = 1e-10
+"""Power under which the input is taken for silence: 80 dB below the engine's input RMS."""
+
+
+def noise(keys: Sequence[NoiseKey], channels: int, samples: int, device: torch.device) -> Tensor:
+    """Keyed white noise of unit power as fast spectra, [W, channels, 257, 2T - 1]; independent channels."""
+    frames = samples // HOP
+    drawn = {
+        (key, channel): normal(key, "detail" if channel == 0 else f"detail {channel}", (HOP, frames))
+        for key in dict.fromkeys(keys)
+        for channel in range(channels)
+    }
+    audio = torch.stack([drawn[key, channel].T.reshape(-1) for key in keys for channel in range(channels)])
+    return stft(audio.to(device), FAST_FFT, FAST_HOP).unflatten(0, (-1, channels))
+
+
+def moving_mean(x: Tensor, width: int, dim: int) -> Tensor:
+    """Mean over an odd number of neighbours, edges repeated; same shape."""
+    moved = x.movedim(dim, -1)
+    flat = moved.reshape(-1, 1, moved.shape[-1])
+    padded = F.pad(flat, (width // 2, width // 2), mode="replicate")
+    return F.avg_pool1d(padded, width, stride=1).view(moved.shape).movedim(-1, dim)
+
+
+def correlations(low: Tensor, cutoff_hz: Tensor) -> Tensor:
+    """In-phase correlation of the channels just below the cutoff, [W, C, C, frames], -1 to 1.
+
+    What lies next to the missing band tells its image best: on 70 minutes of stereo, 4 kHz, the correlation by band
+    and .2 s is .18 off in the next half octave and .26 over all.
+
+    Args:
+        low: fast spectra of the input, [W, C, 257, frames].
+        cutoff_hz: [W, C, frames]; the lowest of the channels counts.
+    """
+    edge = cutoff_hz.amin(dim=1)[:, None, None]
+    hz = bin_hz(low.device)[None, None, :, None]
+    near = low * ((hz <= edge) & (hz >= 0.7 * edge))
+    products = torch.einsum("wift,wjft->wijt", near, near.conj()).real
+    smooth = moving_mean(products, COHERENCE_FRAMES, -1)
+    own = smooth.diagonal(dim1=1, dim2=2).movedim(-1, 1).clamp(min=0)
+    both = (own[:, :, None] * own[:, None, :]).sqrt()
+    correlation = torch.where(both > EPSILON, smooth / both.clamp(min=EPSILON), torch.zeros_like(both))
+    return torch.where(correlation.abs() >= ALIKE, correlation.sign(), correlation.clamp(-1, 1))
+
+
+def mixed(independent: Tensor, wanted: Tensor) -> Tensor:
+    """Independent channels [W, C, 257, frames] -> channels of the correlation wanted [W, C, C, 257 or 1, frames].
+
+    By a Cholesky factor in which equal channels stay equal to the last bit, and opposite ones opposite.
+    """
+    channels = independent.shape[1]
+    factor: list[list[Tensor]] = []
+    out = []
+    for i in range(channels):
+        row: list[Tensor] = []
+        for j in range(i):
+            known = sum((row[k] * factor[j][k] for k in range(j)), torch.zeros_like(wanted[:, 0, 0]))
+            pivot = factor[j][j]
+            open_ = torch.where(
+                pivot > 1e-3, (wanted[:, i, j] - known) / pivot.clamp(min=1e-3), torch.zeros_like(pivot)
+            )
+            row.append(open_)
+        left = 1 - sum((value**2 for value in row), torch.zeros_like(wanted[:, 0, 0]))
+        row.append(left.clamp(min=0).sqrt())
+        factor.append(row)
+        out.append(sum((row[k] * independent[:, k] for k in range(i + 1)), torch.zeros_like(independent[:, 0])))
+    return torch.stack(out, dim=1)
+
+
+def tiles(lr: Tensor, cutoff_hz: Tensor, positions: Sequence[int]) -> Tensor:
+    """The whitened low band, copied upwards, as fast spectra of about unit power: [R, 257, 2T - 1].
+
+    Args:
+        lr: [R, samples] of the input.
+        cutoff_hz: [R, T], Hz, by slow frame.
+        positions: of every row's first slow frame in the file.
+    """
+    fine = stft(lr, FINE_FFT, HOP)
+    made = torch.zeros_like(fine)
+    for row, position in enumerate(positions):
+        edges = (cutoff_hz[row] / (RATE / FINE_FFT)).long().clamp(24, FINE_FFT // 2 - 8)
+        for edge in edges.unique().tolist():
+            here = edges == edge
+            copied = _tiled(fine[row], edge, position)
+            made[row] = torch.where(here[None], copied, made[row]) if not bool(here.all()) else copied
+    audio = istft(made, lr.shape[-1], FINE_FFT, HOP)
+    fast = stft(audio, FAST_FFT, FAST_HOP)
+    local = F.avg_pool2d(power(fast)[:, None], (15, 5), stride=1, padding=(7, 2), count_include_pad=False)[:, 0]
+    return fast / (local + 1e-3).sqrt()
+
+
+def _tiled(low: Tensor, edge: int, position: int) -> Tensor:
+    """Low band [1025, T] below bin `edge`, whitened and copied above it by a lag held over `HOLD` frames."""
+    frames = low.shape[-1]
+    levels = power(low)
+    envelope = moving_mean(moving_mean(levels, WHITEN_BINS, 0), WHITEN_BINS, 0)
+    white = low / (envelope + WHITEN_FLOOR).sqrt()
+    logs = (power(white[:edge]) + 1e-3).log().clamp(-4, 3)
+    logs = moving_mean(logs - logs.mean(0), LAG_FRAMES, 1)
+    spectrum = torch.fft.rfft(logs, 2 * edge, dim=0)
+    likeness = torch.fft.irfft(power(spectrum) + 0j, 2 * edge, dim=0)[:edge]
+    lags = torch.arange(max(edge // 3, 8), edge - 6, device=low.device)
+    likeness = likeness[lags] / (edge - lags)[:, None]
+    place = torch.arange(frames, device=low.device) + position
+    group = torch.div(place, HOLD, rounding_mode="floor")
+    group = group - group[0]
+    held = torch.zeros(len(lags), int(group[-1]) + 1, device=low.device).index_add_(1, group, likeness)
+    lag = lags[held.argmax(0)][group]
+    bins = torch.arange(edge, FINE_FFT // 2 + 1, device=low.device)[:, None]
+    turn = torch.div(bins - edge, lag[None], rounding_mode="floor") + 1
+    source = bins - turn * lag[None]
+    copied = white.gather(0, source)
+    # A shift by turn * lag bins: frames are HOP / FINE_FFT = 1/4 of a turn apart.
+    phase = (turn * lag[None] * (place % 4)[None]) % 4
+    turned = copied * torch.polar(torch.ones_like(phase, dtype=torch.float32), phase * (math.pi / 2))
+    out = torch.zeros_like(low)
+    out[edge:] = turned
+    local = moving_mean(power(out), 43, 0)
+    return out / (local + 1e-6).sqrt()
+
+
+def onset_gate(lr: Tensor, cutoff_hz: Tensor) -> Tensor:
+    """Gain [R, samples], 0 to 1, that keeps what is made from sounding before an onset of the input.
+
+    A fast frame spreads what it holds over 10.7 ms. Where the input's upper band, over 1.3 ms, is more than `GATE_DB`
+    under its mean over the frame's own window, what is made falls with it; where the input is silent, nothing is made.
+
+    Args:
+        lr: [R, samples]. cutoff_hz: [R, T], Hz.
+    """
+    samples = lr.shape[-1]
+    hz = torch.linspace(0, RATE / 2, samples // 2 + 1, device=lr.device)
+    # Wide skirts, so that the filter itself does not sound before an onset.
+    lowest = cutoff_hz.amin(dim=1, keepdim=True)
+    skirt = 0.5 - 0.5 * torch.cos(math.pi * ((hz / lowest - 0.2) / 0.6).clamp(0, 1))
+    level = torch.fft.irfft(torch.fft.rfft(lr) * skirt, samples).square()[:, None]
+    near = F.avg_pool1d(level, NEAR, stride=1, padding=NEAR // 2, count_include_pad=False)
+    window = torch.hann_window(FAST_FFT + 1, periodic=False, device=lr.device).square()
+    size = samples + FAST_FFT
+    spread = torch.fft.rfft(near, size) * torch.fft.rfft(window / window.sum(), size)
+    far = torch.fft.irfft(spread, size)[..., FAST_FFT // 2 : FAST_FFT // 2 + samples].clamp(min=0)
+    ratio = (near + EPSILON) / (far + EPSILON) * 10 ** (GATE_DB / 10)
+    whole = F.avg_pool1d(lr.square()[:, None], NEAR, stride=1, padding=NEAR // 2, count_include_pad=False)
+    return (ratio.clamp(max=1).sqrt() * whole / (whole + SILENCE_POWER))[:, 0]
