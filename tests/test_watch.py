@@ -651,6 +651,7 @@ def test_a_full_disk_makes_jobs_wait_and_loses_nothing(small_disk: Path, ttsr: T
     assert source.read_bytes() == before
 
 
+@pytest.mark.timeout(2 * LONGEST)
 def test_kills_at_random_moments_lose_nothing() -> None:
     """A short version of the benchmark of the same name."""
     script = Path(__file__).parent.parent / "benchmarks" / "watch_kill.py"
