@@ -255,7 +255,7 @@ class Reader:
     """A child process that reads broken files; it is started again when it dies or hangs."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._folder = tempfile.TemporaryDirectory()
         self._start()
 
@@ -271,9 +271,9 @@ class Reader:
         """Return the verdicts without and with salvage; a hang or a crash is both."""
         try:
             self._pipe.send(broken)
-            if self._pipe.poll(self._seconds):
+            if self._pipe.poll(self.seconds):
                 return self._pipe.recv()
-            wrong = f"hang: more than {self._seconds:g} s"
+            wrong = f"hang: more than {self.seconds:g} s"
         except (EOFError, ConnectionError):
             self.process.join()
             wrong = f"crash: exit code {self.process.exitcode}"

@@ -1,12 +1,19 @@
 """Audio for tests, and the command line to drive them with."""
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Callable, Iterator
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import scipy.signal
 import soundfile
@@ -19,6 +26,9 @@ torch.set_num_threads(1)
 
 Ttsr = Callable[..., Result]
 
+LONGEST = 240.0
+"""Seconds for what takes a few: more is a hang, on a busy machine as well. Shorter than the time limit of a test."""
+
 
 @pytest.fixture
 def ttsr() -> Ttsr:
@@ -28,6 +38,23 @@ def ttsr() -> Ttsr:
         return CliRunner().invoke(main, [str(a) for a in arguments])
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where it and its driver are installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on the PATH")
+    # The name of a socket that it makes there has at most 107 bytes, whatever folder is for temporary files.
+    short = {"TMPDIR": "/tmp"} if len(tempfile.gettempdir()) > 50 and Path("/tmp").is_dir() else {}
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(
+            executable_path=program, env={**os.environ, **short}, timeout=1000 * LONGEST / 2
+        )
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
@@ -94,6 +121,53 @@ def mere_user() -> list[str]:
         pytest.skip("no permissions as POSIX has them")
     if os.geteuid():
         return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("root may read everything, and there is no setpriv")
-    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("root may read everything, and there is no setpriv that works")
+    return command
+
+
+@contextlib.contextmanager
+def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that signals reach, gone at the end with all that it started.
+
+    Tests may run in the background, where Ctrl-C is ignored; whatever they start would ignore it too.
+    """
+    process = subprocess.Popen(
+        list(map(str, command)),
+        text=True,
+        preexec_fn=heed_signals if os.name == "posix" else None,
+        **{"env": os.environ | {"OMP_NUM_THREADS": "1"}, **options},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
+def heed_signals() -> None:
+    """Every signal that ends a process does so, whatever the parent was told to ignore or to put off."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def until(what: Callable[[], Any], seconds: float = LONGEST) -> Any:
+    """Wait for something that stays so once it is so; what passes by itself can be missed."""
+    end, trouble = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            if found := what():
+                return found
+        except Exception as error:
+            trouble = error
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that") from trouble

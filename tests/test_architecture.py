@@ -33,7 +33,7 @@ LAYERS = [
     {"verifiers"},
     {"audio", "engines", "search", "analysis"},
     {"diffusion"},
-    {"options", "errors", "levels", "weights", "store", "usage", "stopping"},
+    {"options", "errors", "levels", "weights", "store", "usage", "stopping", "terminal"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 SAME_LEVEL_ALLOWED = {
@@ -43,7 +43,7 @@ SAME_LEVEL_ALLOWED = {
     ("observer", "finalists"), ("outcome", "finalists"), ("errors", "options"), ("options", "errors"),
     ("render_command", "job_command"),
     ("tune_command", "evaluate"), ("replay_command", "evaluate"),
-    ("weights", "errors"), ("store", "errors"), ("usage", "errors"),
+    ("weights", "errors"), ("store", "errors"), ("usage", "errors"), ("terminal", "errors"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Audio is exported as 32-bit float without dither or normalising, so that two exports can be subtracted.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -10,15 +11,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
-from conftest import band, below, level_db, load, save, voice
+from conftest import LONGEST, band, below, level_db, load, save, started, until, voice
 
 HERE = Path(__file__).resolve().parent.parent / "integrations/ardour"
 TOOL = HERE / "ttsr_ardour.py"
@@ -151,14 +153,18 @@ class Studio:
         self.runs += 1
         path, done = self.home / f"{self.runs}.lua", self.home / f"{self.runs}.done"
         path.write_text(START + script + END, encoding="utf-8")
-        command = [str(LUA), str(path), *map(str, arguments), str(done)]
-        said = b""
-        for _ in range(3):  # Ardour's Lua crashes once in a while, at random
-            process = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
-            said = process.stdout + process.stderr
-            if done.exists() or process.returncode >= 0:
-                break
-        assert done.exists(), said.decode(errors="replace")
+        self.ardour([path, *arguments, done], done)
+
+    def ardour(self, arguments: Sequence[object], made: Path) -> None:
+        """Have Ardour's Lua make a file. It crashes once in a while, at random, or hangs; then it is tried again."""
+        command, said = [str(LUA), *map(str, arguments)], b"it hung"
+        for _ in range(3):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process = subprocess.run(command, env=self.environment, capture_output=True, timeout=LONGEST / 4)
+                said = process.stdout + process.stderr
+                if made.exists() or process.returncode >= 0:
+                    break
+        assert made.exists(), said.decode(errors="replace")
 
     def export(self, name: str, script: str, *more: object) -> np.ndarray:
         """Load the session, do something, export all of it; [samples, channels]."""
@@ -171,15 +177,15 @@ class Studio:
     def seen(self) -> list[list[str]]:
         """Every region of the tracks' current playlists as Ardour sees it."""
         answer = self.home / "seen"
-        command = [str(LUA), str(HERE / "ttsr_check.lua"), str(self.folder), self.folder.name, str(answer), "names"]
-        subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
+        answer.unlink(missing_ok=True)
+        self.ardour([HERE / "ttsr_check.lua", self.folder, self.folder.name, answer, "names"], answer)
         return [line.split("\t") for line in answer.read_text().splitlines()]
 
     def tool(self, *arguments: object, ttsr: Path = TTSR) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, TOOL, "--ttsr", ttsr, *arguments]
         command += [] if "--install" in arguments else [self.file]
         return subprocess.run(
-            list(map(str, command)), env=self.environment, capture_output=True, text=True, check=False, timeout=300
+            list(map(str, command)), env=self.environment, capture_output=True, text=True, check=False, timeout=LONGEST
         )
 
     def contents(self) -> dict[str, bytes]:
@@ -410,7 +416,7 @@ def test_session_with_unsaved_changes_or_open_elsewhere_is_refused(plain: Studio
     assert "never saved" in done.stderr
     pending.unlink()
     with subprocess.Popen(["tail", "-f", str(plain.audio / "mono.wav")], stdout=subprocess.DEVNULL) as other:
-        time.sleep(0.2)
+        until(lambda: psutil.Process(other.pid).open_files())
         open_elsewhere = plain.tool(*QUICK)
         other.kill()
     assert open_elsewhere.returncode == 2
@@ -521,23 +527,14 @@ def test_session_saved_by_somebody_while_it_renders_is_not_overwritten(plain: St
 def test_ctrl_c_leaves_the_session_as_it_was(plain: Studio) -> None:
     files = plain.contents()
     command = [sys.executable, TOOL, plain.file, "--ttsr", TTSR, "--candidates", "5000", "--option", "steps=20"]
-    with subprocess.Popen(
-        list(map(str, command)), env=plain.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+    with started(command, env=plain.environment, stderr=subprocess.PIPE, start_new_session=True) as process:
         until(lambda: list((plain.home / "tmp").glob("ttsr-ardour-*/progress.json")))
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=LONGEST)[1]
     assert process.returncode == 130
     assert said == "cancelled\nThe session is as it was.\n"
     assert plain.contents() == files
     assert not list((plain.home / "tmp").iterdir())
-
-
-def until(true: object, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 # What stands in for Ardour's windows when its action runs without a screen. An import is a bounce of a track that plays

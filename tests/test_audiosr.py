@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
-from conftest import Ttsr, band, below, level_db, load, save, voice
+from conftest import LONGEST, Ttsr, band, below, level_db, load, save, voice
 from torch import Tensor, nn
 
 from ttsr_studio.diffusion.batches import BatchLimit
@@ -49,11 +49,12 @@ def noises(engine: AudioSREngine, count: int, seconds: float = 2.56) -> Tensor:
     return torch.stack([draw(NoiseKey(0).child("draw", i), shape) for i in range(count)])
 
 
+@pytest.mark.timeout(6 * LONGEST)
 def test_every_stage_is_the_packages_own(official: Path) -> None:  # noqa: F811
     """In a process of its own, since the package needs names that are not installed."""
     pytest.importorskip("audiosr_reference").available() or pytest.skip("pip install --no-deps audiosr")
     command = [sys.executable, ROOT / "benchmarks" / "audiosr_engine.py", "parity", official, "--json"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=5 * LONGEST)
     assert done.returncode == 0, done.stderr[-2000:]
     errors = json.loads(done.stdout.splitlines()[-1])
     assert set(errors) == {"mel", "VAE encode", "UNet, x0", "DDIM 10, guided", "VAE decode", "vocoder"}

@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ttsr, below, load, save, voice
+from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
 
 import ttsr_studio.session
 from ttsr_studio import presets
@@ -370,33 +369,24 @@ def test_contradictions_are_refused_with_and_without_a_dry_run(
     assert reason in result.output
 
 
-def started(*arguments: object) -> subprocess.Popen[str]:
-    """The command line as a process of its own, which Ctrl-C reaches whatever started this one."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ttsr_studio", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+TALKING = "from ttsr_studio import __main__, progress; progress.LINE_SECONDS = 0.0; __main__.run()"
+"""The command line, which says all the time where it stands, and not every 15 s."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: Path, presses: int) -> None:
     first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
-    second = save(tmp_path / "b.wav", below(voice(20), 5000))
+    second = save(tmp_path / "b.wav", below(voice(20 * presses), 5000))
     third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
-    process = started("render", first, second, third, "-o", tmp_path / "out", "--candidates", 64)
-    assert process.stdout is not None
-    assert "a.wav" in process.stdout.readline()
-    time.sleep(2)
-    for _ in range(presses):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-    _, error = process.communicate(timeout=300)
-    assert process.returncode == 130
+    log = tmp_path / "log.txt"
+    command = [sys.executable, "-c", TALKING, "render", first, second, third, "-o", tmp_path / "out"]
+    with log.open("w") as stderr, started([*command, "--candidates", 64], stderr=stderr) as process:
+        for awaited in ("b.wav searching", "stopping: this file is finished with the best so far")[:presses]:
+            until(lambda awaited=awaited: awaited in log.read_text())
+            process.send_signal(signal.SIGINT)
+        assert process.wait(LONGEST) == 130
+    error = log.read_text()
     assert "stopping: this file is finished with the best so far" in error
     done = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
     if presses == 2:
@@ -415,13 +405,41 @@ def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_while_starting_leaves_no_traceback() -> None:
-    program = (
-        "import os, signal, sys, threading; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from ttsr_studio.__main__ import run; sys.argv = ['ttsr', 'render', 'a.wav'];"
-        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start(); run()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    with started([sys.executable, "-c", PRESSED, "render", "a.wav"], stderr=subprocess.PIPE) as process:
+        error = process.communicate(timeout=LONGEST)[1]
+    assert (process.returncode, error) == (130, "interrupted\n")
+
+
+PRESSED = """
+import os, signal, sys
+from ttsr_studio.__main__ import run
+
+class Press:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+run()
+"""
+"""The command line, with Ctrl-C pressed while its largest library is loaded."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_signals_reach_what_tests_start_in_the_background() -> None:
+    said = "import signal; print(*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)))"
+    said += "; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does it for what it starts with "&"
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with started([sys.executable, "-c", said], stdout=subprocess.PIPE) as process:
+            heeded, blocked = process.communicate(timeout=LONGEST)[0].splitlines()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+        signal.signal(signal.SIGINT, before)
+    assert "default_int_handler" in heeded
+    assert heeded.endswith("0"), "SIG_DFL"
+    assert blocked == "set()"
 
 
 def test_a_file_that_is_not_rendered_leaves_no_folder_behind(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ttsr, below, load, save, voice
+from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
 
 from ttsr_studio.job_file import read_job, schema
 from ttsr_studio.report.schema import validate
@@ -275,15 +273,14 @@ def searching(progress: Path) -> bool:
 def test_a_job_can_be_called_off(tmp_path: Path, ttsr: Ttsr) -> None:
     stem(tmp_path / "in.wav", 30.0)
     stem(tmp_path / "two.wav")
-    path = job(tmp_path, inputs=["in.wav", "two.wav"], output="out/", cancel="cancel", progress="p.json")
-    command = [sys.executable, "-m", "ttsr_studio", "render", "--job", str(path)]
+    long = {"candidates": 5000, "steps": 20, "verifier": "continuity"}
+    files = {"inputs": ["in.wav", "two.wav"], "output": "out/", "cancel": "cancel", "progress": "p.json"}
+    command = [sys.executable, "-m", "ttsr_studio", "render", "--job", job(tmp_path, options=long, **files)]
     for call_off in (lambda _: (tmp_path / "cancel").touch(), lambda process: process.send_signal(signal.SIGTERM)):
-        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while not searching(tmp_path / "p.json"):
-            assert process.poll() is None
-            time.sleep(0.05)
-        call_off(process)
-        assert process.wait(60) == 130
+        with started(command) as process:
+            until(lambda process=process: searching(tmp_path / "p.json") or process.poll() is not None)
+            call_off(process)
+            assert process.wait(LONGEST) == 130
         data, done = answered(tmp_path)
         assert (data["status"], done) == ("cancelled", "130\n")
         assert [file["status"] for file in data["files"]] in (["cancelled", "cancelled"], [])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
-from conftest import Ttsr
+from conftest import LONGEST, Ttsr
 
 from ttsr_studio import store
 
@@ -242,7 +242,7 @@ def fetch(folder: Path, endpoint: str, *options: str) -> subprocess.CompletedPro
         store.VARIABLE: str(folder / "models"),
     }
     command = [sys.executable, "-m", "ttsr_studio", "models", "fetch", NAME, *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST)
 
 
 def test_an_interrupted_download_goes_on_and_is_checked(tmp_path: Path, hub: tuple[type[Hub], str]) -> None:

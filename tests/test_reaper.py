@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import below, save, voice
+from conftest import LONGEST, below, save, voice
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "integrations" / "reaper"
@@ -48,7 +48,7 @@ def test_specs(lua: str, tmp_path: Path) -> None:
         "LUA_PATH": f"{SPECS}/?.lua;;",
     }
     command = [lua, busted, "--output=plainTerminal", "--pattern=_spec", str(SPECS)]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,6 +1,7 @@
 """`ttsr score`: the same judges on finished files."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,25 @@ def test_files_are_compared_with_truth_and_input(ttsr: Ttsr, tmp_path: Path) -> 
     assert scores["low.wav"]["lsd"] < scores["noisy.wav"]["lsd"] < 0
     assert scores["low.wav"]["lowband"] == 60
     assert "consensus" not in scores["truth.wav"]
-    table = ttsr("score", low, truth, "--reference", truth, "--verifier", "lsd")
-    assert table.exit_code == 0
-    assert "low.wav" in table.output
-    assert "lsd" in table.output
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_the_table_keeps_names_and_scores_whole_on_any_terminal(
+    ttsr: Ttsr, tmp_path: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    folder = tmp_path / ("far down, " * 20) / "stems"
+    folder.mkdir(parents=True)
+    low = save(folder / "low [b]and[b] dull.wav", below(voice(0.6), 5000))
+    truth = save(folder / "truth.wav", voice(0.6))
+    done = ttsr("score", low, truth, "--reference", truth, "--verifier", "lsd")
+    assert done.exit_code == 0, done.output
+    head, *lines = (line.split() for line in done.stdout.splitlines())
+    assert head == ["file", "lsd"]
+    for (*words, score), path in zip(lines, (low, truth), strict=True):
+        assert math.isfinite(float(score))
+        assert str(path).endswith(" ".join(words).removeprefix("…"))
+        assert " ".join(words).endswith(path.name if columns > 40 else path.name[-19:])
 
 
 def test_without_an_input_only_what_needs_none_is_asked(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import Ttsr, band, below, level_db, load, mere_user, voice
+from conftest import LONGEST, Ttsr, band, below, level_db, load, mere_user, voice
 from odd_audio import EXTENSIBLE, FLOAT, UNKNOWN, chunk, ds64, encoded, extensible, fmt, id3, mac_aifc, pcm, riff
 
 from ttsr_studio.audio.bandwidth import BandwidthMeter
@@ -513,7 +513,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "x.wav", tmp_path / "y.wav")
     (tmp_path / "x.wav").chmod(0)
     command = [*mere_user(), sys.executable, "-m", "ttsr_studio", "render", "x.wav", "y.wav", "-o", "out/"]
-    done = subprocess.run([*command, *map(str, QUICK)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, *map(str, QUICK)], cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST)
     assert done.returncode == 1
     assert "x.wav" in done.stderr
     assert "check its permissions" in done.stderr
@@ -527,7 +527,7 @@ def test_nothing_hangs(tmp_path: Path) -> None:
     (tmp_path / "endless.wav").write_bytes(wav(ENDLESS))
     names = ["pipe.wav", "device.wav", "endless.wav"]
     command = [sys.executable, "-m", "ttsr_studio", "render", *names, "-o", "out/", *map(str, QUICK), "--no-report"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST)
     assert done.returncode == 1
     first, second, last = done.stderr.splitlines()
     assert first == "failed: pipe.wav: is not a regular file; give an audio file, not a folder, pipe or device"

@@ -10,6 +10,7 @@ import shutil
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
-from conftest import below, save, voice
+from conftest import LONGEST, below, save, voice
 
 from ttsr_studio.cli import main
 from ttsr_studio.options import PRESET_KEYS
@@ -108,7 +109,7 @@ def ask(
     """One request, with the Host headers that are given; the path goes out as it is."""
     where = urlsplit(address)
     assert where.hostname
-    connection = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=20)
+    connection = http.client.HTTPConnection(where.hostname, where.port or 80, timeout=LONGEST / 4)
     with closing(connection):
         connection.putrequest(method, path, skip_host=host is not None)
         for name in [host] if isinstance(host, str) else host or []:
@@ -484,11 +485,11 @@ def test_slow_clients_hold_up_nobody_and_are_sent_away(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(page, "MOST_CLIENTS", 4)
-    monkeypatch.setattr(page, "LONGEST_SECONDS", 1.0)
-    monkeypatch.setattr(page.Handler, "timeout", 0.5)
+    monkeypatch.setattr(page, "LONGEST_SECONDS", 2.0)
+    monkeypatch.setattr(page.Handler, "timeout", 1.0)
     with serve_page(tree, "127.0.0.1", 0) as address:
         where = urlsplit(address)
-        slow = [socket.create_connection((where.hostname, where.port), timeout=20) for _ in range(3)]
+        slow = [socket.create_connection((where.hostname, where.port), timeout=LONGEST / 4) for _ in range(3)]
         for client in slow:
             client.sendall(b"GET / HTTP/1.1\r\nHost: local")
         assert status(address)["counts"]["done"] == 0
@@ -497,7 +498,7 @@ def test_slow_clients_hold_up_nobody_and_are_sent_away(
             client.close()
         with socket.create_connection((where.hostname, where.port), timeout=0.1) as client:
             assert dribble(client) < 200, "a word now and then does not make it last"
-        many = [socket.create_connection((where.hostname, where.port), timeout=20) for _ in range(20)]
+        many = [socket.create_connection((where.hostname, where.port), timeout=LONGEST / 4) for _ in range(20)]
         assert sum(client.recv(1) == b"" for client in many) == 20, "more than it takes are sent away, the others later"
         for client in many:
             client.close()
@@ -525,7 +526,7 @@ def test_nonsense_is_refused_quietly(address: str, capfd: pytest.CaptureFixture[
     long = b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n"
     many = b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n"
     for words in (b"\x16\x03\x01\x02\x00\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", long, many, b"GET /\r\n\r\n"):
-        with socket.create_connection((where.hostname, where.port), timeout=20) as client:
+        with socket.create_connection((where.hostname, where.port), timeout=LONGEST / 4) as client:
             client.sendall(words)
             client.shutdown(socket.SHUT_WR)
             said = b""
@@ -533,7 +534,7 @@ def test_nonsense_is_refused_quietly(address: str, capfd: pytest.CaptureFixture[
                 said += more
         assert b"TTSR" not in said
         assert b"Traceback" not in said
-    with socket.create_connection((where.hostname, where.port), timeout=20) as client:
+    with socket.create_connection((where.hostname, where.port), timeout=LONGEST / 4) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")  # gone before the answer
     assert ask(address, "/")[0] == 200
     assert capfd.readouterr().err == ""
@@ -550,19 +551,6 @@ def test_hostile_names_are_data(tree: Tree, queue: Queue, rendered: Path, addres
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium here")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 CONTRASTS = """
@@ -587,6 +575,7 @@ class Tab:
 
     def __init__(self, browser: Any, address: str, **options: Any) -> None:
         self.context = browser.new_context(**options)
+        self.context.set_default_timeout(1000 * LONGEST / 2)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.asked: list[str] = []
@@ -600,9 +589,10 @@ class Tab:
     def texts(self, selector: str) -> list[str]:
         return [text.strip() for text in self.page.locator(selector).all_text_contents()]
 
-    def until(self, true: str, seconds: float = 10.0) -> None:
+    def until(self, true: str) -> None:
         """Wait for an expression in the page to become true."""
-        for _ in range(round(seconds / 0.05)):
+        end = time.monotonic() + LONGEST / 4
+        while time.monotonic() < end:
             if self.page.evaluate(true):
                 return
             self.page.wait_for_timeout(50)

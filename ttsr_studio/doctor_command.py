@@ -4,10 +4,10 @@ import json
 import sys
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from ttsr_studio.doctor import findings
+from ttsr_studio.terminal import print_table
 
 
 @click.command("doctor")
@@ -21,11 +21,8 @@ def doctor_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([row.to_json() for row in rows], indent=2))
     else:
-        table = Table(box=None, pad_edge=False)
-        for title in ("", "name", "state", "detail"):
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            table.add_row(row.kind, row.name, "[green]ok[/]" if row.ok else "[yellow]missing[/]", row.detail)
-        Console().print(table)
+        states = {True: Text("ok", "green"), False: Text("missing", "yellow")}
+        table = [(row.kind, row.name, states[row.ok], row.detail) for row in rows]
+        print_table(("", "name", "state", "detail"), table, wrapped="detail")
     if not any(row.ok for row in rows if row.kind == "engine"):
         sys.exit(1)

@@ -55,7 +55,7 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
     A bar on a terminal; in a log, a line every 15 s.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[count]}"),
         SpeedColumn(),
@@ -79,7 +79,8 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
                 nonlocal stage, told
                 if not quiet and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
                     told = time.monotonic()
-                    console.print(f"{prefix} {event.stage} {event.done / event.total:.0%}", highlight=False)
+                    line = f"{prefix} {event.stage} {event.done / event.total:.0%}"
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
                 if event.stage != stage:
                     stage = event.stage
                     bar.reset(task, total=event.total, description=f"{prefix} {stage}")

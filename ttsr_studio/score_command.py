@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from ttsr_studio.errors import MissingError, OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.scoring import ONLY_IN_A_SEARCH, Scored, Scorer, brief_of
 from ttsr_studio.session import resolve_device
+from ttsr_studio.terminal import Cell, print_table
 from ttsr_studio.verifiers import VERIFIERS
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -83,15 +83,11 @@ def show(rows: list[Scored]) -> None:
     """A table, the best of every column in bold."""
     columns = list(dict.fromkeys(name for row in rows for name in row.scores))
     best = {name: max((row.scores.get(name, -math.inf) for row in rows), default=-math.inf) for name in columns}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    table: list[list[Cell]] = []
     for row in rows:
-        cells = []
+        table.append([row.path])
         for name in columns:
             value = row.scores.get(name, math.nan)
             text = f"{value:.3f}" if math.isfinite(value) else "-"
-            cells.append(f"[bold]{text}[/]" if len(rows) > 1 and value == best[name] else text)
-        table.add_row(str(row.path), *cells)
-    Console().print(table)
+            table[-1].append(Text(text, "bold" if len(rows) > 1 and value == best[name] else ""))
+    print_table(["file", *columns], table, right=columns)

@@ -282,7 +282,7 @@ def plan_systems(conditions: Conditions, given: dict[str, Any]) -> list[System]:
 def progress_bar(total: int) -> Iterator[Callable[[str, str], None]]:
     """Give what is told of every step; draws nothing when standard error is not a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from ttsr_studio import store
 from ttsr_studio.errors import MissingError, OptionError, TtsrError
@@ -17,6 +16,7 @@ from ttsr_studio.models import MODELS, find
 from ttsr_studio.models.bench import bench_verifiers
 from ttsr_studio.models.install import PRECISIONS, fetch, install
 from ttsr_studio.session import resolve_device
+from ttsr_studio.terminal import Cell, print_table
 
 PRECISION = click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
@@ -73,13 +73,12 @@ def models_list(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "state", "download", "licence", "about"):
-        table.add_column(title, overflow="fold")
+    table: list[list[Cell]] = []
     for row in rows:
-        state = "[green]installed[/]" if row["installed"] else "[red]broken[/]" if row["problem"] else "not installed"
-        table.add_row(row["name"], state, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"])
-    Console().print(table)
+        shown = Text("installed", "green") if row["installed"] else Text("not installed")
+        shown = Text("broken", "red") if row["problem"] else shown
+        table.append([row["name"], shown, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"]])
+    print_table(("name", "state", "download", "licence", "about"), table, wrapped="about")
     click.echo(f"\nfolder: {store.root()} (set {store.VARIABLE} for another)")
 
 
