@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.verifiers import VERIFIERS, Context, Verifier, load_verifier, load_verifiers
-from ttsr_studio.verifiers.critic.network import DETAIL, expected_distance
+from ttsr_studio.verifiers.critic.network import DETAIL, CriticConfig, CriticNetwork
 
 RATE = 48000
 ELSEWHERE = {"self_consistency", "speaker", "wer", "aesthetics", "clap"}
@@ -251,10 +251,31 @@ def test_the_critic_hears_levels_above_the_cutoff_that_do_not_fit_the_input() ->
 
 def test_the_expected_distance_is_that_to_a_draw_from_the_prediction() -> None:
     generator = torch.Generator().manual_seed(0)
-    mean, spread = torch.randn(1, 40, 200, generator=generator), 0.5
-    mask = torch.ones(1, 40, 1)
+    net = CriticNetwork(CriticConfig(width=8, depth=1))
+    mean, spread = torch.randn(1, sum(net.sizes), 200, generator=generator), 0.5
     near, far = mean + 0.1, mean + 1.0
-    expected = expected_distance(torch.cat([near, far]), mean, torch.full_like(mean, spread**2), mask)
+    # Of the level's bands alone, which is what the log-spectral distance hears.
+    mask = torch.zeros(1, sum(net.sizes), 1)
+    mask[:, : net.sizes[0]] = 1
+    expected = net.expected_distances(torch.cat([near, far]), mean, torch.full_like(mean, spread**2), mask).mean(-1)
     for candidate, predicted in zip((near, far), expected, strict=True):
         truth = mean + (spread**2 + DETAIL) ** 0.5 * torch.randn(mean.shape, generator=generator)
-        assert (candidate - truth).square().mean(1).sqrt().mean().item() == pytest.approx(float(predicted), rel=0.03)
+        apart = (candidate - truth)[:, : net.sizes[0]].square().mean(1).sqrt().mean().item()
+        assert apart == pytest.approx(float(predicted), rel=0.03)
+
+
+def test_the_critic_hears_when_a_hit_comes_and_whether_there_are_partials() -> None:
+    """What its level over 43 ms does not tell: a click 8 ms away, and noise in the place of partials."""
+    net = CriticNetwork(CriticConfig(width=8, depth=1))
+    level, hits, tones = (slice(0, 60), slice(60, 188), slice(188, 210))
+    clicks = torch.zeros(2, 48 * 1024)
+    clicks[0, 24_000], clicks[1, 24_384] = 1.0, 1.0
+    early, late = net.views(clicks)
+    assert (early[hits] - late[hits]).abs().amax() > 3
+    time = torch.arange(48 * 1024) / RATE
+    partials = torch.stack([torch.sin(2 * torch.pi * 500.0 * k * time) for k in range(2, 46)]).sum(0)
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0)) * partials.std()
+    tonal, flat = net.views(torch.stack([partials, noise]))
+    assert tonal[tones].mean() > 2 * flat[tones].mean()
+    assert flat[tones].mean() == pytest.approx(0.55, abs=0.03)
+    assert (net.views(noise)[level] - flat[level]).abs().amax() < 1e-4

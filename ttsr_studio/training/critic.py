@@ -9,6 +9,7 @@ Both stages and the bank are resumable.
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import click
 import torch
@@ -27,13 +28,16 @@ from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.run import Run, learning_rate, recent_mean
 from ttsr_studio.training.shards import load
-from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork
+from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
 from ttsr_studio.weights import export
 
 STAGES = ("expect", "rank")
 EDGE_MARGIN_HZ = 200
 CLIP = 4.0
 """Deviations of the truth from its mean count up to about this many standard deviations."""
+
+OPINION_WEIGHT = 0.3
+"""Of a point of Zimtohrli (1 to 5) against a unit of log-spectral distance: candidates differ about alike in both."""
 
 RANK_SCALE = 0.02
 """Difference of expected distances at which the ranking loss bends."""
@@ -101,6 +105,15 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
 
 
 def distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
+    """Distance of [B, K, samples] to [B, samples], [B, K]: log-spectral from cutoff to edge, and by Zimtohrli."""
+    import zimtohrli  # In the extra "evaluate".
+
+    rows = zip(truth.numpy(), audio.numpy(), strict=True)
+    opinions = [[zimtohrli.mos_from_signals(true, one) for one in many] for true, many in rows]
+    return log_distances(audio, truth, cutoff_hz, edge_hz) + OPINION_WEIGHT * (5 - torch.tensor(opinions))
+
+
+def log_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
     """Log-spectral distance of [B, K, samples] to [B, samples] from cutoff to edge, [B, K]."""
     hz = torch.arange(N_FFT // 2 + 1) * (48000 / N_FFT)
     mask = ((hz[None] >= cutoff_hz[:, None]) & (hz[None] <= edge_hz[:, None] - EDGE_MARGIN_HZ)).float()[:, :, None]
@@ -184,6 +197,13 @@ class CriticRun(Run[CriticNetwork]):
         return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.03, fused=fused)
 
 
+def start_ranking(run: CriticRun, weights: Path) -> None:
+    """Begin a fresh run at its second stage, with the weights of a first one."""
+    run.net.load_state_dict(load_network(weights, run.device).state_dict())
+    run.average.load_state_dict(run.net.state_dict())
+    run.next_stage()
+
+
 def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
     """Run the first stage's remaining steps, up to step `stop` at most."""
 
@@ -253,6 +273,9 @@ def rank(run: CriticRun, bank: Bank, held: Bank, steps: int, peak: float, every:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="Of the first stage; candidates are made on the CPU.")
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+@click.option(
+    "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights of a first stage; only ranking is left."
+)
 @click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
 def main(
     folder: Path,
@@ -270,11 +293,14 @@ def main(
     seed: int,
     device: str,
     every: int,
+    start_from: Path | None,
     stop_after: int | None,
 ) -> None:
     """Train on the clips of DATA (folders with manifest.csv, or shards), keeping state, log and weights in FOLDER."""
     config = CriticConfig(width=width, depth=depth)
     run = CriticRun(folder, config, torch.device(device), seed)
+    if start_from and (run.stage, run.step) == (0, 0):
+        start_ranking(run, start_from)
     torch.set_float32_matmul_precision("high")
     samples = (frames - 1) * 512
     pairs = Pairs(Corpus(load(data, validation=False), run.device), batch, samples, seed, splices=0.0)
@@ -289,7 +315,7 @@ def main(
         run.next_stage()
         run.save()
     if run.stage == 1 and engines:
-        loaded = [load_file("cpu", path, None) for path in engines]
+        loaded = [cast(Engine, load_file("cpu", path, None)) for path in engines]
         parts = [
             make_bank(
                 run.average, engine, pairs, folder / f"bank{i}.pt", windows // len(loaded), count, 1_000_000 * (i + 1)

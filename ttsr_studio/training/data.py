@@ -6,7 +6,7 @@ would have seen.
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,17 @@ def resampled(audio: Tensor, speed: float) -> Tensor:
     return made[: round(audio.numel() / speed)].round().clamp(-32768, 32767).to(torch.int16)
 
 
+ZeroPoleGain = tuple[np.ndarray, np.ndarray, float]
+
+DESIGNS: dict[str, Callable[[int, float], ZeroPoleGain]] = {
+    "butter": lambda order, _ripple: scipy.signal.butter(order, 1.0, analog=True, output="zpk"),
+    "cheby1": lambda order, ripple: scipy.signal.cheby1(order, ripple, 1.0, analog=True, output="zpk"),
+    "ellip": lambda order, ripple: scipy.signal.ellip(order, ripple, 70, 1.0, analog=True, output="zpk"),
+    "bessel": lambda order, _ripple: scipy.signal.bessel(order, 1.0, analog=True, output="zpk", norm="mag"),
+}
+"""Analogue low-passes of an order and a ripple (dB), cutting off at 1."""
+
+
 def filter_bank(count: int = 240) -> Tensor:
     """Random analogue low-passes, level in dB [count, 512] over frequency / design frequency from .01 to 64 (log).
 
@@ -139,14 +150,8 @@ def filter_bank(count: int = 240) -> Tensor:
     bank = []
     for _ in range(count):
         order, ripple = int(rng.integers(4, 11)), float(rng.uniform(0.05, 1.0))
-        designs = {
-            "butter": lambda n=order: scipy.signal.butter(n, 1.0, analog=True, output="zpk"),
-            "cheby1": lambda n=order, r=ripple: scipy.signal.cheby1(n, r, 1.0, analog=True, output="zpk"),
-            "ellip": lambda n=order, r=ripple: scipy.signal.ellip(n, r, 70, 1.0, analog=True, output="zpk"),
-            "bessel": lambda n=order: scipy.signal.bessel(n, 1.0, analog=True, output="zpk", norm="mag"),
-        }
-        family = str(rng.choice(list(designs), p=[0.34, 0.25, 0.25, 0.16]))
-        _, response = scipy.signal.freqs_zpk(*designs[family](), worN=grid)
+        family = str(rng.choice(list(DESIGNS), p=[0.34, 0.25, 0.25, 0.16]))
+        _, response = scipy.signal.freqs_zpk(*DESIGNS[family](order, ripple), worN=grid)
         bank.append(20 * np.log10(np.abs(response) + 1e-9))
     return torch.from_numpy(np.stack(bank)).float()
 
@@ -193,7 +198,8 @@ class Corpus:
         """A clip of a kind, whose content reaches an edge if one is found in a few tries."""
         numbers, chances = self.kinds[kind]
         for _ in range(8):
-            number = int(numbers[min(np.searchsorted(chances, rng.random()), numbers.size - 1)])
+            place = int(np.searchsorted(chances, rng.random()))
+            number = int(numbers[min(place, numbers.size - 1)])
             if self.edge_hz[number] >= lowest_edge:
                 break
         return number

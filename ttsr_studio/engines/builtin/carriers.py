@@ -114,37 +114,41 @@ def mixed(independent: Tensor, wanted: Tensor) -> Tensor:
 
 
 def tiles(lr: Tensor, cutoff_hz: Tensor, positions: Sequence[int]) -> Tensor:
-    """The whitened low band, copied upwards, as fast spectra of about unit power: [R, 257, 2T - 1].
+    """The whitened low band, copied upwards, as fast spectra of about unit power: [W, C, 257, 2T - 1].
+
+    The channels of a window are shifted by one lag where their bands end alike, so that their image is copied, too.
 
     Args:
-        lr: [R, samples] of the input.
-        cutoff_hz: [R, T], Hz, by slow frame.
-        positions: of every row's first slow frame in the file.
+        lr: [W, C, samples] of the input.
+        cutoff_hz: [W, C, T], Hz, by slow frame.
+        positions: of every window's first slow frame in the file.
     """
-    fine = stft(lr, FINE_FFT, HOP)
+    fine = stft(lr.flatten(0, 1), FINE_FFT, HOP).unflatten(0, lr.shape[:2])
     made = torch.zeros_like(fine)
-    for row, position in enumerate(positions):
-        edges = (cutoff_hz[row] / (RATE / FINE_FFT)).long().clamp(24, FINE_FFT // 2 - 8)
-        for edge in edges.unique().tolist():
-            here = edges == edge
-            copied = _tiled(fine[row], edge, position)
-            made[row] = torch.where(here[None], copied, made[row]) if not bool(here.all()) else copied
-    audio = istft(made, lr.shape[-1], FINE_FFT, HOP)
+    edges = (cutoff_hz / (RATE / FINE_FFT)).long().clamp(24, FINE_FFT // 2 - 8)
+    for window, position in enumerate(positions):
+        for edge in edges[window].unique().tolist():
+            here = edges[window] == edge
+            copied = _tiled(fine[window], edge, position, here.any(dim=1))
+            made[window] = torch.where(here[:, None], copied, made[window])
+    audio = istft(made.flatten(0, 1), lr.shape[-1], FINE_FFT, HOP)
     fast = stft(audio, FAST_FFT, FAST_HOP)
     local = F.avg_pool2d(power(fast)[:, None], (15, 5), stride=1, padding=(7, 2), count_include_pad=False)[:, 0]
-    return fast / (local + 1e-3).sqrt()
+    return (fast / (local + 1e-3).sqrt()).unflatten(0, lr.shape[:2])
 
 
-def _tiled(low: Tensor, edge: int, position: int) -> Tensor:
-    """Low band [1025, T] below bin `edge`, whitened and copied above it by a lag held over `HOLD` frames."""
+def _tiled(low: Tensor, edge: int, position: int, heard: Tensor) -> Tensor:
+    """Low bands [C, 1025, T] below bin `edge`, whitened and copied above it by a lag held over `HOLD` frames.
+
+    The lag is the one at which the channels that are `heard` [C] repeat best.
+    """
     frames = low.shape[-1]
-    levels = power(low)
-    envelope = moving_mean(moving_mean(levels, WHITEN_BINS, 0), WHITEN_BINS, 0)
+    envelope = moving_mean(moving_mean(power(low), WHITEN_BINS, 1), WHITEN_BINS, 1)
     white = low / (envelope + WHITEN_FLOOR).sqrt()
-    logs = (power(white[:edge]) + 1e-3).log().clamp(-4, 3)
-    logs = moving_mean(logs - logs.mean(0), LAG_FRAMES, 1)
-    spectrum = torch.fft.rfft(logs, 2 * edge, dim=0)
-    likeness = torch.fft.irfft(power(spectrum) + 0j, 2 * edge, dim=0)[:edge]
+    logs = (power(white[heard, :edge]) + 1e-3).log().clamp(-4, 3)
+    logs = moving_mean(logs - logs.mean(1, keepdim=True), LAG_FRAMES, 2)
+    spectrum = torch.fft.rfft(logs, 2 * edge, dim=1)
+    likeness = torch.fft.irfft(power(spectrum).sum(0) + 0j, 2 * edge, dim=0)[:edge]
     lags = torch.arange(max(edge // 3, 8), edge - 6, device=low.device)
     likeness = likeness[lags] / (edge - lags)[:, None]
     place = torch.arange(frames, device=low.device) + position
@@ -155,14 +159,13 @@ def _tiled(low: Tensor, edge: int, position: int) -> Tensor:
     bins = torch.arange(edge, FINE_FFT // 2 + 1, device=low.device)[:, None]
     turn = torch.div(bins - edge, lag[None], rounding_mode="floor") + 1
     source = bins - turn * lag[None]
-    copied = white.gather(0, source)
+    copied = white.gather(1, source.expand(len(low), -1, -1))
     # A shift by turn * lag bins: frames are HOP / FINE_FFT = 1/4 of a turn apart.
     phase = (turn * lag[None] * (place % 4)[None]) % 4
     turned = copied * torch.polar(torch.ones_like(phase, dtype=torch.float32), phase * (math.pi / 2))
     out = torch.zeros_like(low)
-    out[edge:] = turned
-    local = moving_mean(power(out), 43, 0)
-    return out / (local + 1e-6).sqrt()
+    out[:, edge:] = turned
+    return out / (moving_mean(power(out), 43, 1) + 1e-6).sqrt()
 
 
 def onset_gate(lr: Tensor, cutoff_hz: Tensor) -> Tensor:

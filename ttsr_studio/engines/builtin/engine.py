@@ -180,19 +180,19 @@ class BuiltinEngine:
         hz = bin_hz(self.device)[None, :, None]
         top_low, top_high = TOP_HZ
         gate = (hz >= crossover_start(by_fast)) * ((top_high - hz) / (top_high - top_low)).clamp(0, 1)
-        positions = [key.position + self.noise_lead() for key in keys for _ in range(channels)]
+        positions = [key.position + self.noise_lead() for key in keys]
+        shape = (windows, channels)
         # What the input has above the cutoff, where the user set that lower, is replaced and not added to.
         kept = low * (hz <= by_fast)
         drawn = carriers.noise(keys, channels, samples, self.device)
         if channels > 1:
-            shape = (windows, channels)
             wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
             drawn = carriers.mixed(drawn, wanted[:, :, :, None])
         maps, conditions = self.network.denoiser.prepare(said)
+        copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
         tensors = WindowTensors(
             said, maps, conditions, state_mask(said.missing), istft(kept, samples, FAST_FFT, FAST_HOP),
-            drawn.flatten(0, 1), carriers.tiles(inner, edges, positions), gate,
-            carriers.onset_gate(inner, edges),
+            drawn.flatten(0, 1), copied.flatten(0, 1), gate, carriers.onset_gate(inner, edges),
         )  # fmt: skip
         return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
 

@@ -199,6 +199,7 @@ class Conditioner(nn.Module):
         self.after = CellBlock(cells)
         self.leave = nn.Conv2d(cells, 4, 1)
         nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
         with torch.no_grad():
             self.leave.bias.copy_(torch.tensor([0.0, 0.4, 0.0, 0.0]))
 
