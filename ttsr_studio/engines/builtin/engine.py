@@ -57,8 +57,14 @@ TOP_HZ = (22800.0, 23700.0)
 AROUND = 140
 """Slow frames on either side of a window that the conditioner hears besides, 1.5 s."""
 
-FAST, SLOW, SLOW_FRAMES = 1.0, 0.0, 281
-"""The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power."""
+FAST, SLOW, SLOW_FRAMES = 0.65, 0.06, 281
+"""The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.
+
+White noise makes candidates that differ in what averages out within a window: by the log-spectral distance, best of 8 is
+2 % under the mean candidate. What the conditioner cannot know is mostly how bright a passage is, and slow noise lets
+candidates differ in that: with .12 it is 6 %. But a draw is then further from the truth (ViSQOL 2.8 for 3.1, distance
+1.43 for 1.38), and no judge finds enough of what it offers; so a little of it (validation part, 4 kHz, 21 clips).
+"""
 
 TONAL_FROM, TONAL_RANGE, TONAL_MOST = 0.4, 0.2, 1.0
 """Tonality at which copies of the low band set in, over what range they take over, and their largest share."""
@@ -127,7 +133,7 @@ class BuiltinEngine:
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
     schedule_options = {"rho": 4.0}  # noqa: RUF012
-    default_temperature = 0.75
+    default_temperature = 1.0
     input_rms = 0.1
     hop = HOP
 
@@ -150,8 +156,6 @@ class BuiltinEngine:
     def start(self, noise: Tensor, sigma: float) -> Tensor:
         noise = noise.to(self.device)
         fast = noise[..., SLOW_FRAMES:-SLOW_FRAMES]
-        if SLOW == 0:
-            return FAST * fast * sigma
         kernel = torch.hann_window(2 * SLOW_FRAMES + 3, periodic=False, device=self.device)[1:-1]
         slow = F.conv1d(noise.flatten(0, 1)[:, None], (kernel / kernel.norm())[None, None])
         return (FAST * fast + SLOW * slow.view_as(fast)) * sigma
