@@ -1,18 +1,18 @@
 """How far is a candidate from what the truth is expected to be, above the cutoff? Trained for this; reference-free.
 
-A small network reads the input and predicts mean and variance of the truth's level in 60 bands from the cutoff to
-23 kHz, every 21 ms. The score is minus the log-spectral distance to be expected between the candidate and the truth
-(`network.expected_distances`). It was trained on recordings against their own band-limited copies, then to rank
-candidates of the built-in engine by their distance to the truth; see MODEL_CARD.md.
+A network reads the input and predicts mean and variance of three views of the truth: level in 60 bands every 21 ms,
+energy in 32 bands every 5.3 ms, which tells where hits are, and tonal contrast in 22 bands, which tells whether there
+are partials. The score is minus the weighted sum of the distances to be expected between the candidate and the truth
+(`network.CriticNetwork.expected_distances`). It was trained on recordings against their own band-limited copies; see
+MODEL_CARD.md.
 
 Hears: the candidate from the cutoff to 23 kHz, the input below it; channels are judged alone and averaged.
 Shape and rate: [N, channels, samples] at 48 kHz, best for a second or more; active parts at an RMS of about 0.1, as
 searches hold it (within 12 dB).
-Unit, range, direction: minus LSD in units of log10 power, about -4 to -0.8; higher is better. Comparable
+Unit, range, direction: minus weighted distance in units of log10 power, about -12 to -3; higher is better. Comparable
 within a window.
 Silence: a number that means little and is the same for all candidates. A cutoff that leaves nothing to judge scores 0.
-It hears levels in bands, so it is deaf to what detail within a band is made of: to partials, roughness, clicks.
-Weights: critic.safetensors, MIT, with the attributions in MODEL_CARD.md.
+Weights: critic.safetensors, CC-BY-SA-4.0, with the attributions in MODEL_CARD.md.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ CHECKSUM = Path(__file__).parent / "critic.safetensors.sha256"
 
 
 class Critic:
-    """Minus the expected log-spectral distance to the truth; see the module."""
+    """Minus the expected distance to the truth; see the module."""
 
     name = "critic"
-    unit = "-LSD"
+    unit = "-distance"
     scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"input"})
-    licence = "MIT"
+    licence = "CC-BY-SA-4.0"
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
         """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
