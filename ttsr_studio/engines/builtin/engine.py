@@ -58,7 +58,7 @@ TOP_HZ = (22800.0, 23700.0)
 AROUND = 140
 """Slow frames on either side of a window that the conditioner hears besides, 1.5 s."""
 
-FAST, SLOW, SLOW_FRAMES = 0.65, 0.06, 281
+FAST, SLOW, SLOW_FRAMES = 0.5, 0.06, 281
 """The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.
 
 White noise makes candidates that differ in what averages out within a window: by the log-spectral distance, best of 8
@@ -66,6 +66,14 @@ is 2 % under the mean candidate. What the conditioner cannot know is mostly how 
 lets candidates differ in that: with .12 it is 6 %. But a draw is then further from the truth (ViSQOL 2.8 for 3.1,
 distance 1.43 for 1.38), and no judge finds enough of what it offers; so a little of it (validation part, 4 kHz, 21
 clips).
+"""
+
+CONTRAST, CONTRAST_FRAMES = 1.4, 13
+"""Drawn log energies are spread by this about their mean over so many fast frames (69 ms).
+
+A prediction of what cannot be known is nearer to its mean than the truth is, so hits come out soft. Spreading gives
+onset contrast and energy back at less cost in likeness than more noise does: against white noise at .9 without it, the
+same energy and onsets, ViSQOL 3.07 for 2.98, Zimtohrli 3.34 for 3.30, distance 1.389 for 1.406 (18 clips).
 """
 
 TONAL_FROM, TONAL_RANGE, TONAL_MOST = 0.4, 0.2, 1.0
@@ -237,7 +245,7 @@ class BuiltinEngine:
     def _decoded(self, x0: Tensor, row: int, tensors: WindowTensors) -> Tensor:
         said, one = tensors.said, slice(row, row + 1)
         cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
-        energy = (said.location[one] + said.spread[one] * cells)[..., :-1]
+        energy = spread_over_time(said.location[one] + said.spread[one] * cells)[..., :-1]
         tonality = said.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
         share = per_bin(twice(share)[..., :-1])
@@ -247,6 +255,13 @@ class BuiltinEngine:
         shaped = carrier * per_bin(0.5 * (energy - EVEN * own)).exp() * tensors.gate[one]
         made = istft(shaped, tensors.low.shape[-1], FAST_FFT, FAST_HOP)[0]
         return torch.addcmul(tensors.low[row], made, tensors.onsets[row])
+
+
+def spread_over_time(energy: Tensor) -> Tensor:
+    """Log energies [..., frames] spread by `CONTRAST` about their local mean; the same shape."""
+    reach = CONTRAST_FRAMES // 2
+    around = F.avg_pool1d(F.pad(energy, (reach, reach), mode="replicate"), CONTRAST_FRAMES, stride=1)
+    return torch.lerp(around, energy, CONTRAST)
 
 
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
