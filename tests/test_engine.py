@@ -209,3 +209,18 @@ def test_noise_is_mixed_to_the_correlation_that_is_asked_for() -> None:
     made = carriers.mixed(carriers.noise(keys, 3, 200 * HOP, torch.device("cpu")), wanted[None, :, :, None, None])
     flat = torch.view_as_real(made[0]).flatten(1)
     assert (torch.corrcoef(flat) - wanted).abs().max() < 0.02
+
+
+def test_hits_are_made_stronger_within_bounds(engine: builtin.BuiltinEngine) -> None:
+    """A hit after silence lies far over the mean around it: it must not be raised by that distance."""
+    energy = torch.full((1, 64, 100), -20.0)
+    energy[..., 50:53] = -3.0
+    spread = builtin.spread_over_time(energy)
+    assert (spread - energy).abs().max() <= 0.9 + 1e-5
+    gentle = -5 + torch.sin(torch.arange(100) / 3.0)[None, None]
+    assert builtin.spread_over_time(gentle)[..., 20:80].std() > 1.3 * gentle[..., 20:80].std()
+    lr = torch.zeros(96 * HOP)
+    lr[40 * HOP :] = band_limited(56 * HOP)
+    made = high(several(engine, lr[None])[0], 5000)
+    start, later = made[40 * HOP : 41 * HOP], made[50 * HOP : 90 * HOP]
+    assert start.square().mean() < 10 * later.square().mean()

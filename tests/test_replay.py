@@ -298,10 +298,10 @@ def test_a_judge_that_is_gamed_raises_the_alarm_and_noise_does_not_transfer(tmp_
     text = (tmp_path / "scaling.md").read_text()
     assert "| lsd | " in text
     assert "ALARM: falls" in text
-    row = next(line for line in text.splitlines() if line.startswith("| sfx | critic | sfx |"))
-    assert row.split("|")[5].strip() in ("8", "16", "32"), "the best of N of a bell curve bends at 16"
+    row = next(line for line in text.splitlines() if line.startswith("| sfx | 12 | critic |"))
+    assert row.split("|")[4].strip() in ("8", "16", "32"), "the best of N of a bell curve bends at 16"
     assert "| sfx | 12 | noise | 1 (no gain clear of 0) |" in text, "where nothing is gained one draw is enough"
-    assert "not judged here: consensus" in text
+    assert "| sfx | critic+consensus | sfx | 16 | – | not judged here: consensus |" in text
     assert (tmp_path / "scaling.png").stat().st_size > 20000
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from click import Command
 from click.testing import CliRunner, Result
 from conftest import voice
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from ttsr_studio.engines.builtin import engine as builtin
 from ttsr_studio.engines.builtin.network import BuiltinNetwork, NetworkConfig
 from ttsr_studio.engines.builtin.spectral import log_energy
 from ttsr_studio.errors import InputError
+from ttsr_studio.training import attribution
 from ttsr_studio.training import critic as critic_training
 from ttsr_studio.training.builtin import PARTS, Targets, losses, main
 from ttsr_studio.training.critic import ranking_loss
@@ -222,3 +224,39 @@ def test_silence_has_no_active_level() -> None:
     for start in range(0, 96000, 777):
         level.update(tone[:, start : start + 777])
     assert level.rms() == pytest.approx(active_rms(tone, 48000), rel=1e-9)
+
+
+def refused(command: Command, *arguments: object) -> str:
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    return done.output
+
+
+def test_bad_data_ends_training_commands_in_one_line(corpus: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no manifest.csv in it" in refused(pack, tmp_path / "out", empty)
+    assert "no manifest.csv in it" in refused(attribution.main, tmp_path / "A.md", empty)
+    for command in (main, critic_training.main):
+        assert "neither a manifest.csv nor shards" in refused(command, tmp_path / "run", empty)
+    (empty / "manifest.csv").write_text((corpus / "manifest.csv").read_text().replace(",,", ",yes,"))
+    assert "licensed for evaluation only" in refused(pack, tmp_path / "out", empty)
+    train(corpus, tmp_path / "small", "--steps", 2)
+    assert "of a network of other sizes" in refused(main, tmp_path / "small", corpus, "--width", 24)
+
+
+def test_attributions_name_every_work_by_licence(tmp_path: Path) -> None:
+    fields = (*FIELDS, "licence", "source_repo", "attribution", "duration_s")
+    rows = [
+        ("a.flac", "music", "x", "", 24000, 24000, "CC-BY-4.0", "some/where", "Ann, a song", 3.0),
+        ("b.flac", "music", "x", "", 24000, 24000, "CC-BY-4.0", "some/where", "Ann, a song", 4.2),
+        ("c.flac", "sfx", "y", "", 24000, 24000, "CC0-1.0", "else/where", "Ben", 1.0),
+    ]
+    with (tmp_path / "manifest.csv").open("w", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerows([fields, *rows])
+    text = attribution.attributions([tmp_path])
+    assert "## CC-BY-4.0\n\n- some/where: Ann, a song (2 clips, 7 s)\n" in text
+    assert "- else/where: Ben (1 clip, 1 s)" in text
+    assert "2 of music, 1 of sfx" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ttsr_studio.training.data import manifest
+from ttsr_studio.training.run import one_line
 
 HEAD = """# Attribution of the training audio
 
@@ -53,6 +54,7 @@ def attributions(folders: Sequence[Path]) -> str:
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@one_line()
 def main(out: Path, data: tuple[Path, ...]) -> None:
     """Write the attributions of DATA (folders with manifest.csv) to OUT."""
     out.write_text(attributions(data), encoding="utf-8")

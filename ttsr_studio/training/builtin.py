@@ -45,7 +45,7 @@ from ttsr_studio.engines.builtin.spectral import (
     twice,
 )
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.run import Run, learning_rate, recent_mean
+from ttsr_studio.training.run import Run, learning_rate, one_line, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.weights import export
 
@@ -153,7 +153,9 @@ class BuiltinRun(Run[BuiltinNetwork]):
 
     def start_from(self, weights: Path) -> None:
         """Begin a fresh run with a weights file instead of random numbers."""
-        self.net.load_state_dict(load_network(weights, self.device).state_dict())
+        state = load_network(weights, self.device).state_dict()
+        same_sizes(self.net, state, weights)
+        self.net.load_state_dict(state)
         self.average.load_state_dict(self.net.state_dict())
 
     def new_optimizer(self) -> torch.optim.Optimizer:
@@ -251,6 +253,7 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
     "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights to go on from, for a run that is new."
 )
 @click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
+@one_line()
 def main(
     folder: Path,
     data: tuple[Path, ...],

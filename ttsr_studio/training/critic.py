@@ -8,6 +8,7 @@ Both stages and the bank are resumable.
 
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -25,8 +26,9 @@ from ttsr_studio.diffusion.samplers import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines import Engine
 from ttsr_studio.engines.builtin.engine import load_file
+from ttsr_studio.errors import InputError
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.run import Run, learning_rate, recent_mean
+from ttsr_studio.training.run import Run, learning_rate, one_line, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
 from ttsr_studio.weights import export
@@ -199,7 +201,9 @@ class CriticRun(Run[CriticNetwork]):
 
 def start_ranking(run: CriticRun, weights: Path) -> None:
     """Begin a fresh run at its second stage, with the weights of a first one."""
-    run.net.load_state_dict(load_network(weights, run.device).state_dict())
+    state = load_network(weights, run.device).state_dict()
+    same_sizes(run.net, state, weights)
+    run.net.load_state_dict(state)
     run.average.load_state_dict(run.net.state_dict())
     run.next_stage()
 
@@ -277,6 +281,7 @@ def rank(run: CriticRun, bank: Bank, held: Bank, steps: int, peak: float, every:
     "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights of a first stage; only ranking is left."
 )
 @click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
+@one_line()
 def main(
     folder: Path,
     data: tuple[Path, ...],
@@ -297,6 +302,8 @@ def main(
     stop_after: int | None,
 ) -> None:
     """Train on the clips of DATA (folders with manifest.csv, or shards), keeping state, log and weights in FOLDER."""
+    if engines and find_spec("zimtohrli") is None:
+        raise InputError("ranking listens by zimtohrli, which is not installed; pip install 'ttsr-studio[evaluate]'")
     config = CriticConfig(width=width, depth=depth)
     run = CriticRun(folder, config, torch.device(device), seed)
     if start_from and (run.stage, run.step) == (0, 0):

@@ -86,9 +86,12 @@ def channels(audio: np.ndarray) -> Iterator[np.ndarray]:
 def manifest(folder: Path) -> Iterator[tuple[Path, dict[str, str], float]]:
     """File, row and edge (Hz) of every clip of `folder/manifest.csv`.
 
-    Raises InputError when the manifest asks to keep a clip out of training.
+    Raises InputError when there is no manifest, or when it asks to keep a clip out of training.
     """
-    with (folder / "manifest.csv").open(newline="") as lines:
+    path = folder / "manifest.csv"
+    if not path.exists():
+        raise InputError(f"{folder}: no manifest.csv in it; training reads folders of clips with one, or shards")
+    with path.open(newline="") as lines:
         for row in csv.DictReader(lines):
             if row["eval_only"]:
                 raise InputError(f"{folder / row['file']}: licensed for evaluation only, not for training")
@@ -183,6 +186,11 @@ class Corpus:
                 share = SPEED_SHARE if speed != 1.0 else 1 - SPEED_SHARE * len(speeds)
                 chance.append(share * clip.audio.numel() ** 0.5)
                 place += part.numel()
+        if not parts:
+            raise InputError(
+                "no clips for the training or for the validation part: one in twelve groups (speaker_or_class) is held "
+                "out, so give clips of more groups"
+            )
         self.device = device
         self.audio = torch.cat(parts)
         self.start, self.length = np.array(start), np.array(length)

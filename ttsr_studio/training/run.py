@@ -3,13 +3,16 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import click
 import torch
 from torch import Tensor, nn
+
+from ttsr_studio.errors import InputError, TtsrError
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -42,6 +45,7 @@ class Run(ABC, Generic[Net]):
 
     def _load(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        same_sizes(self.net, state["net"], self.folder)
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.stage, self.step, self.plan = state["stage"], state["step"], state["plan"]
@@ -82,6 +86,23 @@ class Run(ABC, Generic[Net]):
         with (self.folder / "log.jsonl").open("a") as lines:
             lines.write(json.dumps(entry) + "\n")
         click.echo(json.dumps(entry))
+
+
+def same_sizes(net: nn.Module, state: dict[str, Tensor], where: Path) -> None:
+    """Raise InputError when a state is not one of a network of these sizes."""
+    if {name: value.shape for name, value in state.items()} != {
+        name: value.shape for name, value in net.state_dict().items()
+    }:
+        raise InputError(f"{where}: of a network of other sizes; go on with its own options, or choose another")
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Errors of the project end a command in one line, without a traceback."""
+    try:
+        yield
+    except TtsrError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ttsr_studio.errors import InputError
 from ttsr_studio.levels import active_rms
 from ttsr_studio.training.data import RATE, Clip, channels, held_out, load_clips, manifest
+from ttsr_studio.training.run import one_line
 
 HOP = 256
 BAND = 8
@@ -158,13 +159,19 @@ def read_shard(path: Path, validation: bool) -> list[Clip]:
 
 
 def load(sources: Sequence[Path], validation: bool) -> list[Clip]:
-    """Clips of folders with a manifest.csv, and of shards (files, or folders of shard*.bin). Raises as `load_clips`."""
+    """Clips of folders with a manifest.csv, and of shards (files, or folders of shard*.bin).
+
+    Raises InputError as `load_clips` does, and for a folder that holds neither.
+    """
     clips: list[Clip] = []
     for source in sources:
         if (source / "manifest.csv").exists():
             clips += load_clips(source, validation)
             continue
-        for shard in sorted(source.glob("shard*.bin")) if source.is_dir() else [source]:
+        shards = sorted(source.glob("shard*.bin")) if source.is_dir() else [source]
+        if not shards:
+            raise InputError(f"{source}: neither a manifest.csv nor shards in it")
+        for shard in shards:
             clips += read_shard(shard, validation)
     return clips
 
@@ -172,6 +179,7 @@ def load(sources: Sequence[Path], validation: bool) -> list[Clip]:
 @click.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@one_line()
 def main(out: Path, data: tuple[Path, ...]) -> None:
     """Pack the clips of DATA (folders with manifest.csv) into shards of at most 60 MiB in OUT."""
     for path in write_shards(list(data), out):

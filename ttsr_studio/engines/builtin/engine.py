@@ -68,12 +68,13 @@ distance 1.43 for 1.38), and no judge finds enough of what it offers; so a littl
 clips).
 """
 
-CONTRAST, CONTRAST_FRAMES = 1.4, 13
+CONTRAST, CONTRAST_FRAMES, CONTRAST_REACH = 1.6, 13, 1.5
 """Drawn log energies are spread by this about their mean over so many fast frames (69 ms).
 
 A prediction of what cannot be known is nearer to its mean than the truth is, so hits come out soft. Spreading gives
-onset contrast and energy back at less cost in likeness than more noise does: against white noise at .9 without it, the
-same energy and onsets, ViSQOL 3.07 for 2.98, Zimtohrli 3.34 for 3.30, distance 1.389 for 1.406 (18 clips).
+onset contrast and energy back at less cost in likeness than more noise does (validation part, 4 kHz, 18 clips: onset
+contrast off by -.05 for -.07, energy by -.6 dB for -1.3, ViSQOL 3.12 for 3.09, with white noise at .5 for .65).
+Deviations count up to the reach (natural log), which bounds the change to 3.9 dB: a hit out of silence is no louder.
 """
 
 TONAL_FROM, TONAL_RANGE, TONAL_MOST = 0.4, 0.2, 1.0
@@ -261,7 +262,7 @@ def spread_over_time(energy: Tensor) -> Tensor:
     """Log energies [..., frames] spread by `CONTRAST` about their local mean; the same shape."""
     reach = CONTRAST_FRAMES // 2
     around = F.avg_pool1d(F.pad(energy, (reach, reach), mode="replicate"), CONTRAST_FRAMES, stride=1)
-    return torch.lerp(around, energy, CONTRAST)
+    return energy + (CONTRAST - 1) * (energy - around).clamp(-CONTRAST_REACH, CONTRAST_REACH)
 
 
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
