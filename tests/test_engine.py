@@ -215,10 +215,14 @@ def test_hits_are_made_stronger_within_bounds(engine: builtin.BuiltinEngine) -> 
     """A hit after silence lies far over the mean around it: it must not be raised by that distance."""
     energy = torch.full((1, 64, 100), -20.0)
     energy[..., 50:53] = -3.0
-    spread = builtin.spread_over_time(energy)
+    always = torch.ones(1, 1, 100)
+    spread = builtin.spread_over_time(energy, always)
     assert (spread - energy).abs().max() <= 0.9 + 1e-5
     gentle = -5 + torch.sin(torch.arange(100) / 3.0)[None, None]
-    assert builtin.spread_over_time(gentle)[..., 20:80].std() > 1.3 * gentle[..., 20:80].std()
+    assert builtin.spread_over_time(gentle, always)[..., 20:80].std() > 1.3 * gentle[..., 20:80].std()
+    steady, started = torch.full((1, 64, 100), -5.0), (torch.arange(100) >= 40).float()[None, None]
+    start = torch.where(started > 0, steady, -20.0)
+    assert torch.allclose(builtin.spread_over_time(start, started), start, atol=1e-5), "a start is no hit"
     lr = torch.zeros(96 * HOP)
     lr[40 * HOP :] = band_limited(56 * HOP)
     made = high(several(engine, lr[None])[0], 5000)

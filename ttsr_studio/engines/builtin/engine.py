@@ -43,6 +43,7 @@ from ttsr_studio.engines.builtin.spectral import (
     features,
     istft,
     per_bin,
+    power,
     stft,
     twice,
 )
@@ -98,6 +99,7 @@ class WindowTensors:
         noise, tiles: carriers, fast spectra [R, 257, 2T - 1].
         gate: 1 where something may be generated, 0 where not, [R, 257, 2T - 1].
         onsets: the same within frames, [R, samples].
+        sounding: 1 for fast frames in which the input sounds, [R, 1, 2T - 1].
     """
 
     said: Prediction
@@ -109,6 +111,7 @@ class WindowTensors:
     tiles: Tensor
     gate: Tensor
     onsets: Tensor
+    sounding: Tensor
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,7 @@ class BuiltinEngine:
             copied.flatten(0, 1),
             gate,
             carriers.onset_gate(inner, edges),
+            (power(low).mean(dim=1, keepdim=True) > carriers.SILENCE_POWER).float(),
         )
         return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
 
@@ -246,7 +250,8 @@ class BuiltinEngine:
     def _decoded(self, x0: Tensor, row: int, tensors: WindowTensors) -> Tensor:
         said, one = tensors.said, slice(row, row + 1)
         cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
-        energy = spread_over_time(said.location[one] + said.spread[one] * cells)[..., :-1]
+        drawn = (said.location[one] + said.spread[one] * cells)[..., :-1]
+        energy = spread_over_time(drawn, tensors.sounding[one])
         tonality = said.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
         share = per_bin(twice(share)[..., :-1])
@@ -258,11 +263,20 @@ class BuiltinEngine:
         return torch.addcmul(tensors.low[row], made, tensors.onsets[row])
 
 
-def spread_over_time(energy: Tensor) -> Tensor:
-    """Log energies [..., frames] spread by `CONTRAST` about their local mean; the same shape."""
+def spread_over_time(energy: Tensor, sounding: Tensor) -> Tensor:
+    """Log energies [R, 64, frames] spread by `CONTRAST` about their local mean; the same shape.
+
+    The mean is over frames in which the input sounds, `sounding` [R, 1, frames] of 1 and 0: a start out of silence is
+    no hit.
+    """
     reach = CONTRAST_FRAMES // 2
-    around = F.avg_pool1d(F.pad(energy, (reach, reach), mode="replicate"), CONTRAST_FRAMES, stride=1)
-    return energy + (CONTRAST - 1) * (energy - around).clamp(-CONTRAST_REACH, CONTRAST_REACH)
+
+    def around(x: Tensor) -> Tensor:
+        return F.avg_pool1d(F.pad(x, (reach, reach), mode="replicate"), CONTRAST_FRAMES, stride=1)
+
+    mean = around(energy * sounding) / around(sounding).clamp(min=1e-3)
+    off = (energy - mean).clamp(-CONTRAST_REACH, CONTRAST_REACH)
+    return energy + (CONTRAST - 1) * off * sounding
 
 
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
