@@ -12,8 +12,8 @@ from ttsr_studio.training.run import one_line
 HEAD = """# Attribution of the training audio
 
 The built-in engine and the critic were trained on the clips below ({counts}; {hours:.1f} hours).
-The audio itself is
-not distributed here. Clips were resampled to 48 kHz where needed, trimmed, joined, level-normalised and re-encoded.
+The audio itself is not distributed here. Clips were resampled to 48 kHz where needed, trimmed, joined,
+level-normalised and re-encoded.
 """
 
 TAIL = """

@@ -6,19 +6,19 @@ would have seen.
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.signal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ttsr_studio.errors import InputError
 from ttsr_studio.levels import active_rms
+from ttsr_studio.training.filters import GRID_FROM, GRID_TO, KERNEL_GRID, filter_bank, with_holes
 
 RATE = 48000
 KINDS = {"speech": 0.4, "music": 0.35, "sfx": 0.25}
@@ -42,9 +42,6 @@ SPLICE_SHARE, HOLES_SHARE = 0.06, 0.08
 
 USUAL_HZ = (4000, 5500, 8000, 11025, 12000, 16000)
 """Half rates and codec shelves that inputs have most."""
-
-KERNEL_GRID = 512
-GRID_FROM, GRID_TO = 1e-2, 64.0
 
 
 @dataclass(frozen=True)
@@ -130,33 +127,6 @@ def resampled(audio: Tensor, speed: float) -> Tensor:
     spectrum = spectrum[:bins] if bins <= spectrum.numel() else F.pad(spectrum, (0, bins - spectrum.numel()))
     made = torch.fft.irfft(spectrum, target) * (target / size)
     return made[: round(audio.numel() / speed)].round().clamp(-32768, 32767).to(torch.int16)
-
-
-ZeroPoleGain = tuple[np.ndarray, np.ndarray, float]
-
-DESIGNS: dict[str, Callable[[int, float], ZeroPoleGain]] = {
-    "butter": lambda order, _ripple: scipy.signal.butter(order, 1.0, analog=True, output="zpk"),
-    "cheby1": lambda order, ripple: scipy.signal.cheby1(order, ripple, 1.0, analog=True, output="zpk"),
-    "ellip": lambda order, ripple: scipy.signal.ellip(order, ripple, 70, 1.0, analog=True, output="zpk"),
-    "bessel": lambda order, _ripple: scipy.signal.bessel(order, 1.0, analog=True, output="zpk", norm="mag"),
-}
-"""Analogue low-passes of an order and a ripple (dB), cutting off at 1."""
-
-
-def filter_bank(count: int = 240) -> Tensor:
-    """Random analogue low-passes, level in dB [count, 512] over frequency / design frequency from .01 to 64 (log).
-
-    Families and orders follow AudioSR and NU-Wave 2.
-    """
-    rng = np.random.default_rng(0)
-    grid = np.geomspace(GRID_FROM, GRID_TO, KERNEL_GRID)
-    bank = []
-    for _ in range(count):
-        order, ripple = int(rng.integers(4, 11)), float(rng.uniform(0.05, 1.0))
-        family = str(rng.choice(list(DESIGNS), p=[0.34, 0.25, 0.25, 0.16]))
-        _, response = scipy.signal.freqs_zpk(*DESIGNS[family](order, ripple), worN=grid)
-        bank.append(20 * np.log10(np.abs(response) + 1e-9))
-    return torch.from_numpy(np.stack(bank)).float()
 
 
 class Corpus:
@@ -396,14 +366,3 @@ class Pairs:
         bricks = self._column([float(number < 0) for number, _, _ in filters])
         walls = self._column([float(walled or number < 0) for number, _, walled in filters])
         return torch.lerp(curve, torch.ones_like(curve), bricks) * torch.lerp(torch.ones_like(wall), wall, walls)
-
-
-def with_holes(lr: Tensor, depth_db: float) -> Tensor:
-    """Input [samples] with cells emptied as a codec does: those well below their neighbours, above 2 kHz."""
-    window = torch.hann_window(1024, device=lr.device)
-    spectrum = torch.stft(lr, 1024, 512, window=window, return_complex=True)
-    cells = torch.view_as_real(spectrum[1:]).square().sum(-1).unflatten(0, (64, 8)).mean(1)
-    around = F.max_pool2d(cells[None], (9, 3), stride=1, padding=(4, 1))[0]
-    kept = (cells >= around * 10 ** (-depth_db / 10)) | (torch.arange(64, device=lr.device)[:, None] < 5)
-    mask = F.pad(kept.float().repeat_interleave(8, dim=0), (0, 0, 1, 0), value=1.0)
-    return torch.istft(spectrum * mask, 1024, 512, window=window, length=lr.numel())

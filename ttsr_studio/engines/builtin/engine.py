@@ -28,7 +28,6 @@ from ttsr_studio.engines.builtin.network import (
     Prediction,
     apart,
     load_network,
-    pooled,
     state_mask,
 )
 from ttsr_studio.engines.builtin.spectral import (
@@ -293,6 +292,3 @@ def load_file(device: str, weights: Path = WEIGHTS, expected: Path | None = CHEC
     """Load weights; `expected` names a file with their sha256, None to accept any. Raises as `load`."""
     network = load_network(weights, torch.device(device))
     return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)})
-
-
-__all__ = ["BuiltinEngine", "load", "load_file", "pooled"]

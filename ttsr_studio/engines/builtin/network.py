@@ -22,7 +22,6 @@ from ttsr_studio.engines.builtin.spectral import (
     NOISE_TONALITY,
     TONAL_BANDS,
     Features,
-    missing_bands,
 )
 from ttsr_studio.weights import load
 
@@ -284,7 +283,7 @@ class Denoiser(nn.Module):
 
 
 def fourier_features(values: Tensor, count: int, lowest: float = 0.125) -> Tensor:
-    """values [B] -> sines and cosines [B, 2 * count] at frequencies an octave apart for every second."""
+    """values [B] -> sines and cosines [B, 2 * count] at frequencies half an octave apart, in cycles."""
     frequencies = lowest * 2.0 ** (0.5 * torch.arange(count, device=values.device, dtype=torch.float32))
     phase = 2 * math.pi * values[:, None] * frequencies[None]
     return torch.cat([phase.sin(), phase.cos()], dim=1)
@@ -328,9 +327,3 @@ def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
     Raises MissingError when the file is not there or is not a weights file.
     """
     return load(path, lambda config: BuiltinNetwork(NetworkConfig(**config)), device)  # type: ignore[arg-type]
-
-
-__all__ = [
-    "RESIDUAL_LIMIT", "STATE", "TONALITY_SCALE", "BuiltinNetwork", "Conditioner", "Denoiser", "NetworkConfig",
-    "Prediction", "apart", "load_network", "missing_bands", "pooled", "state_mask", "together",
-]  # fmt: skip
