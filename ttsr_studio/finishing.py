@@ -17,7 +17,7 @@ from ttsr_studio.audio.change import Change
 from ttsr_studio.audio.loudness import LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata import carry
 from ttsr_studio.audio.stream import Scratch, resample_blocks
-from ttsr_studio.audio.write import fit_name, write_atomic
+from ttsr_studio.audio.write import fit_name, write_audio
 from ttsr_studio.candidates import Stages
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.finalists import Contest
@@ -87,7 +87,7 @@ def finish(
         container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
     )
     carried = carry(material.metadata, change)
-    written = write_atomic(
+    written = write_audio(
         target,
         lambda: (block * factor for block in final.blocks(BLOCK)),
         rate,

@@ -196,7 +196,7 @@ def items(data: bytes, order: str = "<") -> Iterator[tuple[bytes, int, int]]:
 
 
 # Where the numbers of a chunk are, for those that RIFX has the other way round; what follows them is text.
-_LAYOUTS = {
+_FIELDS = {
     "bext": "338s2IH64s5H", "cart": "680sI4sI4sI4sI4sI4sI4sI4sI4sI", "acid": "I2HIIHHI",
     "labl": "I", "note": "I", "file": "II", "ltxt": "II4s4H",
 }  # fmt: skip
@@ -218,7 +218,7 @@ def _turned_data(name: str, data: bytes) -> bytes:
         out = bytearray(data)
         for item, start, size in items(data, ">"):
             struct.pack_into("<I", out, start - 4, size)
-            layout = _LAYOUTS.get(item.decode("latin-1")) if data[:4] == b"adtl" else None
+            layout = _FIELDS.get(item.decode("latin-1")) if data[:4] == b"adtl" else None
             if layout:
                 out[start : start + size] = _turned(layout, data[start : start + size])
         return bytes(out)
@@ -229,8 +229,8 @@ def _turned_data(name: str, data: bytes) -> bytes:
         end = 4 * len(words)
         end = min(end, 36 + 24 * int(words[7])) if name == "smpl" and len(words) > 7 else end
         return words.tobytes()[:end] + data[end:]
-    if name in _LAYOUTS or name in _ENDLESS:
-        return _turned(_LAYOUTS.get(name, ""), data)
+    if name in _FIELDS or name in _ENDLESS:
+        return _turned(_FIELDS.get(name, ""), data)
     raise ValueError("its layout is not known here")
 
 

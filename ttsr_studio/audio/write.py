@@ -167,7 +167,7 @@ def publish(temporary: Path, target: Path, replace: bool) -> None:
     temporary.replace(target)
 
 
-def write_atomic(
+def write_audio(
     target: Path | str,
     blocks: Callable[[], Blocks],
     rate: int,

@@ -19,7 +19,7 @@ from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.files import probe, read_blocks
 from ttsr_studio.audio.stream import resample_blocks
-from ttsr_studio.audio.write import write_atomic
+from ttsr_studio.audio.write import write_audio
 from ttsr_studio.diffusion.batches import BatchLimit
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
 from ttsr_studio.diffusion.guidance import Guidance
@@ -194,4 +194,4 @@ def _envelope(audio: Tensor) -> Tensor:
 
 def write(path: Path, audio: Tensor, rate: int) -> None:
     block = audio.reshape(1, -1).numpy()
-    write_atomic(path, lambda: iter([block]), rate, 1, "WAV", "FLOAT")
+    write_audio(path, lambda: iter([block]), rate, 1, "WAV", "FLOAT")
