@@ -26,18 +26,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttsr_studio import store
 from ttsr_studio.audio.crossover import Crossover
-from ttsr_studio.diffusion.batches import BatchLimit
+from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
 from ttsr_studio.diffusion.guidance import Guidance
+from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.diffusion.samplers import SAMPLERS
+from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedules import sigmas
-from ttsr_studio.engines import Engine, load_engine
+from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import render
-from ttsr_studio.session import Session
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.pipeline import render
+from ttsr_studio.weights import store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -89,8 +90,8 @@ def main() -> None:
 @click.option("--tiny", is_flag=True, help="The tests' few channels instead of the official 6.2 GB.")
 def write(path: Path, tiny: bool) -> None:
     """Write a checkpoint in the official format with random weights."""
-    from ttsr_studio.engines.audiosr.graph import AudioSRConfig
-    from ttsr_studio.engines.audiosr.random_weights import TINY, write_checkpoint
+    from ttsr_studio.engines.audiosr.dummy import TINY, write_checkpoint
+    from ttsr_studio.engines.audiosr.networks import AudioSRConfig
 
     write_checkpoint(path, TINY if tiny else AudioSRConfig())
     click.echo(f"{path}: {path.stat().st_size / 1e9:.2f} GB")
@@ -102,7 +103,7 @@ def write(path: Path, tiny: bool) -> None:
 def imported(path: Path, models: Path) -> None:
     """Import PATH into the folder MODELS with the real command, then load it: seconds and peak memory of each."""
     environment = os.environ | {store.VARIABLE: str(models)}
-    load = f"from ttsr_studio.engines import load_engine; load_engine({NAME!r}, 'cpu')"
+    load = f"from ttsr_studio.engines.registry import load_engine; load_engine({NAME!r}, 'cpu')"
     commands = {
         "import": [sys.executable, "-m", "ttsr_studio", "models", "import", NAME, str(path)],
         "load": [sys.executable, "-c", load],
@@ -128,7 +129,7 @@ def parity(path: Path, seconds: float, steps: int, as_json: bool) -> None:
     from ttsr_studio.engines.audiosr import mel as melody
     from ttsr_studio.engines.audiosr.checkpoint import convert
     from ttsr_studio.engines.audiosr.engine import assemble
-    from ttsr_studio.engines.audiosr.vocoding import vocode
+    from ttsr_studio.engines.audiosr.vocoder import vocode
 
     theirs = official(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -184,7 +185,7 @@ def parity(path: Path, seconds: float, steps: int, as_json: bool) -> None:
 
 
 def load_settings() -> Any:
-    from ttsr_studio.engines import EngineSettings
+    from ttsr_studio.engines.registry import EngineSettings
 
     return EngineSettings()
 

@@ -24,7 +24,7 @@ import click
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.audio.files import probe, read_blocks
+from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.errors import TtsrError
 
 SECONDS = 10.0

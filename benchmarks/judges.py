@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import torch
 
-from ttsr_studio import store
+from ttsr_studio.weights import store
 
 
 def wavlm(place: Path) -> Path:
@@ -87,7 +87,7 @@ def main(seconds: float, candidates: int) -> None:
             importing = [sys.executable, "-m", "ttsr_studio", "models", "import", name, str(source)]
             subprocess.run(importing, env=environment, check=True, capture_output=True)
             bench = (
-                "from ttsr_studio.models.bench import bench_verifiers\n"
+                "from ttsr_studio.diagnostics.verifier_speed import bench_verifiers\n"
                 f"for name, cost in bench_verifiers({seconds}, {candidates}, 'cpu', {verifier!r}):\n"
                 "    print(name, cost if isinstance(cost, str) else f'{cost:.0f} ms for a second of audio', end=', ')\n"
                 + PEAK

@@ -14,8 +14,8 @@ import scipy.signal
 import soundfile
 
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import render
-from ttsr_studio.session import Session
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.pipeline import render
 
 RATE = 48000
 

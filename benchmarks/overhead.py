@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 import torch
 
-from ttsr_studio.audio.files import probe
+from ttsr_studio.audio.decode import probe
 from ttsr_studio.audio.windows import even_core, plan_windows
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import render
-from ttsr_studio.searching import FADE_SECONDS
-from ttsr_studio.session import Session
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.inference.windows import FADE_SECONDS
+from ttsr_studio.render.pipeline import render
 
 
 def bare_seconds_per_row(session: Session, samples: int, rows: int, repeats: int = 3) -> float:

@@ -17,8 +17,8 @@ import soundfile
 import torch
 
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import render
-from ttsr_studio.session import Session
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.pipeline import render
 
 RATE = 48000
 

@@ -16,8 +16,8 @@ import soxr
 
 from ttsr_studio.errors import TtsrError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render import render
-from ttsr_studio.session import Session
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.pipeline import render
 
 
 def level_db(audio: np.ndarray) -> float:

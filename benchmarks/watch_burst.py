@@ -21,8 +21,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from ttsr_studio.watch.queue import Queue
-from ttsr_studio.watch.tree import Tree
+from ttsr_studio.watch.filesystem.root import Tree
+from ttsr_studio.watch.queue.jobs import Queue
 
 RATE = 48000
 WAYS = ("copy", "move", "slow write", "rename into place")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ttsr_studio import store
-from ttsr_studio.engines.audiosr.random_weights import TINY, write_checkpoint
-from ttsr_studio.models import find
-from ttsr_studio.models.install import install
+from ttsr_studio.engines.audiosr.dummy import TINY, write_checkpoint
+from ttsr_studio.weights import store
+from ttsr_studio.weights.install import install
+from ttsr_studio.weights.registry import find
 
 NAME = "audiosr-basic"
 

@@ -20,7 +20,7 @@ import soundfile
 import torch
 from click.testing import CliRunner, Result
 
-from ttsr_studio.cli import main
+from ttsr_studio.cli.main import main
 
 torch.set_num_threads(1)
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from ttsr_studio.stopping import INTERRUPTED, left_at_once
+from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once
 
 
 def run() -> None:
@@ -10,7 +10,7 @@ def run() -> None:
     with left_at_once():
         import click
 
-        from ttsr_studio.cli import main
+        from ttsr_studio.cli.main import main
     try:
         sys.exit(main(standalone_mode=False))
     except click.ClickException as error:

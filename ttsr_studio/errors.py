@@ -1,6 +1,6 @@
 """The errors that the library raises. Each message is one line: what is wrong, and what to do about it.
 
-Only `cli.py` prints them and turns them into exit codes.
+Only `cli` prints them and turns them into exit codes.
 """
 
 import os

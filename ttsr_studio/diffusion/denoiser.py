@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ttsr_studio.diffusion.batches import BatchLimit, in_batches
+from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.guidance import Guidance, guide
 from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
-    from ttsr_studio.engines import Conditioning, Engine
+    from ttsr_studio.diffusion.model import Conditioning, Engine
 
 
 @runtime_checkable

@@ -17,9 +17,9 @@ import soundfile
 from matplotlib import colormaps
 from PIL import Image
 
-from ttsr_studio.analysis.spectra import SpectrogramMap
-from ttsr_studio.audio.files import SourceInfo, probe, read_blocks
-from ttsr_studio.audio.stream import resample_blocks
+from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
+from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
+from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, shown
 
 MOST_RATE, MOST_CHANNELS = 48000, 2

@@ -19,10 +19,11 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
-from ttsr_studio.analysis.spectra import SpectrogramMap
+from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.errors import shown
-from ttsr_studio.report.record import Report, WindowRecord, write_atomic
+from ttsr_studio.report.schema import Report, WindowRecord
+from ttsr_studio.storage.atomic import write_atomic
 
 SIZE_INCHES, DPI = (16.0, 12.0), 100
 RANGE_DB = 100.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ttsr_studio.training.data import manifest
-from ttsr_studio.training.run import one_line
+from ttsr_studio.training.loop import one_line
 
 HEAD = """# Attribution of the training audio
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ttsr_studio.engines.builtin.network import (
+from ttsr_studio.engines.builtin.networks import (
     RESIDUAL_LIMIT,
     TONALITY_SCALE,
     BuiltinNetwork,
@@ -45,9 +45,9 @@ from ttsr_studio.engines.builtin.spectral import (
     twice,
 )
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.run import Run, learning_rate, one_line, recent_mean, same_sizes
+from ttsr_studio.training.loop import Run, learning_rate, one_line, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
-from ttsr_studio.weights import export
+from ttsr_studio.weights.checkpoint import export
 
 EDGE_MARGIN_HZ = 100
 QUIET_WEIGHT = 0.15

@@ -19,19 +19,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ttsr_studio.analysis.spectra import N_FFT, POWER_FLOOR, power_spectrogram
-from ttsr_studio.diffusion.batches import BatchLimit
+from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
+from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw
-from ttsr_studio.diffusion.samplers import get_sampler
+from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
-from ttsr_studio.engines import Engine
 from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.run import Run, learning_rate, one_line, recent_mean, same_sizes
+from ttsr_studio.training.loop import Run, learning_rate, one_line, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
-from ttsr_studio.weights import export
+from ttsr_studio.weights.checkpoint import export
 
 STAGES = ("expect", "rank")
 EDGE_MARGIN_HZ = 200

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import InputError
-from ttsr_studio.levels import active_rms
 from ttsr_studio.training.filters import GRID_FROM, GRID_TO, KERNEL_GRID, filter_bank, with_holes
 
 RATE = 48000

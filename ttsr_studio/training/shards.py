@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import InputError
-from ttsr_studio.levels import active_rms
 from ttsr_studio.training.data import RATE, Clip, channels, held_out, load_clips, manifest
-from ttsr_studio.training.run import one_line
+from ttsr_studio.training.loop import one_line
 
 HOP = 256
 BAND = 8

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.verifiers import Scope, Verifier
 from ttsr_studio.verifiers.ensemble import Combined, Rule, combine
+from ttsr_studio.verifiers.protocol import Scope, Verifier
 
 Asked = Literal["auto", "window", "clip"]
 

@@ -16,18 +16,18 @@ import psutil
 from filelock import FileLock
 
 from ttsr_studio.errors import OptionError, TtsrError, shown
-from ttsr_studio.watch.clock import Clock
-from ttsr_studio.watch.delivery import Delivery
-from ttsr_studio.watch.events import Wake, watch_tree
-from ttsr_studio.watch.hand import Hand
-from ttsr_studio.watch.journal import Heard, Journal
-from ttsr_studio.watch.ledger import DamagedError
-from ttsr_studio.watch.queue import SETTLING, SIDECAR, Offer, Queue
-from ttsr_studio.watch.rules import Rules
-from ttsr_studio.watch.settling import Settling
-from ttsr_studio.watch.slots import ended, living, slot_of, take_slot
-from ttsr_studio.watch.terms import Stop, Terms
-from ttsr_studio.watch.tree import Signature, Tree
+from ttsr_studio.watch.event_log import Heard, Journal
+from ttsr_studio.watch.filesystem.events import Wake, watch_tree
+from ttsr_studio.watch.filesystem.instance_lock import ended, living, slot_of, take_slot
+from ttsr_studio.watch.filesystem.root import Signature, Tree
+from ttsr_studio.watch.filesystem.stability import Settling
+from ttsr_studio.watch.folder_config import Rules
+from ttsr_studio.watch.job_runner import Hand
+from ttsr_studio.watch.policy import Stop, Terms
+from ttsr_studio.watch.publish import Delivery
+from ttsr_studio.watch.queue.clock import Clock
+from ttsr_studio.watch.queue.jobs import SETTLING, SIDECAR, Offer, Queue
+from ttsr_studio.watch.queue.store import DamagedError
 
 Answer = TypeVar("Answer")
 

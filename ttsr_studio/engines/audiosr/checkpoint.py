@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ttsr_studio.engines.audiosr.graph import PARTS, AudioSRConfig, skeleton
-from ttsr_studio.engines.audiosr.keys import NOT_STORED, SCALE, all_official_names, official_names, unused
-from ttsr_studio.engines.audiosr.vocoding import measure_delay
+from ttsr_studio.engines.audiosr.networks import PARTS, AudioSRConfig, skeleton
+from ttsr_studio.engines.audiosr.state_dict import NOT_STORED, SCALE, all_official_names, official_names, unused
+from ttsr_studio.engines.audiosr.vocoder import measure_delay
 from ttsr_studio.errors import InputError, MissingError
-from ttsr_studio.store import Tell
+from ttsr_studio.weights.store import Tell
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

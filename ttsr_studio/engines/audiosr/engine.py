@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.diffusion.batches import BatchLimit, in_batches
+from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.noise import NoiseKey, normal
-from ttsr_studio.diffusion.vp import TimeTable, cosine_alphas
-from ttsr_studio.engines import EngineSettings
+from ttsr_studio.diffusion.timesteps import TimeTable, cosine_alphas
 from ttsr_studio.engines.audiosr.checkpoint import DTYPES, load_part
-from ttsr_studio.engines.audiosr.graph import PARTS, AudioSRConfig
 from ttsr_studio.engines.audiosr.mel import EDGE, HOP, RATE, log_mel, low_pass, upper_hz
-from ttsr_studio.engines.audiosr.vocoding import GEOMETRIC_DELAY, channels_last, vocode
+from ttsr_studio.engines.audiosr.networks import PARTS, AudioSRConfig
+from ttsr_studio.engines.audiosr.vocoder import GEOMETRIC_DELAY, channels_last, vocode
+from ttsr_studio.engines.registry import EngineSettings
 from ttsr_studio.errors import OptionError, TtsrError
-from ttsr_studio.store import require
+from ttsr_studio.weights.store import require
 
 LATENT_HOP = 8 * HOP
 """Samples of one column of the latent: 12.5 a second."""
@@ -83,7 +83,7 @@ class AudioSRConditioning:
 
 
 class AudioSREngine:
-    """See `ttsr_studio.engines.Engine` for the contract."""
+    """See `ttsr_studio.diffusion.model.Engine` for the contract."""
 
     sample_rate = RATE
     hop = LATENT_HOP

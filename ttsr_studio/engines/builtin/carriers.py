@@ -12,17 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
-from ttsr_studio.engines.builtin.spectral import (
-    FAST_FFT,
-    FAST_HOP,
-    FINE_FFT,
-    HOP,
-    RATE,
-    bin_hz,
-    istft,
-    power,
-    stft,
-)
+from ttsr_studio.engines.builtin.spectral import FAST_FFT, FAST_HOP, FINE_FFT, HOP, RATE, bin_hz, istft, power, stft
 
 HOLD = 19
 """Slow frames for which a lag is held, .2 s; aligned to the file, so that windows agree."""

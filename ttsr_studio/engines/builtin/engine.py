@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.engines import EngineSettings
 from ttsr_studio.engines.builtin import carriers
-from ttsr_studio.engines.builtin.network import (
+from ttsr_studio.engines.builtin.networks import (
     RESIDUAL_LIMIT,
     STATE,
     TONALITY_SCALE,
@@ -46,8 +45,9 @@ from ttsr_studio.engines.builtin.spectral import (
     stft,
     twice,
 )
+from ttsr_studio.engines.registry import EngineSettings
 from ttsr_studio.errors import OptionError
-from ttsr_studio.weights import verified
+from ttsr_studio.weights.checkpoint import verified
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
 CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
@@ -134,7 +134,7 @@ class BuiltinConditioning:
 
 
 class BuiltinEngine:
-    """See `ttsr_studio.engines.Engine` for the contract."""
+    """See `ttsr_studio.diffusion.model.Engine` for the contract."""
 
     name = "builtin"
     sample_rate = 48000

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.weights import load
+from ttsr_studio.weights.checkpoint import load
 
 FEATURE_FLOOR = 1e-7
 """Power below which the input is not told from silence."""

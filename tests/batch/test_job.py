@@ -1,0 +1,301 @@
+"""`ttsr render --job` as a DAW script or a render farm uses it, and the best K renders."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
+
+from ttsr_studio.batch.job_file import read_job, schema
+from ttsr_studio.report.validate import validate
+
+TINY = {"candidates": 3, "steps": 1, "verifier": "continuity"}
+
+
+def stem(path: Path, seconds: float = 0.4, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return save(path, below(voice(seconds, seed=seed), 5000))
+
+
+def job(folder: Path, **keys: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {"job_version": "1", "inputs": ["in.wav"], "result": "result.json", "done": "done", "options": TINY} | keys
+    path = folder / "job.json"
+    path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}), encoding="utf-8")
+    return path
+
+
+def answered(folder: Path) -> tuple[dict[str, Any], str]:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8")), (folder / "done").read_text()
+
+
+def test_a_job_is_done_and_says_so_in_files(ttsr: Ttsr, tmp_path: Path) -> None:
+    folder = tmp_path / "a 'quoted' “folder” é"
+    source = stem(folder / "in.wav")
+    before = source.read_bytes()
+    path = job(folder, preset="speech", output="out/{stem}_{preset}{ext}", keep_top=3, progress="p.json")
+    (folder / "result.json").write_text('{\n  "result_version": "1", "status": "stale"}')
+    (folder / "done").write_text("1\n")
+    result = ttsr("render", "--job", path)
+    assert (result.exit_code, result.output) == (0, "")
+    data, done = answered(folder)
+    assert done == "0\n"
+    assert (data["status"], data["exit_code"], data["message"]) == ("done", 0, "")
+    (file,) = data["files"]
+    assert file["status"] == "rendered"
+    assert file["output"] == str(folder / "out" / "in_speech.wav")
+    assert [(best["rank"], Path(best["output"]).name) for best in file["top"]] == [
+        (1, "in_speech.wav"),
+        (2, "in_speech_top2.wav"),
+        (3, "in_speech_top3.wav"),
+    ]
+    assert [best["score"] for best in file["top"]] == sorted((best["score"] for best in file["top"]), reverse=True)
+    assert all(Path(best["output"]).is_file() for best in file["top"])
+    report = json.loads(Path(file["report"]).read_text())
+    validate(report)
+    assert [best["name"] for best in report["best"]] == [Path(best["output"]).name for best in file["top"]]
+    progress = json.loads((folder / "p.json").read_text())
+    assert (progress["stage"], progress["of_all"]) == ("done", 1.0)
+    assert source.read_bytes() == before
+
+
+def test_the_best_renders_differ_above_the_cutoff_only(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = stem(tmp_path / "in.wav", 1.0)
+    out = tmp_path / "out.wav"
+    result = ttsr("render", source, "-o", out, "--candidates", 3, "--steps", 1, "--keep-top", 3, "--json")
+    assert result.exit_code == 0, result.output
+    audio = [load(tmp_path / name) for name in ("out.wav", "out_top2.wav", "out_top3.wav")]
+    assert len({each.shape for each in audio}) == 1
+    assert not np.array_equal(audio[0], audio[1])
+    again = ttsr(
+        "render", source, "-o", tmp_path / "second.wav", "--again", tmp_path / "out.ttsr.json", "--take", 2, "--json"
+    )
+    assert again.exit_code == 0
+    assert "the same, bit for bit" in json.loads(again.stdout)["verdict"]
+    np.testing.assert_array_equal(load(tmp_path / "second.wav"), audio[1], "the second best, chosen by hand")
+    reasons = [w["reason"] for w in json.loads((tmp_path / "second.ttsr.json").read_text())["windows"]]
+    assert all("was asked for" in reason for reason in reasons)
+
+
+def test_more_than_there_is_is_refused(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = stem(tmp_path / "in.wav")
+    for arguments, words in [
+        (("--keep-top", 4, "--candidates", 3), "--keep-top 4: only 3 candidates"),
+        (("--take", 4, "--candidates", 3), "--take 4: only 3 candidates"),
+        (("--keep-top", 0), "at least 1"),
+        (("--page", "--no-report"), "--page shows the report"),
+    ]:
+        result = ttsr("render", source, "-o", tmp_path / "o.wav", *arguments)
+        assert result.exit_code == 2
+        assert words in result.output
+    (tmp_path / "o_top2.wav").write_text("somebody's")
+    result = ttsr("render", source, "-o", tmp_path / "o.wav", "--keep-top", 2, "--candidates", 2)
+    assert result.exit_code == 2
+    assert "o_top2.wav: exists already" in result.output
+
+
+def test_one_bad_file_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "bad.wav").write_text("no audio")
+    result = ttsr("render", "--job", job(tmp_path, inputs=["bad.wav", "in.wav"], output="out/"))
+    assert result.exit_code == 1
+    data, done = answered(tmp_path)
+    assert done == "1\n"
+    assert data["status"] == "failed"
+    assert [file["status"] for file in data["files"]] == ["failed", "rendered"]
+    assert "not audio" in data["files"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"inputs": None}, "'inputs' is a required property"),
+        ({"inputs": []}, "inputs: "),
+        ({"job_version": "2"}, "job_version: '1' was expected"),
+        ({"input": ["x"]}, "'input' was unexpected); known: job_version, inputs"),
+        ({"preset": "nix"}, "unknown preset 'nix'; known: "),
+        ({"options": {"candidats": 1}}, "unknown option 'candidats'; known: "),
+        ({"options": {"candidates": "many"}}, "not a valid integer"),
+        ({"options": {"candidates": [1]}}, "candidates takes one value"),
+        ({"options": {"take": "one"}}, "take takes int"),
+        ({"options": {"speaker": "x.wav"}}, "speaker takes a list of files"),
+        ({"options": {"device": "abacus"}}, "unknown device 'abacus'"),
+        ({"keep_top": 9}, "--keep-top 9: only 3 candidates"),
+        ({"output": "{nix}.wav"}, "unknown field 'nix'"),
+        ({"existing": "maybe"}, "'maybe' is not one of"),
+        ({"inputs": ["in.wav", "in.wav"]}, "both"),
+    ],
+)
+def test_a_wrong_job_is_refused_with_one_line(ttsr: Ttsr, tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    stem(tmp_path / "in.wav")
+    result = ttsr("render", "--job", job(tmp_path, **keys))
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.splitlines()) == 1
+    data, done = answered(tmp_path)
+    assert (data["status"], data["exit_code"], done) == ("refused", 2, "2\n")
+    assert words in data["message"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done", "in.wav", "job.json", "result.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"{", "not JSON (line 1"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b"[]", "is not of type 'object'"),
+        (b"", "not JSON"),
+    ],
+)
+def test_a_file_that_is_no_job_is_refused(ttsr: Ttsr, tmp_path: Path, text: bytes, words: str) -> None:
+    path = tmp_path / "job.json"
+    path.write_bytes(text)
+    result = ttsr("render", "--job", path)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert ttsr("render", "--job", tmp_path / "missing.json").exit_code == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_a_result_that_cannot_be_written_is_found_before_anything_is_rendered(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "folder").mkdir()
+    for place in ("no/such/folder/r.json", "folder"):
+        result = ttsr("render", "--job", job(tmp_path, result=place, done=None))
+        assert result.exit_code == 2
+        assert len(result.output.splitlines()) == 1
+        assert not (tmp_path / "in_ttsr.wav").exists()
+
+
+def test_a_result_that_is_a_folder_does_not_keep_those_waiting_who_wait_for_done(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "result.json").mkdir()
+    assert ttsr("render", "--job", job(tmp_path)).exit_code == 2
+    assert (tmp_path / "done").read_text() == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"result": "in.wav"}, "in.wav: is something else"),
+        ({"progress": "in.wav"}, "in.wav: is something else"),
+        ({"done": "in.wav"}, "in.wav: is something else"),
+        ({"progress": "other.wav"}, "other.wav: is something else"),
+        ({"result": "job.json"}, "result: is the job, too"),
+        ({"progress": "./result.json"}, "progress: is result, too"),
+        ({"done": "result.json"}, "done: is result, too"),
+        ({"progress": "done"}, "done: is progress, too"),
+        ({"cancel": "in.wav"}, "in.wav, too"),
+        ({"output": "new.wav", "done": "new.wav"}, "done: is output new.wav, too"),
+        ({"output": "new.wav", "done": "new_top2.wav", "keep_top": 2}, "done: is output new_top2.wav, too"),
+        ({"output": "new.wav", "result": "new.ttsr.json"}, "result: is output new.ttsr.json, too"),
+        ({"output": "new.wav", "progress": "new.ttsr.html"}, "progress: is output new.ttsr.html, too"),
+        ({"result": "pipe"}, "pipe: is something else"),
+        ({"done": "pipe"}, "pipe: is something else"),
+        ({"progress": "link"}, "link: is something else"),
+        ({"result": "n" * 300}, "File name too long"),
+        ({"done": "n" * 300}, "File name too long"),
+        ({"cancel": "n" * 300}, "File name too long"),
+        ({"output": "n" * 300 + ".wav"}, "File name too long"),
+        ({"output": "new.mp3"}, "unknown output suffix"),
+        ({"output": "in.wav/new.wav"}, "is no folder"),
+    ],
+)
+def test_answers_never_take_the_place_of_something_else(
+    ttsr: Ttsr, tmp_path: Path, keys: dict[str, Any], words: str
+) -> None:
+    stem(tmp_path / "in.wav")
+    stem(tmp_path / "other.wav", seed=1)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("other.wav")
+    path = job(tmp_path, **keys)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    result = ttsr("render", "--job", path)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert {file: file.read_bytes() for file in before} == before
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio.cli.commands import job as job_command
+
+    stem(tmp_path / "in.wav")
+    real = job_command.render
+
+    def late(session: Any, source: Path, target: Path, **more: Any) -> Any:
+        target.write_bytes(b"of another job")
+        return real(session, source, target, **more)
+
+    monkeypatch.setattr(job_command, "render", late)
+    assert ttsr("render", "--job", job(tmp_path)).exit_code == 1
+    (file,) = answered(tmp_path)[0]["files"]
+    assert "something else has made it meanwhile" in file["reason"]
+    assert (tmp_path / "in_ttsr.wav").read_bytes() == b"of another job"
+    assert not list(tmp_path.glob("*.ttsr.*"))
+    assert ttsr("render", "--job", job(tmp_path, existing="overwrite")).exit_code == 0
+    assert (tmp_path / "in_ttsr.wav").stat().st_size > 1000
+
+
+def test_flags_beside_a_job_are_refused(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    path = job(tmp_path)
+    for more in (("--seed", "9", "--job", path), ("--job", path, "b.wav"), (f"--job={path}", "--page")):
+        result = ttsr("render", *more)
+        assert result.exit_code == 2
+        assert "stands alone" in result.output
+    assert not (tmp_path / "done").exists()
+
+
+def test_outputs_that_exist(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "in_ttsr.wav").write_text("old")
+    assert ttsr("render", "--job", job(tmp_path)).exit_code == 2
+    assert ttsr("render", "--job", job(tmp_path, existing="skip")).exit_code == 0
+    assert answered(tmp_path)[0]["files"][0]["status"] == "skipped"
+    assert (tmp_path / "in_ttsr.wav").read_text() == "old"
+    assert ttsr("render", "--job", job(tmp_path, existing="overwrite")).exit_code == 0
+    assert load(tmp_path / "in_ttsr.wav").shape == load(tmp_path / "in.wav").shape
+
+
+def searching(progress: Path) -> bool:
+    return progress.exists() and json.loads(progress.read_text())["stage"] == "searching"
+
+
+def test_a_job_can_be_called_off(tmp_path: Path, ttsr: Ttsr) -> None:
+    stem(tmp_path / "in.wav", 30.0)
+    stem(tmp_path / "two.wav")
+    long = {"candidates": 5000, "steps": 20, "verifier": "continuity"}
+    files = {"inputs": ["in.wav", "two.wav"], "output": "out/", "cancel": "cancel", "progress": "p.json"}
+    command = [sys.executable, "-m", "ttsr_studio", "render", "--job", job(tmp_path, options=long, **files)]
+    for call_off in (lambda _: (tmp_path / "cancel").touch(), lambda process: process.send_signal(signal.SIGTERM)):
+        with started(command) as process:
+            until(lambda process=process: searching(tmp_path / "p.json") or process.poll() is not None)
+            call_off(process)
+            assert process.wait(LONGEST) == 130
+        data, done = answered(tmp_path)
+        assert (data["status"], done) == ("cancelled", "130\n")
+        assert [file["status"] for file in data["files"]] in (["cancelled", "cancelled"], [])
+        assert not list((tmp_path / "out").glob("*")), "nothing half-written"
+        for name in ("cancel", "p.json"):
+            (tmp_path / name).unlink(missing_ok=True)
+
+
+def test_the_example_in_the_documentation_is_a_job(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
+    example = json.loads(text.split("```json\n")[1].split("```")[0])
+    schema().validate(example)
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(example))
+    assert read_job(path).keep_top == 3
+    documented = {line.split("|")[1].strip().replace("`", "") for line in text.splitlines() if line.startswith("| `")}
+    known = {name for row in documented for name in row.split(", ")}
+    assert known == set(schema().schema["properties"])

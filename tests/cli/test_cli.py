@@ -1,0 +1,501 @@
+"""The command line: usage, presets, failures that are named, and nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ttsr_studio.session
+from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
+
+from ttsr_studio.cli.render_options import option_names
+from ttsr_studio.config import presets
+from ttsr_studio.options import PRESET_KEYS
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("--candidates", 1, "--steps", 1, "--no-report")
+
+
+@pytest.fixture
+def stem(tmp_path: Path) -> Path:
+    return save(tmp_path / "stem.wav", below(voice(0.6), 5000))
+
+
+def test_bad_files_are_named_one_line_each_and_the_others_render(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    good = np.asarray(load(stem))
+    bad = {
+        "nan.wav": "nan",
+        "empty.wav": "empty",
+        "truncated.wav": "cut short",
+        "page.wav": "not",
+        "full.wav": "full-band already",
+        "missing.wav": "no such file",
+    }
+    broken = good.copy()
+    broken[1234] = np.nan
+    save(tmp_path / "nan.wav", broken, subtype="FLOAT")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    whole = stem.read_bytes()
+    (tmp_path / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.wav").write_text("<html><body>404</body></html>")
+    save(tmp_path / "full.wav", voice(0.6))
+    result = ttsr("render", *(tmp_path / name for name in bad), stem, "-o", tmp_path / "out" / "", *QUICK)
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    for name in bad:
+        mine = [line for line in lines if name in line]
+        assert len(mine) == 1, f"{name}: {mine}"
+        assert mine[0].startswith("failed: ")
+    assert "1234" in next(line for line in lines if "nan.wav" in line)
+    assert "full-band already" in next(line for line in lines if "full.wav" in line)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["stem.wav"]
+
+
+def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    result = ttsr("render", stem, tmp_path / "missing.wav", "-o", tmp_path / "out" / "", "--json", *QUICK)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["status"], second["status"]) == ("rendered", "failed")
+    assert first["nfe"] == 3, "one of the candidate, two of the mean render that consensus needs"
+    assert "missing.wav" in second["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--verifier", "taste"],
+            "unknown verifier 'taste'; known: aesthetics, clap, consensus, continuity, critic, dnsmos",
+        ),
+        (["--solver", "magic"], "euler"),
+        (["--budget", "9000"], "64nfe"),
+        (["--budget", "1nfe"], "one candidate takes 6 evaluations"),
+        (["--verifier", "lsd"], "--reference"),
+        (["--candidates", "0"], "at least 1"),
+        (["--rate", "12345"], "96000"),
+        (["--loudness", "loud"], "match, off"),
+        (["--cosine", "0.9"], "does not take cosine"),
+        (["--preset", "podcast"], "known: audiosr, audiosr-speech, drums, general, master, music"),
+        (["--device", "abacus"], "known: auto, cpu, cuda, mps"),
+        (["-o", "{artist}.wav"], "known: {dir} {stem}"),
+        (["--colour", "red"], "No such option"),
+    ],
+)
+def test_usage_errors_exit_2_name_the_known_and_render_nothing(
+    ttsr: Ttsr, stem: Path, arguments: list[str], message: str
+) -> None:
+    result = ttsr("render", stem, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
+
+
+def test_outputs_that_exist_are_not_replaced_unasked(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    out = tmp_path / "out.wav"
+    out.write_text("mine")
+    assert ttsr("render", stem, "-o", out, *QUICK).exit_code == 2
+    skipped = ttsr("render", stem, "-o", out, "--skip-existing", *QUICK)
+    assert skipped.exit_code == 0
+    assert out.read_text() == "mine"
+    assert ttsr("render", stem, "-o", out, "--overwrite", *QUICK).exit_code == 0
+    assert len(load(out)) == len(load(stem))
+
+
+def test_a_source_is_never_an_output(ttsr: Ttsr, stem: Path) -> None:
+    for output in (stem, stem.parent / ""):
+        result = ttsr("render", stem, "-o", f"{output}/" if output.is_dir() else output, "--overwrite")
+        assert result.exit_code == 2
+        assert "an input would be overwritten" in result.output
+
+
+def test_folders_keep_names_and_tree_and_own_renders_are_not_inputs(ttsr: Ttsr, tmp_path: Path) -> None:
+    folder = tmp_path / "stems"
+    (folder / "take 2").mkdir(parents=True)
+    save(folder / "a b'ä.wav", below(voice(0.3), 5000))
+    save(folder / "take 2" / "-n x.wav", below(voice(0.3), 5000))
+    save(folder / "a b'ä_ttsr.wav", below(voice(0.3), 5000))
+    (folder / "notes.txt").write_text("not audio")
+    result = ttsr("render", folder, "-o", tmp_path / "out", *QUICK)
+    assert result.exit_code == 0, result.output
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.wav"))
+    assert found == ["a b'ä.wav", "take 2/-n x.wav"]
+    beside = ttsr("render", folder / "take 2", *QUICK)
+    assert beside.exit_code == 0
+    assert (folder / "take 2" / "-n x_ttsr.wav").exists()
+
+
+def test_dry_run_writes_nothing_and_says_where_to(ttsr: Ttsr, stem: Path) -> None:
+    result = ttsr("render", stem, "--dry-run")
+    assert result.exit_code == 0
+    assert "stem_ttsr.wav" in result.output
+    assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
+
+
+def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('candidates = 3\nsteps = 1\nseed = 5\nverifier = ["lowband"]\n')
+
+    def options(*arguments: object) -> dict:
+        out = tmp_path / "out.wav"
+        result = ttsr("render", stem, "-o", out, "--overwrite", "--preset", mine, *arguments)
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / "out.ttsr.json").read_text())["tool"]["options"]
+
+    from_preset = options()
+    assert (from_preset["candidates"], from_preset["seed"], from_preset["verifiers"]) == (3, 5, ["lowband"])
+    explicit = options("--seed", 0, "--verifier", "continuity")
+    assert (explicit["candidates"], explicit["seed"], explicit["verifiers"]) == (3, 0, ["continuity"])
+
+
+def test_presets_are_listed_shown_and_checked(ttsr: Ttsr, tmp_path: Path) -> None:
+    listed = ttsr("presets", "list").output
+    for name in ("speech", "music", "sfx", "drums", "preview", "general"):
+        assert name in listed
+        assert "candidates = " in ttsr("presets", "show", name).output
+    assert ttsr("presets", "check").exit_code == 0
+    for text, message in (
+        ("candidate = 3", "unknown key 'candidate'; known: "),
+        ("candidates = 0", "at least 1"),
+        ('verifier = ["taste"]', "unknown verifier"),
+        ("candidates = ", "not valid TOML"),
+        ("candidates = [1, 2]", "candidates takes one value, not [1, 2]"),
+        ("candidates = 'eight'", "not a valid integer"),
+        ("verifier = [1]", "verifier takes names in quotes"),
+    ):
+        bad = tmp_path / "bad.toml"
+        bad.write_text(text)
+        result = ttsr("presets", "check", bad)
+        assert result.exit_code == 1
+        assert message in result.output
+
+
+def test_doctor_names_engines_verifiers_and_weights(ttsr: Ttsr) -> None:
+    result = ttsr("doctor", "--json")
+    rows = {(row["kind"], row["name"]): row for row in json.loads(result.stdout)}
+    assert rows["engine", "builtin"]["ok"]
+    assert "sha256" in rows["engine", "builtin"]["detail"]
+    assert rows["verifier", "continuity"]["ok"]
+    assert result.exit_code == 0
+    assert "builtin" in ttsr("doctor").output
+
+
+def test_installed_wheel_has_presets_and_weights(tmp_path: Path, stem: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    wheel = ["wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
+    subprocess.run(pip + wheel, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.whl")
+    target = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(target), str(built)], check=True, capture_output=True)
+    script = f"import sys; sys.path.insert(0, {str(target)!r}); from ttsr_studio.cli.main import main; main()"
+    run = [sys.executable, "-P", "-c", script]
+    listed = subprocess.run([*run, "presets", "list"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "music" in listed
+    shown = subprocess.run([*run, "presets", "show", "music"], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert str(target) in shown.stdout, "the preset must come from the wheel"
+    done = subprocess.run(
+        [*run, "render", str(stem), "--preset", "preview", "-o", str(tmp_path / "o.wav")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.ttsr.json").exists()
+
+
+def test_every_preset_that_ships_is_described() -> None:
+    for name, path in presets.available().items():
+        assert presets.describe(path), f"{name} has no description"
+
+
+def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio.cli.commands import render as cli
+
+    real = cli.render
+
+    def sometimes(session: object, source: Path, *rest: object, **options: object) -> object:
+        if source.name == "odd.wav":
+            raise ValueError("two\nlines")
+        return real(session, source, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cli, "render", sometimes)
+    odd = save(tmp_path / "odd.wav", below(voice(0.3), 5000))
+    result = ttsr("render", odd, stem, "-o", tmp_path / "out", *QUICK)
+    assert result.exit_code == 1
+    assert "odd.wav: unexpected ValueError: two lines (at test_cli.py:" in result.output
+    assert (tmp_path / "out" / "stem.wav").exists()
+
+
+def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    first = ttsr(
+        "render", stem, "-o", tmp_path / "a.wav", "--candidates", 3, "--steps", 2, "--seed", 9, "--rate", "44100"
+    )
+    assert first.exit_code == 0
+    report = tmp_path / "a.ttsr.json"
+    again = ttsr("render", stem, "--again", report, "-o", tmp_path / "b.wav")
+    assert "the same, bit for bit" in again.output, again.output
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    other = ttsr("render", stem, "--again", report, "-o", tmp_path / "c.wav", "--seed", 1)
+    assert "NOT the same as a.ttsr.json says; different: --seed" in other.output
+    assert other.exit_code == 1
+    moved = save(tmp_path / "moved.wav", load(stem)[:-100])
+    wrong = ttsr("render", moved, "--again", report, "-o", tmp_path / "d.wav")
+    assert (wrong.exit_code, "not the file that" in wrong.output) == (2, True), wrong.output
+    assert not (tmp_path / "d.wav").exists()
+    nonsense = tmp_path / "x.json"
+    nonsense.write_text('{"a": 1}')
+    refused = ttsr("render", stem, "--again", nonsense)
+    assert refused.exit_code == 2
+    assert "not a report of ttsr" in refused.output
+
+
+def test_a_take_has_the_preset_of_its_report_and_takes_the_place_of_the_others(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    out, report = tmp_path / "a.wav", tmp_path / "a.ttsr.json"
+    few = ("--candidates", 3, "--steps", 1, "--keep-top", 2)
+    assert ttsr("render", stem, "-o", out, "--preset", "speech", *few, "--page", "--control").exit_code == 0
+    assert (tmp_path / "a_control.wav").exists()
+    second = (tmp_path / "a_top2.wav").read_bytes()
+    assert ttsr("render", stem, "--again", report, "--take", 2, "-o", out, "--overwrite").exit_code == 0
+    assert (tmp_path / "a_control.wav").exists(), "it is made again"
+    assert json.loads(report.read_text())["tool"]["options"]["preset"] == "speech"
+    assert out.read_bytes() == second
+    assert sorted(path.name for path in tmp_path.glob("a*.wav")) == [
+        "a.wav",
+        "a_control.wav",
+        "a_top1.wav",
+    ], "the old second is gone"
+    assert (tmp_path / "a.ttsr.html").exists()
+
+    (tmp_path / "a_top1.wav").write_bytes(b"mixed further")
+    assert ttsr("render", stem, "-o", out, *few[:4], "--overwrite").exit_code == 0
+    assert (tmp_path / "a_top1.wav").read_bytes() == b"mixed further", "it is not what was written there"
+    assert not (tmp_path / "a.ttsr.html").exists(), "the page was of another render"
+    assert not (tmp_path / "a_control.wav").exists(), "the control, too"
+
+
+def test_what_belonged_to_a_render_stays_where_it_is_an_input_or_nothing_is_overwritten(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    out, few = tmp_path / "a.wav", ("--candidates", 2, "--steps", 1)
+    assert ttsr("render", stem, "-o", out, *few, "--keep-top", 2).exit_code == 0
+    second = tmp_path / "a_top2.wav"
+    before = second.read_bytes()
+    assert ttsr("render", second, "-o", out, *few, "--cutoff", 5000, "--overwrite").exit_code == 0
+    assert second.read_bytes() == before, "a source is never touched"
+
+    assert ttsr("render", stem, "-o", out, *few, "--keep-top", 2, "--overwrite").exit_code == 0
+    out.unlink()
+    assert ttsr("render", stem, "-o", out, *few).exit_code == 0
+    assert second.exists(), "without --overwrite nothing goes"
+
+    report = json.loads((tmp_path / "a.ttsr.json").read_text())
+    report["best"].append(report["best"][0] | {"name": "../elsewhere.wav"})
+    (tmp_path / "a.ttsr.json").write_text(json.dumps(report))
+    assert ttsr("render", stem, "-o", out, *few, "--overwrite").exit_code == 0
+
+
+def test_a_folder_leaves_out_renders_and_nothing_else(ttsr: Ttsr, tmp_path: Path) -> None:
+    renders = ("a_ttsr.wav", "a_ttsr_top2.wav", "a_ttsr_control.wav", "b_ttsr.flac", "b_ttsr.ttsr.json")
+    for name in ("a.wav", "vox_ttsr.wav", "c_top2.wav", *renders):
+        (tmp_path / name).touch()
+    listed = ttsr("render", tmp_path, "-o", f"{tmp_path / 'out'}/", "--dry-run", "--json")
+    found = {Path(json.loads(line)["input"]).name for line in listed.stdout.splitlines()}
+    assert found == {"a.wav", "vox_ttsr.wav", "c_top2.wav"}
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("x.mp3", "unknown output suffix"),
+        ("stem.wav/x.wav", "is no folder"),
+        ("n" * 300 + ".wav", "File name too long"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_outputs_that_cannot_be_are_refused_before_anything_is_rendered(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, output: str, reason: str, dry: list[str]
+) -> None:
+    result = ttsr("render", stem, "-o", tmp_path / output, *dry)
+    assert (result.exit_code, reason in result.output) == (2, True), result.output
+
+
+def test_an_output_that_appears_meanwhile_is_left_as_it_is(
+    ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio.audio import encode as write
+
+    real = write.publish
+
+    def late(temporary: Path, target: Path, replace: bool) -> None:
+        target.write_bytes(b"somebody else's")
+        real(temporary, target, replace)
+
+    monkeypatch.setattr(write, "publish", late)
+    for flags in ((), ("--skip-existing",)):
+        out = tmp_path / f"{len(flags)}.wav"
+        result = ttsr("render", stem, "-o", out, *QUICK, *flags)
+        assert (result.exit_code, "left as it is" in result.output) == (1, True)
+        assert out.read_bytes() == b"somebody else's"
+
+    def no_links(*_: object) -> None:
+        raise OSError("this file system has none")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert ttsr("render", stem, "-o", tmp_path / "exfat.wav", *QUICK).exit_code == 1
+    assert (tmp_path / "exfat.wav").read_bytes() == b"somebody else's"
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path != stem) == [".wav"] * 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--overwrite", "--skip-existing"], "exclude each other"),
+        (["--pivot", "paper"], "does not take pivot"),
+        (["--verifier", "lsd"], "needs --reference"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_contradictions_are_refused_with_and_without_a_dry_run(
+    ttsr: Ttsr, stem: Path, flags: list[str], reason: str, dry: list[str]
+) -> None:
+    result = ttsr("render", stem, *flags, *dry)
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+TALKING = "from ttsr_studio import __main__, progress; progress.LINE_SECONDS = 0.0; __main__.run()"
+"""The command line, which says all the time where it stands, and not every 15 s."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: Path, presses: int) -> None:
+    first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
+    second = save(tmp_path / "b.wav", below(voice(20 * presses), 5000))
+    third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
+    log = tmp_path / "log.txt"
+    command = [sys.executable, "-c", TALKING, "render", first, second, third, "-o", tmp_path / "out"]
+    with log.open("w") as stderr, started([*command, "--candidates", 64], stderr=stderr) as process:
+        for awaited in ("b.wav searching", "stopping: this file is finished with the best so far")[:presses]:
+            until(lambda awaited=awaited: awaited in log.read_text())
+            process.send_signal(signal.SIGINT)
+        assert process.wait(LONGEST) == 130
+    error = log.read_text()
+    assert "stopping: this file is finished with the best so far" in error
+    done = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
+    if presses == 2:
+        assert f"interrupted in {second}; 1 of 3 files done" in error
+        assert done == ["a.wav"]
+        return
+    assert "interrupted; 2 of 3 files done" in error
+    assert done == ["a.wav", "b.wav"], "the file at hand is finished, the next one not begun"
+    report = json.loads((tmp_path / "out" / "b.ttsr.json").read_text())
+    assert report["search"]["cut"]["interrupted"] > 0
+    counts = [len(window["candidates"]) for window in report["windows"]]
+    assert min(counts) >= 1
+    assert max(counts[-2:]) < 64
+    assert "interrupted" in report["windows"][-1]["reason"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_while_starting_leaves_no_traceback() -> None:
+    with started([sys.executable, "-c", PRESSED, "render", "a.wav"], stderr=subprocess.PIPE) as process:
+        error = process.communicate(timeout=LONGEST)[1]
+    assert (process.returncode, error) == (130, "interrupted\n")
+
+
+PRESSED = """
+import os, signal, sys
+from ttsr_studio.__main__ import run
+
+class Press:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+run()
+"""
+"""The command line, with Ctrl-C pressed while its largest library is loaded."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_signals_reach_what_tests_start_in_the_background() -> None:
+    said = "import signal; print(*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)))"
+    said += "; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does it for what it starts with "&"
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with started([sys.executable, "-c", said], stdout=subprocess.PIPE) as process:
+            heeded, blocked = process.communicate(timeout=LONGEST)[0].splitlines()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+        signal.signal(signal.SIGINT, before)
+    assert "default_int_handler" in heeded
+    assert heeded.endswith("0"), "SIG_DFL"
+    assert blocked == "set()"
+
+
+def test_a_file_that_is_not_rendered_leaves_no_folder_behind(ttsr: Ttsr, tmp_path: Path) -> None:
+    full = save(tmp_path / "full.wav", voice(0.6))
+    result = ttsr("render", full, "-o", f"{tmp_path / 'new'}/", *QUICK)
+    assert (result.exit_code, (tmp_path / "new").exists()) == (1, False), result.output
+
+
+def test_a_folder_that_cannot_be_made_is_named(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = ttsr("render", stem, "-o", f"{tmp_path / 'file' / 'below'}/", *QUICK)
+    assert result.exit_code == 2
+    assert "file: is no folder; choose another -o" in result.output
+
+
+def test_a_sidecar_sets_options_of_its_file_only(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    real = ttsr_studio.render.inference.session.load_engine
+    monkeypatch.setattr(ttsr_studio.render.inference.session, "load_engine", lambda *a: loaded.append(a) or real(*a))
+    for name in ("a", "b", "c"):
+        save(tmp_path / f"{name}.wav", below(voice(0.4), 5000))
+    (tmp_path / "b.ttsr.toml").write_text("candidates = 3\nseed = 9\npreset = 'music'\n")
+    result = ttsr("render", tmp_path, "-o", tmp_path / "out", "--steps", 1, "--budget", "4nfe", "--seed", 2, "--json")
+    assert result.exit_code == 0, result.output
+    options = {
+        name: json.loads((tmp_path / "out" / f"{name}.ttsr.json").read_text())["tool"]["options"] for name in "abc"
+    }
+    assert [options[name]["seed"] for name in "abc"] == [2, 9, 2]
+    assert [options[name]["preset"] for name in "abc"] == ["general", "music", "general"]
+    assert (options["b"]["candidates"], options["b"]["steps"]) == (3, 1), "flags that the sidecar leaves alone hold"
+    assert len(loaded) == 1, "the engine is the same for all"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("candidats = 3", "unknown key 'candidats'; known: "),
+        ("candidates = 'x'", "not a valid integer"),
+        ("preset = 'nix'", "unknown preset 'nix'"),
+        ("candidates = [1]", "candidates takes one value"),
+    ],
+)
+def test_a_wrong_sidecar_stops_its_file_only_and_is_found_by_a_dry_run(
+    ttsr: Ttsr, tmp_path: Path, text: str, words: str
+) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"{name}.wav", below(voice(0.3), 5000))
+    (tmp_path / "a.ttsr.toml").write_text(text)
+    dry = ttsr("render", tmp_path, "-o", tmp_path / "out", "--dry-run")
+    assert dry.exit_code == 1
+    assert words in dry.output
+    result = ttsr("render", tmp_path, "-o", tmp_path / "out", "--steps", 1, "--candidates", 1)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["b.wav"]
+
+
+def test_presets_sidecars_and_folders_know_the_same_options() -> None:
+    assert set(PRESET_KEYS) == set(option_names())

@@ -1,0 +1,230 @@
+"""The built-in engine: the shipped weights, candidates that differ, silence, windows that join."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+from torch import Tensor
+
+from ttsr_studio.diffusion.noise import NoiseKey, draw
+from ttsr_studio.engines.builtin import carriers
+from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.registry import load_engine
+from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.weights.checkpoint import export
+
+RATE, HOP = 48000, 512
+
+
+@pytest.fixture(scope="module")
+def engine() -> builtin.BuiltinEngine:
+    return load_engine("builtin", "cpu")  # type: ignore[return-value]
+
+
+def band_limited(samples: int, seed: int = 0) -> Tensor:
+    """Noise bursts below 4 kHz, RMS about 0.1."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    spectrum[np.fft.rfftfreq(samples, 1 / RATE) > 3900] = 0
+    audio = np.fft.irfft(spectrum, samples) * (0.3 + np.sin(np.arange(samples) / 9000) ** 2)
+    return torch.from_numpy(0.1 * audio / audio.std()).float()
+
+
+def render(
+    engine: builtin.BuiltinEngine,
+    lr: Tensor,
+    position: int,
+    candidates: list[int],
+    cutoff: float = 4000.0,
+    around: bool = False,
+) -> Tensor:
+    """lr is [samples], or [lookaround + samples + lookaround] where `around` says so."""
+    key = NoiseKey(3, position=position - engine.noise_lead())
+    heard = lr if around else torch.nn.functional.pad(lr, (engine.lookaround, engine.lookaround))
+    conditioning = engine.condition(heard[None, None], torch.tensor([[cutoff]]), [key])
+    shape = engine.noise_shape(heard.numel() - 2 * engine.lookaround)
+    x = engine.start(torch.stack([draw(key.child("draw", i), shape) for i in candidates]), engine.sigma_range[1])
+    rows = conditioning.rows(torch.zeros(len(candidates), dtype=torch.int64))
+    for sigma, following in [(12.0, 1.0), (1.0, 0.2), (0.2, 0.0)]:
+        x0 = engine.denoise(x, torch.full((len(x),), sigma), rows)
+        x = x0 + (x - x0) * (following / sigma)
+    return engine.decode(x, rows)
+
+
+def band_power(audio: Tensor, low: float, high: float) -> Tensor:
+    hz = torch.fft.rfftfreq(audio.shape[-1], 1 / RATE)
+    return (
+        torch.fft.rfft(audio * torch.hann_window(audio.shape[-1]))
+        .abs()
+        .square()[..., (hz >= low) & (hz < high)]
+        .sum(-1)
+    )
+
+
+def test_new_energy_above_the_cutoff_and_the_input_below(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(96 * HOP)
+    out = render(engine, lr, 0, [0])[0]
+    assert out.shape == lr.shape
+    assert band_power(out, 5000, 20000) > 1e3 * band_power(lr, 5000, 20000)
+    inner = slice(4 * HOP, -4 * HOP)
+    assert band_power((out - lr)[inner], 100, 2500) < 1e-4 * band_power(lr[inner], 100, 2500)
+
+
+def test_candidates_differ_and_keys_make_them_again(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(64 * HOP)
+    first, again = render(engine, lr, 0, [0, 1]), render(engine, lr, 0, [1])
+    assert (first[0] - first[1]).square().mean() > 0.01 * band_power(first[0], 5000, 24000) / lr.numel() ** 2
+    assert (first[1] - again[0]).abs().max() < 1e-5
+
+
+def test_silence_in_silence_out(engine: builtin.BuiltinEngine) -> None:
+    assert render(engine, torch.zeros(32 * HOP), 0, [0]).abs().max() == 0
+    lr = band_limited(96 * HOP)
+    lr[40 * HOP : 64 * HOP] = 0
+    assert render(engine, lr, 0, [0])[0, 46 * HOP : 58 * HOP].abs().max() < 1e-6
+
+
+def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:
+    """The seam a user would hear if position-addressed noise or the discarded context were wrong."""
+    lr = band_limited(700 * HOP)
+    whole = render(engine, lr, 0, [2])[0]
+    context = int(engine.context_seconds * RATE) // HOP * HOP
+    start, stop = 300 * HOP, 400 * HOP
+    wide = context + engine.lookaround
+    heard = lr[start - wide : stop + wide]
+    part = render(engine, heard, (start - context) // HOP, [2], around=True)[0, context:-context]
+    error = (part - whole[start:stop]).square().mean() / whole[start:stop].square().mean()
+    assert 10 * torch.log10(error) <= -50
+
+
+def test_any_batch_gives_the_same_audio(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(64 * HOP)
+    together = render(engine, lr, 0, list(range(6)))
+    for i in range(6):
+        alone = render(engine, lr, 0, [i])[0]
+        assert 20 * torch.log10((together[i] - alone).abs().max() / alone.abs().max()) < -100
+
+
+def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "builtin.safetensors"
+    with pytest.raises(MissingError, match="weights are missing"):
+        builtin.load_file("cpu", path)
+    tiny = NetworkConfig(cells=4, patches=4, width=32, depth=1, draw_cells=4, draw_patches=4, draw_width=16)
+    export(BuiltinNetwork(tiny), tiny.to_dict(), path, {"steps": 0})
+    with pytest.raises(MissingError, match="not the weights that were shipped"):
+        builtin.load_file("cpu", path)
+    assert builtin.load_file("cpu", path, expected=None).config == tiny
+
+
+def test_odd_windows_are_refused(engine: builtin.BuiltinEngine) -> None:
+    heard = torch.zeros(1, 1, 1000 + 2 * engine.lookaround)
+    with pytest.raises(OptionError, match="not a multiple of the engine's hop 512"):
+        engine.condition(heard, torch.tensor([[4000.0]]), [NoiseKey(0)])
+
+
+def several(engine: builtin.BuiltinEngine, lr: Tensor, cutoff: Tensor | float = 4000.0) -> Tensor:
+    """lr [channels, samples] -> one candidate of all channels, [channels, samples]; cutoff by channel, or all alike."""
+    key = NoiseKey(3, position=-engine.noise_lead())
+    channels = lr.shape[0]
+    heard = torch.nn.functional.pad(lr, (engine.lookaround, engine.lookaround))
+    edges = cutoff if isinstance(cutoff, Tensor) else torch.full((1, channels), cutoff)
+    rows = engine.condition(heard[None], edges, [key])
+    noise = draw(key.child("draw", 0), engine.noise_shape(lr.shape[-1]))
+    x = engine.start(noise.expand(channels, *noise.shape), engine.sigma_range[1])
+    for sigma, following in [(8.0, 1.0), (1.0, 0.2), (0.2, 0.0)]:
+        x0 = engine.denoise(x, torch.full((channels,), sigma), rows)
+        x = x0 + (x - x0) * (following / sigma)
+    return engine.decode(x, rows)
+
+
+def high(audio: Tensor, low_hz: float, top_hz: float = 20000.0) -> Tensor:
+    spectrum = torch.fft.rfft(audio)
+    hz = torch.fft.rfftfreq(audio.shape[-1], 1 / RATE)
+    return torch.fft.irfft(spectrum * ((hz >= low_hz) & (hz <= top_hz)), audio.shape[-1])
+
+
+def test_equal_channels_stay_equal_and_opposite_ones_opposite(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(96 * HOP)
+    left, right = several(engine, torch.stack([lr, lr]))
+    assert torch.equal(left, right)
+    left, right = several(engine, torch.stack([lr, -lr]))
+    # The conditioner hears powers, which are the same; what is made is the negative but for rounding.
+    assert (left + right).abs().max() < 1e-5 * left.abs().max()
+
+
+def test_channels_that_differ_get_a_band_as_wide_as_the_one_below(engine: builtin.BuiltinEngine) -> None:
+    one, two, three = (band_limited(96 * HOP, seed=i) for i in range(3))
+    for left, right, wanted in ((one, two, 0.0), (one + two, one + three, 0.5)):
+        made = high(several(engine, torch.stack([left, right])), 6000)
+        assert float(torch.corrcoef(made)[0, 1]) == pytest.approx(wanted, abs=0.15)
+
+
+def test_nothing_sounds_before_a_hit_out_of_silence(engine: builtin.BuiltinEngine) -> None:
+    """The ghost that frames leave: 12 to 2 ms before a hit, what is made is 40 dB or more under its first 5 ms."""
+    at = 40 * HOP + 123
+    time = torch.arange(96 * HOP - at) / RATE
+    click = torch.zeros(96 * HOP)
+    click[at:] = torch.exp(-time / 0.004) * torch.randn(len(time), generator=torch.Generator().manual_seed(1))
+    taps = torch.from_numpy(signal.firwin(31, 5500, fs=RATE, window="hann")).float()
+    lr = torch.nn.functional.conv1d(click[None, None], taps[None, None], padding=15)[0, 0]
+    # A causal filter: it must not sound before the hit itself.
+    sections = signal.butter(8, 8000, "highpass", fs=RATE, output="sos")
+    made = torch.from_numpy(signal.sosfilt(sections, several(engine, lr[None], 6000.0)[0].numpy()))
+    level = lambda a, b: 10 * made[at + int(a * RATE) : at + int(b * RATE)].square().mean().log10()  # noqa: E731
+    hit = level(0, 0.005)
+    assert hit > -70
+    assert level(-0.012, -0.002) < hit - 40
+
+
+def test_a_harmonic_tone_goes_on_in_partials(engine: builtin.BuiltinEngine) -> None:
+    """Shaped noise has a tonal contrast of .55; a tone's band above the cutoff has to have lines."""
+    time = torch.arange(192 * HOP) / RATE
+    tone = sum((torch.sin(2 * torch.pi * 440.0 * k * time) / k for k in range(1, 10)), torch.zeros_like(time))
+    made = several(engine, (0.1 * tone / tone.std())[None], 4200.0)[0, 24 * HOP : -24 * HOP]
+    logs = torch.stft(made, 2048, 512, window=torch.hann_window(2048), return_complex=True).abs().square().log10()
+    first = round(5000 / RATE * 2048)
+    contrast = torch.stack([logs[first + 43 * i : first + 43 * (i + 1)].std(0) for i in range(4)]).mean()
+    assert contrast > 0.8
+
+
+def test_each_channel_and_each_moment_has_its_own_band(engine: builtin.BuiltinEngine) -> None:
+    lr = torch.stack([band_limited(192 * HOP, seed=1), band_limited(192 * HOP, seed=2)])
+    frames = 192 + 1 + 2 * engine.lookaround // HOP
+    edges = torch.full((1, 2, frames), 4000.0)
+    edges[0, 1] = 12000.0
+    edges[0, 0, frames // 2 :] = 12000.0
+    first, second = several(engine, lr, edges)
+    middle = 96 * HOP
+    before, after = (band_power(part, 5000, 9000) for part in (first[:middle], first[middle + 2 * HOP :]))
+    assert after < 1e-3 * before
+    assert band_power(second, 5000, 9000) < 1e-3 * before
+
+
+def test_noise_is_mixed_to_the_correlation_that_is_asked_for() -> None:
+    wanted = torch.tensor([[1.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 1.0]])
+    keys = [NoiseKey(1)]
+    made = carriers.mixed(carriers.noise(keys, 3, 200 * HOP, torch.device("cpu")), wanted[None, :, :, None, None])
+    flat = torch.view_as_real(made[0]).flatten(1)
+    assert (torch.corrcoef(flat) - wanted).abs().max() < 0.02
+
+
+def test_hits_are_made_stronger_within_bounds(engine: builtin.BuiltinEngine) -> None:
+    """A hit after silence lies far over the mean around it: it must not be raised by that distance."""
+    energy = torch.full((1, 64, 100), -20.0)
+    energy[..., 50:53] = -3.0
+    always = torch.ones(1, 1, 100)
+    spread = builtin.spread_over_time(energy, always)
+    assert (spread - energy).abs().max() <= 0.9 + 1e-5
+    gentle = -5 + torch.sin(torch.arange(100) / 3.0)[None, None]
+    assert builtin.spread_over_time(gentle, always)[..., 20:80].std() > 1.3 * gentle[..., 20:80].std()
+    steady, started = torch.full((1, 64, 100), -5.0), (torch.arange(100) >= 40).float()[None, None]
+    start = torch.where(started > 0, steady, -20.0)
+    assert torch.allclose(builtin.spread_over_time(start, started), start, atol=1e-5), "a start is no hit"
+    lr = torch.zeros(96 * HOP)
+    lr[40 * HOP :] = band_limited(56 * HOP)
+    made = high(several(engine, lr[None])[0], 5000)
+    start, later = made[40 * HOP : 41 * HOP], made[50 * HOP : 90 * HOP]
+    assert start.square().mean() < 10 * later.square().mean()

@@ -1,0 +1,255 @@
+"""The report must say what happened, repeat the render, and stay readable by other programs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
+from ttsr_studio.analysis.uncertainty import UncertaintyMap, UncertaintySummary
+from ttsr_studio.errors import InputError, OutputError
+from ttsr_studio.report.figures import draw_report
+from ttsr_studio.report.schema import (
+    BriefRecord,
+    CandidateRecord,
+    FinalistRecord,
+    Gains,
+    InputInfo,
+    JudgeRecord,
+    OutputInfo,
+    Report,
+    Timing,
+    ToolInfo,
+    VerifierInfo,
+    WindowRecord,
+)
+from ttsr_studio.report.validate import validate, validator
+from ttsr_studio.report.write import write_report
+
+RATE = 48000
+SHA = "0123456789abcdef" * 4
+
+
+def report(
+    seconds: float = 2.0, *, names: tuple[str, ...] = ("continuity", "dnsmos"), windows: int = 2, count: int = 4
+) -> Report:
+    frames = int(seconds * RATE)
+    rng = np.random.default_rng(0)
+    width = seconds / windows
+    records = [
+        WindowRecord(
+            index=i,
+            start_s=i * width,
+            stop_s=(i + 1) * width,
+            candidates=[
+                CandidateRecord({"seed": 7, "window": i, "draw": k}, {n: rng.normal() for n in names}, k / count)
+                for k in range(count)
+            ],
+            chosen=count - 1,
+            reason="highest combined score",
+        )
+        for i in range(windows)
+    ]
+    return Report(
+        tool=ToolInfo("ttsr", "0.1.0", "builtin", {"w.safetensors": SHA}, "speech", {"n": count}, 7, "cpu", 8),
+        input=InputInfo(
+            "take $5 – ü.wav",
+            SHA,
+            RATE,
+            "PCM_24",
+            1,
+            frames,
+            -23.04,
+            -3.0,
+            4000.0,
+            (3000.0, 4000.0),
+            "level falls 60 dB",
+        ),
+        output=OutputInfo("take.wav", SHA, RATE, "PCM_24", 1, frames, -23.0, -2.9, 0.1, "loudness of the input"),
+        verifiers={name: VerifierInfo("dB", {}, "no weights") for name in names},
+        windows=records,
+        timing=Timing(windows * count * 6, audio_s=seconds, wall_s=2.0, seconds={"network": 1.0, "write": 0.5}),
+        uncertainty=UncertaintySummary(2.5, (2.0, 3.0)),
+        search_range=0.3,
+        judged={name: JudgeRecord("search", "window", -1.0, -0.5, -0.6, -0.2, 1.5) for name in names},
+        gains=Gains(1.5, None, None),
+        finalists=[FinalistRecord({"wer/WER": -0.1}, 0.5, True)],
+        brief=BriefRecord("some words", None, ("speech",), 1, {"wer": "transcript: given"}),
+    )
+
+
+def test_report_fits_its_schema_and_survives_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "take.ttsr.json"
+    content = report().to_json()
+    validate(content)
+    write_report(path, content)
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert sum('"candidates"' in line for line in text.splitlines()) == 2, "a window takes one line"
+    assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
+
+
+def test_report_holds_what_a_repeat_needs() -> None:
+    content = report().to_json()
+    assert content["schema_version"] == "2"
+    assert content["status"] == "rendered"
+    assert content["tool"]["options"] == {"n": 4}
+    assert content["tool"]["weights"] == {"w.safetensors": SHA}
+    assert content["windows"][1]["candidates"][3]["key"] == {"seed": 7, "window": 1, "draw": 3}
+    assert content["timing"]["nfe"] == 48
+    assert content["timing"]["seconds"] == {"network": 1.0, "write": 0.5}
+    assert content["timing"]["times_real_time"] == 1.0
+
+
+def test_what_is_not_finite_or_not_plain_becomes_json() -> None:
+    candidate = CandidateRecord({"draw": np.int64(3)}, {"dnsmos": float("nan")}, -np.inf)
+    window = WindowRecord(0, 0.0, np.float32(0.5), [candidate], 0, "only one")  # type: ignore[arg-type]
+    made = replace(
+        report(),
+        windows=[window],
+        input=replace(report().input, lufs=-np.inf),
+        search_range=None,
+        uncertainty=UncertaintySummary(None, (None,)),
+        tool=replace(report().tool, options={"out": Path("a/b")}),
+    )
+    content = made.to_json()
+    validate(content)
+    assert content["windows"][0]["candidates"][0] == {
+        "key": {"draw": 3},
+        "scores": {"dnsmos": None},
+        "combined": None,
+        "step": None,
+        "looks": [],
+    }
+    assert content["input"]["lufs"] is None
+    assert content["tool"]["options"] == {"out": "a/b"}
+    json.dumps(content, allow_nan=False)
+
+
+def test_a_window_that_was_passed_through_has_no_choice(tmp_path: Path) -> None:
+    silent = WindowRecord(0, 0.0, 1.0, [], None, "silence")
+    for windows in ([silent], [silent, report().windows[1]]):
+        made = replace(report(), windows=windows)
+        validate(made.to_json())
+        before, after, uncertainty = maps(2.0)
+        draw_report(tmp_path / "a.png", made, before=before, after=after, uncertainty=uncertainty)
+
+
+def break_extra(content: dict[str, Any]) -> None:
+    content["surprise"] = 1
+
+
+def break_window(content: dict[str, Any]) -> None:
+    content["windows"][0]["chosen"] = -1
+
+
+def break_checksum(content: dict[str, Any]) -> None:
+    content["output"]["sha256"] = "abc"
+
+
+def break_missing(content: dict[str, Any]) -> None:
+    del content["tool"]["seed"]
+
+
+def break_version(content: dict[str, Any]) -> None:
+    content["schema_version"] = "1"
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (break_extra, "surprise"),
+        (break_window, "windows/0/chosen"),
+        (break_checksum, "output/sha256"),
+        (break_missing, "at tool.*seed"),
+        (break_version, "schema_version"),
+    ],
+)
+def test_a_report_that_does_not_fit_is_refused_with_its_place(damage, place) -> None:  # type: ignore[no-untyped-def]
+    content = report().to_json()
+    damage(content)
+    with pytest.raises(InputError, match=place):
+        validate(content)
+
+
+def test_schema_describes_every_structured_part() -> None:
+    schema = validator().schema
+    for name, part in {"top": schema, **schema["$defs"]}.items():
+        if part["type"] == "object":
+            assert part["additionalProperties"] is False, name
+            # The job is added by the watch folder, once a render is finished; reports had no control once.
+            added = {"job", "control"} if name == "top" else set()
+            assert set(part["required"]) == set(part["properties"]) - added, name
+
+
+def test_a_report_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="missing"):
+        write_report(tmp_path / "missing" / "take.ttsr.json", report().to_json())
+
+
+def test_an_old_report_survives_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "take.ttsr.json"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_report(path, report().to_json())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def maps(seconds: float) -> tuple[SpectrogramMap, SpectrogramMap, UncertaintyMap]:
+    frames = int(seconds * RATE)
+    audio = 0.1 * torch.randn(3, 1, frames, generator=torch.Generator().manual_seed(0))
+    before, after = SpectrogramMap(8000, frames // 6), SpectrogramMap(RATE, frames)
+    before.update(0, audio[0, :, : frames // 6])
+    after.update(0, audio[0])
+    uncertainty = UncertaintyMap(RATE, frames)
+    uncertainty.update(0, audio, 4000.0)
+    return before, after, uncertainty
+
+
+@pytest.mark.parametrize("seconds", [0.05, 2.0])
+def test_figure_is_1600_by_1200_and_the_same_every_time(tmp_path: Path, seconds: float) -> None:
+    before, after, uncertainty = maps(seconds)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        draw_report(path, report(seconds), before=before, after=after, uncertainty=uncertainty)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert imread(paths[0]).shape[:2] == (1200, 1600)
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+def test_figure_of_a_plain_render_needs_no_search(tmp_path: Path) -> None:
+    before, after, _ = maps(0.2)
+    plain = report(0.2, names=(), count=1, windows=1)
+    plain = replace(plain, windows=[], input=replace(plain.input, cutoff_hz=None, lufs=None))
+    draw_report(tmp_path / "a.png", plain, before=before, after=after)
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_figure_with_many_verifiers_and_missing_scores(tmp_path: Path) -> None:
+    before, after, uncertainty = maps(0.2)
+    many = report(0.2, names=("a", "b", "c", "d", "e"))
+    hole = CandidateRecord({}, {"a": None}, None)
+    window = replace(many.windows[0], candidates=[hole, *many.windows[0].candidates[1:]])
+    many = replace(many, windows=[window, many.windows[1]])
+    draw_report(tmp_path / "a.png", many, before=before, after=after, uncertainty=uncertainty)
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_figure_of_hours_stays_the_same_size(tmp_path: Path) -> None:
+    frames = 3 * 3600 * RATE
+    before, after = SpectrogramMap(RATE, frames), SpectrogramMap(RATE, frames)
+    before.power[:100], after.power[:] = 1e-3, 1e-4
+    path = tmp_path / "a.png"
+    draw_report(path, report(frames / RATE, windows=500, count=8), before=before, after=after)
+    assert imread(path).shape[:2] == (1200, 1600)

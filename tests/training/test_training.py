@@ -1,0 +1,262 @@
+"""Training: pairs that are what they say, and a run that can be stopped and resumed without a trace."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click import Command
+from click.testing import CliRunner, Result
+from conftest import voice
+from safetensors.torch import load_file
+
+from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.spectral import log_energy
+from ttsr_studio.errors import InputError
+from ttsr_studio.training import attribution
+from ttsr_studio.training import critic as critic_training
+from ttsr_studio.training.builtin import PARTS, Targets, losses, main
+from ttsr_studio.training.critic import ranking_loss
+from ttsr_studio.training.data import Batch, Clip, Corpus, Pairs, held_out, load_clips, resampled
+from ttsr_studio.training.shards import forward, inverse, load
+from ttsr_studio.training.shards import main as pack
+from ttsr_studio.training.synthesis import piece
+from ttsr_studio.verifiers.critic.verifier import Critic
+
+FIELDS = ("file", "kind", "speaker_or_class", "eval_only", "band_edge_hz", "floor_edge_hz")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six short clips, one speaker of which belongs to the validation part."""
+    folder = tmp_path_factory.mktemp("corpus")
+    kept = next(f"voice {i}" for i in range(99) if held_out(f"voice {i}"))
+    rows = []
+    for i, kind in enumerate(["speech", "music", "sfx", "speech", "music", "speech"]):
+        group = kept if i == 5 else next(f"{kind} {i} {j}" for j in range(99) if not held_out(f"{kind} {i} {j}"))
+        soundfile.write(folder / f"{i}.flac", voice(1.5, channels=1 + i % 2, seed=i), 48000)
+        edge = 12000 if i == 0 else 24000
+        rows.append(dict(zip(FIELDS, (f"{i}.flac", kind, group, "", edge, edge), strict=True)))
+    with (folder / "manifest.csv").open("w", newline="") as lines:
+        table = csv.DictWriter(lines, FIELDS)
+        table.writeheader()
+        table.writerows(rows)
+    return folder
+
+
+def train(corpus: Path, folder: Path, *options: object) -> Result:
+    sizes = ("--width", 16, "--depth", 1, "--draw-width", 16, "--draw-depth", 1, "--batch", 2, "--frames", 20)
+    steps = () if "--minutes" in options else ("--steps", 6)
+    arguments = (folder, corpus, *sizes, *steps, "--every", 2, "--no-speeds", *options)
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "whole")
+    for _ in range(3):
+        train(corpus, tmp_path / "parts", "--stop-after", 2)
+    whole, parts = (load_file(tmp_path / name / "builtin.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+    engine = builtin.load_file("cpu", tmp_path / "whole" / "builtin.safetensors", expected=None)
+    assert engine.config.width == 16
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert set(log[0]) == {"hours"}
+    assert [line["step"] for line in log[1:]] == [2, 4, 6]
+    assert all(math.isfinite(line[part]) for line in log[1:] for part in PARTS)
+
+
+def test_a_run_goes_on_from_weights_of_its_size_only(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "old")
+    start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
+    train(corpus, tmp_path / "new", "--steps", 1, *start)
+    refused = CliRunner().invoke(main, [str(a) for a in (tmp_path / "wide", corpus, "--width", 24, *start)])
+    assert refused.exit_code != 0
+
+
+def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
+    """A band above the cutoff is loud exactly where the low band is: its energy must come to follow."""
+    torch.manual_seed(0)
+    net = BuiltinNetwork(NetworkConfig(cells=8, patches=8, width=32, depth=2, draw_cells=4, draw_patches=4,
+                                       draw_width=16, draw_depth=1, dropout=0.0))  # fmt: skip
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        gate = (torch.rand(4, 10, generator=generator) > 0.5).float().repeat_interleave(1024, dim=1)
+        hr = 0.1 * torch.randn(4, 10240, generator=generator) * (0.02 + gate)
+        hz = torch.fft.rfftfreq(10240, 1 / 48000)
+        lr = torch.fft.irfft(torch.fft.rfft(hr) * (hz < 6000), 10240)
+        batch = Batch(hr, lr, torch.full((4, 21), 6000.0), torch.full((4,), 24000.0), ("sfx",) * 4)
+        targets = Targets.of(batch)
+        loss, _ = losses(net, targets, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        said = net.conditioner(targets.heard).location[:, 30]
+    loud = targets.energy[:, 30] > -8
+    assert said[loud].mean() - said[~loud].mean() > 2
+
+
+def test_shards_keep_energies_and_say_whose_clip_it_is(corpus: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(pack, [str(tmp_path), str(corpus)])
+    assert done.exit_code == 0, done.output
+    for validation in (False, True):
+        packed, plain = load([tmp_path], validation), load_clips(corpus, validation)
+        assert sorted((c.kind, c.group, c.edge_hz) for c in packed) == sorted(
+            (c.kind, c.group, c.edge_hz) for c in plain
+        )
+    first = next(clip for clip in load_clips(corpus, False) if clip.kind == "music")
+    again = next(clip for clip in load([tmp_path], False) if clip.group == first.group)
+    before, after = (log_energy(c.audio[None].float()[:, :69632] / c.audio.abs().max()) for c in (first, again))
+    loud = before > before.max() - math.log(1e6)
+    assert (after - before)[loud].abs().mean() < 0.4
+    assert abs((after - before)[loud].mean()) < 0.15
+
+
+def test_the_transform_of_shards_is_exact_without_quantisation() -> None:
+    audio = torch.randn(5000, generator=torch.Generator().manual_seed(0))
+    assert (inverse(forward(audio))[:5000] - audio).abs().max() < 1e-5
+
+
+def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "engine")
+    sizes = ("--width", 16, "--depth", 1, "--batch", 4, "--frames", 20, "--windows", 8, "--held-windows", 4)
+    steps = ("--count", 3, "--expect-steps", 3, "--rank-steps", 3, "--every", 2)
+    for name, calls in (("whole", 1), ("parts", 4)):
+        for _ in range(calls):
+            stop = () if calls == 1 else ("--stop-after", 2)
+            engine = ("--engine", tmp_path / "engine" / "builtin.safetensors")
+            arguments = (tmp_path / name, corpus, *engine, *sizes, *steps, *stop)
+            done = CliRunner().invoke(critic_training.main, [str(a) for a in arguments])
+            assert done.exit_code == 0, done.output
+    whole, parts = (load_file(tmp_path / name / "critic.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+    assert Critic(weights=tmp_path / "whole" / "critic.safetensors", expected=None).network.config.width == 16
+
+
+def test_the_ranking_loss_wants_the_nearest_first() -> None:
+    distance = torch.tensor([[1.0, 1.2, 1.4]])
+    right, wrong, flat = (torch.tensor([x]) for x in ([0.9, 1.0, 1.1], [1.1, 1.0, 0.9], [1.0, 1.0, 1.0]))
+    assert ranking_loss(right, distance) < ranking_loss(flat, distance) < ranking_loss(wrong, distance)
+
+
+def test_pieces_are_music_and_depend_on_their_seed_alone() -> None:
+    styles = set()
+    for index in range(40):
+        file, style = piece(np.random.default_rng((0, index)), 6.0)
+        again, _ = piece(np.random.default_rng((0, index)), 6.0)
+        assert [list(track) for track in file.tracks] == [list(track) for track in again.tracks]
+        notes = [m for track in file.tracks for m in track if m.type == "note_on"]
+        assert len(notes) > 1
+        assert file.length > 3
+        styles.add(style)
+    assert styles == {"solo", "struck", "drums", "duo", "band"}
+
+
+def test_clips_are_heard_at_other_speeds_with_their_edge() -> None:
+    tone = (8000 * torch.sin(torch.arange(96000) * (2 * math.pi * 3000 / 48000))).to(torch.int16)
+    slow, fast = resampled(tone, 8 / 9), resampled(tone, 9 / 8)
+    assert (slow.numel(), fast.numel()) == (108000, 85333)
+    for part, hz in ((slow, 3000 * 8 / 9), (fast, 3000 * 9 / 8)):
+        spectrum = torch.fft.rfft(part[10000:58000].float() * torch.hann_window(48000)).abs()
+        assert abs(float(spectrum.argmax()) - hz) <= 1
+    corpus = Corpus([Clip(tone, "music", "a", 20000.0, 0.2)], torch.device("cpu"))
+    assert corpus.edge_hz.tolist() == pytest.approx([20000, 20000 * 8 / 9, 22500])
+
+
+def test_pairs_are_band_limited_and_depend_on_seed_and_step_alone(corpus: Path) -> None:
+    clips = load_clips(corpus, validation=False)
+    assert len({clip.group for clip in clips}) == 5
+    heard = Corpus(clips, torch.device("cpu"), speeds=())
+    pairs = Pairs(heard, 12, 20480, seed=3, splices=0.0)
+    batch, again = pairs.batch(7), Pairs(heard, 12, 20480, seed=3, splices=0.0).batch(7)
+    assert torch.equal(batch.hr, again.hr)
+    assert not torch.equal(batch.hr, pairs.batch(8).hr)
+    hz = torch.fft.rfftfreq(20480, 1 / 48000)
+    window = torch.hann_window(20480)
+    truth, low = ((torch.fft.rfft(x * window).abs() ** 2) for x in (batch.hr, batch.lr))
+    for row in range(12):
+        cutoff = float(batch.cutoff_hz[row, 0])
+        above = hz > min(3 * cutoff + 1000, 23000)
+        kept = hz < 0.4 * cutoff
+        assert low[row, above].sum() < 0.1 * truth[row, above].sum() + 1e-4 * truth[row].sum()
+        assert 0.2 < low[row, kept].sum() / truth[row, kept].sum() < 2
+        assert 1300 <= cutoff <= 20000
+
+
+def test_a_splice_changes_the_band_where_it_says(corpus: Path) -> None:
+    heard = Corpus(load_clips(corpus, validation=False), torch.device("cpu"), speeds=())
+    batch = Pairs(heard, 6, 61440, seed=1, splices=1.0).batch(0)
+    low, high = batch.cutoff_hz[:, 0], batch.cutoff_hz[:, -1]
+    assert (low != high).all()
+    row = int((low / high).argmin())
+    switch = int((batch.cutoff_hz[row] != low[row]).float().argmax()) * 512
+    between = []
+    for part in (batch.lr[row, :switch], batch.lr[row, switch:]):
+        hz = torch.fft.rfftfreq(part.numel(), 1 / 48000)
+        power = torch.fft.rfft(part * torch.hann_window(part.numel())).abs() ** 2
+        inside = (hz > 0.6 * low[row] + 0.4 * high[row]) & (hz < high[row])
+        between.append(power[inside].sum() / power.sum())
+    assert between[1] > between[0]
+
+
+def test_clips_for_evaluation_only_are_refused(corpus: Path, tmp_path: Path) -> None:
+    text = (corpus / "manifest.csv").read_text().replace(",,", ",yes,")
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(InputError, match="licensed for evaluation only"):
+        load_clips(tmp_path, validation=False)
+
+
+def test_silence_has_no_active_level() -> None:
+    from ttsr_studio.audio.level import ActiveLevel, active_rms
+
+    assert active_rms(np.zeros((1, 9999)), 48000) == 0
+    tone = np.sin(np.arange(96000) / 7)[None]
+    assert active_rms(np.hstack([tone, np.zeros((1, 96000))]), 48000) == pytest.approx(np.sqrt(0.5), rel=1e-3)
+    level = ActiveLevel(48000)
+    for start in range(0, 96000, 777):
+        level.update(tone[:, start : start + 777])
+    assert level.rms() == pytest.approx(active_rms(tone, 48000), rel=1e-9)
+
+
+def refused(command: Command, *arguments: object) -> str:
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    return done.output
+
+
+def test_bad_data_ends_training_commands_in_one_line(corpus: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no manifest.csv in it" in refused(pack, tmp_path / "out", empty)
+    assert "no manifest.csv in it" in refused(attribution.main, tmp_path / "A.md", empty)
+    for command in (main, critic_training.main):
+        assert "neither a manifest.csv nor shards" in refused(command, tmp_path / "run", empty)
+    (empty / "manifest.csv").write_text((corpus / "manifest.csv").read_text().replace(",,", ",yes,"))
+    assert "licensed for evaluation only" in refused(pack, tmp_path / "out", empty)
+    train(corpus, tmp_path / "small", "--steps", 2)
+    assert "of a network of other sizes" in refused(main, tmp_path / "small", corpus, "--width", 24)
+
+
+def test_attributions_name_every_work_by_licence(tmp_path: Path) -> None:
+    fields = (*FIELDS, "licence", "source_repo", "attribution", "duration_s")
+    rows = [
+        ("a.flac", "music", "x", "", 24000, 24000, "CC-BY-4.0", "some/where", "Ann, a song", 3.0),
+        ("b.flac", "music", "x", "", 24000, 24000, "CC-BY-4.0", "some/where", "Ann, a song", 4.2),
+        ("c.flac", "sfx", "y", "", 24000, 24000, "CC0-1.0", "else/where", "Ben", 1.0),
+    ]
+    with (tmp_path / "manifest.csv").open("w", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerows([fields, *rows])
+    text = attribution.attributions([tmp_path])
+    assert "## CC-BY-4.0\n\n- some/where: Ann, a song (2 clips, 7 s)\n" in text
+    assert "- else/where: Ben (1 clip, 1 s)" in text
+    assert "2 of music, 1 of sfx" in text

@@ -1,0 +1,287 @@
+"""Audio files: probe, streamed reading, resampling, and writing that is complete or not there at all.
+
+Arrays are float32 ``[channels, samples]``, full scale 1.0. Memory is bounded by the block, not by the file.
+"""
+
+import contextlib
+import io
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile as sf
+
+from ttsr_studio.audio.container.chunks import _STREAMED, _is_chunk_list, chunks
+from ttsr_studio.errors import ChangedError, InputError, shown
+
+RATES = (8000, 384000)
+MAX_CHANNELS = 32
+_ABSURD = 1e6
+_UNKNOWN = 2**48  # libsndfile says 2**63-1 for a FLAC of unknown length
+_MP3_SLACK = 2 * 1152  # encoders count their own info frame
+_NO_LENGTH = "the header gives no length: read to the end of the file"
+_SALVAGE = "export it again, or use --salvage to render what is there"
+
+_WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
+_LONGEST_FORMAT = 4096
+_LONGEST_PAGE = 65307
+
+Blocks = Iterable[np.ndarray]
+Identity = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a readable file holds; ``frames`` is what can be read, ``warnings`` is for the report.
+
+    ``raw_offset`` is where the audio starts when no header gives its length: all from there on is audio.
+    """
+
+    path: Path
+    container: str
+    subtype: str
+    rate: int
+    channels: int
+    frames: int
+    identity: Identity  # size, modification time in ns, inode
+    warnings: tuple[str, ...] = ()
+    raw_offset: int | None = None
+
+
+def _bad(path: Path, problem: str) -> InputError:
+    return InputError(f"{shown(path)}: {problem}")
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        status = path.stat() if stat.S_ISLNK(path.lstat().st_mode) else path.lstat()
+    except OSError as error:
+        raise _bad(path, f"cannot be opened ({error.strerror}); check its name and permissions") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(path, "is not a regular file; give an audio file, not a folder, pipe or device")
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+@dataclass(frozen=True)
+class _Audio:
+    """Where the audio of a file of chunks lies; ``declared`` is None when its header gives no length."""
+
+    kind: bytes
+    fmt: bytes
+    start: int
+    declared: int | None
+    held: int
+
+    def plain_header(self, size: int) -> bytes:
+        """The header of a WAV, or RF64, of the same format and ``size`` bytes of audio, and nothing else."""
+        order = ">" if self.kind == b"RIFX" else "<"
+        wide = order == "<" and (self.kind != b"RIFF" or size > _STREAMED - 2**16)
+        ds64 = struct.pack("<4sI3QI", b"ds64", 28, size, size, 0, 0) if wide else b""
+        said = _STREAMED if wide else size
+        fmt = struct.pack(f"{order}4sI", b"fmt ", len(self.fmt)) + self.fmt + bytes(len(self.fmt) % 2)
+        head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, said, b"WAVE")
+        return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", said)
+
+
+class _Plain(io.RawIOBase):
+    """A header, and then a stretch of a file."""
+
+    def __init__(self, file: BinaryIO, head: bytes, start: int, size: int) -> None:
+        self._file, self._head, self._skip = file, head, start - len(head)
+        self._size, self._at = len(head) + size, 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        room = max(min(len(buffer), self._size - self._at), 0)
+        data = self._head[self._at : self._at + room]
+        if len(data) < room:
+            self._file.seek(self._skip + self._at + len(data))
+            data += self._file.read(room - len(data))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _find_audio(path: Path) -> _Audio | None:
+    """Find the audio in a file of chunks; None for other files."""
+    with path.open("rb") as file:
+        kind, fmt, size = file.read(4), b"", os.fstat(file.fileno()).st_size
+        for name, start, declared in chunks(path):
+            if name == b"fmt " and kind in _WAVS and not fmt:
+                file.seek(start)
+                fmt = file.read(min(declared, _LONGEST_FORMAT))
+            elif name in (b"data", b"SSND") and (fmt or kind not in _WAVS):
+                held = max(size - start, 0)
+                streamed = declared == 0 < held and name == b"data" and not _is_chunk_list(path, start, size)
+                unknown = streamed or declared < 0 or declared == _STREAMED
+                return _Audio(kind, fmt, start, None if unknown else declared, held)
+    if kind in _WAVS:
+        raise _bad(path, "is not audio that can be read (no format with audio after it); export it again")
+    return None
+
+
+def _lacks_last_page(path: Path) -> bool:
+    """Whether an Ogg file ends without a whole page that is marked as the last one (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _LONGEST_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    return len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]:
+    """Return warnings; raise InputError when the audio is cut short."""
+    if audio:
+        if audio.declared is None:
+            return (_NO_LENGTH,)
+        if audio.declared <= audio.held:
+            return ()
+        problem = f"cut short: its header promises {audio.declared} bytes of audio and {audio.held} are there"
+    elif _lacks_last_page(path):
+        problem = "cut short: its end is missing"
+    else:
+        return ()
+    if not salvage:
+        raise _bad(path, f"{problem}; {_SALVAGE}")
+    return (problem,)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sf.SoundFile]:
+    """Open a decoder. Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118)."""
+    audio = _find_audio(path)
+    with contextlib.ExitStack() as stack:
+        source: _Plain | bytes = os.fsencode(path)
+        if audio:
+            size = audio.held if audio.declared is None else min(audio.declared, audio.held)
+            whole, head = stack.enter_context(path.open("rb")), b""
+            if audio.kind in _WAVS:
+                head = audio.plain_header(size)
+            elif audio.kind == b"caff" and audio.declared != size and audio.start <= _LONGEST_FORMAT:
+                head = whole.read(audio.start - 8) + struct.pack(">q", size)  # libsndfile refuses one that is cut
+            source = _Plain(whole, head, audio.start, size) if head else source
+        yield stack.enter_context(sf.SoundFile(source))
+
+
+def _decode(path: Path, frames: int, block: int) -> Iterator[np.ndarray]:
+    done = 0
+    with opened(path) as file:
+        # never past `frames`: a decoder that meets damage loses the whole block
+        while len(samples := file.read(min(block, frames - done), dtype="float32", always_2d=True)):
+            done += len(samples)
+            yield np.ascontiguousarray(samples.T)
+
+
+def _decodable(info: SourceInfo) -> int:
+    frames = 0
+    with contextlib.suppress(sf.SoundFileError):  # damage is where the count ends
+        for block in _decode(info.path, info.frames, 1024):
+            frames += block.shape[1]
+    return frames
+
+
+def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
+    audio = None
+    try:
+        audio = _find_audio(path)
+        warnings = _inspect(path, audio, salvage)
+        with opened(path) as file:
+            layout = file.format, file.subtype, file.samplerate, file.channels, file.frames
+    except OSError as error:
+        raise _bad(path, f"cannot be read ({error.strerror}); check its permissions") from error
+    except sf.SoundFileError as error:
+        todo = "export it again" if audio else "convert it to WAV first"
+        # what libsndfile says of an MP3 without a whole frame
+        reason = "nothing to decode" if "regular file" in error.error_string else error.error_string.rstrip(".")
+        raise _bad(path, f"is not audio that can be read ({reason}); {todo}") from error
+    to_end = audio.start if audio and audio.declared is None else None
+    return SourceInfo(path, *layout, identity, warnings, to_end)
+
+
+def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
+    """Correct ``frames`` where the header cannot be trusted."""
+    if not (salvage or info.container == "MP3" or info.frames >= _UNKNOWN):
+        return info
+    frames = _decodable(info)
+    if info.frames >= _UNKNOWN:
+        warnings = (*info.warnings, _NO_LENGTH)
+    elif info.frames - frames <= _MP3_SLACK * (info.container == "MP3"):
+        warnings = info.warnings
+    else:
+        problem = f"cut short: {frames} of {info.frames} samples can be decoded"
+        if not salvage:
+            raise _bad(info.path, f"{problem}; {_SALVAGE}")
+        warnings = (*info.warnings, problem)
+    return replace(info, frames=frames, warnings=warnings)
+
+
+def probe(path: Path | str, salvage: bool = False) -> SourceInfo:
+    """Look at a file's header (MP3, whose headers err, is decoded); raise InputError when it cannot be used.
+
+    With ``salvage`` a file that is cut short passes with a warning, and ``frames`` is what can be decoded.
+    """
+    path = Path(path)
+    identity = _identity(path)
+    if identity[0] == 0:
+        raise _bad(path, "is empty (0 bytes); export it again")
+    info = _header(path, identity, salvage)
+    if not RATES[0] <= info.rate <= RATES[1]:
+        raise _bad(path, f"has a rate of {info.rate} Hz; convert it to one from {RATES[0]} to {RATES[1]} Hz")
+    if not 1 <= info.channels <= MAX_CHANNELS:
+        raise _bad(path, f"has {info.channels} channels; split it into files of at most {MAX_CHANNELS}")
+    info = _counted(info, salvage)
+    if info.frames == 0:
+        raise _bad(path, "is empty: it holds no audio; export it again")
+    return info
+
+
+def _check_unchanged(info: SourceInfo) -> None:
+    if _identity(info.path) != info.identity:
+        raise ChangedError(f"{shown(info.path)}: changed while it was read; render it again when it is finished")
+
+
+def _check_values(info: SourceInfo, block: np.ndarray, start: int) -> None:
+    good = np.abs(block) <= _ABSURD  # False for NaN too
+    if not good.all():
+        sample = int(np.argmin(good.all(axis=0)))
+        channel = int(np.argmin(good[:, sample]))
+        value = f"channel {channel + 1}, sample {start + sample} is {block[channel, sample]:g}"
+        raise _bad(info.path, f"{value}, which is not audio; repair or export it again")
+
+
+def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) -> Iterator[np.ndarray]:
+    """Yield the audio as float32 ``[channels, <= frames]``.
+
+    Raises InputError for NaN, infinite or absurd values, for a file that ends early (unless ``salvage``),
+    and for one that was replaced since `probe`.
+    """
+    _check_unchanged(info)
+    blocks = _decode(info.path, info.frames, frames)
+    done, reason = 0, "ends early"
+    while done < info.frames:
+        try:
+            block = next(blocks, None)
+        except sf.SoundFileError as error:
+            block, reason = None, f"is damaged ({error})"
+        if block is None:
+            break
+        _check_values(info, block, done)
+        done += block.shape[1]
+        yield block
+    _check_unchanged(info)
+    if done < info.frames and not salvage:
+        problem = f"{reason}: {done} of {info.frames} samples could be read"
+        raise _bad(info.path, f"{problem}; {_SALVAGE}")

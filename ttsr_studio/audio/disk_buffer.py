@@ -1,0 +1,69 @@
+"""Audio of a file's length, on disk instead of in memory."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ttsr_studio.errors import OutputError, shown
+
+
+class Scratch:
+    """A temporary float32 file that windows are read from; it has no name, so nothing is left if we die."""
+
+    def __init__(self, channels: int, directory: Path | None = None) -> None:
+        self.channels = channels
+        self.frames = 0
+        self._where = Path(directory or tempfile.gettempdir())
+        try:
+            self._file = tempfile.TemporaryFile(dir=self._where, buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OutputError:
+        problem = f"no room for temporary audio ({error.strerror})"
+        return OutputError(f"{shown(self._where)}: {problem}; free space or set TMPDIR")
+
+    def append(self, block: np.ndarray) -> None:
+        """Add ``[channels, samples]`` at the end; raise OutputError when the disk is full."""
+        if not block.size:
+            return
+        data = np.ascontiguousarray(block.T, dtype="<f4").data.cast("B")
+        try:
+            self._file.seek(0, os.SEEK_END)
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise self._full(error) from error
+        self.frames += block.shape[1]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return float32 ``[channels, stop - start]``, zeros outside the file; ``start`` may be negative."""
+        out = np.zeros((self.channels, max(stop - start, 0)), np.float32)
+        first, last = max(start, 0), min(stop, self.frames)
+        if first < last:
+            self._file.seek(first * self.channels * 4)
+            data = np.empty((last - first, self.channels), "<f4")
+            view = data.data.cast("B")
+            while view:
+                view = view[self._file.readinto(view) :]
+            out[:, first - start : last - start] = data.T
+        return out
+
+    def blocks(self, frames: int = 65536) -> Iterator[np.ndarray]:
+        """Yield everything as ``[channels, <= frames]``; may be called again."""
+        for start in range(0, self.frames, frames):
+            yield self.read(start, min(start + frames, self.frames))
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

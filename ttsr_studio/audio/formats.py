@@ -1,0 +1,61 @@
+"""Formats of audio files: what is read, what is written, how wide samples are."""
+
+from ttsr_studio.audio.container.chunks import FAMILIES
+from ttsr_studio.audio.decode import SourceInfo
+from ttsr_studio.errors import OptionError, unknown
+
+SUFFIXES = (
+    ".wav",
+    ".wave",
+    ".rf64",
+    ".w64",
+    ".aif",
+    ".aiff",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".caf",
+    ".webm",
+)
+
+
+KEPT = (".wav", ".aif", ".aiff", ".flac")
+"""Endings that an output keeps; anything else, lossy or rare, is answered with WAV."""
+
+
+_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
+
+
+_SUFFIXES = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC"}
+
+
+def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tuple[str, str, str]:
+    """Return (container, subtype, file suffix) of the output.
+
+    ``depth`` is "source", "16", "24" or "32f"; ``suffix`` forces a container. Lossy becomes 24-bit WAV.
+    Raises OptionError for unknown names and for a depth that the container cannot hold.
+    """
+    if depth != "source" and depth not in _DEPTHS:
+        raise unknown("bit depth", depth, ["source", *_DEPTHS])
+    if suffix is not None and suffix.lower() not in _SUFFIXES:
+        raise unknown("output suffix", suffix, _SUFFIXES)
+    family = _SUFFIXES[suffix.lower()] if suffix else FAMILIES.get(info.container, "WAV")
+    container = info.container if FAMILIES.get(info.container) == family else family
+    own = info.path.suffix
+    if suffix is None:
+        default = next(key for key, value in _SUFFIXES.items() if value == family)
+        suffix = own if _SUFFIXES.get(own.lower()) == family else default
+    if depth == "source":
+        kept = info.subtype if info.container in FAMILIES and info.subtype in WIDTHS else "PCM_24"
+        subtype = {"PCM_U8": "PCM_16", "ULAW": "PCM_24", "ALAW": "PCM_24"}.get(kept, kept)
+        subtype = "PCM_16" if info.subtype == "PCM_S8" else subtype
+    else:
+        subtype = _DEPTHS[depth]
+    if container == "FLAC" and subtype not in ("PCM_16", "PCM_24"):
+        raise OptionError(f"FLAC holds 16 or 24 bits, not {subtype}: name the output .wav, or use --depth 24")
+    return container, subtype, suffix
+
+
+WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}

@@ -1,0 +1,1 @@
+"""What a file says besides audio, carried over to its render."""

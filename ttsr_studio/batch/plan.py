@@ -1,0 +1,145 @@
+"""From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttsr_studio.audio.formats import KEPT, SUFFIXES
+from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.report.paths import renders_of
+from ttsr_studio.storage.atomic import fit_name
+
+DEFAULT = "{dir}/{stem}_ttsr{ext}"
+FIELDS = ("dir", "stem", "ext", "preset", "engine", "seed", "rate")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to render.
+
+    Attributes:
+        source: the input.
+        target: the output; its folder may not exist yet.
+        reference: ground truth for this input, or None.
+    """
+
+    source: Path
+    target: Path
+    reference: Path | None
+
+
+def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptions) -> list[Job]:
+    """Name every input's output.
+
+    Raises OptionError when two inputs share an output, an output is one of the inputs, a template has an unknown field,
+    one output file is named for several inputs or with an unknown suffix, or there is a file where a folder should be.
+    """
+    found = [pair for path in inputs for pair in expand(path)]
+    if not found:
+        raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SUFFIXES)})")
+    into_file = output is not None and is_file_name(output)
+    if into_file and len(found) > 1:
+        raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
+    jobs = [
+        Job(
+            source,
+            name_target(source, root, output, options),
+            find_reference(source, options.reference, len(found)),
+        )
+        for source, root in found
+    ]
+    refuse_conflicts(jobs)
+    for folder in {job.target.parent for job in jobs}:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not there.is_dir():
+            raise OptionError(f"{shown(there)}: is no folder; choose another -o")
+    return jobs
+
+
+def expand(path: Path) -> list[tuple[Path, Path]]:
+    """A file, or all audio files below a folder in order: (file, folder that it was found under)."""
+    if not path.is_dir():
+        return [(path, path.parent)]
+    files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
+    return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not is_render(p)]
+
+
+def is_render(path: Path) -> bool:
+    """Whether a file is named as a render of this tool, and lies beside its source or its report."""
+    name = re.fullmatch(r"(.+)_ttsr(_top\d+|_control)?", path.stem)
+    if name is None:
+        return False
+    sources = (path.with_name(name[1] + ending) for ending in (path.suffix, *SUFFIXES))
+    return path.with_name(f"{name[1]}_ttsr.ttsr.json").exists() or any(source.exists() for source in sources)
+
+
+def is_file_name(output: str) -> bool:
+    return "{" not in output and not output.endswith(os.sep) and not Path(output).is_dir() and Path(output).suffix != ""
+
+
+def name_target(source: Path, root: Path, output: str | None, options: RenderOptions) -> Path:
+    """Where a render goes. A folder keeps the names and the tree below the input's own folder."""
+    ext = source.suffix if source.suffix.lower() in KEPT else ".wav"
+    if output is not None and is_file_name(output):
+        if Path(output).suffix.lower() not in KEPT:
+            raise unknown("output suffix", Path(output).suffix, KEPT)
+        return Path(output)
+    if output is None or "{" in output:
+        values = {
+            "dir": str(source.parent),
+            "stem": source.stem,
+            "ext": ext,
+            "preset": options.preset,
+            "engine": options.engine,
+            "seed": options.seed,
+            "rate": options.rate,
+        }
+        try:
+            target = Path((output or DEFAULT).format(**values))
+        except (KeyError, IndexError, ValueError) as error:
+            known = " ".join(f"{{{name}}}" for name in FIELDS)
+            raise OptionError(f"-o {output}: unknown field {error}; known: {known}") from error
+        if target.suffix.lower() not in KEPT:
+            target = target.with_name(target.name + ext)
+    else:
+        target = Path(output) / source.parent.relative_to(root) / (source.stem + ext)
+    return target.with_name(fit_name(target.name))
+
+
+def find_reference(source: Path, reference: Path | None, count: int) -> Path | None:
+    """The ground truth of one input: the file given, or the file of the same stem in the folder given."""
+    if reference is None:
+        return None
+    if not reference.is_dir():
+        if count > 1:
+            raise OptionError(f"--reference {shown(reference)}: one file cannot serve {count} inputs; give a folder")
+        return reference
+    matches = sorted(p for p in reference.iterdir() if p.stem == source.stem and p.suffix.lower() in SUFFIXES)
+    if not matches:
+        raise OptionError(f"--reference {shown(reference)}: holds no {source.stem} for {shown(source)}")
+    return matches[0]
+
+
+def refuse_conflicts(jobs: list[Job]) -> None:
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    taken: dict[str, Path] = {}
+    for job in jobs:
+        target = os.path.realpath(job.target)
+        if target in sources:
+            raise OptionError(f"{shown(job.target)}: an input would be overwritten; choose another -o")
+        if target in taken:
+            raise OptionError(
+                f"{shown(job.target)}: both {shown(taken[target])} and {shown(job.source)} would be written here; "
+                "choose another -o"
+            )
+        taken[target] = job.source
+
+
+def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
+    """Raise OptionError when a render, or one that is written beside it, exists already."""
+    there = [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OptionError(f"{there[0]}{more}: exists already; {advice}")

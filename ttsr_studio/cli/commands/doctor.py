@@ -1,0 +1,28 @@
+"""`ttsr doctor`: what is here and what is missing."""
+
+import json
+import sys
+
+import click
+from rich.text import Text
+
+from ttsr_studio.cli.terminal import print_table
+from ttsr_studio.diagnostics.environment import findings
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
+def doctor_command(as_json: bool) -> None:
+    """What is here: devices, engines, verifiers, weights; what is missing and how to get it.
+
+    Exit code 1 when nothing can be rendered.
+    """
+    rows = findings()
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        states = {True: Text("ok", "green"), False: Text("missing", "yellow")}
+        table = [(row.kind, row.name, states[row.ok], row.detail) for row in rows]
+        print_table(("", "name", "state", "detail"), table, wrapped="detail")
+    if not any(row.ok for row in rows if row.kind == "engine"):
+        sys.exit(1)

@@ -1,0 +1,166 @@
+"""`ttsr models`: weights that are not shipped."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ttsr_studio.cli.terminal import Cell, print_table
+from ttsr_studio.diagnostics.verifier_speed import bench_verifiers
+from ttsr_studio.engines.device import resolve_device
+from ttsr_studio.errors import MissingError, OptionError, TtsrError
+from ttsr_studio.weights import store
+from ttsr_studio.weights.install import PRECISIONS, fetch, install
+from ttsr_studio.weights.registry import MODELS, find
+
+PRECISION = click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
+)
+
+
+def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the library's errors into one line and exit code 1."""
+
+    @wraps(command)
+    def called(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except TtsrError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2 if isinstance(error, OptionError) else 1)
+
+    return called
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.group("models")
+def models_group() -> None:
+    """Weights that are not shipped: fetch, import and check them. Rendering never reaches for the network."""
+
+
+@models_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
+@in_one_line
+def models_list(as_json: bool) -> None:
+    """All models, and which are installed."""
+    rows: list[dict[str, Any]] = []
+    for model in MODELS.values():
+        try:
+            manifest, problem = store.installed(model.name), None
+        except MissingError as error:
+            manifest, problem = None, str(error)
+        rows.append(
+            {
+                "name": model.name,
+                "kind": model.kind,
+                "installed": manifest is not None,
+                "download_bytes": model.bytes,
+                "licence": model.licence,
+                "about": model.about,
+                "folder": str(store.folder(model.name)) if manifest else None,
+                "origin": manifest.origin if manifest else None,
+                "problem": problem,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table: list[list[Cell]] = []
+    for row in rows:
+        shown = Text("installed", "green") if row["installed"] else Text("not installed")
+        shown = Text("broken", "red") if row["problem"] else shown
+        table.append([row["name"], shown, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"]])
+    print_table(("name", "state", "download", "licence", "about"), table, wrapped="about")
+    click.echo(f"\nfolder: {store.root()} (set {store.VARIABLE} for another)")
+
+
+@models_group.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@PRECISION
+@click.option("--offline", is_flag=True, help="Install what was downloaded before; never ask the network.")
+@click.option("--keep", is_flag=True, help="Keep the download after it is converted.")
+@in_one_line
+def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bool) -> None:
+    """Download models from the hub, check and convert them. An interrupted download goes on where it stopped."""
+    for model in [find(name) for name in names]:
+        fetch(model, precision, say, offline=offline, keep=keep)
+        click.echo(f"{model.name}: installed in {store.folder(model.name)}")
+
+
+@models_group.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@PRECISION
+@in_one_line
+def models_import(name: str, file: Path, precision: str) -> None:
+    """Install a model from a FILE or folder that you have, e.g. AudioSR's pytorch_model.bin. It is not touched."""
+    install(find(name), file, precision, say)
+    click.echo(f"{name}: installed in {store.folder(name)}")
+
+
+@models_group.command("path")
+@click.argument("name", required=False)
+@in_one_line
+def models_path(name: str | None) -> None:
+    """Print the folder of a model, or of all."""
+    if name is not None:
+        find(name)
+        store.require(name)
+    click.echo(store.folder(name) if name else store.root())
+
+
+@models_group.command("bench")
+@click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
+@click.option("--candidates", default=4, show_default=True, help="Judged at once.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@in_one_line
+def models_bench(seconds: float, candidates: int, device: str) -> None:
+    """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""
+    for name, cost in bench_verifiers(seconds, candidates, resolve_device(device)):
+        click.echo(f"{name:18} {cost if isinstance(cost, str) else f'{cost:8.1f} ms'}")
+
+
+@models_group.command("verify")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--listen",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also try an engine on a full-band FILE of 5.12 s or more, and write a short report of what its weights have "
+    "to confirm.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
+)
+@in_one_line
+def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> None:
+    """Check installed models (all, or those named) against their checksums. Exit code 1 when one is damaged."""
+    chosen = [find(name).name for name in names] or [name for name in MODELS if store.folder(name).exists()]
+    if not chosen:
+        raise MissingError(f"no model is installed; {store.remedy('NAME')}")
+    wrong = 0
+    for name in chosen:
+        try:
+            files = store.damaged(name)
+        except MissingError as error:
+            wrong += 1
+            click.echo(f"{name}: {error}")
+            continue
+        wrong += bool(files)
+        state = f"DAMAGED: {', '.join(files)}; {store.remedy(name)}" if files else "checksums as installed"
+        click.echo(f"{name}: {state}")
+        if listen and not files and MODELS[name].kind == "engine":
+            from ttsr_studio.diagnostics.engine_check import listen_to
+
+            for line in listen_to(name, listen, output / name, say):
+                click.echo(f"{name}: {line}")
+    if wrong:
+        sys.exit(1)

@@ -1,0 +1,61 @@
+"""`ttsr presets`: presets listed, shown and checked."""
+
+import sys
+
+import click
+
+from ttsr_studio.cli.command import Settings
+from ttsr_studio.config import presets
+from ttsr_studio.errors import TtsrError
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.render.inference.session import Session
+
+
+@click.group("presets")
+def presets_group() -> None:
+    """Presets: verifiers, search and budget by content type."""
+
+
+@presets_group.command("list")
+def presets_list() -> None:
+    """All presets with their descriptions; your own folder comes first."""
+    for name, path in presets.available().items():
+        click.echo(f"{name:15} {presets.describe(path)}")
+    click.echo(f"\nyour own go to {presets.folders()[0]}")
+
+
+@presets_group.command("show", cls=Settings)
+@click.argument("name")
+def presets_show(name: str) -> None:
+    """Print a preset, in the form in which your own may be written."""
+    path = presets.locate(name)
+    click.echo(f"# {path}\n{path.read_text(encoding='utf-8')}", nl=False)
+
+
+@presets_group.command("check")
+@click.argument("names", nargs=-1)
+@click.pass_context
+def presets_check(within: click.Context, names: tuple[str, ...]) -> None:
+    """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
+    root = within.find_root()
+    assert isinstance(root.command, click.Group)
+    render = root.command.get_command(root, "render")
+    assert render
+    wrong = 0
+    for name in names or presets.available():
+        try:
+            arguments = ["ttsr-check", "--preset", name]
+            with render.make_context("render", arguments) as ctx:
+                chosen = {k: v for k, v in ctx.params.items() if k in RenderOptions.__dataclass_fields__}
+                RenderOptions(**chosen)
+                Session.check_names(RenderOptions(**chosen))
+        except (TtsrError, click.UsageError) as error:
+            wrong += 1
+            click.echo(
+                f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}",
+                err=True,
+            )
+        else:
+            click.echo(f"{name}: ok")
+    if wrong:
+        sys.exit(1)

@@ -1,0 +1,135 @@
+"""`ttsr queue`: look at a watch folder's jobs and steer them."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from ttsr_studio.cli.command import ROOT, Settings
+from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.watch.filesystem.root import Tree, find_tree
+from ttsr_studio.watch.publish import TAKEN_AGAIN, Delivery
+from ttsr_studio.watch.queue.jobs import Queue
+from ttsr_studio.watch.queue.status import plain
+from ttsr_studio.watch.queue.store import STATES, DamagedError
+
+
+@click.group("queue")
+def queue_group() -> None:
+    """What a watched folder has seen, is doing, and did: `ttsr queue list ROOT`."""
+
+
+def opened(root: Path) -> tuple[Tree, Queue]:
+    tree = find_tree(root)
+    try:
+        return tree, Queue(tree.database)
+    except DamagedError as error:
+        raise OptionError(f"{error}; start `ttsr watch` on it, which makes a new one") from error
+
+
+def names_in(tree: Tree, queue: Queue, files: Sequence[str]) -> list[str]:
+    """Paths in the tree, as they were typed: relative to the root, or to here. Raises OptionError for unknown ones."""
+    found = []
+    for name in files:
+        inside = os.path.relpath(os.path.abspath(name), tree.root)
+        known = [path for path in (name, inside) if queue.find(path)]
+        if not known:
+            raise OptionError(f"{shown(Path(name))}: not a file that was seen; `ttsr queue list` shows them")
+        found.append(known[0])
+    return found
+
+
+@queue_group.command("list", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
+def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Every file with its state, and why."""
+    _, queue = opened(root)
+    for row in map(plain, queue.entries(states or STATES, limit)):
+        if as_json:
+            click.echo(json.dumps(row))
+        else:
+            said = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
+            click.echo(f"{row['state']:8} {row['file']}" + (f"  ({said})" if said else ""))
+
+
+@queue_group.command("show", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True)
+def queue_show(root: Path, file: str, as_json: bool) -> None:
+    """Everything known of a file, and what happened to it."""
+    tree, queue = opened(root)
+    row = queue.find(names_in(tree, queue, [file])[0])
+    assert row
+    data = plain(row) | {"history": queue.history(row)}
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    history = data.pop("history")
+    for name, value in data.items():
+        if value is not None:
+            text = at(value) if name.endswith("_at") else value
+            click.echo(f"{name.removesuffix('_at'):9} {text}")
+    for each in history:
+        click.echo(f"{at(each['at'])} {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
+
+
+def at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@queue_group.command("retry", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("files", nargs=-1)
+def queue_retry(root: Path, files: tuple[str, ...]) -> None:
+    """Try again: all that failed, or these, whether failed, done or waiting."""
+    tree, queue = opened(root)
+    count = queue.retry(names_in(tree, queue, files) if files else None)
+    click.echo(f"{count} to be tried again")
+
+
+@queue_group.command("cancel", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.argument("files", nargs=-1, required=True)
+def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
+    """Give up files that are pending or running; sources stay as they are."""
+    tree, queue = opened(root)
+    cancelled = queue.cancel(names_in(tree, queue, files))
+    delivery = Delivery(tree)
+    for path in cancelled:
+        delivery.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)
+    click.echo(f"{len(cancelled)} cancelled")
+
+
+@queue_group.command("pause", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--reason", default="paused by hand", show_default=True)
+def queue_pause(root: Path, reason: str) -> None:
+    """Begin no further job until `resume`; those at hand go on."""
+    opened(root)[1].pause(reason)
+    click.echo("paused")
+
+
+@queue_group.command("resume", cls=Settings)
+@click.argument("root", type=ROOT)
+def queue_resume(root: Path) -> None:
+    """Go on after `pause`."""
+    opened(root)[1].pause(None)
+    click.echo("resumed")
+
+
+@queue_group.command("prune", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option("--days", type=float, default=30.0, show_default=True, help="Only what ended so long ago.")
+def queue_prune(root: Path, days: float) -> None:
+    """Forget finished files whose source is gone; renders and reports stay."""
+    tree, queue = opened(root)
+    count = queue.prune(lambda path: tree.look_at(path) is None, time.time() - 86400 * days)
+    click.echo(f"{count} forgotten")

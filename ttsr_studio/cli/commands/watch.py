@@ -1,0 +1,274 @@
+"""`ttsr watch`: the service of a folder."""
+
+import json
+import math
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from ttsr_studio.cli.command import ROOT, Settings
+from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.config import presets
+from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.options import PRESET_KEYS
+from ttsr_studio.watch.filesystem.root import Tree, find_tree
+from ttsr_studio.watch.folder_config import Rule, Rules
+from ttsr_studio.watch.policy import Terms
+from ttsr_studio.watch.queue.jobs import Queue
+from ttsr_studio.watch.queue.status import status_of
+from ttsr_studio.watch.queue.store import DamagedError
+from ttsr_studio.watch.service import Plan, Service
+from ttsr_studio.watch.web.server import serve_page
+from ttsr_studio.watch.workers.supervisor import Limits
+
+PORT = 8470
+
+
+def program(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> list[str]:
+    """The words of a command line. Raises BadParameter for what cannot be run."""
+    if text is None:
+        return []
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {str(error).lower()}") from error
+    if not words or not shutil.which(words[0]):
+        raise click.BadParameter(f"{words[0] if words else text!r}: no such program; pass its whole path")
+    return words
+
+
+def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter("a number above 0")
+    return value
+
+
+@click.command("watch", cls=Settings)
+@click.argument("root", type=ROOT)
+@click.option(
+    "--preset",
+    "named",
+    multiple=True,
+    metavar="NAME or FOLDER=NAME",
+    help="For what lies in no folder named after a preset, or in this sub-folder; may be repeated.  [default: general]",
+)
+@click.option(
+    "--poll",
+    type=float,
+    callback=positive,
+    metavar="SECONDS",
+    help="Look at the whole tree so often and use no events, as network shares need it.  "
+    "[default: events, and a look every 60; on a network share every 10]",
+)
+@click.option(
+    "--settle",
+    type=float,
+    default=5.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A file is complete when it has not changed for so long.",
+)
+@click.option("--once", is_flag=True, help="End when everything is rendered; exit code 1 when something failed.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Renders at a time.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--cpu/--no-cpu", default=True, show_default=True, help="A render whose device failed twice may go to the CPU."
+)
+@click.option(
+    "--memory",
+    type=float,
+    callback=positive,
+    metavar="GB",
+    help="A worker that takes more is ended.  [default: three quarters of the machine's, shared by --jobs]",
+)
+@click.option(
+    "--hang",
+    type=float,
+    default=900.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A worker that makes no progress for so long is ended.",
+)
+@click.option(
+    "--keep-free", type=int, default=500, show_default=True, metavar="MB", help="Begin nothing when less disk is free."
+)
+@click.option(
+    "--grace",
+    type=float,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When stopped, jobs at hand may go on for so long; then they are handed back.",
+)
+@click.option(
+    "--lease",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=positive,
+    metavar="SECONDS",
+    help="A job of a service that does not answer for so long is taken over.",
+)
+@click.option(
+    "--state",
+    type=ROOT,
+    help="Folder for the database and logs, on a local disk when ROOT is a network share.  [default: ROOT/_work]",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Of the status page.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the status page: it has no password.")
+@click.option("--no-page", is_flag=True, help="Serve no status page.")
+@click.option(
+    "--notify",
+    callback=program,
+    metavar="COMMAND",
+    help="Run this with the path of every report, or note of a failure, as its last argument; no shell is used.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Events, or the status, as JSON lines on standard output.")
+@click.option("--status", "only_status", is_flag=True, help="Say what goes on at ROOT, and end.")
+def watch_command(
+    root: Path,
+    named: tuple[str, ...],
+    memory: float | None,
+    hang: float,
+    keep_free: int,
+    device: str,
+    cpu: bool,
+    state: Path | None,
+    port: int,
+    no_page: bool,
+    notify: list[str],
+    as_json: bool,
+    only_status: bool,
+    jobs: int,
+    **values: Any,
+) -> None:
+    """Render what is dropped into a folder, for as long as it runs.
+
+    \b
+    ROOT/speech/a.wav      a stem, in a folder named after a preset
+    ROOT/_renders/speech/  its render and report
+    ROOT/_failed/speech/   a note that says why there is none
+    ROOT/_work/            database, logs, work in progress
+
+    Sources stay where they are; what was rendered is remembered by content. A ttsr-watch.toml in any folder sets preset
+    and options for it, a stem's NAME.ttsr.toml for that stem. The first Ctrl-C, or SIGTERM, ends the service when jobs
+    at hand are done; the second one hands them back at once.
+    """
+    if only_status:
+        tree = find_tree(root)
+        show_status(tree, as_json)
+        return
+    with left_at_once():  # these take seconds to load, and no other command here needs them
+        from ttsr_studio.config.resolve import resolve
+        from ttsr_studio.engines.device import resolve_device
+
+    resolve_device(device)
+    limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
+    terms = Terms(cpu, keep_free * 1_000_000, notify, limits, device)
+    plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
+    tree = Tree(root, state)
+    if state is None:
+        tree = Tree(root, tree.marked())  # its database may be elsewhere
+    rules = Rules(tree.root, base_rule(named), PRESET_KEYS, resolve)
+    rules.of("x.wav")  # what is wrong at the root is said before anything starts
+    resolve(rules.base.preset, rules.base.values)
+    service = Service(tree, rules, plan, Teller(as_json), serve_page)
+    try:
+        with stop_on_signals(service):
+            failed = service.run()
+    except DamagedError as error:
+        raise OptionError(str(error)) from error
+    if failed and plan.once:
+        sys.exit(1)
+
+
+def base_rule(named: Sequence[str]) -> Rule:
+    """The rule at the root. Raises OptionError for presets that are not there."""
+    plain = [text for text in named if "=" not in text]
+    folders = dict(text.split("=", 1) for text in named if "=" in text)
+    if len(plain) > 1:
+        raise OptionError(f"--preset {plain[1]}: one preset for the root; for a sub-folder, FOLDER={plain[1]}")
+    for name in (*plain, *folders.values()):
+        if name not in presets.available():
+            raise unknown("preset", name, presets.available())
+    return Rule(plain[0] if plain else "general", folders=folders)
+
+
+def default_memory(jobs: int) -> int:
+    import psutil
+
+    return int(0.75 * psutil.virtual_memory().total / jobs)
+
+
+@contextmanager
+def stop_on_signals(service: Service) -> Iterator[None]:
+    """The first signal ends the service when jobs are done, the second one now."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        grace = 0.0 if service.stop.asked.is_set() else service.plan.grace
+        service.stop.ask(grace)
+        service.wake.scan.set()
+        service.wake.work.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Teller:
+    """Says events as they come: a line each, for people or for programs."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        if self.as_json:
+            click.echo(json.dumps({"event": event, **values}, default=str))
+            return
+        values = dict(values)
+        parts = [shown(Path(values.pop("file")))] if "file" in values else []
+        parts += [str(values.pop(name)) for name in ("said", "reason") if values.get(name)]
+        parts += [f"{name} {value}" for name, value in values.items() if name != "attempt" and value is not None]
+        when = datetime.now().strftime("%H:%M:%S")
+        click.echo(f"{when} {event}: {'; '.join(parts)}" if parts else f"{when} {event}")
+
+
+# Status
+
+
+def show_status(tree: Tree, as_json: bool) -> None:
+    queue = Queue(tree.database)
+    status = status_of(tree, queue)
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+        return
+    services = len(status["services"])
+    click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(tree.root)}")
+    click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()))
+    for name in ("paused", "waiting"):
+        if status[name]:
+            click.echo(f"{name}: {status[name]}")
+    for row in status["running"]:
+        click.echo(f"  running  {row['file']}  {row['progress'] or ''}")
+    for row in status["failed"]:
+        click.echo(f"  failed   {row['file']}: {row['reason']}")
+    for row in status["waiting_files"]:
+        again = "" if row["again_in_s"] is None else f"; tried again in {row['again_in_s']} s"
+        click.echo(f"  waiting  {row['file']}: {row['reason']}{again}")
+
+
+# The queue

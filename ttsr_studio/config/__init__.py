@@ -1,0 +1,1 @@
+"""Where options come from: presets, sidecars, flags, and how they are joined."""

@@ -1,0 +1,26 @@
+"""What the user knows of a file: from flags, and from its sidecar, which wins."""
+
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio.audio.resample import read_mono
+from ttsr_studio.config.sidecar import read_sidecar, sidecar
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.verifiers.protocol import Brief
+
+
+def read_brief(source: Path, options: RenderOptions, rate: int) -> Brief:
+    """Everything known of a file, the speakers' recordings at `rate`.
+
+    Raises InputError for a sidecar or a recording that cannot be read, or an unknown key.
+    """
+    path = sidecar(source)
+    known: dict[str, Any] = read_sidecar(path) if path.is_file() else {}
+    near = [path.parent / name for name in known.get("speaker", ())]
+    return Brief(
+        transcript=known.get("transcript", options.transcript),
+        caption=known.get("caption", options.caption),
+        captions=tuple(known.get("captions", options.captions)),
+        speakers=tuple(read_mono(recording, rate) for recording in near or options.speakers),
+        rate=rate,
+    )

@@ -1,0 +1,95 @@
+"""Presets: one TOML per content type, whose keys are the names of `ttsr render` options.
+
+The user's folder comes before the built-in one; a path to a TOML file works too.
+"""
+
+import tomllib
+from collections.abc import Collection
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ttsr_studio.errors import OptionError, unknown
+
+Values = dict[str, Any]
+
+
+def folders() -> list[Path]:
+    """Where presets are looked for, first match wins."""
+    package = Path(str(files("ttsr_studio")))
+    shipped = package / "_presets"
+    built_in = shipped if shipped.is_dir() else package.parent / "presets"
+    return [platformdirs.user_config_path("ttsr", appauthor=False, roaming=True) / "presets", built_in]
+
+
+def available() -> dict[str, Path]:
+    """Every preset by name."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def locate(name: str) -> Path:
+    """The file of a preset, by name or path. Raises OptionError for an unknown one."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise OptionError(f"preset {name}: no such file")
+        return path
+    known = available()
+    if name not in known:
+        raise unknown("preset", name, known)
+    return known[name]
+
+
+def load(name: str, options: Collection[str]) -> Values:
+    """The values of a preset, keyed by option name.
+
+    Raises OptionError for an unknown preset, broken TOML, or a key that is no option (the known ones are listed).
+    """
+    path = locate(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"preset {path}: not valid TOML: {error}") from error
+    values.pop("description", None)
+    for key in values:
+        if key not in options:
+            raise OptionError(f"preset {path}: {unknown('key', key, options)}")
+    return {key: checked(path, key, value) for key, value in values.items()}
+
+
+SEVERAL = {
+    "verifier": "names",
+    "hold-out": "names",
+    "captions": "texts",
+    "weight": "NAME=W",
+    "set": "NAME=VALUE",
+    "target": "NAME=SCORE",
+}
+"""Options that may be given more than once, and what they take."""
+
+
+def checked(path: Path, key: str, value: Any) -> Any:
+    """The value of a key if it is of a kind that an option can take; where several may stand, one counts as a list."""
+    if key == "guidance-interval":
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
+            return tuple(value)
+        raise OptionError(f"{path}: guidance-interval takes two noise levels, such as [0.1, 5]")
+    if key in SEVERAL:
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+        raise OptionError(f"{path}: {key} takes {SEVERAL[key]} in quotes, one or a list of them")
+    if not isinstance(value, str | int | float):
+        raise OptionError(f"{path}: {key} takes one value, not {value!r}")
+    return value
+
+
+def describe(path: Path) -> str:
+    """The preset's own one-line description."""
+    return str(tomllib.loads(path.read_text(encoding="utf-8")).get("description", ""))

@@ -1,0 +1,75 @@
+"""What is installed and what is missing."""
+
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ttsr_studio.engines.registry import ENGINES, load_engine
+from ttsr_studio.errors import MissingError
+from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier
+from ttsr_studio.weights import store
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for: its kind and name, whether it is usable, and what there is to say of it."""
+
+    kind: str
+    name: str
+    ok: bool
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def findings() -> list[Finding]:
+    """Look for devices, engines and verifiers with their weights."""
+    rows = [
+        Finding(
+            "python",
+            platform.python_version(),
+            True,
+            f"torch {torch.__version__}, {torch.get_num_threads()} threads",
+        )
+    ]
+    rows.append(Finding("device", "cpu", True, platform.processor() or platform.machine()))
+    cuda = torch.cuda.is_available()
+    rows.append(
+        Finding(
+            "device",
+            "cuda",
+            cuda,
+            torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch",
+        )
+    )
+    mps = torch.backends.mps.is_available()
+    rows.append(Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"))
+    rows += [_engine(name) for name in ENGINES]
+    rows += [_verifier(name) for name in VERIFIERS]
+    return rows
+
+
+def _engine(name: str) -> Finding:
+    try:
+        if store.installed(name):  # too large to load only to see that it is there
+            _, manifest = store.present(name)
+            return Finding("engine", name, True, f"{manifest.origin}, {manifest.config.get('precision')}")
+        engine = load_engine(name, "cpu")
+    except MissingError as error:
+        return Finding("engine", name, False, str(error))
+    weights = ", ".join(f"{file} sha256 {digest[:12]}…" for file, digest in engine.weights().items())
+    return Finding("engine", name, True, f"{engine.sample_rate} Hz; {weights}")
+
+
+def _verifier(name: str) -> Finding:
+    try:
+        verifier = load_verifier(name)
+    except MissingError as error:
+        return Finding("verifier", name, False, str(error))
+    given = sorted(verifier.needs & {"reference"})
+    needs = f"needs --{', --'.join(given)}; " if given else ""
+    weights = f"{', '.join(verifier.weights)}, {verifier.licence}" if verifier.weights else "no weights"
+    return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}")

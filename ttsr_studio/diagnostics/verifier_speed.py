@@ -1,0 +1,39 @@
+"""What a judge costs."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from ttsr_studio.errors import MissingError
+from ttsr_studio.verifiers.protocol import Brief, Context
+from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier
+
+RATE = 48000
+
+
+def bench_verifiers(seconds: float, candidates: int, device: str, *names: str) -> Iterator[tuple[str, float | str]]:
+    """Time verifiers, all when none is named, on candidates of noise -> (name, milliseconds
+    per second of audio, or why it is not here).
+
+    The second of two calls counts, as in a search: what is computed once per window is cached by then.
+    """
+    generator = torch.Generator().manual_seed(0)
+    audio = 0.1 * torch.randn(candidates, 1, round(seconds * RATE), generator=generator)
+    latents = torch.randn(2, candidates, 1000, generator=generator)
+    for name in names or VERIFIERS:
+        try:
+            verifier = load_verifier(name, device)
+        except MissingError as error:
+            yield name, f"not here: {error}"
+            continue
+        context = Context(
+            RATE, 6000.0, audio[0], raw=audio, expected=audio[0], reference=audio[0],
+            early=(latents[0], latents[1]), brief=Brief(transcript="some words", caption="noise"),
+        )  # fmt: skip
+        for _ in range(2):
+            heard = audio.clone()  # resampling is part of the cost
+            began = time.perf_counter()
+            verifier.score(heard, context)
+            spent = time.perf_counter() - began
+        yield name, 1000 * spent / (seconds * candidates)

@@ -1,0 +1,67 @@
+"""Engines: diffusion models behind one contract, in EDM coordinates (x = x0 + sigma * eps).
+
+A search, sampler or verifier knows nothing of a model beyond this contract; an engine knows no search. Adding one is
+one file (or folder) and one line in `ENGINES`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Literal
+
+from ttsr_studio.diffusion.model import Engine
+from ttsr_studio.errors import MissingError, OptionError, unknown
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine runs. An engine refuses settings that mean nothing to it.
+
+    Attributes:
+        precision: of the networks; "auto" is the fastest that the device is good at.
+        window: seconds that the engine hears and draws at once; None for its own.
+        compile: compile the denoising network first (torch.compile): slow to start, faster after.
+        low_vram: keep on the device only the network that runs, and decode in tiles.
+        posterior: condition on the mean of the encoder's posterior, or on a sample, the same for all candidates.
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    window: float | None = None
+    compile: bool = False
+    low_vram: bool = False
+    posterior: Literal["mean", "sample"] = "mean"
+
+    def refuse(self, engine: str, known: Collection[str]) -> None:
+        """Raise OptionError when a setting is not at its default that this engine does not know."""
+        for field in fields(self):
+            if getattr(self, field.name) != field.default and field.name not in known:
+                option = field.name.replace("_", "-")
+                offered = ", ".join(f"--{name.replace('_', '-')}" for name in known)
+                rest = f"; it has {offered}" if offered else ""
+                raise OptionError(f"engine {engine!r} has no --{option}{rest}; leave it out")
+
+
+ENGINES = {
+    "builtin": "ttsr_studio.engines.builtin.engine:load",
+    "audiosr-basic": "ttsr_studio.engines.audiosr.engine:load",
+    "audiosr-speech": "ttsr_studio.engines.audiosr.engine:load",
+}
+
+
+def load_engine(name: str, device: str, settings: EngineSettings | None = None) -> Engine:
+    """Load an engine by name on a torch device ("cpu", "cuda", "mps").
+
+    Raises OptionError for an unknown name or a setting that the engine does not have, MissingError when its packages or
+    weights are not there.
+    """
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    module, function = ENGINES[name].split(":")
+    try:
+        load = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            f"engine {name!r} needs the package {error.name!r}; install them with: pip install 'ttsr-studio[audiosr]'"
+        ) from error
+    engine: Engine = load(name, device, settings or EngineSettings())
+    return engine

@@ -1,0 +1,1 @@
+"""Clips with truth in, systems through, columns out."""

@@ -1,0 +1,65 @@
+"""Low-resolution inputs from full-band clips, by one fixed low-pass.
+
+brick: linear-phase Kaiser FIR at 48 kHz, flat within 0.001 dB to 100 Hz below the cutoff, at least 100 dB down from
+    the cutoff on, delay removed; the file stays at 48 kHz, as an upsampled or mp3-limited file would.
+resample: soxr VHQ to twice the cutoff, which is flat to 0.91 of it; the file is stored at that low rate.
+"""
+
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from ttsr_studio.errors import OptionError
+from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio, resample
+
+LowPass = Literal["brick", "resample"]
+LOW_PASSES: tuple[LowPass, ...] = get_args(LowPass)
+
+TRANSITION_HZ = 100.0
+STOPBAND_DB = 100.0
+RESAMPLED_BAND = 0.91
+"""Share of half the rate that soxr VHQ keeps flat."""
+
+LOWEST_HZ, HIGHEST_HZ = 1000.0, 20000.0
+
+
+def check_cutoff(cutoff_hz: float, low_pass: LowPass) -> None:
+    """Raise OptionError for a cutoff that cannot be simulated."""
+    lowest = 4000.0 if low_pass == "resample" else LOWEST_HZ
+    if not lowest <= cutoff_hz <= HIGHEST_HZ:
+        raise OptionError(f"--cutoff {cutoff_hz:g}: {low_pass} takes {lowest:g} to {HIGHEST_HZ:g} Hz")
+    if low_pass == "resample" and 2 * cutoff_hz % 1 != 0:
+        raise OptionError(f"--cutoff {cutoff_hz:g}: twice the cutoff is a rate, in whole Hz")
+
+
+def kept_hz(cutoff_hz: float, low_pass: LowPass) -> float:
+    """Up to where the input holds the clip unchanged, Hz."""
+    return cutoff_hz - TRANSITION_HZ if low_pass == "brick" else RESAMPLED_BAND * cutoff_hz
+
+
+@lru_cache(maxsize=16)
+def brick(cutoff_hz: float) -> NDArray[np.float64]:
+    """Taps of the brick-wall low-pass at 48 kHz; odd in number, unit gain at 0 Hz."""
+    taps, beta = signal.kaiserord(STOPBAND_DB + 1, TRANSITION_HZ / (RATE / 2))
+    window = ("kaiser", beta)
+    response: NDArray[np.float64] = signal.firwin(taps | 1, cutoff_hz - TRANSITION_HZ / 2, window=window, fs=RATE)
+    return response
+
+
+def filtered(audio: Audio, taps: NDArray[np.float64]) -> Audio:
+    """Linear-phase FIR of odd length on [channels, samples], its delay removed, zeros outside."""
+    full = signal.oaconvolve(audio.astype(np.float64), taps[None], mode="full", axes=-1)
+    delay = len(taps) // 2
+    return full[:, delay : delay + audio.shape[1]].astype(np.float32)
+
+
+def simulate(truth: Audio, cutoff_hz: float, low_pass: LowPass) -> tuple[Audio, int]:
+    """Return the input made from a truth [channels, samples] at 48 kHz, and its rate, Hz."""
+    check_cutoff(cutoff_hz, low_pass)
+    if low_pass == "brick":
+        return filtered(truth, brick(cutoff_hz)), RATE
+    rate = int(2 * cutoff_hz)
+    return resample(truth, RATE, rate), rate

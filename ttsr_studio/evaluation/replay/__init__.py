@@ -1,0 +1,1 @@
+"""Other choices tried on scores that are kept."""

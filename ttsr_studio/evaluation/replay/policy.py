@@ -1,0 +1,136 @@
+"""Policies of a search as the user writes them: `NAME: KEY=VALUE ...`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.evaluation.replay.score_file import Rewards, named
+from ttsr_studio.options import CHOICES, parse_pairs, parse_targets
+from ttsr_studio.search.algorithms.successive_halving import plan, rung_steps
+from ttsr_studio.search.protocol import Course
+from ttsr_studio.verifiers.ensemble import RULES, Rule
+
+SEARCHES = ("random", "halving")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How draws are made and one of them is chosen.
+
+    Attributes:
+        verifiers: names or columns of those that choose; none for a random pick.
+        n: draws that are started; None for what `nfe` allows, or for all there are.
+        nfe: the most evaluations of a window and channel.
+        rungs, keep: of halving, see `search.halving`.
+        choice: what one choice holds for, "window", "segment" (without the price of seams) or "clip".
+        targets: (verifier, score): draws one by one, no further once the best so far has all of these.
+    """
+
+    name: str
+    verifiers: tuple[str, ...] = ()
+    n: int | None = None
+    nfe: int | None = None
+    search: str = "random"
+    rungs: tuple[float, ...] = (0.25, 0.5)
+    keep: float = 0.5
+    ensemble: Rule = "rank"
+    choice: str = "window"
+    targets: tuple[tuple[str, float], ...] = ()
+
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise unknown("value", text, known)
+        return text
+
+    return read
+
+
+KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "n": ("n", int),
+    "nfe": ("nfe", int),
+    "search": ("search", one_of(SEARCHES)),
+    "rungs": ("rungs", lambda text: tuple(float(part) for part in text.split(","))),
+    "keep": ("keep", float),
+    "verifier": ("verifiers", lambda text: tuple(text.replace("+", ",").split(","))),
+    "ensemble": ("ensemble", one_of(RULES)),
+    "choice": ("choice", one_of(CHOICES)),
+    "target": ("targets", lambda text: parse_targets(part.replace(":", "=") for part in text.split("+"))),
+}
+"""Key -> the field that it sets, and what reads its value."""
+
+
+def parse_policy(text: str) -> Policy:
+    """ "name: key=value key=value" -> a policy. Raises OptionError for what is not known or does not fit."""
+    name, colon, rest = text.partition(":")
+    name = name.strip()
+    if not colon or not name or "=" in name:
+        raise OptionError(f"--policy {text!r}: write NAME: KEY=VALUE ..., such as 'best8: n=8 verifier=critic'")
+    fields: dict[str, Any] = {}
+    for key, value in parse_pairs("--policy", rest.split(), "n=8"):
+        if key not in KEYS:
+            raise unknown("--policy key", key, KEYS)
+        field, read = KEYS[key]
+        try:
+            fields[field] = read(value)
+        except (ValueError, OptionError) as error:
+            raise OptionError(f"policy {name!r}: {key}={value}: {error}") from None
+    policy = Policy(name, **fields)
+    halves = {"rungs", "keep"} & set(fields)
+    for wrong, why in (
+        (policy.n is not None and policy.nfe is not None, "n and nfe exclude each other"),
+        (min(policy.n or 1, policy.nfe or 1) < 1, "n and nfe are 1 or more"),
+        (bool(halves) and policy.search != "halving", f"{', '.join(sorted(halves))}: of search=halving only"),
+        (not 0 < policy.keep < 1, "keep is above 0 and below 1"),
+        (policy.choice == "segment" and "ensemble" in fields, "segments are combined by deviations; no ensemble"),
+        (bool(policy.targets) and policy.search == "halving", "halving knows no target"),
+        (bool(policy.targets) and policy.choice == "clip", "a target is of windows, and choice=clip draws whole clips"),
+    ):
+        if wrong:
+            raise OptionError(f"policy {name!r}: {why}")
+    return policy
+
+
+def starts(policy: Policy, course: Course, most: int) -> int:
+    """How many draws a policy begins with, of `most` there are. Raises OptionError when its budget allows none."""
+    if policy.n is not None or policy.nfe is None:
+        return most if policy.n is None else policy.n
+    budget = policy.nfe
+    if policy.search == "random":
+        count = budget // course.run
+    else:
+        stops = rung_steps(policy.rungs, course)
+        count = max((n for n in range(1, budget + 1) if plan(n, stops, policy.keep, course)[1] <= budget), default=0)
+    if count < 1:
+        raise OptionError(f"policy {policy.name!r}: nfe={budget} is not enough for one run of {course.run} evaluations")
+    return count
+
+
+def check(policy: Policy, rewards: Rewards) -> None:
+    """Raise OptionError for a policy that the file has not what to replay with."""
+    where = f"policy {policy.name!r}"
+    least = min(rewards.recordings, key=lambda recording: recording.count)
+    count = starts(policy, rewards.course, least.count)
+    if count > least.count:
+        raise OptionError(f"{where}: {count} draws, but the file holds {least.count} of a window ({least.label})")
+    if not policy.verifiers and (count > 1 or policy.choice == "segment"):
+        raise OptionError(f"{where}: who chooses? verifier=A+B; known: {', '.join(sorted(rewards.columns))}")
+    columns = rewards.resolve(policy.verifiers, f"{where}: verifier")
+    choosing = {column.split("/")[0] for column in columns}
+    for name, _ in policy.targets:
+        if name.split("/")[0] not in choosing:
+            raise unknown(f"{where}: target", name, columns)
+        rewards.resolve([name], f"{where}: target")
+    if policy.choice == "segment" and any(len(w.shares) > 1 for r in rewards.recordings for w in r.windows):
+        for name in policy.verifiers:
+            named(name, rewards.segments, f"{where}: verifier of segments")
+    if policy.choice == "clip" and any(len({w.count for w in r.windows}) > 1 for r in rewards.recordings):
+        raise OptionError(f"{where}: choice=clip needs the same draws in all windows of a clip")
+    for step in rung_steps(policy.rungs, rewards.course) if policy.search == "halving" else ():
+        if step not in rewards.looks:
+            held = ", ".join(map(str, rewards.looks)) or "none"
+            raise OptionError(f"{where}: no looks at step {step} in the file, which has {held}; draw with census")
+        if not {column.split("/")[0] for column in rewards.looks[step]} & choosing:
+            raise unknown(f"{where}: verifier of looks", "+".join(policy.verifiers), rewards.looks[step])

@@ -1,0 +1,213 @@
+"""Reading a file of rewards (see `ttsr_studio.render.score_log`) as arrays that policies are replayed on.
+
+Every score is higher is better; NaN where a judge could not say. Draws of a window are independent noises, each run to
+its end: what a search pruned or derived from other candidates says nothing about other policies, and is refused.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttsr_studio.errors import InputError, OptionError, unknown
+from ttsr_studio.render.score_log import SCHEMA
+from ttsr_studio.search.protocol import Course
+
+Array = NDArray[np.float64]
+Columns = dict[str, Array]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The M draws of one window, and what was said of them.
+
+    Attributes:
+        scores: of the finished renders by column, [M].
+        looks: of x0-predictions by step and column, [M].
+        segments: of the finished renders by column, [M, S].
+        shares: of the window's time that its segments take, [S].
+    """
+
+    scores: Columns
+    looks: dict[int, Columns]
+    segments: Columns
+    shares: Array
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.scores.values())))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A clip at a cutoff: the draws of every window that is not silent."""
+
+    clip: str
+    kind: str
+    cutoff_hz: float
+    windows: tuple[Draws, ...]
+
+    @property
+    def count(self) -> int:
+        """Draws that every window has."""
+        return min(window.count for window in self.windows)
+
+    @property
+    def label(self) -> str:
+        return f"{self.clip}, {self.cutoff_hz:g} Hz"
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """What a file holds.
+
+    Attributes:
+        course: of every draw, for what evaluations cost; its noise levels are not known.
+        columns: that every window has, of finished renders.
+        segments: those that every window of several segments has of its segments.
+        looks: by step, those that every window has of x0-predictions.
+    """
+
+    recordings: tuple[Recording, ...]
+    course: Course
+    columns: tuple[str, ...]
+    segments: tuple[str, ...]
+    looks: dict[int, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, recordings: Sequence[Recording], course: Course) -> "Rewards":
+        windows = [window for recording in recordings for window in recording.windows]
+        return cls(
+            tuple(recordings),
+            course,
+            shared(window.scores for window in windows),
+            shared(window.segments for window in windows if len(window.shares) > 1),
+            {
+                step: shared(window.looks.get(step, {}) for window in windows)
+                for step in shared(window.looks for window in windows)
+            },
+        )
+
+    def resolve(self, verifiers: Iterable[str], what: str = "verifier") -> tuple[str, ...]:
+        """Columns of verifiers by name; "aesthetics" is all its scales, "aesthetics/CE" one of them.
+
+        Raises OptionError for a name that no column has.
+        """
+        return tuple(column for name in verifiers for column in named(name, self.columns, what))
+
+
+def named(name: str, columns: Collection[str], what: str = "verifier") -> list[str]:
+    """The columns that a name stands for. Raises OptionError when there are none."""
+    found = [column for column in columns if name in (column, column.split("/")[0])]
+    if not found:
+        raise unknown(what, name, columns)
+    return found
+
+
+def shared(every: Iterable[Iterable[T]]) -> tuple[T, ...]:
+    """What all have, in the order of the first."""
+    first, *others = [list(one) for one in every] or [[]]
+    return tuple(item for item in first if all(item in other for other in others))
+
+
+def read_rewards(path: Path) -> Rewards:
+    """Read a file; a clip that was drawn again later in the file counts as it was drawn last.
+
+    Raises InputError that names the line for anything that is not rewards of independent, finished draws.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(parse(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, OptionError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{path}, line {number}: not a line of rewards: {reason}") from error
+        if rows[-1]["course"] != rows[0]["course"]:
+            raise InputError(
+                f"{path}, line {number}: another course than line 1; what is compared has to cost the same"
+            )
+    if not rows:
+        raise InputError(f"{path}: holds no rewards")
+    return collect(rows)
+
+
+def collect(rows: Sequence[dict[str, Any]]) -> Rewards:
+    """Parsed lines of one course, at least one."""
+    return Rewards.of(list(recordings(rows)), rows[0]["course"])
+
+
+def recordings(rows: Iterable[dict[str, Any]]) -> Iterator[Recording]:
+    """Windows by clip and cutoff; a window that is not after the one before begins a new run of the clip."""
+    runs: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for row in rows:
+        run = runs.setdefault((row["clip"], row["kind"], row["cutoff_hz"]), [])
+        if run and (row["window"] <= run[-1]["window"] or row["first"]):
+            run.clear()
+        run.append(row)
+    for (clip, kind, cutoff_hz), run in runs.items():
+        yield Recording(clip, kind, cutoff_hz, tuple(row["draws"] for row in run))
+
+
+def parse(data: dict[str, Any]) -> dict[str, Any]:
+    """A line's place and draws. Raises ValueError, KeyError or TypeError for what is not one."""
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"schema {data['schema']!r} is not {SCHEMA!r}")
+    told = data["course"]
+    levels = tuple(map(float, range(int(told["steps"]), -1, -1)))
+    return {
+        "clip": str(data["clip"]),
+        "kind": str(data["kind"] or "all"),
+        "cutoff_hz": float(data["cutoff_hz"]),
+        "window": int(data["window"]),
+        "first": data.get("part", [None])[0] == 0,
+        "course": Course(levels, int(told["evaluations"]), int(told["each"])),
+        "draws": draws(data["candidates"], data["edges_s"], int(told["steps"])),
+    }
+
+
+def draws(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps: int) -> Draws:
+    """Candidates of a line as arrays. Raises ValueError for any that is not an independent draw run to its end."""
+    if not candidates:
+        raise ValueError("no candidates")
+    for number, candidate in enumerate(candidates):
+        lineage = candidate["key"]["lineage"]
+        if len(lineage) != 1 or lineage[0][0] != "draw" or int(candidate["step"]) != steps:
+            raise ValueError(
+                f"candidate {number} is not an independent draw run to its end; draw with --search census or random"
+            )
+    names = shared(candidate["scores"] for candidate in candidates)
+    if not names:
+        raise ValueError("no verifier scored all candidates")
+    parts = len(edges) - 1
+    looked = [{int(look["step"]): look["scores"] for look in candidate["looks"]} for candidate in candidates]
+    return Draws(
+        {name: array([candidate["scores"][name] for candidate in candidates]) for name in names},
+        {
+            step: {
+                name: array([looks[step][name] for looks in looked]) for name in shared(looks[step] for looks in looked)
+            }
+            for step in shared(looked)
+        },
+        {
+            name: array([candidate["segments"][name] for candidate in candidates], parts)
+            for name in shared(candidate["segments"] for candidate in candidates)
+        },
+        np.diff(np.array(edges, np.float64)) / (edges[-1] - edges[0]) if parts > 0 else np.ones(1),
+    )
+
+
+def array(values: Sequence[Any], parts: int = 0) -> Array:
+    """Numbers or Nones, [M] or [M, parts], as float64 with NaN for None. Raises ValueError for other shapes."""
+    found = np.array(values, np.float64)
+    if found.shape != ((len(values), parts) if parts else (len(values),)):
+        raise ValueError(f"scores of shape {found.shape}")
+    return found

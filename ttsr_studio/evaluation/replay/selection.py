@@ -1,0 +1,210 @@
+"""What a policy would choose among the draws of a file.
+
+A file holds M draws of every window, and a policy that draws n of them could have drawn any n. So it is tried on many
+subsets of the draws, keyed by clip, the same ones for every policy with that n; what comes out is the chance that
+each draw has of being chosen. Permutations are cut into blocks of n, so that at n = 1 all draws are equally likely and
+a random pick has no error of its own.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from ttsr_studio.evaluation.replay.policy import Policy, starts
+from ttsr_studio.evaluation.replay.score_file import Array, Columns, Draws, Recording, named, shared
+from ttsr_studio.search.algorithms.successive_halving import plan, rung_steps
+from ttsr_studio.search.protocol import Course
+from ttsr_studio.verifiers.ensemble import Rule, combine
+from ttsr_studio.verifiers.panel import Panel
+from ttsr_studio.verifiers.protocol import Verifier
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy does on a window.
+
+    Attributes:
+        chances: of every draw of being chosen, [M, 1], or in every segment, [M, S].
+        nfe: evaluations of a window and channel that it takes on average.
+    """
+
+    chances: Array
+    nfe: float
+
+
+def choices(policy: Policy, recording: Recording, course: Course, orders: int, seed: int) -> list[Choice]:
+    """What a policy, checked before, does in every window of a clip.
+
+    Args:
+        orders: subsets of the draws that are tried, at least.
+        seed: of these; the clip's name is added to it.
+    """
+    windows = [as_one(recording.windows)] if policy.choice == "clip" else list(recording.windows)
+    found = []
+    for window in windows:
+        drawn = subsets(recording.label, window.count, starts(policy, course, window.count), orders, seed)
+        found.append(choose(policy, window, drawn, course))
+    return found * len(recording.windows) if policy.choice == "clip" else found
+
+
+def as_one(windows: Sequence[Draws]) -> Draws:
+    """All windows of a clip as one: a draw is the same noise throughout, its score the mean over windows.
+
+    Windows that a verifier says nothing of are left out of its mean, as in a search.
+    """
+
+    def mean(every: Sequence[Columns]) -> Columns:
+        found = {}
+        for name in shared(every):
+            said = [columns[name] for columns in every if np.isfinite(columns[name]).any()]
+            found[name] = np.mean(said, axis=0) if said else np.full(windows[0].count, np.nan)
+        return found
+
+    looks = {step: mean([w.looks[step] for w in windows]) for step in shared([w.looks for w in windows])}
+    return Draws(mean([window.scores for window in windows]), looks, {}, np.ones(1))
+
+
+def subsets(label: str, total: int, size: int, count: int, seed: int) -> Index:
+    """At least `count` subsets of `size` of the draws 0 to total - 1, in random orders, [R, size]."""
+    rng = np.random.default_rng([seed, zlib.crc32(label.encode())])
+    blocks = total // size
+    orders = rng.permuted(np.tile(np.arange(total), (math.ceil(count / blocks), 1)), axis=1)
+    return orders[:, : blocks * size].reshape(-1, size)
+
+
+def choose(policy: Policy, window: Draws, drawn: Index, course: Course) -> Choice:
+    """What a policy does with some drawings [R, n] of one window's draws."""
+    heard = np.ones(drawn.shape, bool)
+    nfe = float(drawn.shape[1] * course.run)
+    if policy.search == "halving":
+        drawn, nfe = halved(policy, window, drawn, course)
+        heard = np.ones(drawn.shape, bool)
+    elif policy.targets:
+        counts = until_met(policy, window, drawn)
+        heard = np.arange(drawn.shape[1]) < counts[:, None]
+        nfe = float(counts.mean() * course.run)
+    if policy.choice == "segment" and len(window.shares) > 1:
+        return Choice(by_segment(policy, window, drawn, heard), nfe)
+    columns = columns_of(policy, window.scores)
+    picked = votes(columns, drawn, policy.ensemble, heard).argmax(axis=1) if columns else np.zeros(len(drawn), int)
+    numbers = np.take_along_axis(drawn, picked[:, None], axis=1)[:, 0]
+    return Choice(np.bincount(numbers, minlength=window.count)[:, None] / len(drawn), nfe)
+
+
+def columns_of(policy: Policy, columns: Columns) -> Columns:
+    """The columns of those that choose."""
+    return {
+        column: values
+        for column, values in columns.items()
+        if any(name in (column, column.split("/")[0]) for name in policy.verifiers)
+    }
+
+
+def halved(policy: Policy, window: Draws, drawn: Index, course: Course) -> tuple[Index, float]:
+    """The draws that come to their end, [R, k], and what all took."""
+    stops = rung_steps(policy.rungs, course)
+    sizes, nfe = plan(drawn.shape[1], stops, policy.keep, course)
+    for size, step in zip(sizes[1:], stops, strict=True):
+        if drawn.shape[1] > 1:
+            said = votes(columns_of(policy, window.looks[step]), drawn, policy.ensemble)
+            drawn = np.take_along_axis(drawn, np.argsort(-said, axis=1, kind="stable")[:, :size], axis=1)
+    return drawn, float(nfe)
+
+
+def until_met(policy: Policy, window: Draws, drawn: Index) -> Index:
+    """How many draws it takes until the best so far has the target, [R]; all where it never has."""
+    counts = np.full(len(drawn), drawn.shape[1])
+    going, columns = np.arange(len(drawn)), columns_of(policy, window.scores)
+    wanted = [(window.scores[column], score) for name, score in policy.targets for column in named(name, window.scores)]
+    for count in range(1, drawn.shape[1]):
+        best = votes(columns, drawn[going, :count], policy.ensemble).argmax(axis=1)
+        numbers = drawn[going, best]
+        met = np.logical_and.reduce([values[numbers] >= score for values, score in wanted])
+        counts[going[met]] = count
+        going = going[~met]
+        if not len(going):
+            break
+    return counts
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A verifier's place in a panel without the verifier."""
+
+    name: str
+
+
+def by_segment(policy: Policy, window: Draws, drawn: Index, heard: Mask) -> Array:
+    """Chances [M, S] when every segment takes the best of what was heard, seams being free."""
+    columns = columns_of(policy, window.segments)
+    best = segment_votes(columns, drawn, heard).argmax(axis=1)
+    chances = np.zeros((window.count, len(window.shares)))
+    np.add.at(chances, (np.take_along_axis(drawn, best, axis=1), np.arange(best.shape[1])[None]), 1 / len(drawn))
+    return chances
+
+
+def segment_votes(columns: Columns, drawn: Index, heard: Mask) -> Array:
+    """What an ensemble says of the segments of drawings [R, n], each compared within itself: [R, n, S].
+
+    The same as `Panel.combine_segments` row by row, all rows at once where everything is heard and scored.
+    """
+    names = [column.split("/")[0] for column in columns]
+    if heard.all() and all(np.isfinite(values).all() for values in columns.values()):
+        total = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1]))
+        for name, values in zip(names, columns.values(), strict=True):
+            apart = values[drawn] - values[drawn].mean(axis=1, keepdims=True)
+            size = np.sqrt(np.square(apart).mean(axis=(1, 2), keepdims=True))
+            total += np.where(size > 1e-12, apart / np.where(size > 1e-12, size, 1.0), 0.0) / names.count(name)
+        return total
+    panel = Panel(tuple(cast(Verifier, Voter(name)) for name in names))
+    rows = []
+    for numbers, mask in zip(drawn, heard, strict=True):
+        said = np.full((len(numbers), next(iter(columns.values())).shape[1]), -np.inf)
+        said[mask] = panel.combine_segments({column: values[numbers[mask]] for column, values in columns.items()})
+        rows.append(said)
+    return np.stack(rows)
+
+
+def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, heard: Mask | None = None) -> Array:
+    """What an ensemble says of drawings [R, n], each compared within itself; -inf for what is not heard.
+
+    The same as `ensemble.combine` row by row, all rows at once where every judge has scored everything.
+    """
+    taken = {name: values[drawn] for name, values in columns.items()}
+    if heard is not None:
+        taken = {name: np.where(heard, values, np.nan) for name, values in taken.items()}
+    if len(taken) == 1:
+        (only,) = taken.values()
+        return np.where(np.isfinite(only), only, -np.inf)
+    if not all(np.isfinite(values).all() for values in taken.values()):
+        rows = [combine({name: values[r] for name, values in taken.items()}, rule).values for r in range(len(drawn))]
+        return np.stack(rows)
+    groups: dict[str, list[Array]] = {}
+    for name, values in taken.items():
+        groups.setdefault(name.split("/")[0], []).append(values)
+    scores = [parts[0] if len(parts) == 1 else np.mean([ranks(part) for part in parts], 0) for parts in groups.values()]
+    if rule == "zsum":
+        return np.sum([deviations(values) for values in scores], axis=0)
+    ranked = np.array([ranks(values) for values in scores])
+    return np.asarray(ranked.mean(axis=0) if rule == "rank" else ranked.min(axis=0))
+
+
+def ranks(values: Array) -> Array:
+    """Average ranks within rows, 0 to 1."""
+    return np.asarray((rankdata(values, axis=1) - 1) / max(1, values.shape[1] - 1))
+
+
+def deviations(values: Array) -> Array:
+    """z-scores within rows; 0 in a row that is constant."""
+    apart, spread = values - values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
+    flat = spread <= 1e-12 * np.maximum(1.0, np.abs(values).max(axis=1, keepdims=True))
+    return np.where(flat, 0.0, apart / np.where(flat, 1.0, spread))

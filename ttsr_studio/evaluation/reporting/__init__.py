@@ -1,0 +1,1 @@
+"""Intervals, tables and curves."""

@@ -1,0 +1,1 @@
+"""How well verifiers and uncertainty tell renders apart."""

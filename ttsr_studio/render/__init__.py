@@ -1,0 +1,1 @@
+"""One file, from source to render and report."""

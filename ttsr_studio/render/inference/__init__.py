@@ -1,0 +1,1 @@
+"""The search of windows: sampling, scoring, budget, joining."""

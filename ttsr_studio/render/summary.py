@@ -1,0 +1,212 @@
+"""From a finished render to its report files and to one line for the user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+
+from ttsr_studio import __version__
+from ttsr_studio.audio.crossover import transition_hz
+from ttsr_studio.audio.decode import SourceInfo
+from ttsr_studio.audio.loudness import Loudness, decibels
+from ttsr_studio.errors import shown
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.render.recorder import Observer
+from ttsr_studio.render.rerank import Contest
+from ttsr_studio.report.figures import draw_report
+from ttsr_studio.report.paths import report_names
+from ttsr_studio.report.schema import (
+    BriefRecord,
+    FinalistRecord,
+    Gains,
+    InputInfo,
+    JudgeRecord,
+    Report,
+    Role,
+    SearchRecord,
+    Timing,
+    ToolInfo,
+    VerifierInfo,
+)
+from ttsr_studio.report.write import write_arrays, write_report
+from ttsr_studio.verifiers.protocol import Brief, Verifier
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A finished render: what `--json` prints of it, and what a person reads."""
+
+    summary: dict[str, Any]
+    line: str
+
+
+def tool_info(session: Session) -> ToolInfo:
+    """What made the render, with every option resolved."""
+    resolved = replace(
+        session.options,
+        solver=session.solver,
+        steps=session.steps,
+        schedule=session.schedule,
+        temperature=session.temperature,
+        guidance=session.guidance.scale if session.engine.guided else None,
+        precision=session.engine.precision,
+        window=session.engine.window_seconds,
+        look=session.look,
+        device=session.device,
+    )
+    return ToolInfo(
+        name="ttsr-studio",
+        version=__version__,
+        engine=session.engine.name,
+        weights=session.engine.weights(),
+        preset=session.options.preset,
+        options=resolved.to_json(),
+        seed=session.options.seed,
+        device=session.device,
+        batch_size=session.limit.rows or session.options.batch,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the bits of a render depend on."""
+    return {"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__}
+
+
+def search_record(session: Session, cut: Mapping[str, int]) -> SearchRecord:
+    options = session.options
+    return SearchRecord(options.search, options.search_settings(), options.choice, session.window_nfe, cut)
+
+
+def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
+    panel = session.panel
+    roles: list[tuple[Verifier, Role]] = [
+        *((verifier, "search") for verifier in panel.search),
+        *((verifier, "held-out") for verifier in panel.held_out),
+    ]
+    looked = f"-RMS of {session.look}"
+    return {
+        v.name: VerifierInfo(looked if session.look and v.name == "consensus" else v.unit, v.weights, v.licence, role)
+        for v, role in roles
+    }
+
+
+def gains(judged: Mapping[str, JudgeRecord]) -> Gains:
+    """Mean gains by role; a judge of several scales counts once."""
+    by_role: dict[str, dict[str, list[float]]] = {"search": {}, "held-out": {}}
+    for name, record in judged.items():
+        if record.gain_sd is not None:
+            by_role[record.role].setdefault(name.split("/")[0], []).append(record.gain_sd)
+    searched, held_out = (
+        float(np.mean([np.mean(scales) for scales in by_role[role].values()])) if by_role[role] else None
+        for role in ("search", "held-out")
+    )
+    sound = searched is not None and held_out is not None and searched > 0
+    return Gains(searched, held_out, held_out / searched if sound and held_out is not None and searched else None)
+
+
+def finalist_records(contest: Contest) -> list[FinalistRecord]:
+    """The finalists as the report has them; none when no clip verifier judged."""
+    return [
+        FinalistRecord({name: values[i] for name, values in contest.scores.items()}, combined, i == contest.chosen)
+        for i, combined in enumerate(contest.combined)
+    ]
+
+
+def brief_record(brief: Brief, notes: Mapping[str, str]) -> BriefRecord:
+    return BriefRecord(brief.transcript, brief.caption, brief.captions, len(brief.speakers), dict(notes))
+
+
+def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
+    network = stages.network
+    return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds})
+
+
+def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: float, reason: str) -> InputInfo:
+    return InputInfo(
+        name=info.path.name,
+        sha256=sha256,
+        rate=info.rate,
+        depth=info.subtype,
+        channels=info.channels,
+        frames=info.frames,
+        lufs=loudness.lufs,
+        true_peak_db=decibels(loudness.true_peak),
+        cutoff_hz=cutoff_hz,
+        crossover_hz=(cutoff_hz - transition_hz(cutoff_hz), cutoff_hz),
+        cutoff_reason=reason,
+        warnings=info.warnings,
+    )
+
+
+def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:
+    """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
+    data, picture, arrays = report_names(target)
+    write_report(data, report.to_json())
+    write_arrays(arrays, observer.uncertainty.arrays())
+    draw_report(picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty)
+    return data, picture
+
+
+def in_words(report: Report, target: Path) -> str:
+    """The line that tells the user what was done."""
+    start, out, spent = report.input, report.output, report.timing
+    loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
+    counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
+    if not counts:
+        return f"{shown(target)}: silence, passed through"
+    windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
+    chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
+    said = [
+        *start.warnings,
+        *out.metadata.warnings,
+        *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
+        *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
+    ]
+    said += [
+        f"stopped early ({reason}) in {count} of {len(report.windows)} windows"
+        for reason, count in report.search.cut.items()
+        if reason != "target"
+    ]
+    harmed = [f"{name} is {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
+    said += [f"worse by some judges: {'; '.join(harmed)}"] if harmed else []
+    notes = "".join(f"; note: {note}" for note in said)
+    speed = spent.times_real_time()
+    pace = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
+    return (
+        f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
+        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{pace}{loudness}{notes}"
+    )
+
+
+def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page: Path | None) -> dict[str, Any]:
+    """The figures that `--json` prints."""
+    data = report.to_json()
+    return {
+        "sha256": report.output.sha256,
+        "input_sha256": report.input.sha256,
+        "cutoff_hz": report.input.cutoff_hz,
+        "lufs_in": report.input.lufs,
+        "lufs_out": report.output.lufs,
+        "gain_db": report.output.gain_db,
+        "nfe": report.timing.nfe,
+        "seconds": report.timing.wall_s,
+        "stages": data["timing"]["seconds"],
+        "search_range": data["search_range"],
+        "uncertainty_db": data["uncertainty"]["mean_db"],
+        "uncertain": data["uncertainty"]["regions"],
+        "cut": dict(report.search.cut),
+        "judged": {name: {"role": judge.role, "chosen": judge.chosen} for name, judge in report.judged.items()},
+        "warnings": [*report.input.warnings, *report.output.metadata.warnings],
+        "report": str(files[0]) if files else None,
+        "figure": str(files[1]) if files else None,
+        "page": str(page) if page else None,
+        "top": [
+            {"rank": best.rank, "output": str(target.with_name(best.name)), "score": best.score} for best in report.best
+        ],
+    }

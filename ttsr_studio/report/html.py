@@ -1,0 +1,297 @@
+"""The audition page of a render, `<name>.ttsr.html`: one file to compare input, choice and runners-up by ear and eye.
+
+It asks for nothing else: no network, no other file. What comes from names and reports travels as JSON, and its script
+inserts it as text.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from ttsr_studio.errors import InputError
+from ttsr_studio.report.excerpt import Excerpt, cut, draw, encode, overlay
+from ttsr_studio.storage.atomic import write_atomic
+
+PLAIN = re.compile(r"[A-Za-z0-9_./:\\=+-]+")
+"""What no shell makes anything of."""
+SHORTEST_LUFS_SECONDS = 0.4
+"""A block of BS.1770."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A finished render to compare.
+
+    Attributes:
+        label: what to call it, e.g. "number 2"; the chosen one's rank is added where there are others.
+        path: its audio file, at the output's rate.
+        rank: 1 for the best.
+        score: the combined score, None where nothing judged.
+    """
+
+    label: str
+    path: Path
+    rank: int
+    score: float | None
+
+
+def write_page(
+    target: Path,
+    report: Json,
+    source: Path,
+    versions: Sequence[Version],
+    arrays: Mapping[str, np.ndarray] | None = None,
+    *,
+    command: Sequence[str] = (),
+    seconds: float = 20.0,
+) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        report: as JSON (`report.schema.json`).
+        source: the input.
+        arrays: content of the `.ttsr.npz`; without it there is no uncertainty to show.
+        command: words that render again with another choice, "{rank}" where its rank goes. Paths in it are absolute,
+            and shown relative to the page, or relative to the folder of the page already: there it is to be run.
+        seconds: length of the excerpt at most; less where the page would become too large.
+
+    Raises:
+        InputError: a file cannot be read, or is not of this render.
+        OutputError: the page cannot be written.
+    """
+    versions = chosen_first(versions, report)
+    best = {record["rank"]: record for record in report.get("best", ())}
+    takes = [best.get(version.rank) for version in versions]
+    whole, nothing = report["output"]["frames"] / report["output"]["rate"], nothing_made(report)
+    records = [report["input"], report["output"], *takes[1:]]
+    levels = [level_db(report, record) for record in records]
+    matched = [level or 0.0 for level in levels]
+    excerpt, audio, gain_db = encode(cut(report, source, [version.path for version in versions], seconds), matched)
+    pictures, scale = draw(excerpt, matched)
+    described = [
+        {"label": "Input", "name": report["input"]["name"], "rank": 0, "score": None, "gain_db": 0.0, "commands": None},
+        *(
+            describe(version, report, take, command, target.parent)
+            for version, take in zip(versions, takes, strict=True)
+        ),
+    ]
+    tracks = [
+        {
+            **about,
+            "lufs": record and record["lufs"],
+            "true_peak_db": record and record["true_peak_db"],
+            "level_db": level,
+            "level_unknown": level_unknown(record, whole),
+            "audio": sound,
+            "pictures": pair,
+        }
+        for about, record, level, sound, pair in zip(described, records, levels, audio, pictures, strict=True)
+    ]
+    payload = {
+        "title": report["input"]["name"],
+        "facts": list(facts(report)),
+        "warnings": [*report["input"]["warnings"], *report["output"]["metadata"]["warnings"]],
+        "tracks": tracks,
+        "rate": excerpt.rate,
+        "start": excerpt.start,
+        "seconds": excerpt.seconds,
+        "region": excerpt.region,
+        "whole": whole,
+        "channels": report["output"]["channels"],
+        "gain_db": gain_db,
+        "gain_reason": report["output"]["gain_reason"],
+        "scale": scale,
+        "overlay": None if arrays is None else overlay(arrays, excerpt, scale["rows"]),
+        "cutoff_hz": report["input"]["cutoff_hz"] if nothing is None else None,
+        "crossover_hz": report["input"]["crossover_hz"] if nothing is None else None,
+        "nothing_made": nothing,
+        "windows": list(windows(report, excerpt, takes)),
+        "uncertainty": {name: report["uncertainty"][name] for name in ("mean_db", "threshold_db", "regions")},
+        "spread_db": report["uncertainty"]["per_second_db"][excerpt.start :][: int(np.ceil(excerpt.seconds))],
+        "judges": list(judges(report, takes)),
+    }
+    write_atomic(target, fill(payload))
+
+
+def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
+    """The version that the report is of, then the others by rank. Raises InputError where it is not among them."""
+    name = report["output"]["name"]
+    rest = {record["name"] for record in report.get("best", ())} - {name}
+    named = [version for version in versions if version.path.name == name]
+    chosen = named or [version for version in versions if version.rank == 1 and version.path.name not in rest]
+    if not chosen:
+        raise InputError(f"{name}: an audition page needs the chosen render among its versions")
+    others = [version for version in versions if version is not chosen[0]]
+    label = f"{chosen[0].label} (number {chosen[0].rank})" if others else chosen[0].label
+    return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank)]
+
+
+def level_db(report: Json, record: Json | None) -> float | None:
+    """What brings a file to the loudness of the choice; None where one of them is not known."""
+    chosen = report["output"]["lufs"]
+    return None if record is None or None in (chosen, record["lufs"]) else chosen - record["lufs"]
+
+
+def level_unknown(record: Json | None, seconds: float) -> str | None:
+    """Why the loudness of a file is not known; None where it is."""
+    if record is None:
+        return "LUFS not known"
+    if record["lufs"] is not None:
+        return None
+    if record["true_peak_db"] is None:
+        return "silent"
+    return f"too {'short' if seconds < SHORTEST_LUFS_SECONDS else 'quiet'} for LUFS"
+
+
+def nothing_made(report: Json) -> str | None:
+    """Why nothing was generated; None where something was."""
+    if any(window["candidates"] for window in report["windows"]):
+        return None
+    return "the file is silent" if report["input"]["true_peak_db"] is None else "passed through"
+
+
+def describe(version: Version, report: Json, record: Json | None, command: Sequence[str], folder: Path) -> Json:
+    """A version's names, its gain over the input, and the commands that choose it."""
+    gain = report["output"]["gain_db"] if record is None else record["gain_db"]
+    about = {"label": version.label, "name": version.path.name, "rank": version.rank, "score": version.score}
+    return {**about, "gain_db": gain, "commands": quoted(command, version.rank, folder) if command else None}
+
+
+def quoted(command: Sequence[str], rank: int, folder: Path) -> dict[str, str]:
+    """The command of a rank as the shells take it, to be run in the folder."""
+    words = [relative(str(rank) if word == "{rank}" else word, folder) for word in command]
+    power = [word if PLAIN.fullmatch(word) else "'" + re.sub("(['‘’‚‛])", r"\1\1", word) + "'" for word in words]
+    prompt = [word if PLAIN.fullmatch(word) else f'"{word}"' for word in words]
+    return {
+        "macOS, Linux": shlex.join(words),
+        "Windows PowerShell": " ".join(power),
+        "Windows Command Prompt": " ".join(prompt),
+    }
+
+
+def relative(word: str, folder: Path) -> str:
+    """An absolute path seen from the folder, other words as they are."""
+    if not Path(word).is_absolute():
+        return word
+    try:
+        return os.path.relpath(word, folder.absolute())
+    except ValueError:  # on another drive
+        return Path(word).name
+
+
+def facts(report: Json) -> Iterator[tuple[str, str]]:
+    """What the report says of the render, in words."""
+    tool, found, made, timing = (report[name] for name in ("tool", "input", "output", "timing"))
+    search, spread = report["search"], report["uncertainty"]["mean_db"]
+    count = max((len(window["candidates"]) for window in report["windows"]), default=0)
+    yield "Made by", f"{tool['name']} {tool['version']}, {tool['engine']} engine, preset {tool['preset'] or 'none'}"
+    yield "Seed", str(tool["seed"])
+    yield "Input", file_text(found)
+    yield "Input level", level_text(found)
+    yield "Output", file_text(made)
+    yield "Output level", level_text(made)
+    yield "Gain", f"{number(made['gain_db'], 2, '+')} dB: {made['gain_reason']}"
+    if why := nothing_made(report):
+        yield "Generated", f"nothing: {why}"
+    else:
+        edge = "none" if found["cutoff_hz"] is None else f"{found['cutoff_hz'] / 1000:.2f} kHz"
+        yield "Cutoff", f"{edge}: {found['cutoff_reason']}"
+        yield "Crossover", " to ".join(f"{hz / 1000:.2f}" for hz in found["crossover_hz"]) + " kHz"
+        yield "Search", f"{search['name']}, {count} candidates a window, a choice for a {search['choice']}"
+        yield "Candidates differ", "not known" if spread is None else f"by {spread:.1f} dB above the cutoff"
+    yield "Cost", f"{timing['nfe']:,} network evaluations, {timing['wall_s']:.1f} s on {tool['device']}"
+
+
+def file_text(file: Json) -> str:
+    channels = {1: "mono", 2: "stereo"}.get(file["channels"], f"{file['channels']} channels")
+    return f"{file['rate']} Hz, {file['depth']}, {channels}; SHA-256 {file['sha256'][:12]}…"
+
+
+def level_text(file: Json) -> str:
+    if file["true_peak_db"] is None:
+        return "silent"
+    loudness = level_unknown(file, file["frames"] / file["rate"]) or f"{number(file['lufs'], 2)} LUFS-I"
+    return f"{loudness}, {number(file['true_peak_db'], 2)} dBTP"
+
+
+def number(value: float | None, digits: int, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.{digits}f}".replace("-", "−")
+
+
+def windows(report: Json, excerpt: Excerpt, takes: Sequence[Json | None]) -> Iterator[Json]:
+    """The windows that the excerpt touches; its parts are [start, stop, candidates by version, None for unknown]."""
+    stop = excerpt.start + excerpt.seconds
+    sounding = [window["index"] for window in report["windows"] if window["candidates"]]
+    for window in report["windows"]:
+        if window["stop_s"] <= excerpt.start or window["start_s"] >= stop:
+            continue
+        picks = [picked(window, take, sounding) for take in takes]
+        picks[0] = [part["candidate"] for part in window["segments"]] or [window["chosen"]]
+        count = max(map(len, picks))
+        edges = [window["start_s"], *(part["stop_s"] for part in window["segments"])]
+        if len(edges) != count + 1:
+            edges = np.linspace(window["start_s"], window["stop_s"], count + 1).tolist()
+        every = [list(pick) * count if len(pick) == 1 else pick for pick in picks]
+        yield {
+            "index": window["index"],
+            "count": len(window["candidates"]),
+            "reason": window["reason"],
+            "parts": [
+                [*edge, chosen] for *edge, chosen in zip(edges, edges[1:], zip(*every, strict=True), strict=False)
+            ],
+        }
+
+
+def picked(window: Json, take: Json | None, sounding: Sequence[int]) -> Sequence[int | None]:
+    """The candidates of a window in one of the best renders, by segment."""
+    known = take is not None and window["candidates"]
+    return take["candidates"][sounding.index(window["index"])] if take is not None and known else [None]
+
+
+def judges(report: Json, takes: Sequence[Json | None]) -> Iterator[Json]:
+    """What every judge said, of the other versions too where that is known."""
+    columns = ("role", "scope", "input", "first", "mean", "control", "gain_sd", "harm")
+    for name, record in report["judged"].items():
+        others = [None if record["scope"] == "clip" else heard(report, take, name) for take in takes[1:]]
+        unit = report["verifiers"].get(name.split("/")[0], {}).get("unit", "")
+        yield {"name": name, "unit": unit, "versions": [record["chosen"], *others], **{c: record[c] for c in columns}}
+
+
+def heard(report: Json, take: Json | None, name: str) -> float | None:
+    """A judge's mean score of a version; None unless every window of it is one candidate throughout."""
+    sounding = [window["candidates"] for window in report["windows"] if window["candidates"]]
+    if take is None or not sounding or any(len(set(picks)) > 1 for picks in take["candidates"]):
+        return None
+    chosen = zip(sounding, take["candidates"], strict=True)
+    scores = [candidates[picks[0]]["scores"].get(name) for candidates, picks in chosen]
+    return None if None in scores else float(np.mean(scores))
+
+
+def fill(payload: Json) -> bytes:
+    """The page: one file with its own style and script, which alone are allowed, by their checksums."""
+    template, style, *scripts = (
+        files("ttsr_studio.report").joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page_sound.js", "page_view.js", "page.js")
+    )
+    script = "\n".join(scripts)
+    text = json.dumps(payload, allow_nan=False).replace("<", "\\u003c")
+    policy = f"default-src 'none'; script-src {checksum(script)}; style-src {checksum(style)}; img-src data:"
+    policy += "; base-uri 'none'; form-action 'none'"
+    return Template(template).substitute(policy=policy, style=style, script=script, data=text).encode()
+
+
+def checksum(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,54 @@
+"""Rounds of zero-order search, for the algorithms that climb from a candidate they have."""
+
+from collections.abc import Generator, Sequence
+
+from ttsr_studio.diffusion.noise import cosine_to_stride, stride_to_cosine
+from ttsr_studio.errors import OptionError
+from ttsr_studio.search.protocol import Answer, Candidate, Leg, Request, best, score, solve
+
+COSINE = 0.99
+"""The paper's lambda, taken for a cosine (see `noise.draw`)."""
+
+
+def nearness(neighbours: int, cosine: float | None, stride: float | None) -> float:
+    """The cosine that one of two ways to give a neighbour's distance means; 0.99 when neither is given.
+
+    Raises OptionError for both, for what is no distance, and for rounds without neighbours.
+    """
+    if neighbours < 1:
+        raise OptionError(f"zero-order search needs at least 1 neighbour a round, not {neighbours}")
+    if cosine is not None and stride is not None:
+        raise OptionError("--cosine and --stride both say how far a neighbour lies; pass one of them")
+    if stride is not None:
+        return stride_to_cosine(stride)
+    cosine = COSINE if cosine is None else cosine
+    cosine_to_stride(cosine)
+    return cosine
+
+
+def climb(
+    centre: Candidate, heard: Sequence[Candidate], renders: int, neighbours: int, cosine: float
+) -> Generator[Request, Answer, list[Candidate]]:
+    """Render neighbours of a centre round by round; the best of centre and neighbours is the next centre.
+
+    Args:
+        heard: finished candidates so far.
+        renders: the most that may be added to them.
+        neighbours: K, in every round.
+
+    Returns:
+        All finished candidates.
+    """
+    every = list(heard)
+    most = len(every) + renders
+    while len(every) < most:
+        count = min(neighbours, most - len(every))
+        # Numbered by the round, so that a centre that stays is not given the same neighbours again.
+        keys = [centre.key.child("near", len(every) + k, cosine) for k in range(count)]
+        fresh = yield from solve([Leg(key) for key in keys])
+        if not fresh:
+            break
+        every += fresh
+        contest = [centre, *fresh]
+        centre = best(contest, (yield from score(contest)))
+    return every

@@ -1,0 +1,19 @@
+"""Census: random search that looks at every candidate on its way, to learn what looks are worth."""
+
+from ttsr_studio.errors import OptionError
+from ttsr_studio.search.protocol import Budget, Problem, Search, choose, resume, solve
+
+
+def census_search(problem: Problem, budget: Budget, *, every: int = 1) -> Search:
+    """Algorithm 1 of Jin et al. (2026), with the x0-prediction of every `every`-th step judged, at no evaluation more.
+
+    Candidates and choice are those of random search. What is kept of it (`--keep-rewards`) can be replayed under any
+    policy that prunes.
+    """
+    if every < 1:
+        raise OptionError(f"census: every {every} steps; at least 1")
+    course = problem.course
+    standing = yield from solve(problem.draws(budget.runs(course)), min(every, course.steps), essential=1)
+    for stop in range(2 * every, course.steps + every, every):
+        standing = yield from solve(resume(standing), min(stop, course.steps), essential=1)
+    return (yield from choose(standing))

@@ -1,0 +1,1 @@
+"""Verifiers with weights of others."""

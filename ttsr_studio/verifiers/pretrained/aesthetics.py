@@ -1,0 +1,109 @@
+"""AudioBox aesthetics: would people enjoy this, use it, and call it well made? (Tjandra et al. 2025)
+
+Four opinions by a WavLM with four heads, trained on ratings of speech, music and sound: CE content enjoyment, CU
+content usefulness, PC production complexity, PQ production quality.
+
+Hears: any audio up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
+Shape and rate: [N, channels, samples] at any rate; it listens to 10 s at a time without overlap, as its authors'
+package does. The last stretch is padded with zeros, which a mask hides, and counts by its length. Two differences: it
+resamples by soxr instead of torchaudio, and takes one stretch at a time, so a score is the same to the last bit
+whatever else is in the batch.
+Unit, range, direction: scales "CE", "CU", "PC" and "PQ", opinions from 1 to 10 (nothing clips them); higher is better,
+though a high PC only says that much is going on.
+Silence: a finite number for each scale, the same for all candidates, that means nothing. Less than a sample is silence.
+Needs: nothing, so no fallback.
+Weights: config.json and model.safetensors (416 MB) by `ttsr models fetch aesthetics`, CC-BY-4.0 (Meta).
+"""
+
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import Tensor
+
+from ttsr_studio.errors import MissingError
+from ttsr_studio.verifiers.protocol import Context, Need, Scope
+from ttsr_studio.weights import store
+
+RATE = 16000
+WINDOW = 10 * RATE
+SCALES = ("CE", "CU", "PC", "PQ")
+
+
+class Aesthetics:
+    """Four opinions by the published network; equals `audiobox_aesthetics.infer.AesPredictor` at 16 kHz."""
+
+    name = "aesthetics"
+    unit = "1-10"
+    scope: Scope = "window"
+    needs: frozenset[Need] = frozenset()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Load the network. Raises MissingError when a package or the weights are not installed, or do not fit."""
+        try:
+            # The package's own `infer` needs torchaudio.
+            from audiobox_aesthetics.model.aes import AesMultiOutput, Normalize
+        except ImportError as error:
+            raise MissingError(
+                f"verifier 'aesthetics' needs the package {error.name!r}: pip install 'ttsr-studio[judges]', and "
+                "pip install --no-deps audiobox_aesthetics (it declares torchaudio and others that are not needed here)"
+            ) from error
+        folder, manifest = store.require("aesthetics")
+        try:
+            model = _load(AesMultiOutput, folder)
+            given = model.target_transform
+            self._ratings = {scale: Normalize(given[scale]["mean"], given[scale]["std"]) for scale in SCALES}
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise MissingError(f"aesthetics: its weights do not fit the model; {store.remedy('aesthetics')}") from error
+        self._model = model.to(device).eval()
+        self._device = torch.device(device)
+        self.weights = manifest.checksums()
+        self.licence = manifest.licence
+
+    @torch.no_grad()
+    def score(self, audio: Tensor, context: Context) -> dict[str, Tensor]:
+        """Judge candidates [N, channels, samples].
+
+        Returns {"CE", "CU", "PC", "PQ"}: opinions [N] each, float64, higher is better; NaN for audio that is not
+        finite.
+        """
+        rows = [self._opinions(samples) for samples in context.mono(audio, RATE)]
+        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(SCALES))
+        return {scale: table[:, i] for i, scale in enumerate(SCALES)}
+
+    def _opinions(self, samples: Tensor) -> list[float]:
+        """Opinions of [samples] at 16 kHz, one per scale: the mean over its stretches, weighted by their length."""
+        if not samples.isfinite().all():
+            return [math.nan] * len(SCALES)
+        if not len(samples):
+            samples = torch.zeros(1)
+        totals = [0.0] * len(SCALES)
+        for part in samples.split(WINDOW):
+            for i, opinion in enumerate(self._of_window(part)):
+                totals[i] += opinion * len(part) / len(samples)
+        return totals
+
+    def _of_window(self, part: Tensor) -> list[float]:
+        """Opinions of at most 10 s, [samples] at 16 kHz."""
+        wav = F.pad(part, (0, WINDOW - len(part)))
+        heard = torch.arange(WINDOW) < len(part)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it masks, which is its authors' to change
+            said = self._model({"wav": wav[None, None].to(self._device), "mask": heard[None, None].to(self._device)})
+        return [rating.inverse(said[scale].item()) for scale, rating in self._ratings.items()]
+
+
+def _load(network: Any, folder: Path) -> Any:
+    """Load it from its folder as `from_pretrained` does, but refuse weights that do not fit, and never ask the hub."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of how it normalises weights, likewise
+        model = network(**{name: config[name] for name in network.__dataclass_fields__ if name in config})
+    load_model(model, folder / "model.safetensors", strict=True)
+    return model

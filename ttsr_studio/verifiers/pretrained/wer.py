@@ -1,0 +1,152 @@
+"""Word and character errors: are the words still there, as a speech recogniser hears them?
+
+Compares Whisper's transcript of a candidate with the words that were spoken (Radford et al. 2023), both through
+Whisper's own text normaliser, so that casing, punctuation, fillers ("um"), contractions and the spelling of numbers do
+not count: the English one for English, the basic one for all other languages.
+
+Hears: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
+Shape and rate: [N, channels, samples] at any rate; it listens to 30 s at a time, each stretch on its own, and shorter
+audio is padded with silence. Words at the seams may be lost, in all candidates alike. Decoding is greedy, at
+temperature 0, in fp32, one candidate at a time: a score is the same in every run, whatever else is in the batch.
+Unit, range, direction: scales "WER" and "CER", minus the errors per word and per character (spaces count) of the
+reference, 0 to -1 and below (insertions have no limit); higher is better. In a language written without spaces only CER
+means something.
+Silence: whatever Whisper makes up, if anything. Where neither text has a word, both scales are 0. Where only the
+reference has none, every word heard is an insertion, counted against one word: minus the number of words, and of
+characters. Where only the candidate has none, both are -1.
+Needs: nothing. Without a transcript in the brief, what the same recogniser hears in the input is the reference
+(`WER.note` says which); that measures what a render changed, so words that the input had lost already do not count. A
+transcript is the whole clip's: for windows of a clip it counts all other words as lost, which ranks candidates but
+makes a poor number.
+Language: of a model that knows several, the one it hears in the input.
+Weights: whisper.pt (Whisper base.en, 145 MB) by `ttsr models fetch whisper`, MIT licence (OpenAI).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.errors import MissingError
+from ttsr_studio.verifiers.protocol import Context, Need, Scope, resampled
+from ttsr_studio.weights import store
+
+RATE = 16000
+NOTE_LENGTH = 80
+
+Normaliser = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the recogniser hears: the words, and their language as a code of two letters or so."""
+
+    text: str
+    language: str
+
+
+class WER:
+    """Minus the word and the character error rate of Whisper's transcript; see the module."""
+
+    name = "wer"
+    unit = "-WER"
+    scope: Scope = "clip"
+    instead_of_input = "transcript"
+    needs: frozenset[Need] = frozenset()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Load the recogniser. Raises MissingError when a package or the weights are not installed, or do not fit."""
+        try:
+            import jiwer  # noqa: F401
+            import whisper
+            from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
+        except ImportError as error:
+            raise MissingError(
+                f"verifier 'wer' needs the package {error.name!r}: pip install 'ttsr-studio[judges]'"
+            ) from error
+        folder, manifest = store.require("whisper")
+        try:
+            model = whisper.load_model(str(folder / "whisper.pt"), device="cpu")
+        except (RuntimeError, TypeError) as error:
+            raise MissingError(f"whisper: its weights do not fit the model; {store.remedy('whisper')}") from error
+        self._model = model.to(device)
+        self.weights = manifest.checksums()
+        self.licence = manifest.licence
+        self._english: Normaliser = EnglishTextNormalizer()
+        self._basic: Normaliser = BasicTextNormalizer()
+
+    def score(self, audio: Tensor, context: Context) -> dict[str, Tensor]:
+        """Judge candidates [N, channels, samples] by the transcript of the brief, or by what is heard in the input.
+
+        Returns {"WER", "CER"}: minus errors per word and per character, [N] each, float64, higher is better; NaN for
+        audio that is not finite, and for all when the input was to be heard and is not finite.
+        """
+        expected = self._expected(context)
+        rows = [self._judge(samples, expected) for samples in context.mono(audio, RATE)]
+        errors = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
+        return {"WER": 0 - errors[:, 0], "CER": 0 - errors[:, 1]}
+
+    def note(self, context: Context) -> str:
+        """Say in a line where the reference is from, for reports."""
+        if context.brief.transcript is not None:
+            return "transcript: given"
+        heard = self._in_input(context)
+        text = " ".join(heard.text.split()) if heard else ""
+        if not text:
+            return "transcript: no words heard in the input by whisper"
+        shown = text if len(text) <= NOTE_LENGTH else text[: NOTE_LENGTH - 1].rstrip() + "…"
+        return f"transcript: heard in the input by whisper: '{shown}'"
+
+    def _expected(self, context: Context) -> Heard | None:
+        """The reference and its language, None when they cannot be known."""
+        given = context.brief.transcript
+        if given is not None and not self._model.is_multilingual:
+            return Heard(given, "en")
+        heard = self._in_input(context)
+        return heard if given is None or heard is None else Heard(given, heard.language)
+
+    def _in_input(self, context: Context) -> Heard | None:
+        """What is heard in the input, once per stretch."""
+        if "wer" not in context.cache:
+            mono = resampled(context.lr.mean(0), context.sample_rate, RATE)
+            context.cache["wer"] = self._hear(mono, None)
+        heard: Heard | None = context.cache["wer"]
+        return heard
+
+    def _judge(self, samples: Tensor, expected: Heard | None) -> tuple[float, float]:
+        """Errors of [samples] at 16 kHz per word and per character, NaN where they cannot be known."""
+        heard = self._hear(samples, expected.language) if expected else None
+        if expected is None or heard is None:
+            return math.nan, math.nan
+        normaliser = self._english if expected.language == "en" else self._basic
+        return word_and_character_errors(expected.text, heard.text, normaliser)
+
+    def _hear(self, samples: Tensor, language: str | None) -> Heard | None:
+        """Transcribe [samples] at 16 kHz, in the language that is heard when none is given; None if not finite."""
+        if not samples.isfinite().all():
+            return None
+        said = self._model.transcribe(
+            samples,
+            language=language,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            without_timestamps=True,
+            fp16=False,
+        )
+        return Heard(said["text"], said["language"])
+
+
+def word_and_character_errors(reference: str, hypothesis: str, normaliser: Normaliser) -> tuple[float, float]:
+    """Substitutions, deletions and insertions after normalisation, per word and per character of the reference.
+
+    Fractions, 0 or more; 0 when neither text has a word, and the number of words and of characters of the hypothesis
+    when only the reference has none.
+    """
+    import jiwer
+
+    reference, hypothesis = (" ".join(normaliser(text).split()) for text in (reference, hypothesis))
+    if not reference:
+        return float(len(hypothesis.split())), float(len(hypothesis))
+    return float(jiwer.wer(reference, hypothesis)), float(jiwer.cer(reference, hypothesis))

@@ -1,0 +1,201 @@
+"""Verifiers: judges that give every candidate a score, higher is better.
+
+Adding one is one file and one line in `VERIFIERS`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+Need = Literal["reference", "expected", "early", "input"]
+Scope = Literal["window", "clip"]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What the user knows of a file, from flags, sidecar and preset; the same for all its windows.
+
+    Attributes:
+        transcript: the words that are spoken; None when not known.
+        caption: what is to be heard, in a sentence; None when not known.
+        captions: what it may be, for a zero-shot guess when there is no caption.
+        speakers: recordings of the same speaker, [samples] each at `rate`, mono.
+        rate: Hz, of the speakers.
+        cache: for what verifiers compute once per file, each under a key of its own.
+    """
+
+    transcript: str | None = None
+    caption: str | None = None
+    captions: tuple[str, ...] = ()
+    speakers: tuple[Tensor, ...] = ()
+    rate: int = 48000
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a verifier may know of the stretch (a window, or a clip) besides the candidates.
+
+    Attributes:
+        sample_rate: Hz, of all audio here.
+        cutoff_hz: where the input's band ends.
+        lr: the input, [channels, samples], aligned with the candidates.
+        raw: the engine's own output before the crossover, [N, channels, samples]; None when there is none.
+        expected: the engine's own mean render, [channels, samples]; None unless a verifier needs it.
+        reference: ground truth, [channels, samples]; None unless the user gave one.
+        early: the engine's x0-prediction at sigma 0.4 and its final x0, [N, ...] each; None unless a verifier needs it.
+        brief: what the user knows of the file.
+        cache: for what verifiers compute once per stretch, each under a key of its own.
+    """
+
+    sample_rate: int
+    cutoff_hz: float
+    lr: Tensor
+    raw: Tensor | None = None
+    expected: Tensor | None = None
+    reference: Tensor | None = None
+    early: tuple[Tensor, Tensor] | None = None
+    brief: Brief = field(default_factory=Brief)
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _heard: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+
+    def mono(self, audio: Tensor, rate: int) -> Tensor:
+        """Candidates [N, channels, samples] as the mean of their channels at another rate, float32 [N, samples] on CPU.
+
+        Resampled once (soxr, HQ) for all judges that ask for the same audio at the same rate.
+        """
+        known = self._heard.get(rate)
+        if known is None or known[0] is not audio:
+            self._heard[rate] = known = (audio, resampled(audio.mean(1), self.sample_rate, rate))
+        return known[1]
+
+
+def resampled(audio: Tensor, rate: int, to: int) -> Tensor:
+    """[..., samples] at one rate -> float32 at another, on the CPU (soxr, HQ)."""
+    if rate == to:
+        return audio.float().cpu()
+    rows = audio.float().cpu().reshape(-1, audio.shape[-1]).numpy()
+    out = np.stack([soxr.resample(row, rate, to) for row in rows]) if len(rows) else rows
+    return torch.from_numpy(out).reshape(*audio.shape[:-1], -1)
+
+
+class Verifier(Protocol):
+    """A judge of candidates.
+
+    Attributes:
+        name: registry name.
+        unit: native unit of the score ("dB", "MOS", ...).
+        scope: "window" judges a window's candidates, "clip" needs the whole and judges assembled finalists.
+        needs: parts of the context it cannot work without.
+        weights: {file name: sha256} of the weights in use, empty when there are none.
+        licence: licence of those weights, or of the method.
+
+    One that goes by the input when nothing better is known says what that would be: `instead_of_input` is "transcript",
+    "speakers", "captions" or "nothing".
+    """
+
+    name: str
+    unit: str
+    scope: Scope
+    needs: frozenset[Need]
+    weights: dict[str, str]
+    licence: str
+
+    def score(self, audio: Tensor, context: Context) -> Tensor | dict[str, Tensor]:
+        """audio [N, channels, samples] -> scores [N], float64, higher is better; NaN where it cannot say.
+
+        A judge of several scales gives each by name; their ranks are averaged before it votes (`ensemble.combine`).
+        """
+        ...
+
+
+def judge(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:
+    """A verifier's scores by column name: its own, or "name/scale" for every scale of it."""
+    said = verifier.score(audio, context)
+    if isinstance(said, Tensor):
+        return {verifier.name: said.tolist()}
+    return {f"{verifier.name}/{scale}": values.tolist() for scale, values in said.items()}
+
+
+@runtime_checkable
+class Segmental(Protocol):
+    """A verifier that can judge parts of a stretch from one hearing of it, with what is around them."""
+
+    name: str
+
+    def score_segments(self, audio: Tensor, context: Context, edges: Sequence[int]) -> Tensor:
+        """audio [N, channels, samples], edges [S + 1] in samples -> scores [N, S], float64, higher is better."""
+        ...
+
+
+def judge_segments(verifier: Verifier, audio: Tensor, context: Context, edges: Sequence[int]) -> dict[str, np.ndarray]:
+    """A verifier's scores of every segment, [N, S] by column name.
+
+    One that cannot tell segments apart hears them one by one; what it goes by on a trajectory holds for all of them.
+    """
+    if isinstance(verifier, Segmental):
+        return {verifier.name: verifier.score_segments(audio, context, edges).numpy()}
+    if "early" in verifier.needs:
+        return {
+            name: np.repeat(np.array(said)[:, None], len(edges) - 1, axis=1)
+            for name, said in judge(verifier, audio, context).items()
+        }
+    columns: dict[str, list[list[float]]] = {}
+    for start, stop in pairwise(edges):
+        part = slice(start, stop)
+        own = replace(
+            context,
+            lr=context.lr[:, part],
+            raw=None if context.raw is None else context.raw[..., part],
+            expected=None if context.expected is None else context.expected[:, part],
+            reference=None if context.reference is None else context.reference[:, part],
+            cache={},
+            _heard={},
+        )
+        for name, said in judge(verifier, audio[..., part], own).items():
+            columns.setdefault(name, []).append(said)
+    return {name: np.array(said).T for name, said in columns.items()}
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """Candidates before they are decoded, in an engine's own units.
+
+    Attributes:
+        pictures: at the level that was asked for (`Engine.looks`), [N, channels, ...].
+        expected: the engine's mean prediction at that level, [channels, ...].
+        early: the x0-prediction at sigma 0.4 and the final x0, [N, ...] each; None unless a verifier needs it.
+    """
+
+    pictures: Tensor
+    expected: Tensor
+    early: tuple[Tensor, Tensor] | None = None
+
+
+def goes_by_input(verifier: Verifier, brief: Brief) -> bool:
+    """Whether a verifier compares with the input itself, knowing nothing better: then the input is no baseline."""
+    known = {
+        "transcript": brief.transcript,
+        "speakers": brief.speakers,
+        "captions": brief.caption or brief.captions,
+        "nothing": None,
+    }
+    instead = getattr(verifier, "instead_of_input", None)
+    return instead is not None and not known[instead]
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """A verifier that can also judge a candidate before it is decoded."""
+
+    name: str
+
+    def glance(self, glimpse: Glimpse) -> Tensor:
+        """Compare N candidates -> scores [N], float64, higher is better."""
+        ...

@@ -1,0 +1,43 @@
+"""Verifiers by name."""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+
+from ttsr_studio.errors import MissingError, unknown
+from ttsr_studio.verifiers.protocol import Need, Verifier
+
+VERIFIERS = {
+    "lsd": "ttsr_studio.verifiers.signal.lsd:LSD",
+    "lowband": "ttsr_studio.verifiers.signal.lowband:Lowband",
+    "consensus": "ttsr_studio.verifiers.signal.consensus:Consensus",
+    "self_consistency": "ttsr_studio.verifiers.signal.self_consistency:SelfConsistency",
+    "continuity": "ttsr_studio.verifiers.signal.continuity:Continuity",
+    "critic": "ttsr_studio.verifiers.critic.verifier:Critic",
+    "speaker": "ttsr_studio.verifiers.pretrained.speaker:Speaker",
+    "wer": "ttsr_studio.verifiers.pretrained.wer:WER",
+    "aesthetics": "ttsr_studio.verifiers.pretrained.aesthetics:Aesthetics",
+    "clap": "ttsr_studio.verifiers.pretrained.clap:CLAP",
+    "dnsmos": "ttsr_studio.verifiers.pretrained.dnsmos:DNSMOS",
+}
+
+
+def load_verifier(name: str, device: str = "cpu") -> Verifier:
+    """Load a verifier by name; a model that is large enough runs on the device.
+
+    Raises OptionError for an unknown name, MissingError when a package or weights file is not installed.
+    """
+    if name not in VERIFIERS:
+        raise unknown("verifier", name, VERIFIERS)
+    module, attribute = VERIFIERS[name].split(":")
+    factory: Callable[[str], Verifier] = getattr(import_module(module), attribute)
+    return factory(device)
+
+
+def load_verifiers(names: Iterable[str], available: frozenset[Need], device: str = "cpu") -> list[Verifier]:
+    """Load verifiers by name and refuse those that need what the job does not have."""
+    verifiers = [load_verifier(name, device) for name in names]
+    for verifier in verifiers:
+        if lacking := verifier.needs - available:
+            need = ", ".join(sorted(lacking))
+            raise MissingError(f"verifier {verifier.name!r} needs --{need} FILE; pass it or leave the verifier out")
+    return verifiers

@@ -1,0 +1,1 @@
+"""Verifiers that measure the signal."""

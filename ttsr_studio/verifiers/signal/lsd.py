@@ -1,0 +1,46 @@
+"""Log-spectral distance to the ground truth: the oracle.
+
+Hears: all of the band, every channel, against `context.reference` of the same length (mono serves any channel
+count).
+Shape and rate: [N, channels, samples] at any rate, for the whole window; mean over channels.
+Unit, range, direction: minus LSD in units of log10 power (1.0 is 10 dB), from about -10 to 0; higher is
+better.
+Silence: 0 against silence, about -5 against music.
+Weights: none. It needs the answer, so it shows a search's ceiling and must never guide a render for use.
+"""
+
+import torch
+from torch import Tensor
+
+from ttsr_studio.analysis.spectra import lsd
+from ttsr_studio.errors import InputError, MissingError
+from ttsr_studio.verifiers.protocol import Context, Need, Scope
+
+
+class LSD:
+    """Minus the log-spectral distance (n_fft 2048, hop 512) to the reference."""
+
+    name = "lsd"
+    unit = "-LSD"
+    scope: Scope = "window"
+    needs: frozenset[Need] = frozenset({"reference"})
+    licence = "no weights"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.weights: dict[str, str] = {}
+
+    def score(self, audio: Tensor, context: Context) -> Tensor:
+        """audio [N, channels, samples] -> scores [N], float64, higher is better.
+
+        Raises MissingError without a reference, InputError when its length or channel count does not fit.
+        """
+        reference = context.reference
+        if reference is None:
+            raise MissingError("verifier 'lsd' needs a reference; pass --reference FILE or leave it out")
+        if reference.shape[-1] != audio.shape[-1] or reference.shape[0] not in (1, audio.shape[1]):
+            raise InputError(
+                f"reference of {tuple(reference.shape)} does not fit audio of {tuple(audio.shape[1:])} "
+                "(channels, samples); give the full-band original of this very file"
+            )
+        # One candidate at a time: a spectrogram takes four times the memory of its audio.
+        return torch.stack([-lsd(x, reference, sample_rate=context.sample_rate).mean() for x in audio])

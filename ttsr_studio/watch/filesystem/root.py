@@ -1,0 +1,228 @@
+"""What lies in a watched tree: its reserved folders, and the audio files that were dropped."""
+
+import fnmatch
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from ttsr_studio.audio.formats import SUFFIXES
+from ttsr_studio.config.sidecar import sidecar
+from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.watch.filesystem.instance_lock import living
+
+RENDERS, DONE, FAILED, WORK = "_renders", "_done", "_failed", "_work"
+RESERVED = (RENDERS, DONE, FAILED, WORK)
+SIDECAR_ENDING = ".ttsr.toml"
+MARK = "root.json"
+"""In the work folder: says that this is a root, and where its database is."""
+
+IGNORED = (
+    ".*",
+    "@eaDir",
+    "#recycle",
+    "lost+found",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "~syncthing~*",
+    "*.partial",
+    "*.part",
+    "*.tmp",
+    "*.temp",
+    "*.crdownload",
+    "*.download",
+    "*.filepart",
+    "~$*",
+)
+"""Names that are never looked at: the leavings of systems, browsers and copiers on their way."""
+
+LOOKED_AT = (
+    *SUFFIXES,
+    *(".m4a", ".aac", ".mp4", ".mov", ".wma", ".ac3", ".ape", ".wv", ".mka", ".dsf", ".dff", ".au", ".snd", ".amr"),
+)
+"""Endings of audio, also of such as cannot be read, which is then said."""
+
+_NEVER = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What tells that a file is another than before, without reading it; the sidecar's own, empty without one."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    sidecar: str = ""
+
+
+@dataclass
+class Scan:
+    """What one look at the tree found.
+
+    Attributes:
+        files: path relative to the root -> signature.
+        troubles: folders that could not be read -> why.
+    """
+
+    files: dict[str, Signature] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+
+class Tree:
+    """A watched root.
+
+    Args:
+        state: folder of the database and logs; None for the root's own work folder.
+    """
+
+    def __init__(self, root: Path, state: Path | None = None) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.renders, self.done, self.failed, self.work = (self.root / name for name in RESERVED)
+        self.state = Path(os.path.abspath(state)) if state else self.work
+
+    @property
+    def database(self) -> Path:
+        return self.state / "queue.sqlite"
+
+    @property
+    def stages(self) -> Path:
+        return self.work / "stage"
+
+    @property
+    def mark(self) -> Path:
+        return self.work / MARK
+
+    @property
+    def here(self) -> bool:
+        """Whether the root is there; a share that went away leaves an empty folder behind."""
+        return self.mark.is_file()
+
+    def make(self) -> None:
+        """Make the reserved folders. Raises OptionError where the root cannot be one."""
+        if not self.root.is_dir():
+            raise OptionError(f"{shown(self.root)}: no such folder; make it first")
+        self.refuse_nested()
+        try:
+            for folder in (self.renders, self.failed, self.stages, self.state):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.stages / f"probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            moved = self.renders / f".{probe.name}.partial"
+            probe.rename(moved)
+            moved.unlink()
+            with FileLock(self.state / "start.lock"):
+                self.leave_mark()
+        except OSError as error:
+            raise OptionError(
+                f"{shown(self.root)}: cannot be written to ({error.strerror}: {error.filename}); "
+                "check its permissions, and that its folders are on one disk"
+            ) from error
+
+    def leave_mark(self) -> None:
+        """Say where the database is; a mark that says so is left as it is, as running services look after theirs.
+
+        Raises OptionError when services run here on another database.
+        """
+        marked = self.marked()
+        if marked == self.state:
+            return
+        if marked and living(marked):
+            raise OptionError(
+                f"{shown(self.root)}: is watched with its database in {shown(marked)}; "
+                "stop that service first, or start this one without --state"
+            )
+        mark = self.stages / f"mark-{os.getpid()}"
+        with mark.open("w") as file:
+            file.write(json.dumps({"state": None if self.state == self.work else str(self.state)}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        mark.replace(self.mark)
+
+    def marked(self) -> Path | None:
+        """Where the root's mark says that its database is; None without a mark that can be read."""
+        try:
+            state = json.loads(self.mark.read_text())["state"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Path(state) if state else self.work
+
+    def refuse_nested(self) -> None:
+        """Raise OptionError for a root within a root, or around one."""
+        for above in self.root.parents:
+            if (above / WORK / MARK).is_file():
+                raise OptionError(f"{shown(self.root)}: lies within the watched root {shown(above)}; watch only one")
+        for folder, names, _ in os.walk(self.root):
+            names[:] = [name for name in names if name not in RESERVED and not is_ignored(name)]
+            if Path(folder) != self.root and (Path(folder) / WORK / MARK).is_file():
+                raise OptionError(f"{shown(self.root)}: holds the watched root {shown(Path(folder))}; watch only one")
+
+    def scan(self) -> Scan:
+        """Look at every folder; links are not followed, so nothing outside the root is ever read."""
+        found = Scan()
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                waiting += self._look(folder, found)
+            except OSError as error:
+                found.troubles[folder or "."] = error.strerror or str(error)
+        return found
+
+    def _look(self, folder: str, found: Scan) -> Iterator[str]:
+        files: dict[str, os.stat_result] = {}
+        folders = []
+        with os.scandir(self.root / folder) as entries:
+            for entry in entries:
+                if is_ignored(entry.name) or (not folder and entry.name in RESERVED):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(os.path.join(folder, entry.name))
+                elif entry.name.lower().endswith((*LOOKED_AT, SIDECAR_ENDING)):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        files[entry.name] = status
+        for name, status in files.items():
+            if not name.endswith(SIDECAR_ENDING):
+                beside = files.get(sidecar(Path(name)).name)
+                found.files[os.path.join(folder, name)] = signature(status, beside)
+        return iter(folders)
+
+    def look_at(self, path: str) -> Signature | None:
+        """The signature of one file now, None when it is gone or no regular file."""
+        source = self.root / path
+        status = regular(source)
+        return None if status is None else signature(status, regular(sidecar(source)))
+
+    def name(self, path: Path | str) -> str:
+        """A text without the root's own place in it."""
+        return str(path).replace(str(self.root) + os.sep, "").replace(str(self.root), ".")
+
+
+def find_tree(root: Path) -> Tree:
+    """The tree of a root that is, or was, watched. Raises OptionError when it is none."""
+    state = Tree(root).marked()
+    if state is None:
+        raise OptionError(f"{shown(root)}: not a watched root; start `ttsr watch` on it first")
+    return Tree(root, state)
+
+
+def regular(path: Path) -> os.stat_result | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def signature(status: os.stat_result, beside: os.stat_result | None) -> Signature:
+    side = f"{beside.st_size}:{beside.st_mtime_ns}" if beside else ""
+    return Signature(status.st_size, status.st_mtime_ns, status.st_ino, side)
+
+
+def is_ignored(name: str) -> bool:
+    return _NEVER.match(name) is not None

@@ -1,0 +1,114 @@
+"""What goes on in a watched tree, as plain data for the command line and the page."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio.errors import shown
+from ttsr_studio.watch.filesystem.instance_lock import living
+from ttsr_studio.watch.filesystem.root import Tree
+from ttsr_studio.watch.queue.clock import Clock
+from ttsr_studio.watch.queue.store import Entry, Ledger
+
+MOST_JUDGES = 6
+MOST_LETTERS = 80
+
+
+def status_of(tree: Tree, queue: Ledger, many: int = 20) -> dict[str, Any]:
+    """What goes on, as plain data."""
+    with queue.moment():
+        return {
+            "root": str(tree.root),
+            "services": living(tree.state),
+            "counts": queue.counts(),
+            "paused": queue.fact("paused"),
+            "waiting": queue.fact("waiting"),
+            "running": [plain(row) for row in queue.entries(["running"])],
+            "failed": [plain(row) for row in queue.entries(["failed"], many, newest=True)],
+            "waiting_files": [plain(row) for row in queue.held_up(many)],
+            "done": [plain(row) for row in queue.entries(["done"], many, newest=True)],
+        }
+
+
+def plain(row: Entry) -> dict[str, Any]:
+    """A file as people and programs get it."""
+    return {
+        "id": row.id,
+        "file": shown(Path(row.path)),
+        "state": row.state,
+        "reason": row.held or row.reason,
+        "again_in_s": seconds_until(row),
+        "progress": in_words(row.progress),
+        "share": share_done(row.progress),
+        "priority": row.priority,
+        "attempts": row.attempts,
+        "output": row.output and shown(Path(row.output)),
+        "report": row.report and shown(Path(row.report)),
+        "same_as": row.twin and shown(Path(row.twin)),
+        "sha256": row.sha256,
+        "queued_at": row.queued_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def seconds_until(row: Entry) -> int | None:
+    """When a file that waits is tried again, None when it does not wait."""
+    now = Clock().now()
+    waits = row.state == "pending" and row.reason and not row.held and row.boot == now.boot
+    return max(0, round(row.until - now.steady)) if waits else None
+
+
+def in_words(progress: str | None) -> str | None:
+    """Where a render stands: '{"stage": "searching", ...}' -> "searching 40 %"."""
+    if progress is None:
+        return None
+    share = share_done(progress)
+    return json.loads(progress)["stage"] + ("" if share is None else f" {100 * share:.0f} %")
+
+
+def share_done(progress: str | None) -> float | None:
+    """How much of its stage a render has done, 0 to 1; None when that is not known."""
+    values = json.loads(progress) if progress else {}
+    return values["done"] / values["total"] if values.get("total") else None
+
+
+def in_a_few_words(report: Mapping[str, Any]) -> dict[str, str]:
+    """What is worth knowing of a render at a glance, from its report, by name; what could not be measured is left out.
+
+    Raises LookupError, TypeError, ValueError or AttributeError when it is no report.
+    """
+    before, after, unsure = report["input"], report["output"], report["uncertainty"]
+    windows, tried = len(report["windows"]), max((len(each["candidates"]) for each in report["windows"]), default=0)
+    words = {
+        "preset": report["tool"]["preset"],
+        "input": known("band to {:.1f} kHz", before["cutoff_hz"] and before["cutoff_hz"] / 1000),
+        "loudness": known("{:.1f} → {:.1f} LUFS", before["lufs"], after["lufs"]),
+        "candidates": f"{tried} in {windows} window{'' if windows == 1 else 's'}" if tried else None,
+        "evaluations": known("{:.0f} NFE", report["timing"]["nfe"]),
+        "uncertainty": known("{:.1f} dB on average", unsure["mean_db"]),
+        "less certain": ", ".join(f"{each['start_s']:.1f} to {each['stop_s']:.1f} s" for each in unsure["regions"]),
+        **{name: of_judge(report, name) for name in list(report["judged"])[:MOST_JUDGES]},
+    }
+    return {name[:MOST_LETTERS]: shorter(str(text)) for name, text in words.items() if text}
+
+
+def of_judge(report: Mapping[str, Any], name: str) -> str | None:
+    """What a judge made of the choice, and of all candidates on average; None when it said nothing."""
+    judge = report["judged"][name]
+    unit = report["verifiers"].get(name.partition("/")[0], {}).get("unit", "")
+    chosen, mean = known("{:.2f}", judge["chosen"]), known("{:.2f}", judge["mean"])
+    if chosen is None:
+        return None
+    beside = "" if mean in (None, chosen) else f", mean {mean}"
+    return f"{chosen} {unit}".rstrip() + beside + (", held out" if judge["role"] == "held-out" else "")
+
+
+def known(text: str, *values: float | None) -> str | None:
+    """A text with numbers in it, None when one of them is not known."""
+    return None if None in values else text.format(*values)
+
+
+def shorter(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
