@@ -52,7 +52,7 @@ class Made:
     manifest: Path
     out: Path
     done: Result
-    briefs: list[tuple[str | None, str | None, tuple[str, ...]]]
+    annotations: list[tuple[str | None, str | None, tuple[str, ...]]]
 
     @property
     def rows(self) -> list[Row]:
@@ -67,18 +67,18 @@ class Made:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp("paper")
-    manifest, briefs = corpus(folder), []
-    read = ttsr_studio.render.pipeline.read_brief
+    manifest, annotations = corpus(folder), []
+    read = ttsr_studio.render.pipeline.read_annotations
 
     def spy(source: Path, options: Any, rate: int) -> Any:
-        briefs.append((options.transcript, options.caption, tuple(path.name for path in options.speakers)))
+        annotations.append((options.transcript, options.caption, tuple(path.name for path in options.speakers)))
         return read(source, options, rate)
 
     with pytest.MonkeyPatch.context() as patch:
         test_panel.every_model.__wrapped__(folder, patch, request)  # type: ignore[attr-defined]
         patch.setattr(ttsr_studio.render.pipeline, "read_brief", spy)
         done = evaluate(manifest, "--out", folder / "out", *SMALL, "--cutoff", 4000, "--oracle")
-        yield Made(manifest, folder / "out", done, briefs)
+        yield Made(manifest, folder / "out", done, annotations)
 
 
 def markdown(text: str, title: str) -> dict[tuple[str, ...], dict[str, str]]:
@@ -141,7 +141,7 @@ def test_marks_are_true(made: Made) -> None:
 
 
 def test_a_guide_is_told_what_is_known_and_gains_by_its_own_judge(made: Made) -> None:
-    assert set(made.briefs) == {
+    assert set(made.annotations) == {
         ("some words", None, ("b.wav",)),
         (None, None, ("a.wav",)),
         (None, "a slow tune", ()),
@@ -188,11 +188,11 @@ def test_the_search_range_has_a_table(made: Made) -> None:
 
 
 def test_what_is_there_is_not_computed_again(made: Made) -> None:
-    table, told = (made.out / "paper" / "table1.md").read_text(), len(made.briefs)
+    table, told = (made.out / "paper" / "table1.md").read_text(), len(made.annotations)
     again = evaluate(made.manifest, "--out", made.out, *SMALL, "--cutoff", 4000, "--oracle")
     assert again.exit_code == 0, again.output
     assert "53 results, 0 of them computed now, 0 failed" in again.output
-    assert len(made.briefs) == told
+    assert len(made.annotations) == told
     assert (made.out / "paper" / "table1.md").read_text() == table
 
 

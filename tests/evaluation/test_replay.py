@@ -28,7 +28,7 @@ def record(
     scores: Mapping[str, Sequence[float]],
     clip: str = "a",
     window: int = 0,
-    looks: Mapping[int, Mapping[str, Sequence[float]]] | None = None,
+    previews: Mapping[int, Mapping[str, Sequence[float]]] | None = None,
     segments: Mapping[str, Sequence[Sequence[float]]] | None = None,
     edges: Sequence[float] = (0.0, 4.0),
     kind: str = "speech",
@@ -45,7 +45,7 @@ def record(
                 "step": STEPS,
                 "looks": [
                     {"step": step, "scores": {name: float(values[i]) for name, values in said.items()}}
-                    for step, said in (looks or {}).items()
+                    for step, said in (previews or {}).items()
                 ],
                 "scores": {name: float(values[i]) for name, values in scores.items()},
                 "segments": {name: list(map(float, values[i])) for name, values in (segments or {}).items()},
@@ -70,8 +70,8 @@ def corpus(tmp_path: Path) -> Path:
             truth, noise = -2 + 0.3 * rng.standard_normal(DRAWS), rng.standard_normal(DRAWS)
             half = truth + 0.3 * rng.standard_normal(DRAWS)
             scores = {"right": truth, "noise": noise, "half": half, "lsd": truth}
-            looks = {1: {"half": truth}, 2: {"half": half, "right": truth}, 3: {"half": half, "right": -truth}}
-            records.append(record(scores, f"clip {clip}", window, looks))
+            previews = {1: {"half": truth}, 2: {"half": half, "right": truth}, 3: {"half": half, "right": -truth}}
+            records.append(record(scores, f"clip {clip}", window, previews))
     return write(tmp_path / "rewards.jsonl", records)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import Ttsr, save, voice
 
-from tests.conftest import Ttsr, save, voice
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_audio
 from ttsr_studio.evaluation.verifier_study.calibration import figures

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Ttsr, below, load, save, voice
 
-from tests.conftest import Ttsr, below, load, save, voice
 from ttsr_studio.report.validate import validate
-from ttsr_studio.search.registry import LOOKING, SEARCHES
+from ttsr_studio.search.registry import SEARCHES, USING_PREVIEWS
 
 CRITIC = ("--verifier", "critic")
 
@@ -95,7 +95,7 @@ def test_what_is_shorter_than_two_segments_is_chosen_as_a_window(ttsr: Ttsr, tmp
 
 
 def test_splices_leave_the_low_band_alone_and_do_not_click(ttsr: Ttsr, stem: Path) -> None:
-    from tests.conftest import band, level_db
+    from conftest import band, level_db
 
     render(ttsr, stem, *CRITIC, "--choice", "segment", "--segment", 0.25, "--seam", 0, "--cutoff", 5000)
     made, source = load(stem.with_name("out.wav")), load(stem)
@@ -167,7 +167,7 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
     ]
 
 
-@pytest.mark.parametrize("name", LOOKING)
+@pytest.mark.parametrize("name", USING_PREVIEWS)
 def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: str) -> None:
     assert "needs a verifier that judges windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
 

@@ -20,15 +20,26 @@ from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise, renoise_flow, renoise_vp
 from ttsr_studio.diffusion.samplers.registry import get_sampler
-from ttsr_studio.render.inference.candidates import Pool, segment_edges
+from ttsr_studio.render.inference.candidates import CandidateBatch, segment_edges
 from ttsr_studio.render.inference.sampling import stochastic_step
-from ttsr_studio.render.inference.state import Recipe
+from ttsr_studio.render.inference.state import SamplingConfig
 from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.search.protocol import Budget, Candidate, Course, Leg, Problem, Search, choose, resume, score, solve
+from ttsr_studio.search.protocol import (
+    Budget,
+    Candidate,
+    Problem,
+    Rollout,
+    SamplingPlan,
+    Search,
+    choose,
+    resume,
+    score,
+    solve,
+)
 from ttsr_studio.search.registry import start_search
 from ttsr_studio.search.scheduler import Run, Task, drive
 from ttsr_studio.verifiers.panel import Panel
-from ttsr_studio.verifiers.protocol import Brief, Context, Need, Scope, Verifier
+from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Scope, Verifier
 from ttsr_studio.verifiers.signal.self_consistency import SelfConsistency
 
 SIZE = 6
@@ -77,8 +88,8 @@ class Mixture(Engine):
     guided = True
     default_guidance = 1.0
     times = None
-    looks = ()
-    early_look = None
+    previews = ()
+    early_preview = None
     default_steps = len(SIGMAS) - 1
     default_solver = "euler"
     default_schedule = "log-linear"
@@ -119,7 +130,7 @@ class Mixture(Engine):
         self.asked.append((x.clone(), float(sigma[0]), conditioning))
         return posterior_mean(x, sigma, conditioning.centre)
 
-    def look(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
+    def preview(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
         raise AssertionError("decoding is the only look there is")
 
     def decode(self, x0: Tensor, conditioning: Conditioning) -> Tensor:
@@ -189,19 +200,19 @@ class World:
         self.engine, self.channels, self.sampler = Mixture(), channels, get_sampler(solver)
         self.sigmas = torch.tensor(levels, dtype=torch.float64)
         self.guidance, self.stages = Guidance(guidance), Stages()
-        self.course = Course(tuple(levels), self.sampler.evaluations, 1 if guidance == 1.0 else 2)
+        self.plan = SamplingPlan(tuple(levels), self.sampler.evaluations, 1 if guidance == 1.0 else 2)
         self.keys = [NoiseKey(5, position=64 * w) for w in range(windows)]
         self.best = [NoiseKey(99, position=64 * w) for w in range(windows)]
         self.lr = torch.stack([normal(key, "input", (channels, SIZE)).double() for key in self.keys])
         goals = [self.again(w, key) for w, key in enumerate(self.best)]
         places = [Window(w, w * SIZE, (w + 1) * SIZE, w * SIZE, (w + 1) * SIZE, 0, 0) for w in range(windows)]
-        recipe = Recipe(
+        config = SamplingConfig(
             self.engine, self.sampler, self.sigmas, self.coarse, 1.0, NothingKept(2000.0, RATE),
-            Panel((Near(),), held_out=tuple(also)), Brief(), BatchLimit(), self.guidance,
+            Panel((Near(),), held_out=tuple(also)), Annotations(), BatchLimit(), self.guidance,
             segment_seconds=segment_seconds,
         )  # fmt: skip
         self.engine.asked.clear()
-        self.pool = Pool(recipe, places, self.lr, self.keys, goals, self.stages)
+        self.pool = CandidateBatch(config, places, self.lr, self.keys, goals, self.stages)
         self.batches: list[int] = []
         self.seen: list[Evaluation] = []
 
@@ -258,8 +269,8 @@ class World:
         return done
 
     def start(self, name: str, budget: int, **settings: Any) -> list[Run]:
-        problems = [Problem(key, self.course) for key in self.keys]
-        return [Run(start_search(name, p, Budget(budget), settings), Budget(budget), self.course) for p in problems]
+        problems = [Problem(key, self.plan) for key in self.keys]
+        return [Run(start_search(name, p, Budget(budget), settings), Budget(budget), self.plan) for p in problems]
 
     def search(self, name: str, budget: int, *, batch: int = 64, **settings: Any) -> list[Run]:
         return self.finish(self.start(name, budget, **settings), batch=batch)
@@ -273,7 +284,7 @@ class World:
     def wander(self, search: Callable[[Problem], Search], batch: int = 64) -> list[Run]:
         """Drive a search that is written in a test, in every window."""
         plenty = Budget(10**6)
-        return self.finish([Run(search(Problem(key, self.course)), plenty, self.course) for key in self.keys], batch)
+        return self.finish([Run(search(Problem(key, self.plan)), plenty, self.plan) for key in self.keys], batch)
 
     def values(self, runs: Sequence[Run]) -> list[float]:
         """What the judge said of the winners."""
@@ -310,7 +321,7 @@ def test_the_hidden_noise_scores_best_of_all() -> None:
 
     def search(problem: Problem) -> Search:
         hidden = NoiseKey(99, position=problem.key.position)
-        return (yield from choose((yield from solve([*problem.draws(20), Leg(hidden)]))))
+        return (yield from choose((yield from solve([*problem.draws(20), Rollout(hidden)]))))
 
     runs = world.wander(search)
     assert [world.winner(run).index for run in runs] == [20, 20]
@@ -343,9 +354,9 @@ def test_renoised_and_walked_candidates_can_be_made_again_from_their_keys(solver
 
     def search(problem: Problem) -> Search:
         first = yield from solve(problem.draws(2), 2)
-        up = yield from solve([Leg(p.key.child("renoise", 7, 2, 1), p) for p in first], 3, 1)
-        again = yield from solve([Leg(p.key.child("renoise", 8, 3, 0), p) for p in up], 1, 1)
-        walked = yield from solve([Leg(p.key.child("walk", 9, 1, 0.6), p) for p in again], 2, 1)
+        up = yield from solve([Rollout(p.key.child("renoise", 7, 2, 1), p) for p in first], 3, 1)
+        again = yield from solve([Rollout(p.key.child("renoise", 8, 3, 0), p) for p in up], 1, 1)
+        walked = yield from solve([Rollout(p.key.child("walk", 9, 1, 0.6), p) for p in again], 2, 1)
         return (yield from solve(resume(walked)))[0]
 
     world.wander(search)
@@ -379,15 +390,15 @@ class Road:
         idle = self.kind == "resume" and self.until == self.start and self.after != 1
         return bool(free and coarse and not idle and self.until >= self.start)
 
-    def leg(self, first: Candidate) -> Leg:
+    def rollout(self, first: Candidate) -> Rollout:
         if self.kind == "resume":
-            return Leg(first.key, first)
-        return Leg(first.key.child(self.kind, 0, self.at, self.start if self.kind == "renoise" else 0.5), first)
+            return Rollout(first.key, first)
+        return Rollout(first.key.child(self.kind, 0, self.at, self.start if self.kind == "renoise" else 0.5), first)
 
 
 def roads() -> list[Road]:
-    steps, looks = range(len(SIGMAS) - 1), range(3)
-    stops = list(product(steps, looks, steps, looks))
+    steps, previews = range(len(SIGMAS) - 1), range(3)
+    stops = list(product(steps, previews, steps, previews))
     every = [Road(at, look, "resume", at, until, after) for at, look, until, after in stops]
     every += [Road(at, look, "walk", at + 1, until, after) for at, look, until, after in stops]
     every += [Road(at, look, "renoise", k, until, after) for at, look, until, after in stops for k in range(at + 1)]
@@ -403,7 +414,7 @@ def test_every_way_to_go_costs_what_its_leg_says(solver: str, guidance: float) -
     def search(problem: Problem) -> Search:
         road = ways[world.keys.index(problem.key)]
         first = yield from solve(problem.draws(1), road.at, road.look)
-        second = yield from solve([road.leg(first[0])], road.until, road.after)
+        second = yield from solve([road.rollout(first[0])], road.until, road.after)
         return (yield from solve(resume(second)))[0]
 
     runs, counted = world.wander(search, batch=1), world.spent()
@@ -435,7 +446,7 @@ def test_looks_are_what_they_say(solver: str) -> None:
         denoise(there, world.sigmas[2:3]),
         world.onward(denoise, there, 2, 4),
     ]
-    said = [world.pool.windows[0].looks[number][0].scores["near"] for number in range(3)]
+    said = [world.pool.windows[0].previews[number][0].scores["near"] for number in range(3)]
     assert said == pytest.approx([-float((x0 - goal).square().mean()) for x0 in expected], rel=1e-9)
     assert len(set(said)) == 3
 
@@ -458,8 +469,8 @@ def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
 
     def search(problem: Problem) -> Search:
         first = yield from solve(problem.draws(1), 2)
-        second = yield from solve([Leg(first[0].key.child("renoise", 0, 2, 1), first[0])], 2, look=1)
-        third = yield from solve([Leg(second[0].key.child("walk", 0, 2, 1.0), second[0])])
+        second = yield from solve([Rollout(first[0].key.child("renoise", 0, 2, 1), first[0])], 2, look=1)
+        third = yield from solve([Rollout(second[0].key.child("walk", 0, 2, 1.0), second[0])])
         return third[0]
 
     world.wander(search)
@@ -491,7 +502,7 @@ def test_trajectories_with_turns_have_early_predictions(name: str, settings: dic
 def test_what_is_given_up_leaves_no_trace_and_what_is_essential_goes_on() -> None:
     world, told = World(1), list[float]()
     world.pool.given_up, world.pool.ticked = lambda: True, told.append
-    essential = Task(0, Leg(world.keys[0]), Candidate(0, world.keys[0], 4), 0, 4, essential=True)
+    essential = Task(0, Rollout(world.keys[0]), Candidate(0, world.keys[0], 4), 0, 4, essential=True)
     assert not world.pool.solve([replace(essential, essential=False)])
     assert not world.pool.windows[0].keys
     assert told == [0.25]
@@ -503,10 +514,10 @@ def test_what_is_given_up_leaves_no_trace_and_what_is_essential_goes_on() -> Non
 def test_a_run_at_its_last_step_is_not_given_up() -> None:
     world = World(1)
     world.pool.given_up = lambda: True
-    task = Task(0, Leg(world.keys[0]), Candidate(0, world.keys[0], 3), 0, 3, essential=True)
+    task = Task(0, Rollout(world.keys[0]), Candidate(0, world.keys[0], 3), 0, 3, essential=True)
     assert world.pool.solve([task])
     assert world.pool.solve(
-        [replace(task, leg=Leg(world.keys[0], task.candidate), candidate=replace(task.candidate, step=4))]
+        [replace(task, rollout=Rollout(world.keys[0], task.candidate), candidate=replace(task.candidate, step=4))]
     )
     assert list(world.pool.windows[0].audio) == [0]
     assert not world.pool.windows[0].running

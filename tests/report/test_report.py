@@ -15,14 +15,14 @@ from ttsr_studio.analysis.uncertainty import UncertaintyMap, UncertaintySummary
 from ttsr_studio.errors import InputError, OutputError
 from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.schema import (
-    BriefRecord,
+    AnnotationsRecord,
     CandidateRecord,
     FinalistRecord,
     Gains,
     InputInfo,
-    JudgeRecord,
     OutputInfo,
     Report,
+    ScoreRecord,
     Timing,
     ToolInfo,
     VerifierInfo,
@@ -76,10 +76,10 @@ def report(
         timing=Timing(windows * count * 6, audio_s=seconds, wall_s=2.0, seconds={"network": 1.0, "write": 0.5}),
         uncertainty=UncertaintySummary(2.5, (2.0, 3.0)),
         search_range=0.3,
-        judged={name: JudgeRecord("search", "window", -1.0, -0.5, -0.6, -0.2, 1.5) for name in names},
+        judged={name: ScoreRecord("search", "window", -1.0, -0.5, -0.6, -0.2, 1.5) for name in names},
         gains=Gains(1.5, None, None),
         finalists=[FinalistRecord({"wer/WER": -0.1}, 0.5, True)],
-        brief=BriefRecord("some words", None, ("speech",), 1, {"wer": "transcript: given"}),
+        annotations=AnnotationsRecord("some words", None, ("speech",), 1, {"wer": "transcript: given"}),
     )
 
 

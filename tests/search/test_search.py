@@ -15,7 +15,7 @@ from ttsr_studio.diffusion import noise
 from ttsr_studio.diffusion.noise import NoiseKey, draw, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.algorithms.fk_steering import effective, standardised, systematic, uniform
-from ttsr_studio.search.protocol import Budget, Course, Problem, Search, choose, resume, solve
+from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search, choose, resume, solve
 from ttsr_studio.search.registry import SEARCHES, read_setting, search_settings, start_search
 from ttsr_studio.search.scheduler import Run, Task
 
@@ -78,7 +78,7 @@ def test_the_winner_is_the_best_that_came_to_its_end(name: str) -> None:
     for mine, run in zip(world.pool.windows, runs, strict=True):
         finished = {number: mine.scores["near"][number] for number in mine.audio}
         assert world.winner(run).index == max(finished, key=lambda number: finished[number])
-        assert world.winner(run).step == world.course.steps
+        assert world.winner(run).step == world.plan.steps
 
 
 def test_elitist_pivot_never_gets_worse_and_the_papers_may() -> None:
@@ -115,22 +115,22 @@ def test_polish_draws_first_and_spends_its_share_around_the_best() -> None:
 def test_census_looks_at_every_step_of_what_random_search_draws() -> None:
     """At no evaluation more, and every look says what halving would hear there."""
     seen, drawn = World(2), World(2)
-    looked, plain = seen.search("census", 40), drawn.search("random", 40)
-    assert seen.values(looked) == pytest.approx(drawn.values(plain), rel=1e-12)
-    assert [run.nfe for run in looked] == [run.nfe for run in plain]
+    previewed, plain = seen.search("census", 40), drawn.search("random", 40)
+    assert seen.values(previewed) == pytest.approx(drawn.values(plain), rel=1e-12)
+    assert [run.nfe for run in previewed] == [run.nfe for run in plain]
     halving = World(2)
     halving.search("halving", 40, rungs=(0.25,))
     for mine, theirs, pruned in zip(seen.pool.windows, drawn.pool.windows, halving.pool.windows, strict=True):
         assert mine.keys == theirs.keys
-        assert [[look.step for look in mine.looks[number]] for number in range(10)] == [[1, 2, 3]] * 10
-        first = [mine.looks[number][0].scores["near"] for number in range(10)]
-        assert first == pytest.approx([pruned.looks[number][0].scores["near"] for number in range(10)], rel=1e-12)
+        assert [[look.step for look in mine.previews[number]] for number in range(10)] == [[1, 2, 3]] * 10
+        first = [mine.previews[number][0].scores["near"] for number in range(10)]
+        assert first == pytest.approx([pruned.previews[number][0].scores["near"] for number in range(10)], rel=1e-12)
 
 
 def test_census_can_look_less_often() -> None:
     world = World(1)
     world.search("census", 8, every=3)
-    assert [[look.step for look in looks] for looks in world.pool.windows[0].looks.values()] == [[3], [3]]
+    assert [[look.step for look in previews] for previews in world.pool.windows[0].previews.values()] == [[3], [3]]
     assert len(world.pool.windows[0].audio) == 2
 
 
@@ -139,9 +139,9 @@ def test_census_can_look_less_often() -> None:
 
 def test_a_level_goes_to_the_nearest_step_by_its_logarithm() -> None:
     """Between 8 and 2 the middle is 4; half of the lowest level and what is below it is the end."""
-    course = Course(SIGMAS)
+    plan = SamplingPlan(SIGMAS)
     levels = (1000.0, 8.0, 4.1, 3.9, 1.1, 0.9, 0.13, 0.07, 0.0625, 0.01, 0.0)
-    assert [course.step_at(level) for level in levels] == [0, 0, 0, 1, 1, 2, 3, 3, 4, 4, 4]
+    assert [plan.step_at(level) for level in levels] == [0, 0, 0, 1, 1, 2, 3, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
@@ -265,9 +265,9 @@ def test_those_that_go_on_looked_better_than_those_that_do_not(name: str, settin
     world.search(name, 80, **settings)
     for mine in world.pool.windows:
         for place in range(2 if name == "halving" else 1):
-            standing = [number for number in mine.looks if len(mine.looks[number]) > place]
-            said = {number: mine.looks[number][place].scores["near"] for number in standing}
-            stop = mine.looks[standing[0]][place].step
+            standing = [number for number in mine.previews if len(mine.previews[number]) > place]
+            said = {number: mine.previews[number][place].scores["near"] for number in standing}
+            stop = mine.previews[standing[0]][place].step
             on = [said[number] for number in standing if mine.steps[number] > stop]
             out = [said[number] for number in standing if mine.steps[number] == stop]
             assert on
@@ -361,7 +361,7 @@ def test_paths_keep_the_best_of_a_round() -> None:
         for depth in (2, 3):
             round_of = [number for number, key in enumerate(mine.keys) if len(key.lineage) == depth]
             parents = {key.lineage[:depth] for key in mine.keys if len(key.lineage) == depth + 1}
-            said = {mine.keys[number].lineage: mine.looks[number][-1].scores["near"] for number in round_of}
+            said = {mine.keys[number].lineage: mine.previews[number][-1].scores["near"] for number in round_of}
             assert len(said) == 8
             assert len(parents) == 4
             assert min(said[parent] for parent in parents) > max(said[key] for key in set(said) - parents)
@@ -386,7 +386,7 @@ def test_strong_steering_breeds_from_the_best_particle() -> None:
     world.search("steering", 40, strength=1000.0, resample=1.0)
     for mine in world.pool.windows:
         parents = {mine.keys[number].lineage[:-1] for number in range(10, 20)}
-        best = int(np.argmax([mine.looks[number][0].scores["near"] for number in range(10)]))
+        best = int(np.argmax([mine.previews[number][0].scores["near"] for number in range(10)]))
         assert parents == {mine.keys[best].lineage}
         assert len(set(mine.keys)) == len(mine.keys) == 40
 
@@ -401,7 +401,7 @@ def test_steering_weighs_particles_by_what_every_step_has_gained_since_they_were
         particles, potentials, before = list(range(20)), np.ones(20), np.zeros(20)
         times_drawn.append(0)
         for step in range(3):
-            ranks = np.argsort(np.argsort([mine.looks[number][0].scores["near"] for number in particles]))
+            ranks = np.argsort(np.argsort([mine.previews[number][0].scores["near"] for number in particles]))
             z = (ranks - ranks.mean()) / ranks.std()
             potentials = potentials * np.exp(0.9 * (z - before))
             chosen = np.arange(20)
@@ -485,9 +485,9 @@ def test_answers_come_in_the_order_of_their_legs_whatever_batches_they_made() ->
 
     def search(problem: Problem) -> Search:
         half = yield from solve(problem.draws(1), 2)
-        legs = [*problem.draws(1, 7), *resume(half), *problem.draws(1, 8)]
-        mixed = yield from solve(legs)
-        assert [candidate.key for candidate in mixed] == [leg.key for leg in legs]
+        rollouts = [*problem.draws(1, 7), *resume(half), *problem.draws(1, 8)]
+        mixed = yield from solve(rollouts)
+        assert [candidate.key for candidate in mixed] == [rollout.key for rollout in rollouts]
         return (yield from choose(mixed))
 
     world.wander(search)
@@ -496,7 +496,7 @@ def test_answers_come_in_the_order_of_their_legs_whatever_batches_they_made() ->
 
 def test_a_search_that_asks_for_too_much_is_found_out() -> None:
     world = World(1)
-    run = Run(start_search("random", Problem(world.keys[0], world.course), Budget(12), {}), Budget(11), world.course)
+    run = Run(start_search("random", Problem(world.keys[0], world.plan), Budget(12), {}), Budget(11), world.plan)
     with pytest.raises(AssertionError, match="asked for 12 of 11"):
         world.finish([run])
 
@@ -510,7 +510,7 @@ def check_cut(world: World, runs: Sequence[Run], reason: str | None) -> None:
     for window, run in enumerate(runs):
         mine = world.pool.windows[window]
         winner = world.winner(run)
-        assert winner.step == world.course.steps
+        assert winner.step == world.plan.steps
         assert world.value(window, winner) == max(mine.scores["near"][number] for number in mine.audio)
         assert run.cut == reason
         assert {spent[window, channel] for channel in range(world.channels)} == {run.nfe}
@@ -578,8 +578,8 @@ def test_what_is_essential_to_one_window_goes_before_what_another_would_like() -
         first = yield from solve(problem.draws(1), 2, essential=1)
         return (yield from solve(resume(first), essential=1))[0]
 
-    searches = [search(Problem(key, world.course)) for search, key in zip((wishing, needing), world.keys, strict=True)]
-    runs = world.finish([Run(search, Budget(40), world.course) for search in searches], batch=1, room=lambda: 0.0)
+    searches = [search(Problem(key, world.plan)) for search, key in zip((wishing, needing), world.keys, strict=True)]
+    runs = world.finish([Run(search, Budget(40), world.plan) for search in searches], batch=1, room=lambda: 0.0)
     check_cut(world, runs[:1], "time")
     assert [run.nfe for run in runs] == [4, 4]
     assert [len(mine.audio) for mine in world.pool.windows] == [1, 1]
@@ -616,11 +616,11 @@ def test_a_target_that_is_met_stops_its_window_early(name: str) -> None:
 
 # What is asked of it.
 
-COURSE = Course(SIGMAS)
+COURSE = SamplingPlan(SIGMAS)
 
 
-def begin(name: str, settings: dict[str, Any], course: Course = COURSE) -> Run:
-    return Run(start_search(name, Problem(NoiseKey(0), course), Budget(100), settings), Budget(100), course)
+def begin(name: str, settings: dict[str, Any], plan: SamplingPlan = COURSE) -> Run:
+    return Run(start_search(name, Problem(NoiseKey(0), plan), Budget(100), settings), Budget(100), plan)
 
 
 def test_unknown_searches_and_settings_are_refused_with_the_known_ones() -> None:
@@ -679,7 +679,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_rendered(
 @pytest.mark.parametrize("name", ["halving", "paths", "screen"])
 def test_a_run_of_one_step_has_no_middle_to_look_at(name: str) -> None:
     with pytest.raises(OptionError, match="--steps"):
-        begin(name, {}, Course((8.0, 0.0)))
+        begin(name, {}, SamplingPlan((8.0, 0.0)))
 
 
 @pytest.mark.parametrize("name", ["random", "zero-order", "polish", "steering", "census"])

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.pretrained.clap import CLAP
-from ttsr_studio.verifiers.protocol import Brief, Context, resampled
+from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find
@@ -121,8 +121,8 @@ def near(scores: Tensor, wanted: Tensor) -> None:
     assert scores.tolist() == pytest.approx(wanted.tolist(), abs=1e-4, nan_ok=True)
 
 
-def known(lr: Tensor, brief: Brief | None = None, rate: int = RATE) -> Context:
-    return Context(rate, 4000.0, lr, brief=brief or Brief())
+def known(lr: Tensor, annotations: Annotations | None = None, rate: int = RATE) -> Context:
+    return Context(rate, 4000.0, lr, annotations=annotations or Annotations())
 
 
 def test_with_a_caption_scores_are_the_librarys_cosines_whatever_the_batch_and_its_order(
@@ -131,17 +131,17 @@ def test_with_a_caption_scores_are_the_librarys_cosines_whatever_the_batch_and_i
     audio = torch.stack([sound(seed) for seed in range(1, 11)])
     wanted = library(source, audio[:, 0], CAPTIONS[:1])[0][:, 0]
     assert wanted.max() - wanted.min() > 0.1, "the audio does not tell candidates apart"
-    brief = Brief(caption=CAPTIONS[0], captions=CAPTIONS[1:])
-    near(verifier.score(audio, known(sound(0), brief)), wanted)
-    near(verifier.score(audio.flip(0), known(sound(0), brief)).flip(0), wanted)
-    near(torch.cat([verifier.score(part, known(sound(0), brief)) for part in audio.split(3)]), wanted)
+    annotations = Annotations(caption=CAPTIONS[0], captions=CAPTIONS[1:])
+    near(verifier.score(audio, known(sound(0), annotations)), wanted)
+    near(verifier.score(audio.flip(0), known(sound(0), annotations)).flip(0), wanted)
+    near(torch.cat([verifier.score(part, known(sound(0), annotations)) for part in audio.split(3)]), wanted)
     assert set(calls) == {"1 text", "8 audio", "3 audio", "2 audio", "1 audio"}, "batches are bounded"
 
 
 def test_channels_are_averaged_and_rates_converted(verifier: CLAP, source: Path) -> None:
     audio = torch.stack([sound(seed, 1.0, 44100, 2) for seed in (1, 2)])
     wanted = library(source, resampled(audio.mean(1), 44100, RATE), CAPTIONS[:1])[0][:, 0]
-    near(verifier.score(audio, known(audio[0], Brief(caption=CAPTIONS[0]), 44100)), wanted)
+    near(verifier.score(audio, known(audio[0], Annotations(caption=CAPTIONS[0]), 44100)), wanted)
 
 
 def test_of_several_captions_the_inputs_best_is_taken_for_the_whole_file(
@@ -153,21 +153,21 @@ def test_of_several_captions_the_inputs_best_is_taken_for_the_whole_file(
     first, other = 0, int((best != best[0]).nonzero()[0])
     calls.clear()
     for lr, chosen in ((first, best[first]), (other, best[other])):
-        brief = Brief(captions=CAPTIONS)
-        near(verifier.score(audio, known(audio[lr], brief)), cosines[:, chosen])
-        assert brief.cache["clap/caption"] == CAPTIONS[chosen]
-    near(verifier.score(audio, known(audio[first], brief)), cosines[:, best[other]])
+        annotations = Annotations(captions=CAPTIONS)
+        near(verifier.score(audio, known(audio[lr], annotations)), cosines[:, chosen])
+        assert annotations.cache["clap/caption"] == CAPTIONS[chosen]
+    near(verifier.score(audio, known(audio[first], annotations)), cosines[:, best[other]])
     assert calls == ["4 text", "1 audio", "4 audio"] * 2 + ["4 audio"]
 
 
 def test_a_silent_start_does_not_choose_the_caption_of_the_file(verifier: CLAP) -> None:
     audio = torch.stack([sound(seed) for seed in (1, 2)])
-    brief, fresh = Brief(captions=CAPTIONS), Brief(captions=CAPTIONS)
-    assert verifier.score(audio, known(0 * audio[0], brief)).isfinite().all()
-    assert "clap/caption" not in brief.cache
+    annotations, fresh = Annotations(captions=CAPTIONS), Annotations(captions=CAPTIONS)
+    assert verifier.score(audio, known(0 * audio[0], annotations)).isfinite().all()
+    assert "clap/caption" not in annotations.cache
     wanted = verifier.score(audio, known(audio[0], fresh))
-    near(verifier.score(audio, known(audio[0], brief)), wanted)
-    assert brief.cache["clap/caption"] == fresh.cache["clap/caption"]
+    near(verifier.score(audio, known(audio[0], annotations)), wanted)
+    assert annotations.cache["clap/caption"] == fresh.cache["clap/caption"]
 
 
 def test_without_captions_the_input_itself_scores_highest_and_is_heard_once_per_window(
@@ -186,9 +186,9 @@ def test_without_captions_the_input_itself_scores_highest_and_is_heard_once_per_
 
 
 def test_a_caption_is_read_once_per_file(verifier: CLAP, calls: list[str]) -> None:
-    brief = Brief(caption="a very long story " * 20)
+    annotations = Annotations(caption="a very long story " * 20)
     for seed in (0, 1):
-        assert verifier.score(sound(2)[None], known(sound(seed), brief)).isfinite().all()
+        assert verifier.score(sound(2)[None], known(sound(seed), annotations)).isfinite().all()
     assert calls == ["1 text", "1 audio", "1 audio"]
 
 
@@ -211,19 +211,19 @@ def test_long_audio_is_heard_whole_in_pieces_of_ten_seconds_and_never_at_random(
 
 def test_a_candidate_that_is_not_finite_gets_no_score_and_changes_no_other(verifier: CLAP) -> None:
     audio = torch.stack([sound(seed) for seed in (1, 2, 3)])
-    for brief in (Brief(), Brief(caption=CAPTIONS[0])):
-        broken, wanted = audio.clone(), verifier.score(audio, known(audio[0], brief))
+    for annotations in (Annotations(), Annotations(caption=CAPTIONS[0])):
+        broken, wanted = audio.clone(), verifier.score(audio, known(audio[0], annotations))
         broken[1, 0, 100] = float("nan")
         wanted[1] = torch.nan
-        near(verifier.score(broken, known(audio[0], brief)), wanted)
-        assert verifier.score(broken[1:2], known(audio[0], brief)).isnan().all()
+        near(verifier.score(broken, known(audio[0], annotations)), wanted)
+        assert verifier.score(broken[1:2], known(audio[0], annotations)).isnan().all()
 
 
 @pytest.mark.parametrize("samples", [1, 600, 24000])
 def test_silence_and_very_short_audio_get_a_finite_score(verifier: CLAP, samples: int) -> None:
     audio = torch.zeros(2, 1, samples)
-    for brief in (Brief(), Brief(caption=CAPTIONS[0])):
-        scores = verifier.score(audio, known(audio[0], brief))
+    for annotations in (Annotations(), Annotations(caption=CAPTIONS[0])):
+        scores = verifier.score(audio, known(audio[0], annotations))
         assert scores.isfinite().all()
         assert scores[0] == pytest.approx(scores[1].item(), abs=1e-6)
 

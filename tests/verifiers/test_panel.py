@@ -16,16 +16,16 @@ import torch
 from conftest import Ttsr, below, load, save, voice
 from torch import Tensor
 
-from ttsr_studio.config.annotations import read_brief
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.recorder import judge_record
+from ttsr_studio.render.recorder import score_record
 from ttsr_studio.render.summary import gains
-from ttsr_studio.report.schema import JudgeRecord
+from ttsr_studio.report.schema import ScoreRecord
 from ttsr_studio.report.validate import validate
 from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.panel import Panel
-from ttsr_studio.verifiers.protocol import Context, Glimpse
+from ttsr_studio.verifiers.protocol import Context, Preview
 from ttsr_studio.verifiers.registry import load_verifier
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
@@ -82,15 +82,15 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
 
 def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     row = np.array([2.0, 1.0, 4.0])
-    better = judge_record("search", "window", [(0.0, row, 4.0, None)])
+    better = score_record("search", "window", [(0.0, row, 4.0, None)])
     assert list(better.harm) == []
-    worse = judge_record("held-out", "window", [(3.0, row, 1.0, None), (3.0, row, 1.0, 2.0)])
+    worse = score_record("held-out", "window", [(3.0, row, 1.0, None), (3.0, row, 1.0, 2.0)])
     assert list(worse.harm) == ["below the input", "below the first draw"]
     assert (worse.control, better.control) == (2.0, None)
     assert worse.gain_sd == pytest.approx((1 - row.mean()) / row.std())
-    equal = judge_record("search", "window", [(2.0, np.array([2.0, 2.0]), 2.0, None)])
+    equal = score_record("search", "window", [(2.0, np.array([2.0, 2.0]), 2.0, None)])
     assert (list(equal.harm), equal.gain_sd) == ([], None)
-    nothing = judge_record("search", "window", [])
+    nothing = score_record("search", "window", [])
     assert (nothing.chosen, nothing.gain_sd) == (None, None)
     watching = ("--hold-out", "dnsmos", "--hold-out", "lowband", "--candidates", 2)
     done = ttsr("render", "examples/voice_7k_band.flac", "-o", tmp_path / "out.wav", *watching)
@@ -103,8 +103,8 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
 
 
 def test_gains_count_a_judge_of_several_scales_once() -> None:
-    def record(role: Any, gain: float | None) -> JudgeRecord:
-        return JudgeRecord(role, "window", None, None, None, None, gain)
+    def record(role: Any, gain: float | None) -> ScoreRecord:
+        return ScoreRecord(role, "window", None, None, None, None, gain)
 
     made = gains(
         {
@@ -255,8 +255,8 @@ def test_a_trajectory_that_knew_early_scores_higher() -> None:
     assert said[2] == pytest.approx(-1.0)
     expected = torch.nn.functional.cosine_similarity(early[1].flatten().double(), final[1].flatten().double(), dim=0)
     assert said[1] == pytest.approx(float(expected))
-    glimpse = Glimpse(final, final[0], (early, final))
-    assert torch.equal(verifier.glance(glimpse), said)  # type: ignore[attr-defined]
+    preview = Preview(final, final[0], (early, final))
+    assert torch.equal(verifier.score_preview(preview), said)  # type: ignore[attr-defined]
     with pytest.raises(MissingError):
         verifier.score(audio, Context(48000, 4000.0, audio[0]))
 
@@ -273,22 +273,22 @@ def test_self_consistency_costs_no_evaluation_and_changes_no_render(ttsr: Ttsr, 
     one = ttsr("render", source, "-o", tmp_path / "x.wav", "--verifier", "self_consistency", "--steps", 1)
     assert one.exit_code == 2
     assert "two --steps" in one.output
-    looked = render(ttsr, source, "--verifier", "self_consistency", "--decode-top", 1)
-    assert "of 8, the best 1 by self_consistency were decoded" in looked["windows"][0]["reason"]
-    best = [c["scores"]["self_consistency"] for c in looked["windows"][0]["candidates"]]
+    previewed = render(ttsr, source, "--verifier", "self_consistency", "--decode-top", 1)
+    assert "of 8, the best 1 by self_consistency were decoded" in previewed["windows"][0]["reason"]
+    best = [c["scores"]["self_consistency"] for c in previewed["windows"][0]["candidates"]]
     assert best == pytest.approx(values)
-    assert chosen(looked) == [int(np.argmax(values))]
+    assert chosen(previewed) == [int(np.argmax(values))]
 
 
 def test_a_sidecar_goes_before_the_options(tmp_path: Path) -> None:
     source, other = stem(tmp_path), save(tmp_path / "other.wav", voice(0.5, 44100, channels=2), 44100)
     options = RenderOptions(transcript="said", caption="heard", captions=("a", "b"), speakers=(other,))
-    brief = read_brief(source, options, 16000)
-    assert (brief.transcript, brief.caption, brief.captions) == ("said", "heard", ("a", "b"))
-    assert [len(recording) for recording in brief.speakers] == [8000]
+    annotations = read_annotations(source, options, 16000)
+    assert (annotations.transcript, annotations.caption, annotations.captions) == ("said", "heard", ("a", "b"))
+    assert [len(recording) for recording in annotations.speakers] == [8000]
     (tmp_path / "stem.ttsr.toml").write_text('transcript = "written"\nspeaker = ["other.wav", "other.wav"]\n')
-    brief = read_brief(source, options, 16000)
-    assert (brief.transcript, brief.caption, len(brief.speakers)) == ("written", "heard", 2)
+    annotations = read_annotations(source, options, 16000)
+    assert (annotations.transcript, annotations.caption, len(annotations.speakers)) == ("written", "heard", 2)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_sidecar_that_cannot_be_read_stops_its_file_only(ttsr: Ttsr, tmp_path:
     shutil.copy(folder / "a.wav", folder / "b.wav")
     (folder / "a.ttsr.toml").write_text(text)
     with pytest.raises(InputError, match=r"a\.ttsr\.toml|gone"):
-        read_brief(folder / "a.wav", RenderOptions(), 48000)
+        read_annotations(folder / "a.wav", RenderOptions(), 48000)
     if "gone" not in text:
         assert ttsr("render", folder, "-o", tmp_path / "out/", "--dry-run").exit_code == 1
     done = ttsr("render", folder, "-o", tmp_path / "out/", "--candidates", 1)

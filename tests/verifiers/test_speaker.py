@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.verifiers.pretrained.speaker import Speaker
-from ttsr_studio.verifiers.protocol import Brief, Context, resampled
+from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find
@@ -137,13 +137,13 @@ def test_recordings_of_the_speaker_come_before_the_input_and_are_heard_once_per_
     verifier: Speaker, source: Path, heard: list[tuple[int, ...]]
 ) -> None:
     recordings = tuple(steady(seed, seconds, 48000)[0] for seed, seconds in ((5, 1.0), (6, 2.0)))
-    brief = Brief(speakers=recordings, rate=48000)
+    annotations = Annotations(speakers=recordings, rate=48000)
     audio = torch.stack([steady(1), steady(2)])
     of_speaker = torch.cat([library(source, resampled(recording, 48000, RATE)[None]) for recording in recordings])
     wanted = library(source, audio[:, 0]) @ normalize(of_speaker.mean(0), dim=0)
     heard.clear()
     for lr in (steady(0), steady(3)):
-        near(verifier.score(audio, Context(RATE, 4000.0, lr, brief=brief)), wanted)
+        near(verifier.score(audio, Context(RATE, 4000.0, lr, annotations=annotations)), wanted)
     assert heard == [(1, 16000), (1, 32000), (2, 24000), (2, 24000)]
 
 
@@ -170,14 +170,14 @@ def test_only_what_is_voiced_in_the_input_is_heard(
 @pytest.mark.parametrize("lr", [0 * steady(0), 1e-5 * steady(0), steady(0)[:, :7000], steady(0) * float("nan")])
 def test_an_input_without_a_voice_gives_no_score(verifier: Speaker, lr: Tensor) -> None:
     audio = torch.stack([steady(1), steady(2)])[..., : lr.shape[1]]
-    for brief in (Brief(), Brief(speakers=(steady(5)[0],), rate=RATE)):
-        assert verifier.score(audio, Context(RATE, 4000.0, lr, brief=brief)).isnan().all()
+    for annotations in (Annotations(), Annotations(speakers=(steady(5)[0],), rate=RATE)):
+        assert verifier.score(audio, Context(RATE, 4000.0, lr, annotations=annotations)).isnan().all()
 
 
 def test_a_silent_recording_of_the_speaker_is_refused(verifier: Speaker) -> None:
-    brief = Brief(speakers=(steady(5)[0], torch.zeros(RATE)), rate=RATE)
+    annotations = Annotations(speakers=(steady(5)[0], torch.zeros(RATE)), rate=RATE)
     with pytest.raises(InputError, match="recording 2 of the speaker is silent"):
-        verifier.score(steady(1)[None], Context(RATE, 4000.0, steady(0), brief=brief))
+        verifier.score(steady(1)[None], Context(RATE, 4000.0, steady(0), annotations=annotations))
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])

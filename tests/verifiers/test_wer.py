@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.ensemble import combine
-from ttsr_studio.verifiers.protocol import Brief, Context, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, judge
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find
@@ -97,8 +97,8 @@ def tones() -> Tensor:
     return torch.stack([tone(hz) for hz in (200, 500, 1000, 3000, 6000)])
 
 
-def context(lr: Tensor, **brief: Any) -> Context:
-    return Context(RATE, 4000.0, lr, brief=Brief(**brief))
+def context(lr: Tensor, **annotations: Any) -> Context:
+    return Context(RATE, 4000.0, lr, annotations=Annotations(**annotations))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ttsr_studio.render.inference.progress import StopSign
+from ttsr_studio.render.inference.progress import CancellationToken
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -36,12 +36,12 @@ def leave() -> None:
 
 
 @contextmanager
-def stop_on_interrupt(told: Callable[[], None]) -> Iterator[StopSign]:
+def stop_on_interrupt(told: Callable[[], None]) -> Iterator[CancellationToken]:
     """A sign that the first SIGINT raises, calling `told`; the next one raises KeyboardInterrupt.
 
     The handler before it is put back at the end. Only the main thread can have one; elsewhere the sign stays down.
     """
-    sign = StopSign()
+    sign = CancellationToken()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if sign.asked:

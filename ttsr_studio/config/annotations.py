@@ -6,10 +6,10 @@ from typing import Any
 from ttsr_studio.audio.resample import read_mono
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.verifiers.protocol import Brief
+from ttsr_studio.verifiers.protocol import Annotations
 
 
-def read_brief(source: Path, options: RenderOptions, rate: int) -> Brief:
+def read_annotations(source: Path, options: RenderOptions, rate: int) -> Annotations:
     """Everything known of a file, the speakers' recordings at `rate`.
 
     Raises InputError for a sidecar or a recording that cannot be read, or an unknown key.
@@ -17,7 +17,7 @@ def read_brief(source: Path, options: RenderOptions, rate: int) -> Brief:
     path = sidecar(source)
     known: dict[str, Any] = read_sidecar(path) if path.is_file() else {}
     near = [path.parent / name for name in known.get("speaker", ())]
-    return Brief(
+    return Annotations(
         transcript=known.get("transcript", options.transcript),
         caption=known.get("caption", options.caption),
         captions=tuple(known.get("captions", options.captions)),

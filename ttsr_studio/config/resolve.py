@@ -10,7 +10,7 @@ import click
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.render_options import bare_command, option_names
 from ttsr_studio.config import presets
-from ttsr_studio.config.sidecar import KEYS as BRIEF_KEYS
+from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
@@ -45,7 +45,7 @@ def with_sidecar(job: Job, options: RenderOptions, given: Collection[str]) -> Re
     """
     file = sidecar(job.source)
     values = read_sidecar(file) if file.is_file() else {}
-    own = {key: value for key, value in values.items() if key not in BRIEF_KEYS}
+    own = {key: value for key, value in values.items() if key not in ANNOTATION_KEYS}
     if not own:
         return options
     preset, reference = own.pop("preset", None), own.pop("reference", None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers.protocol import Brief, Context
+from ttsr_studio.verifiers.protocol import Annotations, Context
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier
 
 RATE = 48000
@@ -29,7 +29,7 @@ def bench_verifiers(seconds: float, candidates: int, device: str, *names: str) -
             continue
         context = Context(
             RATE, 6000.0, audio[0], raw=audio, expected=audio[0], reference=audio[0],
-            early=(latents[0], latents[1]), brief=Brief(transcript="some words", caption="noise"),
+            early=(latents[0], latents[1]), annotations=Annotations(transcript="some words", caption="noise"),
         )  # fmt: skip
         for _ in range(2):
             heard = audio.clone()  # resampling is part of the cost

@@ -56,8 +56,8 @@ class Engine(Protocol):
     guided: bool
     default_guidance: float
     times: TimeTable | None
-    looks: tuple[str, ...]
-    early_look: str | None
+    previews: tuple[str, ...]
+    early_preview: str | None
     default_steps: int
     default_solver: str
     default_schedule: str
@@ -106,7 +106,7 @@ class Engine(Protocol):
         """
         ...
 
-    def look(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
+    def preview(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
         """x0 [N, ...], or a prediction of it -> a picture [N, ...] at one of `looks`, for verifiers to compare."""
         ...
 

@@ -23,8 +23,8 @@ from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.render.inference.progress import Event, Watch
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.recorder import Observer
-from ttsr_studio.render.rerank import Contest
+from ttsr_studio.render.recorder import Recorder
+from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.render.source import BLOCK, Material
 from ttsr_studio.report.html import Version, write_page
 from ttsr_studio.report.paths import beside, page_name, report_names
@@ -113,8 +113,8 @@ def finish(
 def write_best(
     count: int,
     wides: Sequence[Scratch],
-    contest: Contest,
-    observer: Observer,
+    reranking: Reranking,
+    recorder: Recorder,
     target: Path,
     output: OutputInfo,
     write: Callable[[Scratch, Path], OutputInfo],
@@ -126,14 +126,14 @@ def write_best(
     """
     best: list[BestRecord] = []
     made: list[list[tuple[int, ...]]] = []
-    for rank, number in enumerate(contest.order[:count], 1):
-        parts = observer.made_of(number)
+    for rank, number in enumerate(reranking.order[:count], 1):
+        parts = recorder.made_of(number)
         if parts in made:
             continue
         made.append(parts)
-        there = number == contest.chosen
+        there = number == reranking.chosen
         info = output if there else write(wides[number], beside(target, f"top{rank}"))
-        score = contest.combined[number] if contest.combined else observer.mean_combined(number)
+        score = reranking.combined[number] if reranking.combined else recorder.mean_combined(number)
         figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
         best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
     return best
@@ -178,7 +178,7 @@ def earlier_report(target: Path) -> Mapping[str, Any] | None:
     return cast(Mapping[str, Any], report)
 
 
-def add_page(source: Path, target: Path, report: Report, observer: Observer, take: int) -> Path:
+def add_page(source: Path, target: Path, report: Report, recorder: Recorder, take: int) -> Path:
     """Write the audition page beside the report."""
     data, page = report_names(target)[0], page_name(target)
     others = [best for best in report.best if best.name != target.name]
@@ -187,5 +187,5 @@ def add_page(source: Path, target: Path, report: Report, observer: Observer, tak
     versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
     files = [str(source.absolute()), "--again", str(data.absolute())]
     words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
-    write_page(page, report.to_json(), source, versions, observer.uncertainty.arrays(), command=words)
+    write_page(page, report.to_json(), source, versions, recorder.uncertainty.arrays(), command=words)
     return page

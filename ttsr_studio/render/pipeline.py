@@ -10,20 +10,20 @@ from functools import partial
 from pathlib import Path
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.config.annotations import read_brief
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, shown
-from ttsr_studio.render.inference.progress import Event, StopSign, Watch
+from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.render.inference.windows import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.render.output import add_page, clear_earlier, earlier_report, finish, make_folder, write_best
-from ttsr_studio.render.recorder import Observer
-from ttsr_studio.render.rerank import hold_contest
+from ttsr_studio.render.recorder import Recorder
+from ttsr_studio.render.rerank import rerank
 from ttsr_studio.render.score_log import add_rewards, reward_record
 from ttsr_studio.render.source import Material, listen, read_reference
 from ttsr_studio.render.summary import (
     Rendered,
-    brief_record,
+    annotations_record,
     finalist_records,
     gains,
     in_words,
@@ -47,7 +47,7 @@ def render(
     report: bool = True,
     reference: Path | None = None,
     progress: Watch = lambda event: None,
-    stop: StopSign | None = None,
+    stop: CancellationToken | None = None,
     rewards: Path | None = None,
     replace: bool = True,
     inputs: Collection[Path] = (),
@@ -73,19 +73,19 @@ def render(
         progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
         make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
-        brief = read_brief(source, session.options, session.engine.sample_rate)
+        annotations = read_annotations(source, session.options, session.engine.sample_rate)
         refuse_long_clips(session, source, material)
         control = session.options.control
         wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists + control)]
         rate = session.engine.sample_rate
-        observer = Observer(rate, material.lr.frames, material.cutoff_hz, control, session.options.take)
+        recorder = Recorder(rate, material.lr.frames, material.cutoff_hz, control, session.options.take)
         scale = material.level / session.engine.input_rms
         steps = search_windows(
-            session, material.lr, truth, material.cutoff_hz, material.level, brief, stages, progress, stop
+            session, material.lr, truth, material.cutoff_hz, material.level, annotations, stages, progress, stop
         )
         for step in steps:
             mark = time.perf_counter()
-            observer.hear(step.window, step.pool, step.takes, step.heard, scale)
+            recorder.hear(step.window, step.pool, step.takes, step.heard, scale)
             for wide, finished in zip(wides, step.finished, strict=True):
                 wide.append(finished)
             if rewards and step.pool:
@@ -93,20 +93,20 @@ def render(
             stages.add("observe", mark)
         picked = wides.pop() if control else None
         mark = time.perf_counter()
-        by_windows = [observer.mean_combined(number) for number in range(len(wides))]
-        contest = hold_contest(session, material.lr, wides, truth, material.cutoff_hz, by_windows, brief)
+        by_windows = [recorder.mean_combined(number) for number in range(len(wides))]
+        reranking = rerank(session, material.lr, wides, truth, material.cutoff_hz, by_windows, annotations)
         stages.add("verify", mark)
-        wide = wides[contest.chosen]
+        wide = wides[reranking.chosen]
         if report:
             mark = time.perf_counter()
-            observer.see(material.lr, wide)
+            recorder.see(material.lr, wide)
             stages.add("observe", mark)
         write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
         earlier = earlier_report(target) if replace else None
         output = write(wide, target, replace=replace)
         random = None if picked is None else write(picked, beside(target, "control"))
-        best = write_best(session.options.keep_top, wides, contest, observer, target, output, write)
-        windows, judged = observer.settle(contest, session.panel)
+        best = write_best(session.options.keep_top, wides, reranking, recorder, target, output, write)
+        windows, judged = recorder.settle(reranking, session.panel)
         result = Report(
             tool=tool_info(session),
             input=input_info(
@@ -116,20 +116,20 @@ def render(
             verifiers=verifier_infos(session),
             windows=windows,
             timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
-            uncertainty=observer.uncertainty.summary(session.options.uncertain_above),
-            search_range=observer.search_range(),
+            uncertainty=recorder.uncertainty.summary(session.options.uncertain_above),
+            search_range=recorder.search_range(),
             judged=judged,
             gains=gains(judged),
-            finalists=finalist_records(contest),
-            brief=brief_record(brief, contest.notes),
+            finalists=finalist_records(reranking),
+            brief=annotations_record(annotations, reranking.notes),
             left_out=dict(session.panel.left_out),
-            search=search_record(session, observer.cuts()),
+            search=search_record(session, recorder.cuts()),
             best=best,
             control=random,
         )
-        files = write_reports(target, result, observer) if report else None
+        files = write_reports(target, result, recorder) if report else None
         page = (
-            add_page(source, target, result, observer, session.options.take)
+            add_page(source, target, result, recorder, session.options.take)
             if report and session.options.page
             else None
         )

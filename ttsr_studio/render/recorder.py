@@ -13,9 +13,9 @@ from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.render.inference.segments import Take, share
-from ttsr_studio.render.inference.state import WindowPool
-from ttsr_studio.render.rerank import WINDOWS, Contest
-from ttsr_studio.report.schema import CandidateRecord, JudgeRecord, LookRecord, Role, SegmentRecord, WindowRecord
+from ttsr_studio.render.inference.state import WindowCandidates
+from ttsr_studio.render.rerank import WINDOWS, Reranking
+from ttsr_studio.report.schema import CandidateRecord, PreviewRecord, Role, ScoreRecord, SegmentRecord, WindowRecord
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Scope
@@ -41,7 +41,7 @@ class _Seen:
     takes: list[Take] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
     input_scores: dict[str, float] = field(default_factory=dict)
-    looked: tuple[str, ...] = ()
+    previewed: tuple[str, ...] = ()
     decoded: int = 0
     finished: int = 0
     search_range: float | None = None
@@ -54,7 +54,7 @@ class _Seen:
         return share(self.takes[take], [_number(record.scores.get(name)) for record in self.records])
 
 
-class Observer:
+class Recorder:
     """Spectrograms of input and output, the uncertainty map, and a record of every window.
 
     Args:
@@ -79,7 +79,7 @@ class Observer:
     def hear(
         self,
         window: Window,
-        pool: WindowPool | None,
+        pool: WindowCandidates | None,
         takes: list[Take],
         heard: dict[str, float],
         scale: float,
@@ -95,14 +95,14 @@ class Observer:
         candidates = torch.stack(list(pool.audio.values())) * scale
         self.uncertainty.update(window.start, candidates, self.cutoff_hz)
         combined = pool.combined(range(len(pool.keys)))
-        ways = any(pool.looks.values())
+        ways = any(pool.previews.values())
         records = [
             CandidateRecord(
                 key.to_json(),
                 {name: values[i] for name, values in pool.scores.items()},
                 float(combined.values[i]),
                 pool.steps[i] if ways else None,
-                [LookRecord(look.step, look.scores) for look in pool.looks.get(i, ())],
+                [PreviewRecord(look.step, look.scores) for look in pool.previews.get(i, ())],
             )
             for i, key in enumerate(pool.keys)
         ]
@@ -115,7 +115,7 @@ class Observer:
                 takes,
                 heard,
                 pool.input_scores,
-                pool.looked if len(pool.audio) < finished else (),
+                pool.previewed if len(pool.audio) < finished else (),
                 len(pool.audio),
                 finished,
                 search_range(candidates) if len(candidates) > 1 else None,
@@ -138,34 +138,34 @@ class Observer:
         reasons = [seen.cut for seen in self._seen if seen.cut]
         return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
 
-    def settle(self, contest: Contest, panel: Panel) -> tuple[list[WindowRecord], dict[str, JudgeRecord]]:
+    def settle(self, reranking: Reranking, panel: Panel) -> tuple[list[WindowRecord], dict[str, ScoreRecord]]:
         """Records of all windows, and what every judge made of the choice, once it is known which finalist is kept."""
-        kept = contest.chosen
+        kept = reranking.chosen
         windows = [self._window(seen, kept, panel) for seen in self._seen]
         roles: dict[str, Role] = {verifier.name: "search" for verifier in panel.search}
         roles |= {verifier.name: "held-out" for verifier in panel.held_out}
         columns = sorted({name for seen in self._seen for record in seen.records for name in record.scores})
         judged = {name: self._judge(name, kept, roles[name.split("/")[0]]) for name in columns}
-        for name, values in contest.scores.items():
+        for name, values in reranking.scores.items():
             if name == WINDOWS:
                 continue
             row = np.array(values)
-            said = contest.input_scores.get(name)
-            judged[name] = judge_record(
+            said = reranking.input_scores.get(name)
+            judged[name] = score_record(
                 roles[name.split("/")[0]],
                 "clip",
                 [(said, row, float(row[kept]), None)] if np.isfinite(row).any() else [],
             )
         return windows, judged
 
-    def _judge(self, name: str, kept: int, role: Role) -> JudgeRecord:
+    def _judge(self, name: str, kept: int, role: Role) -> ScoreRecord:
         rows: list[Said] = []
         for seen in self._seen:
             values = np.array([_number(record.scores.get(name)) for record in seen.records])
             if np.isfinite(values).any():
                 picked = seen.value(len(seen.takes) - 1, name) if self.control else None
                 rows.append((seen.input_scores.get(name), values, seen.value(kept, name), picked))
-        return judge_record(role, "window", rows)
+        return score_record(role, "window", rows)
 
     def _window(self, seen: _Seen, kept: int, panel: Panel) -> WindowRecord:
         window = seen.window
@@ -207,7 +207,7 @@ Said = tuple[float | None, np.ndarray, float, float | None]
 """A judge's scores in one window: of the input, of the candidates [N], of the choice, of the control."""
 
 
-def judge_record(role: Role, scope: Scope, rows: Sequence[Said]) -> JudgeRecord:
+def score_record(role: Role, scope: Scope, rows: Sequence[Said]) -> ScoreRecord:
     """What a judge made of the choice: means over windows."""
     spreads = [(chosen - np.nanmean(values)) / np.nanstd(values) for _, values, chosen, _ in rows if spread(values)]
     means: dict[str, list[float | None]] = {
@@ -227,7 +227,7 @@ def judge_record(role: Role, scope: Scope, rows: Sequence[Said]) -> JudgeRecord:
         for name, other in (("below the input", before), ("below the first draw", first))
         if chosen is not None and other is not None and chosen < other - TOLERANCE * max(1.0, abs(other))
     ]
-    return JudgeRecord(role, scope, **figures, gain_sd=float(np.mean(spreads)) if spreads else None, harm=harm)
+    return ScoreRecord(role, scope, **figures, gain_sd=float(np.mean(spreads)) if spreads else None, harm=harm)
 
 
 def spread(values: np.ndarray) -> bool:
@@ -265,8 +265,8 @@ def reason(seen: _Seen, take: Take, panel: Panel, asked: int = 1) -> str:
         why = f"number {place} of {seen.finished} by {by}: the search's own last choice, or the best of the whole clip"
     if len(records) > seen.finished:
         why += f"; {len(records) - seen.finished} more were not carried to their end"
-    if seen.looked:
-        why += f"; of {seen.finished}, the best {seen.decoded} by {', '.join(seen.looked)} were decoded"
+    if seen.previewed:
+        why += f"; of {seen.finished}, the best {seen.decoded} by {', '.join(seen.previewed)} were decoded"
     elif len(seen.combined.excluded) > len(records) - seen.finished:
         why += f"; excluded, since a verifier could not score them: {', '.join(map(str, seen.combined.excluded))}"
     return why + stopped

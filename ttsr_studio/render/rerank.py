@@ -10,14 +10,14 @@ import torch
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.verifiers.protocol import Brief, Context, goes_by_input, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, goes_by_input, judge
 
 WINDOWS = "windows"
 """Column of what the verifiers of windows say of a finalist: the mean over windows of their combined score."""
 
 
 @dataclass(frozen=True)
-class Contest:
+class Reranking:
     """Finalists and what was said of them.
 
     Attributes:
@@ -37,15 +37,15 @@ class Contest:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def hold_contest(
+def rerank(
     session: Session,
     lr: Scratch,
     wides: Sequence[Scratch],
     truth: Scratch | None,
     cutoff_hz: float,
     by_windows: Sequence[float],
-    brief: Brief,
-) -> Contest:
+    annotations: Annotations,
+) -> Reranking:
     """Let the clip verifiers judge every finalist. One finalist at a time is in memory, whole.
 
     Args:
@@ -54,14 +54,20 @@ def hold_contest(
     panel = session.panel
     judges, take = panel.hearing("clip"), session.options.take - 1
     if not judges:
-        return Contest(tuple(range(len(wides))), take)
+        return Reranking(tuple(range(len(wides))), take)
     cache: dict[str, Any] = {}
     heard = torch.from_numpy(lr.read(0, lr.frames))
     reference = None if truth is None else torch.from_numpy(truth.read(0, lr.frames))
 
     def said(audio: torch.Tensor) -> dict[str, float]:
         context = Context(
-            session.engine.sample_rate, cutoff_hz, heard, raw=audio[None], reference=reference, brief=brief, cache=cache
+            session.engine.sample_rate,
+            cutoff_hz,
+            heard,
+            raw=audio[None],
+            reference=reference,
+            annotations=annotations,
+            cache=cache,
         )
         return {
             name: values[0] for verifier in judges for name, values in judge(verifier, audio[None], context).items()
@@ -74,11 +80,11 @@ def hold_contest(
     if not any(math.isnan(value) for value in by_windows):
         columns[WINDOWS], also = np.array(by_windows), {WINDOWS: 1.0}
     combined = panel.combine(columns, also).values
-    context = Context(session.engine.sample_rate, cutoff_hz, heard, brief=brief, cache=cache)
+    context = Context(session.engine.sample_rate, cutoff_hz, heard, annotations=annotations, cache=cache)
     notes = {verifier.name: str(verifier.note(context)) for verifier in judges if hasattr(verifier, "note")}
     scores = {name: values.tolist() for name, values in columns.items()}
-    judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, brief))
+    judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, annotations))
     # Who is held out chooses nothing: without a clip verifier that chooses, the windows' winners stay.
     ranked = np.argsort(-combined, kind="stable") if panel.choosing("clip") else range(len(wides))
     order = tuple(int(number) for number in ranked)
-    return Contest(order, order[take], scores, combined.tolist(), said(heard) if judges else {}, notes)
+    return Reranking(order, order[take], scores, combined.tolist(), said(heard) if judges else {}, notes)

@@ -18,16 +18,16 @@ from typing import Any
 
 from ttsr_studio.errors import OutputError
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import WindowPool
+from ttsr_studio.render.inference.state import WindowCandidates
 
 SCHEMA = "ttsr-rewards-1"
 
 
 def reward_record(
-    session: Session, clip: str, cutoff_hz: float, pool: WindowPool, kind: str | None = None
+    session: Session, clip: str, cutoff_hz: float, pool: WindowCandidates, kind: str | None = None
 ) -> dict[str, Any]:
     """All that was said of a window's candidates, as plain data; see the module."""
-    rate, course = session.engine.sample_rate, session.course
+    rate, plan = session.engine.sample_rate, session.plan
     window = pool.window
     return {
         "schema": SCHEMA,
@@ -37,14 +37,14 @@ def reward_record(
         "window": window.index,
         "start_s": window.start / rate,
         "stop_s": window.stop / rate,
-        "course": {"steps": course.steps, "evaluations": course.evaluations, "each": course.each},
+        "course": {"steps": plan.steps, "evaluations": plan.evaluations, "each": plan.each},
         "edges_s": [edge / rate for edge in pool.edges],
         "input": known(pool.input_scores),
         "candidates": [
             {
                 "key": key.to_json(),
                 "step": pool.steps[number],
-                "looks": [{"step": look.step, "scores": known(look.scores)} for look in pool.looks.get(number, ())],
+                "looks": [{"step": look.step, "scores": known(look.scores)} for look in pool.previews.get(number, ())],
                 "scores": known({name: values[number] for name, values in pool.scores.items()}),
                 "segments": {
                     name: [None if not math.isfinite(x) else round(float(x), 6) for x in parts[number]]

@@ -16,25 +16,25 @@ from ttsr_studio.audio.loudness import Loudness, decibels
 from ttsr_studio.errors import shown
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.recorder import Observer
-from ttsr_studio.render.rerank import Contest
+from ttsr_studio.render.recorder import Recorder
+from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
-    BriefRecord,
+    AnnotationsRecord,
     FinalistRecord,
     Gains,
     InputInfo,
-    JudgeRecord,
     Report,
     Role,
+    ScoreRecord,
     SearchRecord,
     Timing,
     ToolInfo,
     VerifierInfo,
 )
 from ttsr_studio.report.write import write_arrays, write_report
-from ttsr_studio.verifiers.protocol import Brief, Verifier
+from ttsr_studio.verifiers.protocol import Annotations, Verifier
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,16 @@ def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
         *((verifier, "search") for verifier in panel.search),
         *((verifier, "held-out") for verifier in panel.held_out),
     ]
-    looked = f"-RMS of {session.look}"
+    previewed = f"-RMS of {session.look}"
     return {
-        v.name: VerifierInfo(looked if session.look and v.name == "consensus" else v.unit, v.weights, v.licence, role)
+        v.name: VerifierInfo(
+            previewed if session.look and v.name == "consensus" else v.unit, v.weights, v.licence, role
+        )
         for v, role in roles
     }
 
 
-def gains(judged: Mapping[str, JudgeRecord]) -> Gains:
+def gains(judged: Mapping[str, ScoreRecord]) -> Gains:
     """Mean gains by role; a judge of several scales counts once."""
     by_role: dict[str, dict[str, list[float]]] = {"search": {}, "held-out": {}}
     for name, record in judged.items():
@@ -110,16 +112,18 @@ def gains(judged: Mapping[str, JudgeRecord]) -> Gains:
     return Gains(searched, held_out, held_out / searched if sound and held_out is not None and searched else None)
 
 
-def finalist_records(contest: Contest) -> list[FinalistRecord]:
+def finalist_records(reranking: Reranking) -> list[FinalistRecord]:
     """The finalists as the report has them; none when no clip verifier judged."""
     return [
-        FinalistRecord({name: values[i] for name, values in contest.scores.items()}, combined, i == contest.chosen)
-        for i, combined in enumerate(contest.combined)
+        FinalistRecord({name: values[i] for name, values in reranking.scores.items()}, combined, i == reranking.chosen)
+        for i, combined in enumerate(reranking.combined)
     ]
 
 
-def brief_record(brief: Brief, notes: Mapping[str, str]) -> BriefRecord:
-    return BriefRecord(brief.transcript, brief.caption, brief.captions, len(brief.speakers), dict(notes))
+def annotations_record(annotations: Annotations, notes: Mapping[str, str]) -> AnnotationsRecord:
+    return AnnotationsRecord(
+        annotations.transcript, annotations.caption, annotations.captions, len(annotations.speakers), dict(notes)
+    )
 
 
 def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
@@ -144,12 +148,12 @@ def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: flo
     )
 
 
-def write_reports(target: Path, report: Report, observer: Observer) -> tuple[Path, Path]:
+def write_reports(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
     data, picture, arrays = report_names(target)
     write_report(data, report.to_json())
-    write_arrays(arrays, observer.uncertainty.arrays())
-    draw_report(picture, report, before=observer.before, after=observer.after, uncertainty=observer.uncertainty)
+    write_arrays(arrays, recorder.uncertainty.arrays())
+    draw_report(picture, report, before=recorder.before, after=recorder.after, uncertainty=recorder.uncertainty)
     return data, picture
 
 
@@ -177,10 +181,10 @@ def in_words(report: Report, target: Path) -> str:
     said += [f"worse by some judges: {'; '.join(harmed)}"] if harmed else []
     notes = "".join(f"; note: {note}" for note in said)
     speed = spent.times_real_time()
-    pace = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
+    tracker = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
     return (
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
-        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{pace}{loudness}{notes}"
+        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{tracker}{loudness}{notes}"
     )
 
 

@@ -97,7 +97,7 @@ class OutputInfo:
 
 
 @dataclass(frozen=True)
-class LookRecord:
+class PreviewRecord:
     """What was said of an x0-prediction on the way: the solver step it was made at, and every verifier's score."""
 
     step: int
@@ -120,7 +120,7 @@ class CandidateRecord:
     scores: Mapping[str, float | None]
     combined: float | None
     step: int | None = None
-    looks: Sequence[LookRecord] = ()
+    looks: Sequence[PreviewRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class SearchRecord:
 
 
 @dataclass(frozen=True)
-class JudgeRecord:
+class ScoreRecord:
     """What a judge, or one scale of it, made of the choice: means over windows (scope "clip": of the finalists).
 
     Attributes:
@@ -221,7 +221,7 @@ class FinalistRecord:
 
 
 @dataclass(frozen=True)
-class BriefRecord:
+class AnnotationsRecord:
     """What was known of the file, and what verifiers did where it was not, by name."""
 
     transcript: str | None
@@ -293,10 +293,10 @@ class Report:
     timing: Timing
     uncertainty: "UncertaintySummary"
     search_range: float | None
-    judged: Mapping[str, JudgeRecord]
+    judged: Mapping[str, ScoreRecord]
     gains: Gains
     finalists: Sequence[FinalistRecord]
-    brief: BriefRecord
+    brief: AnnotationsRecord
     left_out: Mapping[str, str] = field(default_factory=dict)
     search: SearchRecord = field(default_factory=SearchRecord)
     best: Sequence[BestRecord] = ()

@@ -15,7 +15,7 @@ from ttsr_studio.errors import OptionError
 
 
 @dataclass(frozen=True)
-class Course:
+class SamplingPlan:
     """A run of the sampler from noise to result, and what its parts cost: evaluations of one row, guidance included.
 
     Attributes:
@@ -75,7 +75,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Rollout:
     """One way to go: from its noise, or from where another candidate stands.
 
     With the origin's own key it goes on; with a key one move further it is a new candidate that starts from a noisier
@@ -101,14 +101,14 @@ class Leg:
             return int(self.key.lineage[-1][3])
         return self.origin.step + (self.kind == "walk")
 
-    def price(self, course: Course, until: int, look: int) -> int:
+    def price(self, plan: SamplingPlan, until: int, look: int) -> int:
         """Evaluations of a row that it takes to reach a step and look ahead from there."""
         origin = self.origin
         ahead = origin is not None and origin.ahead
-        walked = course.each * (not ahead) if self.kind == "walk" else 0
+        walked = plan.each * (not ahead) if self.kind == "walk" else 0
         known = ahead and self.kind == "resume"
-        seen = course.look(look) - course.each * (look > 0 and known and self.start == until)
-        return walked + course.cost(self.start, until, known) + seen
+        seen = plan.look(look) - plan.each * (look > 0 and known and self.start == until)
+        return walked + plan.cost(self.start, until, known) + seen
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Solve:
             of so many steps from there, of which the first evaluation is kept.
     """
 
-    legs: tuple[Leg, ...]
+    rollouts: tuple[Rollout, ...]
     until: int | None = None
     look: int = 0
     essential: int = 0
@@ -150,11 +150,11 @@ class Problem:
     """One window to search: its own noise key, from which candidates descend, and the course of a run."""
 
     key: NoiseKey
-    course: Course
+    plan: SamplingPlan
 
-    def draws(self, count: int, first: int = 0) -> tuple[Leg, ...]:
+    def draws(self, count: int, first: int = 0) -> tuple[Rollout, ...]:
         """Independent noises."""
-        return tuple(Leg(self.key.child("draw", first + i)) for i in range(count))
+        return tuple(Rollout(self.key.child("draw", first + i)) for i in range(count))
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,11 @@ class Budget:
         if self.nfe < 1:
             raise OptionError(f"a search needs at least 1 evaluation, not {self.nfe}")
 
-    def runs(self, course: Course) -> int:
+    def runs(self, plan: SamplingPlan) -> int:
         """Whole runs within it. Raises OptionError when there is not even one."""
-        count = self.nfe // course.run
+        count = self.nfe // plan.run
         if count < 1:
-            raise too_small("a search", self, course.run)
+            raise too_small("a search", self, plan.run)
         return count
 
 
@@ -196,9 +196,9 @@ Asking = Generator[Request, Answer, list[Candidate]]
 Judging = Generator[Request, Answer, np.ndarray]
 
 
-def solve(legs: Sequence[Leg], until: int | None = None, look: int = 0, essential: int = 0) -> Asking:
+def solve(rollouts: Sequence[Rollout], until: int | None = None, look: int = 0, essential: int = 0) -> Asking:
     """`yield from` it: the candidates that came of a `Solve`."""
-    answer = yield Solve(tuple(legs), until, look, essential)
+    answer = yield Solve(tuple(rollouts), until, look, essential)
     assert isinstance(answer, list)
     return answer
 
@@ -210,9 +210,9 @@ def score(candidates: Sequence[Candidate]) -> Judging:
     return answer
 
 
-def resume(candidates: Sequence[Candidate]) -> list[Leg]:
+def resume(candidates: Sequence[Candidate]) -> list[Rollout]:
     """Legs that go on from where candidates stand."""
-    return [Leg(candidate.key, candidate) for candidate in candidates]
+    return [Rollout(candidate.key, candidate) for candidate in candidates]
 
 
 def choose(finished: Sequence[Candidate]) -> Search:

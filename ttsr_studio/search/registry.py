@@ -27,7 +27,7 @@ SEARCHES: dict[str, Callable[..., Search]] = {
 }
 
 
-LOOKING = tuple(name for name in SEARCHES if name not in ("random",))
+USING_PREVIEWS = tuple(name for name in SEARCHES if name not in ("random",))
 """Those that need scores on their way, so that a verifier has to judge windows."""
 
 

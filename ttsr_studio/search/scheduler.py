@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from ttsr_studio.search.protocol import Answer, Budget, Candidate, Course, Leg, Request, Score, Search, Solve
+from ttsr_studio.search.protocol import Answer, Budget, Candidate, Request, Rollout, SamplingPlan, Score, Search, Solve
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Task:
     """
 
     window: int
-    leg: Leg
+    rollout: Rollout
     candidate: Candidate
     look: int
     nfe: int
@@ -31,8 +31,14 @@ class Task:
     @property
     def shape(self) -> tuple[str, int, int, int, bool]:
         """Tasks of one shape make one batch."""
-        origin = self.leg.origin
-        return self.leg.kind, self.leg.start, self.candidate.step, self.look, origin is not None and origin.ahead
+        origin = self.rollout.origin
+        return (
+            self.rollout.kind,
+            self.rollout.start,
+            self.candidate.step,
+            self.look,
+            origin is not None and origin.ahead,
+        )
 
 
 NEW = -1
@@ -58,7 +64,7 @@ class Run:
 
     search: Search
     budget: Budget
-    course: Course
+    plan: SamplingPlan
     request: Request | None = None
     nfe: int = 0
     made: int = 0
@@ -76,14 +82,14 @@ class Run:
 
     def tasks(self, window: int, request: Solve) -> list[Task]:
         """The legs of a request as tasks; new candidates have no number yet."""
-        until = self.course.steps if request.until is None else request.until
-        look = 0 if until == self.course.steps else request.look
+        until = self.plan.steps if request.until is None else request.until
+        look = 0 if until == self.plan.steps else request.look
         tasks = []
-        for number, leg in enumerate(request.legs):
-            index = leg.origin.index if leg.origin is not None and leg.kind == "resume" else NEW
-            candidate = Candidate(index, leg.key, until, ahead=look > 0)
+        for number, rollout in enumerate(request.rollouts):
+            index = rollout.origin.index if rollout.origin is not None and rollout.kind == "resume" else NEW
+            candidate = Candidate(index, rollout.key, until, ahead=look > 0)
             essential = number < request.essential
-            tasks.append(Task(window, leg, candidate, look, leg.price(self.course, until, look), essential))
+            tasks.append(Task(window, rollout, candidate, look, rollout.price(self.plan, until, look), essential))
         return tasks
 
 

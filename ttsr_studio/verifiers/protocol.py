@@ -18,7 +18,7 @@ Scope = Literal["window", "clip"]
 
 
 @dataclass(frozen=True)
-class Brief:
+class Annotations:
     """What the user knows of a file, from flags, sidecar and preset; the same for all its windows.
 
     Attributes:
@@ -61,7 +61,7 @@ class Context:
     expected: Tensor | None = None
     reference: Tensor | None = None
     early: tuple[Tensor, Tensor] | None = None
-    brief: Brief = field(default_factory=Brief)
+    annotations: Annotations = field(default_factory=Annotations)
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _heard: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -134,7 +134,7 @@ class Segmental(Protocol):
         ...
 
 
-def judge_segments(verifier: Verifier, audio: Tensor, context: Context, edges: Sequence[int]) -> dict[str, np.ndarray]:
+def segment_scores(verifier: Verifier, audio: Tensor, context: Context, edges: Sequence[int]) -> dict[str, np.ndarray]:
     """A verifier's scores of every segment, [N, S] by column name.
 
     One that cannot tell segments apart hears them one by one; what it goes by on a trajectory holds for all of them.
@@ -164,7 +164,7 @@ def judge_segments(verifier: Verifier, audio: Tensor, context: Context, edges: S
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class Preview:
     """Candidates before they are decoded, in an engine's own units.
 
     Attributes:
@@ -178,12 +178,12 @@ class Glimpse:
     early: tuple[Tensor, Tensor] | None = None
 
 
-def goes_by_input(verifier: Verifier, brief: Brief) -> bool:
+def goes_by_input(verifier: Verifier, annotations: Annotations) -> bool:
     """Whether a verifier compares with the input itself, knowing nothing better: then the input is no baseline."""
     known = {
-        "transcript": brief.transcript,
-        "speakers": brief.speakers,
-        "captions": brief.caption or brief.captions,
+        "transcript": annotations.transcript,
+        "speakers": annotations.speakers,
+        "captions": annotations.caption or annotations.captions,
         "nothing": None,
     }
     instead = getattr(verifier, "instead_of_input", None)
@@ -191,11 +191,11 @@ def goes_by_input(verifier: Verifier, brief: Brief) -> bool:
 
 
 @runtime_checkable
-class Glancing(Protocol):
+class Previewing(Protocol):
     """A verifier that can also judge a candidate before it is decoded."""
 
     name: str
 
-    def glance(self, glimpse: Glimpse) -> Tensor:
+    def score_preview(self, preview: Preview) -> Tensor:
         """Compare N candidates -> scores [N], float64, higher is better."""
         ...

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ttsr_studio.config import presets
-from ttsr_studio.config.sidecar import KEYS as BRIEF_KEYS
+from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
@@ -152,7 +152,7 @@ class Rules:
         for name in (*values.get("speaker", ()), *([values["reference"]] if "reference" in values else [])):
             if not (beside.parent / name).resolve().is_relative_to(self.root.resolve()):
                 raise OptionError(f"{shown(beside.relative_to(self.root))}: {name} lies outside the watched root")
-        own = {key: value for key, value in values.items() if key not in BRIEF_KEYS}
+        own = {key: value for key, value in values.items() if key not in ANNOTATION_KEYS}
         preset, reference = own.pop("preset", rule.preset), own.pop("reference", None)
         if preset not in presets.available():
             raise OptionError(

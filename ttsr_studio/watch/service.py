@@ -342,10 +342,10 @@ class Service:
 
     def work_through(self, hand: Hand) -> None:
         """Do what the queue has, job after job, until told to stop."""
-        looked = 0.0
+        previewed = 0.0
         while not self.stop.asked.is_set():
-            if self.wake.work.is_set() or time.monotonic() - looked > ELSEWHERE_SECONDS:
-                looked = time.monotonic()
+            if self.wake.work.is_set() or time.monotonic() - previewed > ELSEWHERE_SECONDS:
+                previewed = time.monotonic()
                 if self.patiently(hand.step):
                     self.wake.work.set()
                     continue

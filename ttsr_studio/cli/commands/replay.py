@@ -68,18 +68,18 @@ def replay_command(
     if looks:
         told = look_at(rewards, by, seed)
         found["looks"] = [replay.plain(one) for one in told]
-        say(as_json, ("\n" if asked else "") + replay.looks_to_markdown(told, by))
+        say(as_json, ("\n" if asked else "") + replay.previews_to_markdown(told, by))
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
 
 
 def look_at(rewards: Rewards, by: str | None, seed: int) -> list[replay.Summary]:
     """The correlations of looks. Raises OptionError when the file has none."""
-    if not rewards.looks:
+    if not rewards.previews:
         raise OptionError("no looks in the file: they are kept by --search census")
     known = by is not None or replay.ORACLE in rewards.columns
     return list(
-        replay.looks(replay.look_rows(rewards, replay.judged_by(rewards, by) if known else None), rewards, seed)
+        replay.previews(replay.preview_rows(rewards, replay.judged_by(rewards, by) if known else None), rewards, seed)
     )
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import MissingError, OptionError, TtsrError
-from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, Scored, Scorer, brief_of
+from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, Scored, Scorer, annotations_of
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.registry import VERIFIERS
 
@@ -57,7 +57,7 @@ def score_command(
         scorer = Scorer(lr, reference, cutoff, resolve_device(device))
         for path in files:
             try:
-                rows.append(scorer.score(path, brief_of(path, options), verifiers))
+                rows.append(scorer.score(path, annotations_of(path, options), verifiers))
             except (OptionError, MissingError) as error:
                 if not rows and path == files[-1]:
                     raise  # what was asked for cannot be had for any file

@@ -90,8 +90,8 @@ class AudioSREngine:
     lookaround = LATENT_HOP
     guided = True
     default_guidance = 3.5
-    looks = ("latent", "mel")
-    early_look = "latent"
+    previews = ("latent", "mel")
+    early_preview = "latent"
     default_steps = 50
     default_solver = "euler"
     default_schedule = "leading"
@@ -210,7 +210,7 @@ class AudioSREngine:
             v = self._denoise(both.contiguous(memory_format=torch.channels_last), times, encoder_hidden_states=None)
         return x.to(self.device) * shrink**2 - level * shrink * v.sample.float()
 
-    def look(self, x0: Tensor, level: str, conditioning: AudioSRConditioning) -> Tensor:
+    def preview(self, x0: Tensor, level: str, conditioning: AudioSRConditioning) -> Tensor:
         """ "latent": [N, latent, T, F] as it is. "mel": the picture that the vocoder would get, [N, 8 T, mels]."""
         return x0 if level == "latent" else self._pictures(x0, conditioning)
 

@@ -147,8 +147,8 @@ class BuiltinEngine:
     guided = False
     default_guidance = 1.0
     times = None
-    looks = ("latent",)
-    early_look = None
+    previews = ("latent",)
+    early_preview = None
     default_steps = 4
     default_solver = "dpmpp-2m"
     default_schedule = "edm"
@@ -234,7 +234,7 @@ class BuiltinEngine:
         x0: Tensor = self.network.denoiser(x.to(self.device), level, *conditioning.for_denoiser)
         return x0
 
-    def look(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
+    def preview(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
         """What was drawn, in units of its own spread."""
         return x0
 

@@ -42,7 +42,7 @@ from ttsr_studio.evaluation.paper.plan import GOES_BY, Line, Plan
 from ttsr_studio.evaluation.verifier_study.score_files import LEVEL
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.verifiers.protocol import Brief, Context, Verifier, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, Verifier, judge
 
 PAPER = 1
 """Raised when a row's meaning changes."""
@@ -134,7 +134,7 @@ def compute(
         except (TtsrError, OSError) as error:
             raise UnreadableError(str(error)) from error
         audio, told = (item.lr_wide(), {}) if line.options is None else draw(plan, line.options, item, tell_cutoff)
-    brief = Brief(clip.transcript, clip.caption, speakers=speakers, rate=RATE)
+    annotations = Annotations(clip.transcript, clip.caption, speakers=speakers, rate=RATE)
     values = measure(item.truth, audio, cutoff_hz, clip.edge_hz)
     return {
         "key": key,
@@ -145,7 +145,7 @@ def compute(
         "edge_hz": clip.edge_hz,
         "guide": line.guide,
         "algorithm": line.algorithm,
-        "scores": scores([plan.judges[name] for name in plan.hearing[line.kind]], audio, item, brief),
+        "scores": scores([plan.judges[name] for name in plan.hearing[line.kind]], audio, item, annotations),
         "lsd": finite(values["lsd"]),
         "lsd_edge": finite(values["lsd_edge"]),
         **{name: told.get(name) for name in ("search_range", "nfe", "seconds")},
@@ -186,13 +186,13 @@ def knowing(session: Session, options: RenderOptions) -> Session:
     return other
 
 
-def scores(judges: Sequence[Verifier], audio: Audio, item: Item, brief: Brief) -> dict[str, float | None]:
+def scores(judges: Sequence[Verifier], audio: Audio, item: Item, annotations: Annotations) -> dict[str, float | None]:
     """What judges say of finished audio by column, without those that would have to go by the input."""
     deaf = {name for name, (known, _, _) in GOES_BY.items() if not getattr(item.clip, known)}
     level = active_rms(audio, RATE)
     gain = LEVEL / level if level else 1.0
     lr, output = (torch.from_numpy(x) * gain for x in (item.lr_wide(), audio))
-    context = Context(RATE, kept_hz(item.cutoff_hz, item.low_pass), lr, brief=brief)
+    context = Context(RATE, kept_hz(item.cutoff_hz, item.low_pass), lr, annotations=annotations)
     said: dict[str, float | None] = {}
     for verifier in judges:
         if verifier.name not in deaf:

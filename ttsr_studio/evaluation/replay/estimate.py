@@ -61,7 +61,7 @@ def replay(policies: Sequence[Policy], rewards: Rewards, by: str, orders: int, s
             raise unknown(f"policy {policy.name!r}: column of segments for --by", by, rewards.segments)
     return [
         {"policy": policy.name, "clip": clip.clip, "kind": clip.kind, "cutoff_hz": clip.cutoff_hz}
-        | figures(clip, choices(policy, clip, rewards.course, orders, seed), by)
+        | figures(clip, choices(policy, clip, rewards.plan, orders, seed), by)
         for policy in policies
         for clip in rewards.recordings
     ]
@@ -158,7 +158,7 @@ def to_markdown(summaries: Sequence[Summary], by: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def look_rows(rewards: Rewards, by: str | None) -> list[Row]:
+def preview_rows(rewards: Rewards, by: str | None) -> list[Row]:
     """Rank correlation (Spearman) of what a verifier says of x0-predictions with finished renders, by clip.
 
     Over the draws of a window, mean over windows. `own` is with the verifier's own score of the render, `by` with the
@@ -174,7 +174,7 @@ def look_rows(rewards: Rewards, by: str | None) -> list[Row]:
             "own": correlation(clip, step, column, column),
             "by": correlation(clip, step, column, by) if by else np.nan,
         }
-        for step, columns in rewards.looks.items()
+        for step, columns in rewards.previews.items()
         for column in columns
         if column in rewards.columns
         for clip in rewards.recordings
@@ -185,16 +185,16 @@ def correlation(clip: Recording, step: int, column: str, final: str) -> float:
     """Mean over a clip's windows; see `look_rows`."""
     found = []
     for window in clip.windows:
-        look, end = window.looks[step][column], window.scores[final]
+        look, end = window.previews[step][column], window.scores[final]
         both = np.isfinite(look) & np.isfinite(end)
         if both.sum() > 2 and np.ptp(end[both]) > 0:
             found.append(float(spearmanr(look[both], end[both]).statistic) if np.ptp(look[both]) > 0 else 0.0)
     return float(np.mean(found)) if found else np.nan
 
 
-def looks(rows: Sequence[Row], rewards: Rewards, seed: int) -> Iterator[Summary]:
+def previews(rows: Sequence[Row], rewards: Rewards, seed: int) -> Iterator[Summary]:
     """Means over clips by kind, cutoff, verifier and step."""
-    course = rewards.course
+    plan = rewards.plan
     for kind, cutoff, part in groups(rows):
         for column, step in sorted({(row["verifier"], row["step"]) for row in part}):
             mine = [row for row in part if (row["verifier"], row["step"]) == (column, step)]
@@ -203,13 +203,13 @@ def looks(rows: Sequence[Row], rewards: Rewards, seed: int) -> Iterator[Summary]
                 "cutoff_hz": cutoff,
                 "verifier": column,
                 "step": step,
-                "spent": course.cost(0, step) / course.run,
+                "spent": plan.cost(0, step) / plan.run,
                 "own": bootstrap(np.array([row["own"] for row in mine], np.float64), seed),
                 "by": bootstrap(np.array([row["by"] for row in mine], np.float64), seed),
             }
 
 
-def looks_to_markdown(summaries: Sequence[Summary], by: str | None) -> str:
+def previews_to_markdown(summaries: Sequence[Summary], by: str | None) -> str:
     """Tables by kind and cutoff, verifiers and steps down."""
     lines = [
         "What looks at x0-predictions are worth: Spearman's rank correlation with the finished render over the draws "

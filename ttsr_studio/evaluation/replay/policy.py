@@ -7,8 +7,8 @@ from typing import Any
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.evaluation.replay.score_file import Rewards, named
 from ttsr_studio.options import CHOICES, parse_pairs, parse_targets
-from ttsr_studio.search.algorithms.successive_halving import plan, rung_steps
-from ttsr_studio.search.protocol import Course
+from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
+from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import RULES, Rule
 
 SEARCHES = ("random", "halving")
@@ -93,18 +93,18 @@ def parse_policy(text: str) -> Policy:
     return policy
 
 
-def starts(policy: Policy, course: Course, most: int) -> int:
+def starts(policy: Policy, plan: SamplingPlan, most: int) -> int:
     """How many draws a policy begins with, of `most` there are. Raises OptionError when its budget allows none."""
     if policy.n is not None or policy.nfe is None:
         return most if policy.n is None else policy.n
     budget = policy.nfe
     if policy.search == "random":
-        count = budget // course.run
+        count = budget // plan.run
     else:
-        stops = rung_steps(policy.rungs, course)
-        count = max((n for n in range(1, budget + 1) if plan(n, stops, policy.keep, course)[1] <= budget), default=0)
+        stops = rung_steps(policy.rungs, plan)
+        count = max((n for n in range(1, budget + 1) if prune(n, stops, policy.keep, plan)[1] <= budget), default=0)
     if count < 1:
-        raise OptionError(f"policy {policy.name!r}: nfe={budget} is not enough for one run of {course.run} evaluations")
+        raise OptionError(f"policy {policy.name!r}: nfe={budget} is not enough for one run of {plan.run} evaluations")
     return count
 
 
@@ -112,7 +112,7 @@ def check(policy: Policy, rewards: Rewards) -> None:
     """Raise OptionError for a policy that the file has not what to replay with."""
     where = f"policy {policy.name!r}"
     least = min(rewards.recordings, key=lambda recording: recording.count)
-    count = starts(policy, rewards.course, least.count)
+    count = starts(policy, rewards.plan, least.count)
     if count > least.count:
         raise OptionError(f"{where}: {count} draws, but the file holds {least.count} of a window ({least.label})")
     if not policy.verifiers and (count > 1 or policy.choice == "segment"):
@@ -128,9 +128,9 @@ def check(policy: Policy, rewards: Rewards) -> None:
             named(name, rewards.segments, f"{where}: verifier of segments")
     if policy.choice == "clip" and any(len({w.count for w in r.windows}) > 1 for r in rewards.recordings):
         raise OptionError(f"{where}: choice=clip needs the same draws in all windows of a clip")
-    for step in rung_steps(policy.rungs, rewards.course) if policy.search == "halving" else ():
-        if step not in rewards.looks:
-            held = ", ".join(map(str, rewards.looks)) or "none"
+    for step in rung_steps(policy.rungs, rewards.plan) if policy.search == "halving" else ():
+        if step not in rewards.previews:
+            held = ", ".join(map(str, rewards.previews)) or "none"
             raise OptionError(f"{where}: no looks at step {step} in the file, which has {held}; draw with census")
-        if not {column.split("/")[0] for column in rewards.looks[step]} & choosing:
-            raise unknown(f"{where}: verifier of looks", "+".join(policy.verifiers), rewards.looks[step])
+        if not {column.split("/")[0] for column in rewards.previews[step]} & choosing:
+            raise unknown(f"{where}: verifier of looks", "+".join(policy.verifiers), rewards.previews[step])

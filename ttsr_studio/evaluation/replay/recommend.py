@@ -46,7 +46,7 @@ def advise(rewards: Rewards, parts: Sequence[Group], seed: int) -> Iterator[Advi
         names = tuple(v.removesuffix("?") for v in asked)
         kind = next((part.kind for part in parts if part.kind in name.split("-")), parts[-1].kind)
         told = Advice(name, "+".join(names), kind, str(options.candidates or options.budget), None)
-        if reason := obstacle(options, names, here, rewards.course.steps):
+        if reason := obstacle(options, names, here, rewards.plan.steps):
             yield replace(told, why_not=reason)
             continue
         choice = "clip" if "clip" in (options.scope, options.choice) else options.choice

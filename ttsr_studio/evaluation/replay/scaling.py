@@ -75,7 +75,7 @@ def trace(policy: Policy, rewards: Rewards, seed: int, orders: int = ORDERS) -> 
     for i, recording in enumerate(rewards.recordings):
         levels = {column: np.array([level(window, column) for window in recording.windows]).T for column in columns}
         for j, size in enumerate(sizes):
-            made = choices(replace(policy, n=size), recording, rewards.course, orders, seed)
+            made = choices(replace(policy, n=size), recording, rewards.plan, orders, seed)
             for column, (means, spreads) in levels.items():
                 pairs = zip(recording.windows, made, strict=True)
                 above = np.array([gained(window, choice, column) for window, choice in pairs])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.errors import InputError, OptionError, unknown
 from ttsr_studio.render.score_log import SCHEMA
-from ttsr_studio.search.protocol import Course
+from ttsr_studio.search.protocol import SamplingPlan
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
@@ -34,7 +34,7 @@ class Draws:
     """
 
     scores: Columns
-    looks: dict[int, Columns]
+    previews: dict[int, Columns]
     segments: Columns
     shares: Array
 
@@ -74,22 +74,22 @@ class Rewards:
     """
 
     recordings: tuple[Recording, ...]
-    course: Course
+    plan: SamplingPlan
     columns: tuple[str, ...]
     segments: tuple[str, ...]
-    looks: dict[int, tuple[str, ...]]
+    previews: dict[int, tuple[str, ...]]
 
     @classmethod
-    def of(cls, recordings: Sequence[Recording], course: Course) -> "Rewards":
+    def of(cls, recordings: Sequence[Recording], plan: SamplingPlan) -> "Rewards":
         windows = [window for recording in recordings for window in recording.windows]
         return cls(
             tuple(recordings),
-            course,
+            plan,
             shared(window.scores for window in windows),
             shared(window.segments for window in windows if len(window.shares) > 1),
             {
-                step: shared(window.looks.get(step, {}) for window in windows)
-                for step in shared(window.looks for window in windows)
+                step: shared(window.previews.get(step, {}) for window in windows)
+                for step in shared(window.previews for window in windows)
             },
         )
 
@@ -169,7 +169,7 @@ def parse(data: dict[str, Any]) -> dict[str, Any]:
         "cutoff_hz": float(data["cutoff_hz"]),
         "window": int(data["window"]),
         "first": data.get("part", [None])[0] == 0,
-        "course": Course(levels, int(told["evaluations"]), int(told["each"])),
+        "course": SamplingPlan(levels, int(told["evaluations"]), int(told["each"])),
         "draws": draws(data["candidates"], data["edges_s"], int(told["steps"])),
     }
 
@@ -188,14 +188,15 @@ def draws(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps: i
     if not names:
         raise ValueError("no verifier scored all candidates")
     parts = len(edges) - 1
-    looked = [{int(look["step"]): look["scores"] for look in candidate["looks"]} for candidate in candidates]
+    previewed = [{int(look["step"]): look["scores"] for look in candidate["looks"]} for candidate in candidates]
     return Draws(
         {name: array([candidate["scores"][name] for candidate in candidates]) for name in names},
         {
             step: {
-                name: array([looks[step][name] for looks in looked]) for name in shared(looks[step] for looks in looked)
+                name: array([previews[step][name] for previews in previewed])
+                for name in shared(previews[step] for previews in previewed)
             }
-            for step in shared(looked)
+            for step in shared(previewed)
         },
         {
             name: array([candidate["segments"][name] for candidate in candidates], parts)

@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 
 from ttsr_studio.evaluation.replay.policy import Policy, starts
 from ttsr_studio.evaluation.replay.score_file import Array, Columns, Draws, Recording, named, shared
-from ttsr_studio.search.algorithms.successive_halving import plan, rung_steps
-from ttsr_studio.search.protocol import Course
+from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
+from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import Rule, combine
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Verifier
@@ -41,7 +41,7 @@ class Choice:
     nfe: float
 
 
-def choices(policy: Policy, recording: Recording, course: Course, orders: int, seed: int) -> list[Choice]:
+def choices(policy: Policy, recording: Recording, plan: SamplingPlan, orders: int, seed: int) -> list[Choice]:
     """What a policy, checked before, does in every window of a clip.
 
     Args:
@@ -51,8 +51,8 @@ def choices(policy: Policy, recording: Recording, course: Course, orders: int, s
     windows = [as_one(recording.windows)] if policy.choice == "clip" else list(recording.windows)
     found = []
     for window in windows:
-        drawn = subsets(recording.label, window.count, starts(policy, course, window.count), orders, seed)
-        found.append(choose(policy, window, drawn, course))
+        drawn = subsets(recording.label, window.count, starts(policy, plan, window.count), orders, seed)
+        found.append(choose(policy, window, drawn, plan))
     return found * len(recording.windows) if policy.choice == "clip" else found
 
 
@@ -69,8 +69,8 @@ def as_one(windows: Sequence[Draws]) -> Draws:
             found[name] = np.mean(said, axis=0) if said else np.full(windows[0].count, np.nan)
         return found
 
-    looks = {step: mean([w.looks[step] for w in windows]) for step in shared([w.looks for w in windows])}
-    return Draws(mean([window.scores for window in windows]), looks, {}, np.ones(1))
+    previews = {step: mean([w.previews[step] for w in windows]) for step in shared([w.previews for w in windows])}
+    return Draws(mean([window.scores for window in windows]), previews, {}, np.ones(1))
 
 
 def subsets(label: str, total: int, size: int, count: int, seed: int) -> Index:
@@ -81,17 +81,17 @@ def subsets(label: str, total: int, size: int, count: int, seed: int) -> Index:
     return orders[:, : blocks * size].reshape(-1, size)
 
 
-def choose(policy: Policy, window: Draws, drawn: Index, course: Course) -> Choice:
+def choose(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan) -> Choice:
     """What a policy does with some drawings [R, n] of one window's draws."""
     heard = np.ones(drawn.shape, bool)
-    nfe = float(drawn.shape[1] * course.run)
+    nfe = float(drawn.shape[1] * plan.run)
     if policy.search == "halving":
-        drawn, nfe = halved(policy, window, drawn, course)
+        drawn, nfe = halved(policy, window, drawn, plan)
         heard = np.ones(drawn.shape, bool)
     elif policy.targets:
         counts = until_met(policy, window, drawn)
         heard = np.arange(drawn.shape[1]) < counts[:, None]
-        nfe = float(counts.mean() * course.run)
+        nfe = float(counts.mean() * plan.run)
     if policy.choice == "segment" and len(window.shares) > 1:
         return Choice(by_segment(policy, window, drawn, heard), nfe)
     columns = columns_of(policy, window.scores)
@@ -109,13 +109,13 @@ def columns_of(policy: Policy, columns: Columns) -> Columns:
     }
 
 
-def halved(policy: Policy, window: Draws, drawn: Index, course: Course) -> tuple[Index, float]:
+def halved(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan) -> tuple[Index, float]:
     """The draws that come to their end, [R, k], and what all took."""
-    stops = rung_steps(policy.rungs, course)
-    sizes, nfe = plan(drawn.shape[1], stops, policy.keep, course)
+    stops = rung_steps(policy.rungs, plan)
+    sizes, nfe = prune(drawn.shape[1], stops, policy.keep, plan)
     for size, step in zip(sizes[1:], stops, strict=True):
         if drawn.shape[1] > 1:
-            said = votes(columns_of(policy, window.looks[step]), drawn, policy.ensemble)
+            said = votes(columns_of(policy, window.previews[step]), drawn, policy.ensemble)
             drawn = np.take_along_axis(drawn, np.argsort(-said, axis=1, kind="stable")[:, :size], axis=1)
     return drawn, float(nfe)
 

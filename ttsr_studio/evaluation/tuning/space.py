@@ -9,7 +9,7 @@ from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.protocol import Course
+from ttsr_studio.search.protocol import SamplingPlan
 
 if TYPE_CHECKING:
     import optuna
@@ -41,7 +41,7 @@ class Setting:
     def nfe(self) -> int:
         """Network evaluations of a run of one window and channel."""
         levels = (0.0,) * (self.steps + 1)
-        return Course(levels, get_sampler(self.solver).evaluations, 2 if self.guidance != 1 else 1).run
+        return SamplingPlan(levels, get_sampler(self.solver).evaluations, 2 if self.guidance != 1 else 1).run
 
     def most_steps(self, limit: int) -> int:
         """The most steps, with all else as it is, that stay within a limit; 0 for none."""

@@ -183,7 +183,7 @@ class Tuning:
             device=task.device,
         )
         session = Session(options, engine)
-        assert session.course.run == setting.nfe
+        assert session.plan.run == setting.nfe
         return session
 
     def known(self, setting: Setting) -> Setting:
@@ -195,7 +195,7 @@ class Tuning:
         """
         own = replace(setting, schedule=self.engine.default_schedule, rho=None)
         for named in (own, setting):
-            levels = tuple(f"{sigma:.6g}" for sigma in self.session(named, UNHEARD).course.sigmas)
+            levels = tuple(f"{sigma:.6g}" for sigma in self.session(named, UNHEARD).plan.sigmas)
             found = self._same.setdefault((named.solver, levels, named.temperature, named.guidance), named)
         return found
 
@@ -258,7 +258,7 @@ class Tuning:
             "cutoff_hz": cutoff_hz,
             "engine": self.task.engine,
             **vars(setting),
-            "nfe": session.course.run,
+            "nfe": session.plan.run,
             "candidates": session.candidates,
             "windows": len(windows),
             "scores": mean_scores(windows, [name for name in self.task.objective if name != TRUTH]),
@@ -292,7 +292,7 @@ def row_key(
 ) -> str:
     """The key of a clip's row."""
     own: dict[str, Any] = {name: getattr(session.options, name) for name in MATTERS}
-    own |= {"tuning": TUNING, "levels": session.course.sigmas, "device": session.device, "weights": weights}
+    own |= {"tuning": TUNING, "levels": session.plan.sigmas, "device": session.device, "weights": weights}
     return key_of(digest, clip, cutoff_hz, conditions, **own)
 
 

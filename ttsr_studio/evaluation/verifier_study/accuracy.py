@@ -35,11 +35,11 @@ from ttsr_studio.evaluation.benchmark.systems import Item, weights_of
 from ttsr_studio.evaluation.reporting.bootstrap import Estimate, bootstrap
 from ttsr_studio.evaluation.reporting.tables import interval
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import WindowPool
+from ttsr_studio.render.inference.state import WindowCandidates
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.render.inference.windows import search_windows
 from ttsr_studio.verifiers.ensemble import combine
-from ttsr_studio.verifiers.protocol import Brief
+from ttsr_studio.verifiers.protocol import Annotations
 
 FIGURES = ("closed", "spearman", "mean", "chosen", "best", "range")
 TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best", "search range")
@@ -63,7 +63,7 @@ class Candidates:
         truth: [channels, samples].
     """
 
-    pool: WindowPool
+    pool: WindowCandidates
     takes: Tensor
     truth: Tensor
 
@@ -87,7 +87,7 @@ def candidate_windows(session: Session, item: Item) -> Iterator[Candidates]:
     level = active_rms(audio, RATE)
     with Scratch(audio.shape[0]) as lr:
         lr.append(audio)
-        steps = search_windows(session, lr, None, cutoff, level, Brief(), Stages(), lambda event: None)
+        steps = search_windows(session, lr, None, cutoff, level, Annotations(), Stages(), lambda event: None)
         for step in steps:
             window, pool = step.window, step.pool
             if pool is None:

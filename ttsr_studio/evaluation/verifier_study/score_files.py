@@ -12,10 +12,10 @@ from ttsr_studio.audio.bandwidth import BandwidthMeter
 from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.audio.resample import resample_blocks
-from ttsr_studio.config.annotations import read_brief
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.verifiers.protocol import Brief, Context, Need, Verifier, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Verifier, judge
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 
 RATE = 48000
@@ -114,13 +114,17 @@ class Scorer:
                 self._loaded |= {name: load_judges([name], *self._given, self._device)[0]}
         return [self._loaded[name] for name in names]
 
-    def score(self, path: Path, brief: Brief, names: Sequence[str]) -> Scored:
+    def score(self, path: Path, annotations: Annotations, names: Sequence[str]) -> Scored:
         """Judge a file by verifiers of these names; all that can when there are none.
 
         Raises InputError when it cannot be read or does not fit the input or reference, OptionError and MissingError
         as `choose_judges` and `load_judges`.
         """
-        given = {"speaker": brief.speakers, "clap": brief.caption or brief.captions, "wer": brief.transcript}
+        given = {
+            "speaker": annotations.speakers,
+            "clap": annotations.caption or annotations.captions,
+            "wer": annotations.transcript,
+        }
         judges = self.load(choose_judges(names, {name for name in TELLING if given[name]}, *self._given))
         if not judges:
             raise InputError(f"{path}: no verifier here can judge it; pass --input, or see `ttsr doctor`")
@@ -134,7 +138,7 @@ class Scorer:
             self._cutoff,
             (audio if lr is None else lr) * gain,
             reference=None if reference is None else reference * gain,
-            brief=replace(brief, cache={}),
+            annotations=replace(annotations, cache={}),
         )
         rendered = audio[None] * gain
         scores: dict[str, float] = {}
@@ -157,6 +161,6 @@ class Scorer:
         return fitted
 
 
-def brief_of(path: Path, options: RenderOptions) -> Brief:
+def annotations_of(path: Path, options: RenderOptions) -> Annotations:
     """What is known of a file: its own sidecar, or the options."""
-    return read_brief(path, options, RATE)
+    return read_annotations(path, options, RATE)

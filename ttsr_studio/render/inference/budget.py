@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ttsr_studio.diffusion.denoiser import Meter
-from ttsr_studio.render.inference.progress import Event, StopSign, Watch
+from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.search.scheduler import Halt, SolveBatch, Task
 
@@ -12,7 +12,7 @@ BESIDE_THE_NETWORK = 1.5
 """What an evaluation costs with decoding and judging, in network evaluations, until it has been measured."""
 
 
-class Pace:
+class BudgetTracker:
     """Time and evaluations of one file's search, shared evenly over its windows, and its progress.
 
     Args:
@@ -30,7 +30,7 @@ class Pace:
         channels: int,
         meter: Meter,
         progress: Watch,
-        stop: StopSign,
+        stop: CancellationToken,
     ) -> None:
         self._began = time.perf_counter()
         self._session, self._meter, self._stop = session, meter, stop
@@ -71,7 +71,7 @@ class Pace:
         if not self.timed or not cost:
             return most
         affordable = int(max(0.0, self._left()) / (cost * windows * self._channels))
-        self._per_window = max(self._session.course.run, min(most, affordable))
+        self._per_window = max(self._session.plan.run, min(most, affordable))
         return self._per_window
 
     def room(self) -> float:

@@ -16,14 +16,14 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise
 from ttsr_studio.diffusion.samplers.base import State, peek
 from ttsr_studio.render.inference.sampling import EARLY_SIGMA, stochastic_step
 from ttsr_studio.render.inference.scoring import needs_early
-from ttsr_studio.render.inference.state import Look, Recipe, Running, WindowPool
+from ttsr_studio.render.inference.state import PreviewScores, Running, SamplingConfig, WindowCandidates
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.search.protocol import Candidate
 from ttsr_studio.search.scheduler import Task
-from ttsr_studio.verifiers.protocol import Context, Glancing, Glimpse, Verifier, goes_by_input, judge, judge_segments
+from ttsr_studio.verifiers.protocol import Context, Preview, Previewing, Verifier, goes_by_input, judge, segment_scores
 
 
-class Pool:
+class CandidateBatch:
     """Renders and judges the candidates of several windows.
 
     Args:
@@ -34,25 +34,27 @@ class Pool:
 
     def __init__(
         self,
-        recipe: Recipe,
+        config: SamplingConfig,
         windows: Sequence[Window],
         lr: Tensor,
         keys: Sequence[NoiseKey],
         references: Sequence[Tensor | None],
         stages: Stages,
     ) -> None:
-        around = recipe.engine.lookaround
+        around = config.engine.lookaround
         heard, lr = lr, lr[..., around : lr.shape[-1] - around]
-        self.recipe, self.lr, self.stages = recipe, lr, stages
+        self.config, self.lr, self.stages = config, lr, stages
         self.channels = lr.shape[1]
-        size = round(recipe.segment_seconds * recipe.engine.sample_rate)
+        size = round(config.segment_seconds * config.engine.sample_rate)
         self.windows = [
-            WindowPool(w, recipe.panel, part[:, w.core], None if r is None else r[:, w.core], segment_edges(w, size))
+            WindowCandidates(
+                w, config.panel, part[:, w.core], None if r is None else r[:, w.core], segment_edges(w, size)
+            )
             for w, part, r in zip(windows, lr, references, strict=True)
         ]
         began = time.perf_counter()
-        cutoffs = torch.full((lr.shape[0], self.channels), recipe.crossover.cutoff_hz)
-        self.conditioning = recipe.engine.condition(heard, cutoffs, keys)
+        cutoffs = torch.full((lr.shape[0], self.channels), config.crossover.cutoff_hz)
+        self.conditioning = config.engine.condition(heard, cutoffs, keys)
         stages.add("condition", began)
         self.ticked: Callable[[float], None] = lambda share: None
         """Told after every solver step which share of a batch is done."""
@@ -60,14 +62,14 @@ class Pool:
         """Asked after every solver step whether a batch without essential tasks is to be dropped."""
         self.expected: Tensor | None = None
         self.expected_pictures: Tensor | None = None
-        glances = self._early_level if recipe.look or self._early_judges() else None
-        if glances or any("expected" in verifier.needs for verifier in recipe.panel.everyone):
+        preview_level = self._early_level if config.look or self._early_judges() else None
+        if preview_level or any("expected" in verifier.needs for verifier in config.panel.everyone):
             mean = self._mean_predictions(keys)
-            if glances:
-                self.expected_pictures = self._by_window(recipe.engine.look(mean, glances, self.conditioning))
-            if not recipe.look:
-                raw = self._by_window(recipe.engine.decode(mean, self.conditioning))
-                self.expected = recipe.crossover.merge(self.lr, raw)
+            if preview_level:
+                self.expected_pictures = self._by_window(config.engine.preview(mean, preview_level, self.conditioning))
+            if not config.look:
+                raw = self._by_window(config.engine.decode(mean, self.conditioning))
+                self.expected = config.crossover.merge(self.lr, raw)
 
     def _by_window(self, rows: Tensor) -> Tensor:
         """[W x channels, ...] -> [W, channels, ...] on the CPU."""
@@ -78,12 +80,12 @@ class Pool:
 
         The mean over a noise and its opposite, so that what the prediction still owes to the noise cancels.
         """
-        engine, sigma = self.recipe.engine, float(self.recipe.sigmas[0])
+        engine, sigma = self.config.engine, float(self.config.sigmas[0])
         shape = engine.noise_shape(self.lr.shape[-1])
         noise = torch.stack([normal(key, "expected", shape) for key in keys])
         x = engine.start(noise, sigma).repeat_interleave(self.channels, dim=0)
         level = torch.full((len(x),), sigma, device=x.device)
-        denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.recipe.limit)
+        denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.config.limit)
         return 0.5 * (denoiser(x, level) + denoiser(-x, level))
 
     def rehearse(self, keys: Sequence[NoiseKey]) -> None:
@@ -95,41 +97,45 @@ class Pool:
 
         What comes to its end is decoded and judged, what stops on its way is looked at. False when it was given up.
         """
-        recipe, first = self.recipe, tasks[0]
+        config, first = self.config, tasks[0]
         rows = self._rows([task.window for task in tasks])
         denoiser = MeteredDenoiser(
-            recipe.engine, rows, self.stages.network, guidance=recipe.guidance, limit=recipe.limit
+            config.engine, rows, self.stages.network, guidance=config.guidance, limit=config.limit
         )  # fmt: skip
         noise_began = time.perf_counter()
         x, state, early = self._depart(tasks, denoiser)
         self.stages.add("noise", noise_began)
         began, before = time.perf_counter(), self.stages.network.seconds
-        until, end = first.candidate.step, len(recipe.sigmas) - 1
-        needed = any("early" in verifier.needs for verifier in recipe.panel.everyone)
+        until, end = first.candidate.step, len(config.sigmas) - 1
+        needed = any("early" in verifier.needs for verifier in config.panel.everyone)
         # Not the last level: its prediction is the result.
-        wanted = int((recipe.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin()) if needed else -1
-        if until > first.leg.start:
-            leg = recipe.sigmas[first.leg.start : until + 1]
-            for number, (reached, after) in enumerate(recipe.sampler.steps(denoiser, x, leg, state=state)):
+        wanted = int((config.sigmas[:-2].log() - math.log(EARLY_SIGMA)).abs().argmin()) if needed else -1
+        if until > first.rollout.start:
+            rollout = config.sigmas[first.rollout.start : until + 1]
+            for number, (reached, after) in enumerate(config.sampler.steps(denoiser, x, rollout, state=state)):
                 x, state = reached, after
-                self.ticked((number + 1) / (len(leg) - 1))
-                if first.leg.start + number == wanted:
+                self.ticked((number + 1) / (len(rollout) - 1))
+                if first.rollout.start + number == wanted:
                     early = state.denoised[0]
-                if self.given_up() and not any(task.essential for task in tasks) and first.leg.start + number + 1 < end:
+                if (
+                    self.given_up()
+                    and not any(task.essential for task in tasks)
+                    and first.rollout.start + number + 1 < end
+                ):
                     return False
-        glimpse = None
+        preview = None
         if until < end:
-            sigma = float(recipe.sigmas[until])
+            sigma = float(config.sigmas[until])
             if first.look:
-                glimpse, state = peek(denoiser, x, sigma, state)
-                early = glimpse if until == wanted else early
+                preview, state = peek(denoiser, x, sigma, state)
+                early = preview if until == wanted else early
                 if first.look > 1:
                     # It begins with the evaluation that going on begins with.
-                    glimpse, _ = recipe.sampler(
-                        denoiser, x, recipe.coarse(sigma, first.look), state=State(ahead=glimpse)
+                    preview, _ = config.sampler(
+                        denoiser, x, config.coarse(sigma, first.look), state=State(ahead=preview)
                     )
             else:
-                glimpse = state.denoised[0]
+                preview = state.denoised[0]
         self.stages.add("solver", began + self.stages.network.seconds - before)
         for task in tasks:
             pool, number = self.windows[task.window], task.candidate.index
@@ -139,41 +145,41 @@ class Pool:
             pool.steps[number] = until
             if until == end:
                 pool.running.pop(number, None)
-        if glimpse is not None:
+        if preview is not None:
             self._stop(tasks, x, state, early)
-            self._look(tasks, glimpse, rows)
-        elif recipe.look:
-            self._glance(tasks, x, early, rows)
+            self._look(tasks, preview, rows)
+        elif config.look:
+            self._score_previews(tasks, x, early, rows)
         else:
             self._hear(tasks, x, early, rows)
         return True
 
     def _depart(self, tasks: Sequence[Task], denoiser: MeteredDenoiser) -> tuple[Tensor, State, Tensor | None]:
         """Where the solver starts from: x [N x channels, ...], its state, and the early prediction if known."""
-        recipe, leg = self.recipe, tasks[0].leg
-        if leg.origin is None:
-            noise = self._noises([task.candidate.key for task in tasks], None) * recipe.temperature
-            x = recipe.engine.start(noise, float(recipe.sigmas[0])).repeat_interleave(self.channels, dim=0)
+        config, rollout = self.config, tasks[0].rollout
+        if rollout.origin is None:
+            noise = self._noises([task.candidate.key for task in tasks], None) * config.temperature
+            x = config.engine.start(noise, float(config.sigmas[0])).repeat_interleave(self.channels, dim=0)
             return x, State(), None
-        origins = [task.leg.origin for task in tasks]
+        origins = [task.rollout.origin for task in tasks]
         past = [self.windows[t.window].running[o.index] for t, o in zip(tasks, origins, strict=True) if o is not None]
         x, state = torch.cat([one.x for one in past]), State.cat([one.state for one in past])
         known = [one.early for one in past if one.early is not None]
         early = torch.cat(known) if len(known) == len(past) else None
-        if leg.kind == "resume":
+        if rollout.kind == "resume":
             return x, state, early
-        noise = self._noises([task.candidate.key for task in tasks], leg.kind) * recipe.temperature
-        eps = recipe.engine.start(noise, 1.0).repeat_interleave(self.channels, dim=0)
-        at = leg.origin.step
-        here, there = float(recipe.sigmas[at]), float(recipe.sigmas[leg.start])
-        if leg.kind == "renoise":
+        noise = self._noises([task.candidate.key for task in tasks], rollout.kind) * config.temperature
+        eps = config.engine.start(noise, 1.0).repeat_interleave(self.channels, dim=0)
+        at = rollout.origin.step
+        here, there = float(config.sigmas[at]), float(config.sigmas[rollout.start])
+        if rollout.kind == "renoise":
             return renoise(x, here, there, eps), State(), early
         x0, _ = peek(denoiser, x, here, state)
-        return stochastic_step(x, x0, here, there, eps, float(leg.key.lineage[-1][3])), State(), early
+        return stochastic_step(x, x0, here, there, eps, float(rollout.key.lineage[-1][3])), State(), early
 
     def _noises(self, keys: Sequence[NoiseKey], turn: str | None) -> Tensor:
         """The noises of keys: those that runs start from, or those of their last turn."""
-        shape = self.recipe.engine.noise_shape(self.lr.shape[-1])
+        shape = self.config.engine.noise_shape(self.lr.shape[-1])
         return torch.stack([draw(key, shape) if turn is None else normal(key, turn, shape) for key in keys])
 
     def _stop(self, tasks: Sequence[Task], x: Tensor, state: State, early: Tensor | None) -> None:
@@ -186,34 +192,34 @@ class Pool:
 
     @property
     def _judges(self) -> tuple[Verifier, ...]:
-        return self.recipe.panel.hearing("window")
+        return self.config.panel.hearing("window")
 
     @property
     def _early_level(self) -> str | None:
         """The level at which x0-predictions on the way are judged; None where they are decoded."""
-        return self.recipe.look or self.recipe.engine.early_look
+        return self.config.look or self.config.engine.early_preview
 
-    def _early_judges(self) -> list[Glancing]:
+    def _early_judges(self) -> list[Previewing]:
         """Who judges x0-predictions at the cheap level; nobody where they have to be decoded."""
         if self._early_level is None:
             return []
-        choosing = self.recipe.panel.choosing("window")
-        return [v for v in choosing if not needs_early(v) and isinstance(v, Glancing)]
+        choosing = self.config.panel.choosing("window")
+        return [v for v in choosing if not needs_early(v) and isinstance(v, Previewing)]
 
     def _look(self, tasks: Sequence[Task], x0: Tensor, rows: Conditioning) -> None:
         """Note what verifiers say of x0-predictions: at the engine's cheap level, or decoded where it has none."""
         began = time.perf_counter()
-        glancing, engine = self._early_judges(), self.recipe.engine
-        if glancing:
+        previewing, engine = self._early_judges(), self.config.engine
+        if previewing:
             assert self._early_level is not None
             assert self.expected_pictures is not None
-            pictures = self._by_window(engine.look(x0, self._early_level, rows))
+            pictures = self._by_window(engine.preview(x0, self._early_level, rows))
             for i, task in enumerate(tasks):
-                glimpse = Glimpse(pictures[i : i + 1], self.expected_pictures[task.window])
-                self._note(task, {v.name: float(v.glance(glimpse)) for v in glancing})
+                preview = Preview(pictures[i : i + 1], self.expected_pictures[task.window])
+                self._note(task, {v.name: float(v.score_preview(preview)) for v in previewing})
         else:
             raw = self._by_window(engine.decode(x0, rows))
-            asked = self._judges if self.recipe.witness else self.recipe.panel.choosing("window")
+            asked = self._judges if self.config.witness else self.config.panel.choosing("window")
             judges = [verifier for verifier in asked if not needs_early(verifier)]
             for window in dict.fromkeys(task.window for task in tasks):
                 mine = [i for i, task in enumerate(tasks) if task.window == window]
@@ -225,33 +231,33 @@ class Pool:
         self.stages.add("look", began)
 
     def _note(self, task: Task, scores: dict[str, float]) -> None:
-        looks = self.windows[task.window].looks.setdefault(task.candidate.index, [])
-        looks.append(Look(task.candidate.step, scores))
+        previews = self.windows[task.window].previews.setdefault(task.candidate.index, [])
+        previews.append(PreviewScores(task.candidate.step, scores))
 
     def _rows(self, windows: Sequence[int]) -> Conditioning:
         """The conditioning of all channels of windows by number, repeats allowed."""
         index = torch.tensor([w * self.channels + c for w in windows for c in range(self.channels)])
         return self.conditioning.rows(index)
 
-    def _glance(self, tasks: Sequence[Task], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
+    def _score_previews(self, tasks: Sequence[Task], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
         """Keep candidates undecoded and note what verifiers say of them as they are."""
-        assert self.recipe.look is not None
+        assert self.config.look is not None
         assert self.expected_pictures is not None
         began = time.perf_counter()
-        pictures = self._by_window(self.recipe.engine.look(x0, self.recipe.look, rows))
+        pictures = self._by_window(self.config.engine.preview(x0, self.config.look, rows))
         parts = x0.unflatten(0, (len(tasks), self.channels))
         both = None if early is None else (self._by_window(early), self._by_window(x0))
         for i, task in enumerate(tasks):
             pool, number = self.windows[task.window], task.candidate.index
             pool.drawn[number] = parts[i]
-            pool.looked = tuple(verifier.name for verifier in self._judges if isinstance(verifier, Glancing))
+            pool.previewed = tuple(verifier.name for verifier in self._judges if isinstance(verifier, Previewing))
             mine = None if both is None else (both[0][i : i + 1], both[1][i : i + 1])
-            glimpse = Glimpse(pictures[i : i + 1], self.expected_pictures[task.window], mine)
+            preview = Preview(pictures[i : i + 1], self.expected_pictures[task.window], mine)
             for verifier in self._judges:
-                if isinstance(verifier, Glancing):
+                if isinstance(verifier, Previewing):
                     pool.scores.setdefault(verifier.name, [])
                     pool.fill()
-                    pool.scores[verifier.name][number] = float(verifier.glance(glimpse))
+                    pool.scores[verifier.name][number] = float(verifier.score_preview(preview))
         self.stages.add("glance", began)
 
     def decode(self, index: int, numbers: Sequence[int]) -> None:
@@ -270,7 +276,7 @@ class Pool:
     ) -> None:
         """Decode candidates, by window and number, merge them with their windows' input, keep and score the cores."""
         began = time.perf_counter()
-        raw = self._by_window(self.recipe.engine.decode(x0, rows))
+        raw = self._by_window(self.config.engine.decode(x0, rows))
         self.stages.add("decode", began)
         both = None if early is None else (self._by_window(early), self._by_window(x0))
         for window in dict.fromkeys(w for w, _ in places):
@@ -282,7 +288,7 @@ class Pool:
         """The engine's output [N, channels, samples] with the input below the crossover: cores."""
         began = time.perf_counter()
         core = self.windows[index].window.core
-        merged = self.recipe.crossover.merge(self.lr[index][None], raw)[..., core].contiguous()
+        merged = self.config.crossover.merge(self.lr[index][None], raw)[..., core].contiguous()
         self.stages.add("assemble", began)
         return merged
 
@@ -291,14 +297,14 @@ class Pool:
         pool = self.windows[index]
         core = pool.window.core
         return Context(
-            sample_rate=self.recipe.engine.sample_rate,
-            cutoff_hz=self.recipe.crossover.cutoff_hz,
+            sample_rate=self.config.engine.sample_rate,
+            cutoff_hz=self.config.crossover.cutoff_hz,
             lr=pool.lr,
             raw=None if raw is None else raw[..., core],
             expected=None if self.expected is None else self.expected[index][:, core],
             reference=pool.reference,
             early=early,
-            brief=self.recipe.brief,
+            annotations=self.config.annotations,
             cache=pool.cache,
         )
 
@@ -310,10 +316,10 @@ class Pool:
         if not pool.audio:
             self._hear_input(pool, context)
         for verifier in self._judges:
-            if verifier.name in pool.looked:
+            if verifier.name in pool.previewed:
                 continue
-            if len(pool.edges) > 2 and (verifier in pool.panel.search or self.recipe.witness):
-                for name, parts in judge_segments(verifier, merged, context, pool.edges).items():
+            if len(pool.edges) > 2 and (verifier in pool.panel.search or self.config.witness):
+                for name, parts in segment_scores(verifier, merged, context, pool.edges).items():
                     pool.segments.setdefault(name, {}).update(zip(numbers, parts, strict=True))
             for name, said in judge(verifier, merged, context).items():
                 pool.scores.setdefault(name, [])
@@ -323,11 +329,11 @@ class Pool:
         self.stages.add("verify", began)
         pool.audio.update(zip(numbers, merged, strict=True))
 
-    def _hear_input(self, pool: WindowPool, context: Context) -> None:
+    def _hear_input(self, pool: WindowCandidates, context: Context) -> None:
         """Let the judges that can score the window's input itself, to tell whether a render is worse than nothing."""
         same = replace(context, raw=pool.lr[None], early=None, _heard={})
         for verifier in self._judges:
-            told = verifier.name in pool.looked or goes_by_input(verifier, context.brief)
+            told = verifier.name in pool.previewed or goes_by_input(verifier, context.annotations)
             if not needs_early(verifier) and not told:
                 pool.input_scores |= {name: said[0] for name, said in judge(verifier, pool.lr[None], same).items()}
 
@@ -342,10 +348,10 @@ class Pool:
 
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:
         """Compare candidates of one window: float64 [len(candidates)]; -inf for those that a look has passed over."""
-        recipe, pool = self.recipe, self.windows[index]
+        config, pool = self.config, self.windows[index]
         numbers = [candidate.index for candidate in candidates]
-        if recipe.look and not any(number in pool.running for number in numbers):
-            self.decode(index, pool.promising(numbers, recipe.top))
+        if config.look and not any(number in pool.running for number in numbers):
+            self.decode(index, pool.promising(numbers, config.top))
             pool.fill()
         return pool.combined(numbers).values
 

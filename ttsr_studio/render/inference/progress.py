@@ -24,7 +24,7 @@ Watch = Callable[[Event], None]
 """Told of every step."""
 
 
-class StopSign:
+class CancellationToken:
     """Whether somebody asked to stop. Searches look at it between solver steps."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import bins_between, power_spectrogram
 from ttsr_studio.audio.windows import even_fade
-from ttsr_studio.render.inference.state import WindowPool
+from ttsr_studio.render.inference.state import WindowCandidates
 from ttsr_studio.search.viterbi import best_path
 
 FLOOR = 1e-8
@@ -24,7 +24,7 @@ class Take:
     numbers: tuple[int, ...]
 
     @classmethod
-    def whole(cls, pool: WindowPool, number: int) -> "Take":
+    def whole(cls, pool: WindowCandidates, number: int) -> "Take":
         return cls((0, pool.window.stop - pool.window.start), (number,))
 
     @property
@@ -41,7 +41,7 @@ class Take:
 
 
 def choose_segments(
-    pool: WindowPool, cutoff_hz: float, rate: int, fade: int, price: float, before: np.ndarray | None
+    pool: WindowCandidates, cutoff_hz: float, rate: int, fade: int, price: float, before: np.ndarray | None
 ) -> Take:
     """The best path through a window's candidates.
 
@@ -86,7 +86,7 @@ def distances(left: Tensor, right: Tensor, cutoff_hz: float, rate: int) -> np.nd
     return np.asarray(apart.mean(dim=0).numpy(), np.float64)
 
 
-def assemble(pool: WindowPool, take: Take, fade: int) -> np.ndarray:
+def assemble(pool: WindowCandidates, take: Take, fade: int) -> np.ndarray:
     """The core of a take, [channels, samples]; only what renders add to their input is faded."""
     if not take.spliced:
         return np.asarray(pool.audio[take.numbers[0]].numpy())

@@ -18,10 +18,10 @@ from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.search.protocol import Budget, Course, Problem, Search
-from ttsr_studio.search.registry import LOOKING, start_search
+from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
+from ttsr_studio.search.registry import USING_PREVIEWS, start_search
 from ttsr_studio.verifiers.panel import Panel
-from ttsr_studio.verifiers.protocol import Glancing, Need, Verifier
+from ttsr_studio.verifiers.protocol import Need, Previewing, Verifier
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 
 MOST_CANDIDATES = 128
@@ -62,7 +62,7 @@ class Session:
         self.look = self._look()
         self.sigmas()
         self.limit = BatchLimit(options.batch)
-        self.course = Course(
+        self.plan = SamplingPlan(
             tuple(map(float, self.sigmas())),
             get_sampler(self.solver).evaluations,
             2 if self.guidance.scale != 1 else 1,
@@ -70,10 +70,10 @@ class Session:
         self.window_nfe = self._affordable()
         if not self.panel.choosing("window") and self.options.finalists:
             # More would be heard by nobody.
-            self.window_nfe = min(self.window_nfe, self.options.finalists * self.course.run)
+            self.window_nfe = min(self.window_nfe, self.options.finalists * self.plan.run)
         assert self.finalists
         self._refuse_what_nobody_judges()
-        next(self.start(Problem(NoiseKey(options.seed), self.course), Budget(self.window_nfe)))
+        next(self.start(Problem(NoiseKey(options.seed), self.plan), Budget(self.window_nfe)))
 
     def _panel(self) -> Panel:
         """Load the verifiers. One whose name ends in "?" is left out when it is not installed, and named as such."""
@@ -151,31 +151,31 @@ class Session:
         options, engine = self.options, self.engine
         if options.decode_top is None:
             return None
-        level = options.look or engine.looks[0]
-        if level not in engine.looks:
-            raise unknown(f"look of engine {engine.name!r}", level, engine.looks)
-        if not any(isinstance(verifier, Glancing) for verifier in self.panel.choosing("window")):
+        level = options.look or engine.previews[0]
+        if level not in engine.previews:
+            raise unknown(f"look of engine {engine.name!r}", level, engine.previews)
+        if not any(isinstance(verifier, Previewing) for verifier in self.panel.choosing("window")):
             raise OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
         return level
 
     @property
     def candidates(self) -> int:
         """The most renders of a window that are carried to their end."""
-        return self.window_nfe // self.course.run
+        return self.window_nfe // self.plan.run
 
     def _affordable(self) -> int:
         """Evaluations that a search may spend on a window and channel."""
-        run, options = self.course.run, self.options
+        run, options = self.plan.run, self.options
         most = run * (options.candidates or MOST_CANDIDATES)
         if options.budget_nfe is None:
             return most
-        looks = 2 * (self.look is not None or any("expected" in verifier.needs for verifier in self.panel.everyone))
-        if options.budget_nfe - looks < run:
+        previews = 2 * (self.look is not None or any("expected" in verifier.needs for verifier in self.panel.everyone))
+        if options.budget_nfe - previews < run:
             raise OptionError(
-                f"--budget {options.budget}: one candidate takes {run + looks} evaluations ({self.solver}, "
-                f"{self.steps} steps{', the mean render' if looks else ''}); allow at least that, or fewer --steps"
+                f"--budget {options.budget}: one candidate takes {run + previews} evaluations ({self.solver}, "
+                f"{self.steps} steps{', the mean render' if previews else ''}); allow at least that, or fewer --steps"
             )
-        return min(options.budget_nfe - looks, most if options.candidates else options.budget_nfe)
+        return min(options.budget_nfe - previews, most if options.candidates else options.budget_nfe)
 
     def _refuse_what_nobody_judges(self) -> None:
         """Raise OptionError for what needs a judge of windows where there is none."""
@@ -186,7 +186,7 @@ class Session:
                     raise OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(judging)}")
             return
         for what, wanted in (
-            (f"--search {self.options.search}", self.options.search in LOOKING),
+            (f"--search {self.options.search}", self.options.search in USING_PREVIEWS),
             ("--choice clip", self.options.choice == "clip"),
             ("--target", bool(self.options.targets)),
         ):

@@ -17,11 +17,11 @@ from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.samplers.base import Sampler, State
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel
-from ttsr_studio.verifiers.protocol import Brief
+from ttsr_studio.verifiers.protocol import Annotations
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SamplingConfig:
     """How candidates are made and judged, the same for all windows of a file.
 
     Attributes:
@@ -40,7 +40,7 @@ class Recipe:
     temperature: float
     crossover: Crossover
     panel: Panel
-    brief: Brief
+    annotations: Annotations
     limit: BatchLimit
     guidance: Guidance = field(default_factory=Guidance)
     look: str | None = None
@@ -50,7 +50,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Look:
+class PreviewScores:
     """What was said of a candidate on its way: at which step, and every verifier's score by column."""
 
     step: int
@@ -67,7 +67,7 @@ class Running:
 
 
 @dataclass
-class WindowPool:
+class WindowCandidates:
     """One window's candidates so far, by number.
 
     Attributes:
@@ -96,10 +96,10 @@ class WindowPool:
     running: dict[int, Running] = field(default_factory=dict)
     keys: list[NoiseKey] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
-    looks: dict[int, list[Look]] = field(default_factory=dict)
+    previews: dict[int, list[PreviewScores]] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
     segments: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
-    looked: tuple[str, ...] = ()
+    previewed: tuple[str, ...] = ()
     input_scores: dict[str, float] = field(default_factory=dict)
     cut: str | None = None
     cache: dict[str, Any] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class WindowPool:
     def columns(self, chosen: Sequence[int]) -> dict[str, np.ndarray]:
         """Scores of some candidates by number and verifier: of finished ones, or the last looks at unfinished ones."""
         if chosen and all(number in self.running for number in chosen):
-            last = [self.looks[number][-1].scores for number in chosen]
+            last = [self.previews[number][-1].scores for number in chosen]
             return {name: np.array([said[name] for said in last]) for name in last[0]}
         return {name: np.array(values)[list(chosen)] for name, values in self.scores.items()}
 
@@ -128,5 +128,5 @@ class WindowPool:
 
     def promising(self, chosen: Sequence[int], top: int) -> list[int]:
         """Numbers of the `top` of some candidates by what was said of them before decoding, best first."""
-        early = self.panel.combine({name: np.array(self.scores[name])[list(chosen)] for name in self.looked}).values
+        early = self.panel.combine({name: np.array(self.scores[name])[list(chosen)] for name in self.previewed}).values
         return [chosen[i] for i in np.argsort(-early, kind="stable")[:top]]

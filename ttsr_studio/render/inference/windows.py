@@ -10,17 +10,17 @@ from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.render.inference.budget import Pace
-from ttsr_studio.render.inference.candidates import Pool
-from ttsr_studio.render.inference.progress import StopSign, Watch
+from ttsr_studio.render.inference.budget import BudgetTracker
+from ttsr_studio.render.inference.candidates import CandidateBatch
+from ttsr_studio.render.inference.progress import CancellationToken, Watch
 from ttsr_studio.render.inference.sampling import window_key
 from ttsr_studio.render.inference.segments import Take, assemble, choose_segments
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import Recipe, WindowPool
+from ttsr_studio.render.inference.state import SamplingConfig, WindowCandidates
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.search.protocol import Budget, Candidate, Problem
 from ttsr_studio.search.scheduler import Run, Task, drive
-from ttsr_studio.verifiers.protocol import Brief
+from ttsr_studio.verifiers.protocol import Annotations
 
 FADE_SECONDS = 0.08
 GROUP_BYTES = 200_000_000
@@ -43,7 +43,7 @@ class Step:
 
     window: Window
     finished: list[np.ndarray]
-    pool: WindowPool | None
+    pool: WindowCandidates | None
     takes: list[Take] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
 
@@ -59,10 +59,10 @@ def search_windows(
     truth: Scratch | None,
     cutoff_hz: float,
     level: float,
-    brief: Brief,
+    annotations: Annotations,
     stages: Stages,
     progress: Watch,
-    stop: StopSign | None = None,
+    stop: CancellationToken | None = None,
 ) -> Iterator[Step]:
     """Search group after group of windows and hand out the output from its start to its end.
 
@@ -76,28 +76,30 @@ def search_windows(
     """
     engine, options = session.engine, session.options
     rate = engine.sample_rate
-    recipe = Recipe(
+    config = SamplingConfig(
         engine, session.sampler, session.sigmas(), session.coarse_sigmas, session.temperature,
-        Crossover(cutoff_hz, rate), session.panel, brief, session.limit, session.guidance, session.look,
+        Crossover(cutoff_hz, rate), session.panel, annotations, session.limit, session.guidance, session.look,
         options.decode_top or 0, options.segment if options.choice == "segment" else 0.0, session.witness,
     )  # fmt: skip
     fade = round(FADE_SECONDS * rate)
     core = even_core(lr.frames, round(engine.core_seconds * rate), fade)
     context, length = round(engine.context_seconds * rate), round((engine.window_seconds or 0) * rate)
     windows = plan_windows(lr.frames, core, context, fade, engine.hop, length)
-    pace = Pace(session, len(windows), lr.frames / rate, lr.channels, stages.network, progress, stop or StopSign())
+    tracker = BudgetTracker(
+        session, len(windows), lr.frames / rate, lr.channels, stages.network, progress, stop or CancellationToken()
+    )
     scale = engine.input_rms / level if level else 0.0
     faders = [CrossFader() for _ in range(session.finalists + options.control)]
     picks = np.random.default_rng([options.seed, 6])
     before: np.ndarray | None = None
     groups = iter([windows]) if options.choice == "clip" else grouped(windows, lr.channels, session.candidates)
     for group in groups:
-        pace.begin(len(group))
+        tracker.begin(len(group))
         around = engine.lookaround
         audio = np.stack([lr.read(w.render_start - around, w.render_stop + around) for w in group]) * np.float32(scale)
         loud = [i for i in range(len(group)) if audio[i, :, around : audio.shape[-1] - around].any()]
-        found: dict[int, tuple[WindowPool, int]] = {}
-        pool: Pool | None = None
+        found: dict[int, tuple[WindowCandidates, int]] = {}
+        pool: CandidateBatch | None = None
         if loud:
             heard = [group[i] for i in loud]
             truths = [
@@ -107,12 +109,12 @@ def search_windows(
                 for w in heard
             ]
             keys = [window_key(options.seed, w, engine) for w in heard]
-            pool = Pool(recipe, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
-            winners = run_searches(session, pool, pace, [Problem(key, session.course) for key in keys])
+            pool = CandidateBatch(config, heard, torch.from_numpy(audio[loud]), keys, truths, stages)
+            winners = run_searches(session, pool, tracker, [Problem(key, session.plan) for key in keys])
             for j, i in enumerate(loud):
                 pool.decode(j, [winners[j].index])
                 found[i] = pool.windows[j], winners[j].index
-        pace.end(len(group))
+        tracker.end(len(group))
         for i, window in enumerate(group):
             low = lr.read(window.start, window.stop)
             if i not in found or pool is None:
@@ -133,38 +135,42 @@ def search_windows(
             yield Step(window, joined, mine, takes, said)
 
 
-def run_searches(session: Session, pool: Pool, pace: Pace, problems: Sequence[Problem]) -> list[Candidate]:
+def run_searches(
+    session: Session, pool: CandidateBatch, tracker: BudgetTracker, problems: Sequence[Problem]
+) -> list[Candidate]:
     """Search all windows of a pool and return their winners."""
-    if not stages_timed(pool) and pace.timed:
+    if not stages_timed(pool) and tracker.timed:
         pool.rehearse([problem.key for problem in problems])
-    budget = Budget(pace.nfe(len(problems)))
-    pool.ticked = pace.step
-    pool.given_up = pace.over
+    budget = Budget(tracker.nfe(len(problems)))
+    pool.ticked = tracker.step
+    pool.given_up = tracker.over
     rows = max(1, session.options.batch // pool.channels)
     if session.options.choice == "clip":
         tied = Tied(pool, [problem.key for problem in problems], rows)
-        runs = [Run(session.start(problems[0], budget), budget, session.course)]
+        runs = [Run(session.start(problems[0], budget), budget, session.plan)]
         batch = max(1, rows // len(problems))
         pool.given_up = lambda: False
-        drive(runs, pace.watched(tied.solve), tied.score, batch=batch, halt=pace.halt(tied.best), room=pace.room)
+        drive(
+            runs, tracker.watched(tied.solve), tied.score, batch=batch, halt=tracker.halt(tied.best), room=tracker.room
+        )
         runs = runs * len(problems)
     else:
-        runs = [Run(session.start(problem, budget), budget, session.course) for problem in problems]
-        halt = pace.halt(lambda window: best_so_far(pool.windows[window]))
-        drive(runs, pace.watched(pool.solve), pool.score, batch=rows, halt=halt, room=pace.room)
+        runs = [Run(session.start(problem, budget), budget, session.plan) for problem in problems]
+        halt = tracker.halt(lambda window: best_so_far(pool.windows[window]))
+        drive(runs, tracker.watched(pool.solve), pool.score, batch=rows, halt=halt, room=tracker.room)
     for mine, run in zip(pool.windows, runs, strict=True):
-        alone = pace.timed and budget.nfe < 2 * session.course.run <= session.window_nfe
+        alone = tracker.timed and budget.nfe < 2 * session.plan.run <= session.window_nfe
         mine.cut = run.cut or ("time" if alone else None)
         mine.fill()
     return [run.winner for run in runs if run.winner is not None]
 
 
-def stages_timed(pool: Pool) -> bool:
+def stages_timed(pool: CandidateBatch) -> bool:
     """Whether the network's speed is known."""
     return pool.stages.network.nfe > 0
 
 
-def best_so_far(pool: WindowPool) -> dict[str, float]:
+def best_so_far(pool: WindowCandidates) -> dict[str, float]:
     """Every verifier's score of the best finished candidate by all of them; empty when there is none."""
     heard = pool.ranking()[:1]
     return {name: values[heard[0]] for name, values in pool.scores.items()} if heard else {}
@@ -173,7 +179,7 @@ def best_so_far(pool: WindowPool) -> dict[str, float]:
 class Tied:
     """All windows of a clip as one problem: a candidate is the same draw in every window, its score their mean."""
 
-    def __init__(self, pool: Pool, keys: Sequence[NoiseKey], rows: int) -> None:
+    def __init__(self, pool: CandidateBatch, keys: Sequence[NoiseKey], rows: int) -> None:
         self.pool, self.keys, self.rows = pool, keys, rows
 
     def solve(self, tasks: Sequence[Task]) -> bool:
@@ -186,13 +192,15 @@ class Tied:
         def moved(key: NoiseKey) -> NoiseKey:
             return replace(self.keys[window], lineage=key.lineage)
 
-        origin = task.leg.origin
-        leg = replace(
-            task.leg,
-            key=moved(task.leg.key),
+        origin = task.rollout.origin
+        rollout = replace(
+            task.rollout,
+            key=moved(task.rollout.key),
             origin=None if origin is None else replace(origin, key=moved(origin.key)),
         )
-        return replace(task, window=window, leg=leg, candidate=replace(task.candidate, key=moved(task.candidate.key)))
+        return replace(
+            task, window=window, rollout=rollout, candidate=replace(task.candidate, key=moved(task.candidate.key))
+        )
 
     def score(self, _window: int, candidates: Sequence[Candidate]) -> np.ndarray:
         return self.pool.windows[0].panel.combine(self._columns([c.index for c in candidates])).values
@@ -218,7 +226,7 @@ class Tied:
 
 
 def choose(
-    session: Session, pool: WindowPool, winner: int, cutoff_hz: float, fade: int, before: np.ndarray | None
+    session: Session, pool: WindowCandidates, winner: int, cutoff_hz: float, fade: int, before: np.ndarray | None
 ) -> list[Take]:
     """What every finalist is made of in a window, the best first."""
     takes = [Take.whole(pool, number) for number in finalists(pool, winner, session.finalists)]
@@ -229,7 +237,7 @@ def choose(
     return takes
 
 
-def control(pool: WindowPool, take: Take, picks: np.random.Generator, tied: bool) -> Take:
+def control(pool: WindowCandidates, take: Take, picks: np.random.Generator, tied: bool) -> Take:
     """A random pick in the place of every choice."""
     heard = sorted(pool.audio)
     if tied:
@@ -237,7 +245,7 @@ def control(pool: WindowPool, take: Take, picks: np.random.Generator, tied: bool
     return Take(take.edges, tuple(heard[int(i)] for i in picks.integers(len(heard), size=len(take.numbers))))
 
 
-def finalists(pool: WindowPool, winner: int, count: int) -> list[int]:
+def finalists(pool: WindowCandidates, winner: int, count: int) -> list[int]:
     """The candidates of a window that go into finalist 0, 1, ...: the winner, then by rank.
 
     Where no verifier judges windows the order is the candidates' own, so that a finalist is one draw throughout.

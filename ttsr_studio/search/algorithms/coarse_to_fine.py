@@ -14,17 +14,17 @@ def screen_search(problem: Problem, budget: Budget, *, coarse: int = 2, finish: 
         coarse: steps of the first pass, fewer than the course has.
         finish: part of the noises whose run is then made whole, above 0 to 1; at least one.
     """
-    course = problem.course
-    if not 1 <= coarse < course.steps:
-        raise OptionError(f"screen: {coarse} coarse steps; from 1 to {course.steps - 1}, below the --steps of a run")
+    plan = problem.plan
+    if not 1 <= coarse < plan.steps:
+        raise OptionError(f"screen: {coarse} coarse steps; from 1 to {plan.steps - 1}, below the --steps of a run")
     if not 0 < finish <= 1:
         raise OptionError(f"screen: a part of {finish:g} to finish; above 0, at most 1")
-    glance = course.look(coarse)
+    score_preview = plan.look(coarse)
     # Both runs begin with the same evaluation.
-    rest = course.cost(0, course.steps, ahead=True)
+    rest = plan.cost(0, plan.steps, ahead=True)
 
     def cost(starts: int) -> int:
-        return starts * glance + max(1, int(finish * starts)) * rest
+        return starts * score_preview + max(1, int(finish * starts)) * rest
 
     count = max((n for n in range(1, budget.nfe + 1) if cost(n) <= budget.nfe), default=0)
     if count < 1:

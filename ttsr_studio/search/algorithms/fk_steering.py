@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.diffusion.noise import NoiseKey, normal
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.protocol import Budget, Leg, Problem, Search, choose, resume, score, solve, too_small, top
+from ttsr_studio.search.protocol import Budget, Problem, Rollout, Search, choose, resume, score, solve, too_small, top
 
 
 def steering_search(
@@ -31,14 +31,14 @@ def steering_search(
         raise OptionError(
             f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1"
         )
-    course = problem.course
+    plan = problem.plan
     # One evaluation a step, whatever the solver: stochastic steps are first order.
-    count = budget.nfe // (course.each * course.steps)
+    count = budget.nfe // (plan.each * plan.steps)
     if count < 1:
-        raise too_small("steering", budget, course.each * course.steps)
+        raise too_small("steering", budget, plan.each * plan.steps)
     particles = yield from solve(problem.draws(count), 0, look=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
-    for step in range(course.steps - 1):
+    for step in range(plan.steps - 1):
         z = standardised((yield from score(particles)))
         weights, known = weights + strength * (z - known), z
         chosen = np.arange(len(particles))
@@ -47,8 +47,8 @@ def steering_search(
             weights = np.zeros(len(particles))
         known = known[chosen]
         parents = [particles[i] for i in chosen]
-        legs = [Leg(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
-        after = yield from solve(legs, step + 1, look=1, essential=1)
+        rollouts = [Rollout(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
+        after = yield from solve(rollouts, step + 1, look=1, essential=1)
         if len(after) < len(particles):
             # Time is up: the others go on in the same steps, the best first, with weights that start anew.
             after = top(after, (yield from score(after)), len(after))

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 
 from ttsr_studio.diffusion.noise import cosine_to_stride, stride_to_cosine
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.protocol import Answer, Candidate, Leg, Request, best, score, solve
+from ttsr_studio.search.protocol import Answer, Candidate, Request, Rollout, best, score, solve
 
 COSINE = 0.99
 """The paper's lambda, taken for a cosine (see `noise.draw`)."""
@@ -45,10 +45,10 @@ def climb(
         count = min(neighbours, most - len(every))
         # Numbered by the round, so that a centre that stays is not given the same neighbours again.
         keys = [centre.key.child("near", len(every) + k, cosine) for k in range(count)]
-        fresh = yield from solve([Leg(key) for key in keys])
+        fresh = yield from solve([Rollout(key) for key in keys])
         if not fresh:
             break
         every += fresh
-        contest = [centre, *fresh]
-        centre = best(contest, (yield from score(contest)))
+        reranking = [centre, *fresh]
+        centre = best(reranking, (yield from score(reranking)))
     return every

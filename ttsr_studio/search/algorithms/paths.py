@@ -1,7 +1,18 @@
 """Search over paths: branches of partly denoised samples, made by adding noise again and judged by x0-predictions."""
 
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.protocol import Budget, Course, Leg, Problem, Search, choose, score, solve, too_small, top
+from ttsr_studio.search.protocol import (
+    Budget,
+    Problem,
+    Rollout,
+    SamplingPlan,
+    Search,
+    choose,
+    score,
+    solve,
+    too_small,
+    top,
+)
 
 Round = tuple[int, int, int]
 """Steps of the course: where the parents stand, up to where noise is added, down to where the children stop."""
@@ -26,9 +37,9 @@ def paths_search(
         raise OptionError(f"paths: {branches} branches; at least 1")
     if not (0 < level < 1 and 0 < rise < fall):
         raise OptionError(f"paths: level {level:g}, rise {rise:g}, fall {fall:g}; level from 0 to 1, fall above rise")
-    course = problem.course
-    first, rounds = plan(course, level, rise, fall)
-    start, each = course.cost(0, first), [child_cost(course, part) for part in rounds]
+    plan = problem.plan
+    first, rounds = rounds_of(plan, level, rise, fall)
+    start, each = plan.cost(0, first), [child_cost(plan, part) for part in rounds]
     per_path = start + branches * sum(each)
     count = budget.nfe // per_path
     if count < 1:
@@ -39,27 +50,27 @@ def paths_search(
     for number, (at, up, down) in enumerate(rounds):
         last = number == len(rounds) - 1
         parents = [standing[i % len(standing)] for i in range(count * branches + (spare if last else 0))]
-        legs = [Leg(p.key.child("renoise", made + i, at, up), p) for i, p in enumerate(parents)]
-        made += len(legs)
-        children = yield from solve(legs, None if last else down, look=0 if last else 1, essential=1)
+        rollouts = [Rollout(p.key.child("renoise", made + i, at, up), p) for i, p in enumerate(parents)]
+        made += len(rollouts)
+        children = yield from solve(rollouts, None if last else down, look=0 if last else 1, essential=1)
         if last:
             return (yield from choose(children))
         standing = top(children, (yield from score(children)), count)
     raise AssertionError("a plan has at least one round")
 
 
-def plan(course: Course, level: float, rise: float, fall: float) -> tuple[int, list[Round]]:
+def rounds_of(plan: SamplingPlan, level: float, rise: float, fall: float) -> tuple[int, list[Round]]:
     """The step of the first stop, and the rounds down to the end, on the steps of a course."""
-    first = max(1, min(course.steps - 1, course.step_at(level / (1 - level))))
-    if course.steps < 2:
+    first = max(1, min(plan.steps - 1, plan.step_at(level / (1 - level))))
+    if plan.steps < 2:
         raise OptionError("paths needs two --steps or more: with one there is nowhere to stop on the way")
     rounds: list[Round] = []
     at, t = first, level
-    while at < course.steps:
+    while at < plan.steps:
         high = min(t + rise, 0.999)
-        up = min(at, course.step_at(high / (1 - high)))
+        up = min(at, plan.step_at(high / (1 - high)))
         t = t + rise - fall
-        down = course.steps if t <= 0 else min(course.steps, course.step_at(t / (1 - t)))
+        down = plan.steps if t <= 0 else min(plan.steps, plan.step_at(t / (1 - t)))
         # Rounds that a coarse course cannot tell apart are one; the last one ends the run.
         down = max(down, at + 1)
         rounds.append((at, up, down))
@@ -67,6 +78,6 @@ def plan(course: Course, level: float, rise: float, fall: float) -> tuple[int, l
     return first, rounds
 
 
-def child_cost(course: Course, part: Round) -> int:
+def child_cost(plan: SamplingPlan, part: Round) -> int:
     _, up, down = part
-    return course.cost(up, down) + (course.look(1) if down < course.steps else 0)
+    return plan.cost(up, down) + (plan.look(1) if down < plan.steps else 0)

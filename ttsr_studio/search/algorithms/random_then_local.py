@@ -22,7 +22,7 @@ def polish_search(
     """
     if not 0 <= share < 1:
         raise OptionError(f"polish: a share of {share:g} of the budget; from 0 to below 1")
-    near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.course)
+    near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.plan)
     last = int(share * renders)
     drawn = yield from solve(problem.draws(renders - last), essential=1)
     centre = best(drawn, (yield from score(drawn)))

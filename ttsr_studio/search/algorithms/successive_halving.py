@@ -4,7 +4,18 @@ import math
 from collections.abc import Sequence
 
 from ttsr_studio.errors import OptionError
-from ttsr_studio.search.protocol import Budget, Course, Problem, Search, choose, resume, score, solve, too_small, top
+from ttsr_studio.search.protocol import (
+    Budget,
+    Problem,
+    SamplingPlan,
+    Search,
+    choose,
+    resume,
+    score,
+    solve,
+    too_small,
+    top,
+)
 
 
 def halving_search(
@@ -22,11 +33,11 @@ def halving_search(
     """
     if not 0 < keep < 1:
         raise OptionError(f"halving: a part of {keep:g} to keep; above 0 and below 1")
-    stops, course = rung_steps(rungs, problem.course), problem.course
-    count = max((n for n in range(1, budget.nfe + 1) if plan(n, stops, keep, course)[1] <= budget.nfe), default=0)
+    stops, plan = rung_steps(rungs, problem.plan), problem.plan
+    count = max((n for n in range(1, budget.nfe + 1) if prune(n, stops, keep, plan)[1] <= budget.nfe), default=0)
     if count < 1:
-        raise too_small("halving", budget, plan(1, stops, keep, course)[1])
-    sizes, _ = plan(count, stops, keep, course)
+        raise too_small("halving", budget, prune(1, stops, keep, plan)[1])
+    sizes, _ = prune(count, stops, keep, plan)
     standing = yield from solve(problem.draws(sizes[0]), stops[0], essential=1)
     for size, stop in zip(sizes[1:], [*stops[1:], None], strict=True):
         standing = top(standing, (yield from score(standing)), size) if len(standing) > 1 else standing
@@ -34,20 +45,20 @@ def halving_search(
     return (yield from choose(standing))
 
 
-def rung_steps(rungs: Sequence[float], course: Course) -> list[int]:
+def rung_steps(rungs: Sequence[float], plan: SamplingPlan) -> list[int]:
     """Parts of the way -> steps, at least one before the first and after the last, without repeats."""
     if not rungs or any(not 0 < rung < 1 for rung in rungs) or list(rungs) != sorted(rungs):
         raise OptionError(f"halving: rungs {', '.join(f'{rung:g}' for rung in rungs)}; above 0 and below 1, ascending")
-    if course.steps < 2:
+    if plan.steps < 2:
         raise OptionError("halving needs two --steps or more: with one there is nothing to go on with")
-    return sorted({min(course.steps - 1, max(1, round(rung * course.steps))) for rung in rungs})
+    return sorted({min(plan.steps - 1, max(1, round(rung * plan.steps))) for rung in rungs})
 
 
-def plan(starts: int, stops: Sequence[int], keep: float, course: Course) -> tuple[list[int], int]:
+def prune(starts: int, stops: Sequence[int], keep: float, plan: SamplingPlan) -> tuple[list[int], int]:
     """How many run in every part, and what that costs."""
     sizes = [starts]
     for _ in stops:
         sizes.append(max(1, math.floor(sizes[-1] * keep)))
-    edges = [0, *stops, course.steps]
-    parts = (size * course.cost(a, b) for size, a, b in zip(sizes, edges, edges[1:], strict=False))
+    edges = [0, *stops, plan.steps]
+    parts = (size * plan.cost(a, b) for size, a, b in zip(sizes, edges, edges[1:], strict=False))
     return sizes, sum(parts)

@@ -12,8 +12,8 @@ def census_search(problem: Problem, budget: Budget, *, every: int = 1) -> Search
     """
     if every < 1:
         raise OptionError(f"census: every {every} steps; at least 1")
-    course = problem.course
-    standing = yield from solve(problem.draws(budget.runs(course)), min(every, course.steps), essential=1)
-    for stop in range(2 * every, course.steps + every, every):
-        standing = yield from solve(resume(standing), min(stop, course.steps), essential=1)
+    plan = problem.plan
+    standing = yield from solve(problem.draws(budget.runs(plan)), min(every, plan.steps), essential=1)
+    for stop in range(2 * every, plan.steps + every, every):
+        standing = yield from solve(resume(standing), min(stop, plan.steps), essential=1)
     return (yield from choose(standing))

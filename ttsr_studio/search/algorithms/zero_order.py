@@ -4,7 +4,7 @@ from typing import Literal
 
 from ttsr_studio.errors import unknown
 from ttsr_studio.search.algorithms.local import climb, nearness
-from ttsr_studio.search.protocol import Budget, Leg, Problem, Search, best, choose, score, solve
+from ttsr_studio.search.protocol import Budget, Problem, Rollout, Search, best, choose, score, solve
 
 Pivot = Literal["elitist", "paper"]
 
@@ -28,7 +28,7 @@ def zero_order_search(
             the pseudo-code does. "elitist" renders the first pivot too, keeps it in the round it came from, and
             returns the best candidate ever heard, so that more rounds never make it worse.
     """
-    near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.course)
+    near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.plan)
     if pivot == "elitist":
         first = yield from solve(problem.draws(1), essential=1)
         every = yield from climb(first[0], first, renders - 1, neighbours, near)
@@ -38,7 +38,7 @@ def zero_order_search(
     around, heard, centre = problem.draws(1)[0].key, 0, None
     while heard < renders:
         keys = [around.child("near", heard + k, near) for k in range(min(neighbours, renders - heard))]
-        fresh = yield from solve([Leg(key) for key in keys], essential=1 - min(heard, 1))
+        fresh = yield from solve([Rollout(key) for key in keys], essential=1 - min(heard, 1))
         if not fresh:
             break
         heard += len(fresh)

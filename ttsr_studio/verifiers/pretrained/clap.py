@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.pretrained.loading import loading
-from ttsr_studio.verifiers.protocol import Brief, Context, Need, Scope, resampled
+from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Scope, resampled
 from ttsr_studio.weights import store
 
 MODELS = ("clap-music", "clap-general")
@@ -69,25 +69,25 @@ class CLAP:
         heard = context.mono(audio, RATE)
         usable = heard.isfinite().all(1)
         if usable.any() and heard.shape[1]:
-            brief = context.brief
-            wanted = self._caption(context) if brief.caption or brief.captions else self._input(context)
+            annotations = context.annotations
+            wanted = self._caption(context) if annotations.caption or annotations.captions else self._input(context)
             scores[usable] = self._hear(heard[usable]) @ wanted
         return scores
 
     def _caption(self, context: Context) -> Tensor:
         """Embedding of the caption, [size], read once per file."""
-        brief = context.brief
-        captions = _captions(brief)
-        if "clap/text" not in brief.cache:
-            brief.cache["clap/text"] = self._read(captions)
-        texts: Tensor = brief.cache["clap/text"]
-        if brief.caption:
+        annotations = context.annotations
+        captions = _captions(annotations)
+        if "clap/text" not in annotations.cache:
+            annotations.cache["clap/text"] = self._read(captions)
+        texts: Tensor = annotations.cache["clap/text"]
+        if annotations.caption:
             return texts[0]
-        chosen = brief.cache.get("clap/caption")
+        chosen = annotations.cache.get("clap/caption")
         if chosen is None:
             chosen = captions[int((texts @ self._input(context)).argmax())]
             if context.lr.abs().max() > SILENCE:
-                brief.cache["clap/caption"] = chosen
+                annotations.cache["clap/caption"] = chosen
         return texts[captions.index(chosen)]
 
     def _input(self, context: Context) -> Tensor:
@@ -121,8 +121,8 @@ class CLAP:
         )
 
 
-def _captions(brief: Brief) -> tuple[str, ...]:
-    return (brief.caption,) if brief.caption else brief.captions
+def _captions(annotations: Annotations) -> tuple[str, ...]:
+    return (annotations.caption,) if annotations.caption else annotations.captions
 
 
 def _embeddings(said: Any) -> Tensor:

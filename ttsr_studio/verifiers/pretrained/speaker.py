@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.verifiers.pretrained.loading import loading
-from ttsr_studio.verifiers.protocol import Brief, Context, Need, Scope, resampled
+from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Scope, resampled
 from ttsr_studio.weights import store
 
 MODEL = "wavlm-sv"
@@ -88,19 +88,21 @@ class Speaker:
 
     def _speaker(self, context: Context, frames: Tensor) -> Tensor:
         """Embedding to compare with, [size]: of the speaker's recordings, once per file, or of the input."""
-        brief = context.brief
-        cache = brief.cache if brief.speakers else context.cache
+        annotations = context.annotations
+        cache = annotations.cache if annotations.speakers else context.cache
         if "speaker" not in cache:
             cache["speaker"] = (
-                self._recordings(brief) if brief.speakers else self._embed(_only(_input(context)[None], frames))[0]
+                self._recordings(annotations)
+                if annotations.speakers
+                else self._embed(_only(_input(context)[None], frames))[0]
             )
         known: Tensor = cache["speaker"]
         return known
 
-    def _recordings(self, brief: Brief) -> Tensor:
+    def _recordings(self, annotations: Annotations) -> Tensor:
         embeddings = []
-        for number, recording in enumerate(brief.speakers, 1):
-            heard = resampled(recording, brief.rate, RATE)
+        for number, recording in enumerate(annotations.speakers, 1):
+            heard = resampled(recording, annotations.rate, RATE)
             frames = _voiced(heard)
             if frames is None:
                 raise InputError(

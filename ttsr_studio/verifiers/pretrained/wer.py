@@ -90,7 +90,7 @@ class WER:
 
     def note(self, context: Context) -> str:
         """Say in a line where the reference is from, for reports."""
-        if context.brief.transcript is not None:
+        if context.annotations.transcript is not None:
             return "transcript: given"
         heard = self._in_input(context)
         text = " ".join(heard.text.split()) if heard else ""
@@ -101,7 +101,7 @@ class WER:
 
     def _expected(self, context: Context) -> Heard | None:
         """The reference and its language, None when they cannot be known."""
-        given = context.brief.transcript
+        given = context.annotations.transcript
         if given is not None and not self._model.is_multilingual:
             return Heard(given, "en")
         heard = self._in_input(context)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers.protocol import Context, Glimpse, Need, Scope
+from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
 TOP_HZ = 23000.0
 
@@ -47,7 +47,7 @@ class Consensus:
         distance = lsd(audio, context.expected[None], sample_rate=context.sample_rate, lo_hz=low, hi_hz=high)
         return -distance.mean(dim=-1)
 
-    def glance(self, glimpse: Glimpse) -> Tensor:
+    def score_preview(self, preview: Preview) -> Tensor:
         """The same before decoding: minus the RMS distance to the mean prediction, in the engine's own units."""
-        apart: Tensor = (glimpse.pictures - glimpse.expected[None]).double().flatten(1).square().mean(dim=1)
+        apart: Tensor = (preview.pictures - preview.expected[None]).double().flatten(1).square().mean(dim=1)
         return -apart.sqrt()

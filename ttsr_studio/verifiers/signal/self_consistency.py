@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers.protocol import Context, Glimpse, Need, Scope
+from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
 
 class SelfConsistency:
@@ -38,11 +38,11 @@ class SelfConsistency:
             raise MissingError("verifier 'self_consistency' needs the trajectory of a render")
         return self._alike(*context.early)
 
-    def glance(self, glimpse: Glimpse) -> Tensor:
+    def score_preview(self, preview: Preview) -> Tensor:
         """The same before decoding. Raises MissingError without the early prediction."""
-        if glimpse.early is None:
+        if preview.early is None:
             raise MissingError("verifier 'self_consistency' needs the trajectory of a render")
-        return self._alike(*glimpse.early)
+        return self._alike(*preview.early)
 
     def _alike(self, early: Tensor, final: Tensor) -> Tensor:
         """Two stacks [N, ...] -> cosine [N], float64."""
