@@ -105,3 +105,41 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name not in ("print", "sys.exit", "exit", "click.echo"), f"{path}:{node.lineno} calls {name}"
+
+
+LONGEST_FUNCTION, LONGEST_CLASS, MOST_PARAMETERS = 60, 200, 6
+STANDING_SIZES = {
+    "audio/encode.py _encode", "audio/encode.py write_audio", "cli/commands/job.py do_file",
+    "diffusion/samplers/dpmpp.py _step", "engines/audiosr/engine.py __init__",
+    "evaluation/benchmark/runner.py evaluate",
+    "evaluation/paper/run.py run_paper", "evaluation/paper/run.py compute",
+    "evaluation/verifier_study/accuracy.py judge_clip", "render/inference/budget.py __init__",
+    "render/inference/candidates.py CandidateBatch", "render/inference/candidates.py solve",
+    "render/inference/windows.py search_windows", "render/output.py finish", "render/output.py write_best",
+    "render/pipeline.py render", "render/rerank.py rerank", "report/figures.py _draw_map", "report/html.py write_page",
+    "training/critic.py make_bank", "training/critic.py expect", "training/critic.py rank",
+    "watch/job_runner.py Hand", "watch/job_runner.py __init__", "watch/queue/jobs.py Queue",
+    "watch/service.py Service",
+}  # fmt: skip
+"""What is longer, or takes more, than it should still."""
+
+
+def too_large(module: ast.Module) -> Iterator[str]:
+    """Names of functions and classes beyond the limits; commands take an argument for each of their options."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            command = any("command(" in ast.unparse(each) for each in node.decorator_list)
+            named = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([each for each in named if each.arg not in ("self", "cls")])
+            if node.end_lineno - node.lineno >= LONGEST_FUNCTION or (count > MOST_PARAMETERS and not command):
+                yield node.name
+        elif isinstance(node, ast.ClassDef) and node.end_lineno - node.lineno >= LONGEST_CLASS:
+            yield node.name
+
+
+def test_functions_and_classes_fit_a_screen() -> None:
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        names = too_large(ast.parse(path.read_text(encoding="utf-8")))
+        found |= {f"{path.relative_to(PACKAGE).as_posix()} {name}" for name in names}
+    assert found == STANDING_SIZES
