@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import LONGEST
+from helpers import LONGEST
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # the children import it by name, too
 fuzz = importlib.import_module("fuzz")

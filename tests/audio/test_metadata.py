@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import Ttsr, below, voice
+from helpers import Ttsr, below, voice
 from wavinfo import WavInfoReader
 
 from ttsr_studio.audio import encode as write

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
+from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 from ttsr_studio.batch.job_file import read_job, schema
 from ttsr_studio.report.validate import validate

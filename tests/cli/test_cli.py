@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ttsr_studio.session
-from conftest import LONGEST, Ttsr, below, load, save, started, until, voice
+from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 from ttsr_studio.cli.render_options import option_names
 from ttsr_studio.config import presets

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
-from conftest import LONGEST, Ttsr, band, below, level_db, load, save, voice
+from helpers import LONGEST, Ttsr, band, below, level_db, load, save, voice
 from torch import Tensor, nn
 
 from ttsr_studio.diffusion.batch_limit import BatchLimit

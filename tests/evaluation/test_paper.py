@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_panel
 from click.testing import CliRunner, Result
-from conftest import save, voice
+from helpers import save, voice
+from tiny_models import install_every_model
 
 import ttsr_studio.render
 from ttsr_studio.cli.main import main
@@ -65,7 +65,7 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp("paper")
     manifest, annotations = corpus(folder), []
     read = ttsr_studio.render.pipeline.read_annotations
@@ -75,8 +75,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         return read(source, options, rate)
 
     with pytest.MonkeyPatch.context() as patch:
-        test_panel.every_model.__wrapped__(folder, patch, request)  # type: ignore[attr-defined]
-        patch.setattr(ttsr_studio.render.pipeline, "read_brief", spy)
+        install_every_model(folder, patch)
+        patch.setattr(ttsr_studio.render.pipeline, "read_annotations", spy)
         done = evaluate(manifest, "--out", folder / "out", *SMALL, "--cutoff", 4000, "--oracle")
         yield Made(manifest, folder / "out", done, annotations)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ttsr, save, voice
+from helpers import Ttsr, save, voice
 from numpy.typing import NDArray
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS

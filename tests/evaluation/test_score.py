@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ttsr, below, save, voice
+from helpers import Ttsr, below, save, voice
 
 from ttsr_studio.weights import store
 

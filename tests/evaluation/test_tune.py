@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
-from conftest import Ttsr, below, save, voice
+from helpers import Ttsr, below, save, voice
 from torch import Tensor
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS, BuiltinEngine

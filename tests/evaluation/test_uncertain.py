@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Ttsr, save, voice
+from helpers import Ttsr, save, voice
 
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_audio

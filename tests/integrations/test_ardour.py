@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import LONGEST, band, below, level_db, load, save, started, until, voice
+from helpers import LONGEST, band, below, level_db, load, save, started, until, voice
 
 HERE = Path(__file__).resolve().parents[2] / "integrations/ardour"
 TOOL = HERE / "ttsr_ardour.py"

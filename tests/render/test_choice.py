@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ttsr, below, load, save, voice
+from helpers import Ttsr, below, load, save, voice
 
 from ttsr_studio.report.validate import validate
 from ttsr_studio.search.registry import SEARCHES, USING_PREVIEWS
@@ -95,7 +95,7 @@ def test_what_is_shorter_than_two_segments_is_chosen_as_a_window(ttsr: Ttsr, tmp
 
 
 def test_splices_leave_the_low_band_alone_and_do_not_click(ttsr: Ttsr, stem: Path) -> None:
-    from conftest import band, level_db
+    from helpers import band, level_db
 
     render(ttsr, stem, *CRITIC, "--choice", "segment", "--segment", 0.25, "--seam", 0, "--cutoff", 5000)
     made, source = load(stem.with_name("out.wav")), load(stem)

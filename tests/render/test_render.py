@@ -7,7 +7,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
-from conftest import Ttsr, band, below, level_db, load, save, voice
+from helpers import Ttsr, band, below, level_db, load, save, voice
 
 from ttsr_studio.engines.builtin.engine import BuiltinEngine
 from ttsr_studio.report.validate import validate

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import LONGEST, Ttsr, band, below, level_db, load, mere_user, voice
+from helpers import LONGEST, Ttsr, band, below, level_db, load, mere_user, voice
 from odd_audio import EXTENSIBLE, FLOAT, UNKNOWN, chunk, ds64, encoded, extensible, fmt, id3, mac_aifc, pcm, riff
 
 from ttsr_studio.audio.bandwidth import BandwidthMeter

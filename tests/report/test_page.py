@@ -19,9 +19,9 @@ import scipy.stats
 import soundfile
 import soxr
 import torch
-from conftest import LONGEST, band, below, level_db, load, save, voice
+from example_report import report
+from helpers import LONGEST, band, below, level_db, load, save, voice
 from PIL import Image
-from test_report import report
 
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.loudness import LoudnessMeter

@@ -1,4 +1,4 @@
-"""Searches through the batcher and the real pool, on a problem whose best noise is known (`test_pool.World`)."""
+"""Searches through the batcher and the real pool, on a problem whose best noise is known (`sampling_world.World`)."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_pool import SIGMAS, SIZE, Evaluation, World
+from sampling_world import SIGMAS, SIZE, Evaluation, World
 
 from ttsr_studio.diffusion import noise
 from ttsr_studio.diffusion.noise import NoiseKey, draw, stride_to_cosine

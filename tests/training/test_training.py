@@ -11,7 +11,7 @@ import soundfile
 import torch
 from click import Command
 from click.testing import CliRunner, Result
-from conftest import voice
+from helpers import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin

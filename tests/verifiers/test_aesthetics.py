@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import voice
+from helpers import voice
 from safetensors.torch import load_file, save_file
+from tiny_models import AES_CONFIG as CONFIG
+from tiny_models import AES_SCALES as SCALES
+from tiny_models import shrink_aesthetics, write_aesthetics
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
@@ -26,23 +29,6 @@ aes = pytest.importorskip("audiobox_aesthetics.model.aes")
 from ttsr_studio.verifiers.pretrained.aesthetics import Aesthetics  # noqa: E402
 
 RATE = 16000
-SCALES = ["CE", "CU", "PC", "PQ"]
-SMALL = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 32,
-    "encoder_ffn_embed_dim": 64,
-    "encoder_attention_heads": 4,
-    "conv_feature_layers": "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2",
-    "conv_pos": 16,
-    "conv_pos_groups": 4,
-}
-CONFIG = {
-    "proj_num_layer": 2,
-    "proj_ln": True,
-    "nth_layer": 3,
-    "precision": "32",
-    "target_transform": {scale: {"mean": 4.0 + i, "std": 1.0 + 0.25 * i} for i, scale in enumerate(SCALES)},
-}
 
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -52,25 +38,14 @@ pytestmark = pytest.mark.usefixtures("no_network")
 def small() -> Iterator[None]:
     """The real network with few and narrow layers."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setattr(aes.DEFAULT_AUDIO_CFG, name, value)
+        shrink_aesthetics(patch)
         yield
 
 
 @pytest.fixture(scope="module")
 def official(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the official format, with random weights. Tests do not change it."""
-    folder = tmp_path_factory.mktemp("official")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = aes.AesMultiOutput(**CONFIG)
-        for name, value in model.named_parameters():
-            if "norm" not in name:
-                torch.nn.init.normal_(value, std=0.3)
-    save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
-    # The published file has a key or two that the class does not know.
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "freeze_encoder": True, "proj_layer": 1}))
-    return folder
+    return write_aesthetics(tmp_path_factory.mktemp("official"))
 
 
 @pytest.fixture(scope="module")

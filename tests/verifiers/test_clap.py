@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import voice
+from tiny_models import sound, write_clap
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -26,37 +26,9 @@ RATE = 48000
 CAPTIONS = ("a dog", "loud piano music, then rain", "x", "a woman speaks")
 
 
-def tiny(place: Path, seed: int) -> Path:
-    """CLAP with few channels, in the library's format; its vocabulary is the 256 bytes."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    torch.manual_seed(seed)
-    sizes = {"hidden_size": 16, "projection_dim": 12, "initializer_factor": 10.0}
-    text = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 40}
-    audio = {"depths": [1, 1], "num_attention_heads": [1, 2], "patch_embeds_hidden_size": 8, "window_size": 4}
-    config = transformers.ClapConfig(
-        text_config={**sizes, **text, "vocab_size": 261}, audio_config={**sizes, **audio}, projection_dim=12
-    )
-    model = transformers.ClapModel(config).eval()
-    extractor = transformers.ClapFeatureExtractor(truncation="rand_trunc")
-    features = extractor(sound(0)[0].numpy(), sampling_rate=RATE, return_tensors="pt")["input_features"]
-    with torch.no_grad():
-        model.audio_model.audio_encoder.batch_norm.running_mean.fill_(-30.0)
-        model.audio_model.audio_encoder.batch_norm.running_var.fill_(400.0)
-        # What all embeddings have in common is taken out, or all cosines would be alike.
-        common = model.audio_projection(model.audio_model(features).pooler_output)[0]
-        model.audio_projection.linear2.bias -= 0.95 * common
-    model.save_pretrained(place)
-    extractor.save_pretrained(place)
-    alphabet = sorted(ByteLevel.alphabet())
-    vocabulary = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *alphabet, "<mask>"])}
-    transformers.RobertaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(place)
-    return place
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("clap"), 0)
+    return write_clap(tmp_path_factory.mktemp("clap"), 0)
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +63,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(transformers.ClapModel, f"get_{kind}_features", counted)
     return made
-
-
-def sound(seed: int, seconds: float = 1.5, rate: int = RATE, channels: int = 1) -> Tensor:
-    """Something like a voice in a noise of its own colour, [channels, samples]."""
-    noise = np.random.default_rng(seed).standard_normal((round(seconds * rate), channels))
-    coloured = np.cumsum(noise, axis=0) * 0.01 if seed % 2 else noise
-    mixed = 0.1 * voice(seconds, rate, channels, seed) + 0.03 * coloured
-    return torch.from_numpy(np.ascontiguousarray(mixed.T)).float()
 
 
 def library(source: Path, rows: Tensor, captions: tuple[str, ...]) -> tuple[Tensor, Tensor]:
@@ -235,7 +199,7 @@ def test_it_says_which_weights_it_uses_and_prefers_those_for_music(
     shutil.copytree(imported, tmp_path / "models")
     for name in ("clap-general", "clap-music"):
         if name == "clap-music":
-            install(find(name), tiny(tmp_path / "music", 1), "fp16", lambda line: None)
+            install(find(name), write_clap(tmp_path / "music", 1), "fp16", lambda line: None)
         verifier = CLAP()
         file = tmp_path / "models" / name / "model.safetensors"
         assert verifier.weights["model.safetensors"] == store.sha256(file)

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_aesthetics
-import test_clap
-import test_speaker
-import test_wer
 import torch
-from conftest import Ttsr, below, load, save, voice
+from helpers import Ttsr, below, load, save, voice
+from tiny_models import install_every_model
 from torch import Tensor
 
 from ttsr_studio.config.annotations import read_annotations
@@ -28,8 +25,6 @@ from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Context, Preview
 from ttsr_studio.verifiers.registry import load_verifier
 from ttsr_studio.weights import store
-from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
 
 Report = dict[str, Any]
 
@@ -332,24 +327,9 @@ def test_a_transcript_is_of_one_file(ttsr: Ttsr, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def every_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+def every_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A models folder with all verifiers' models in it, tiny."""
-    folder = tmp_path / "models"
-    monkeypatch.setenv(store.VARIABLE, str(folder))
-    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-    for name, value in test_aesthetics.SMALL.items():
-        monkeypatch.setattr(test_aesthetics.aes.DEFAULT_AUDIO_CFG, name, value)
-    whisper = tmp_path / "base.en.pt"
-    test_wer.write_whisper(whisper, test_wer.ENGLISH)
-    sources = {
-        "whisper": whisper,
-        "wavlm-sv": test_speaker.source.__wrapped__(factory),  # type: ignore[attr-defined]
-        "clap-general": test_clap.source.__wrapped__(factory),  # type: ignore[attr-defined]
-        "aesthetics": test_aesthetics.official.__wrapped__(None, factory),  # type: ignore[attr-defined]
-    }
-    for name, path in sources.items():
-        install(find(name), path, "fp16", lambda line: None)
-    return folder
+    return install_every_model(tmp_path, monkeypatch)
 
 
 def test_every_judge_hears_a_render_with_the_network_blocked(

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from conftest import voice
+from tiny_models import steady, write_wavlm
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,19 +27,7 @@ RATE = 16000
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """WavLM with few channels, in the library's format."""
-    place = tmp_path_factory.mktemp("wavlm")
-    torch.manual_seed(0)
-    config = transformers.WavLMConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, num_buckets=32, max_bucket_distance=80,
-        tdnn_dim=(32, 32, 32, 32, 48), xvector_output_dim=24, initializer_range=0.2, use_weighted_layer_sum=True,
-    )  # fmt: skip
-    model = transformers.WavLMForXVector(config).eval()
-    with torch.no_grad():  # what all embeddings have in common is taken out, or all cosines would be close to 1
-        model.feature_extractor.bias -= 0.95 * model(10 * steady(0)).embeddings[0]
-    model.save_pretrained(place)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(place)
-    return place
+    return write_wavlm(tmp_path_factory.mktemp("wavlm"))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +69,6 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(transformers.WavLMForXVector, "forward", counted)
     return shapes
-
-
-def steady(seed: int, seconds: float = 1.5, rate: int = RATE, channels: int = 1) -> Tensor:
-    """Something like a voice that never pauses, [channels, samples]."""
-    noise = np.random.default_rng(seed).standard_normal((round(seconds * rate), channels))
-    sound = 0.1 * voice(seconds, rate, channels, seed) * (1 + 0.2 * seed) + 0.02 * noise
-    return torch.from_numpy(np.ascontiguousarray(sound.T)).float()
 
 
 def library(source: Path, rows: Tensor) -> Tensor:

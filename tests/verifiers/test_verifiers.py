@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import below
+from helpers import below
 from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Ttsr, save, voice
+from helpers import Ttsr, save, voice
+from tiny_models import ALL, ENGLISH, write_whisper
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
@@ -20,36 +21,16 @@ from ttsr_studio.weights.registry import find
 whisper = pytest.importorskip("whisper")
 pytest.importorskip("jiwer")
 
-from whisper.model import ModelDimensions, Whisper  # noqa: E402
+from whisper.model import Whisper  # noqa: E402
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer  # noqa: E402
 
 from ttsr_studio.verifiers.pretrained.wer import WER, Heard, word_and_character_errors  # noqa: E402
 
 RATE = 16000
-ENGLISH, ALL = 51864, 51865
 english = EnglishTextNormalizer()
 
 
 pytestmark = pytest.mark.usefixtures("no_network")
-
-
-def write_whisper(path: Path, words: int) -> None:
-    """A tiny Whisper with random weights in the official format; large where what it hears decides what it says."""
-    dims = ModelDimensions(80, 1500, 32, 2, 1, words, 24, 32, 2, 1)
-    model, random = Whisper(dims), torch.Generator().manual_seed(2)
-    large = {
-        "encoder.conv1.weight": 2.0,
-        "encoder.conv2.weight": 2.0,
-        "decoder.token_embedding.weight": 0.05,
-        "decoder.positional_embedding": 1.0,
-        "decoder.blocks.0.cross_attn.query.weight": 1.0,
-        "decoder.blocks.0.cross_attn.out.weight": 4.0,
-        "decoder.ln.weight": 5.0,
-    }
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            value.copy_(torch.randn(value.shape, generator=random) * large.get(name, 0.5))
-    torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, path)
 
 
 @pytest.fixture(scope="module")

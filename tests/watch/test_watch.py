@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import LONGEST, Ttsr, below, mere_user, save, started, until, voice
+from helpers import LONGEST, Ttsr, below, mere_user, save, started, until, voice
 
 from ttsr_studio.report.validate import validate
 from ttsr_studio.watch.filesystem.instance_lock import living

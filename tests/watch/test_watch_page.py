@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
-from conftest import LONGEST, below, save, voice
+from helpers import LONGEST, below, save, voice
 
 from ttsr_studio.cli.main import main
 from ttsr_studio.config.resolve import resolve

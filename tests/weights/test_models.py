@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
-from conftest import LONGEST, Ttsr
+from helpers import LONGEST, Ttsr
 
 from ttsr_studio.weights import store
 
