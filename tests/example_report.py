@@ -66,5 +66,5 @@ def report(
         judged={name: ScoreRecord("search", "window", -1.0, -0.5, -0.6, -0.2, 1.5) for name in names},
         gains=Gains(1.5, None, None),
         finalists=[FinalistRecord({"wer/WER": -0.1}, 0.5, True)],
-        annotations=AnnotationsRecord("some words", None, ("speech",), 1, {"wer": "transcript: given"}),
+        brief=AnnotationsRecord("some words", None, ("speech",), 1, {"wer": "transcript: given"}),
     )
