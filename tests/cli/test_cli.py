@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ttsr_studio.session
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
+import ttsr_studio.render.inference.session
 from ttsr_studio.cli.render_options import option_names
 from ttsr_studio.config import presets
 from ttsr_studio.options import PRESET_KEYS
@@ -369,7 +369,12 @@ def test_contradictions_are_refused_with_and_without_a_dry_run(
     assert reason in result.output
 
 
-TALKING = "from ttsr_studio import __main__, progress; progress.LINE_SECONDS = 0.0; __main__.run()"
+TALKING = """
+from ttsr_studio import __main__
+from ttsr_studio.cli import progress
+progress.LINE_SECONDS = 0.0
+__main__.run()
+"""
 """The command line, which says all the time where it stands, and not every 15 s."""
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, shown
 from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
 from ttsr_studio.render.inference.session import Session
@@ -37,6 +36,7 @@ from ttsr_studio.render.summary import (
 )
 from ttsr_studio.report.paths import beside
 from ttsr_studio.report.schema import Report
+from ttsr_studio.verifiers.protocol import Annotations
 
 
 def render(
@@ -44,6 +44,7 @@ def render(
     source: Path,
     target: Path,
     *,
+    annotations: Annotations | None = None,
     report: bool = True,
     reference: Path | None = None,
     progress: Watch = lambda event: None,
@@ -56,6 +57,7 @@ def render(
 
     Args:
         target: final name of the output; its folder is made.
+        annotations: what is known of the file; None for nothing.
         report: write `<target stem>.ttsr.json`, `.ttsr.png` and `.ttsr.npz` beside it.
         reference: ground truth for oracle verifiers.
         stop: where the user says that it is enough; the best so far is then written.
@@ -73,7 +75,7 @@ def render(
         progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
         make_folder(target.parent)
         truth = read_reference(session, reference, material, stack) if reference else None
-        annotations = read_annotations(source, session.options, session.engine.sample_rate)
+        annotations = annotations or Annotations()
         refuse_long_clips(session, source, material)
         control = session.options.control
         wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists + control)]

@@ -25,6 +25,7 @@ from ttsr_studio.batch.job_file import (
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
 from ttsr_studio.cli.interrupt import INTERRUPTED
 from ttsr_studio.config import presets
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, of_a_file, shown, unknown
 from ttsr_studio.options import PRESET_KEYS, RenderOptions
@@ -166,10 +167,12 @@ def do_file(
     try:
         chosen = with_sidecar(each, options, given)
         truth = chosen.reference if chosen.reference and chosen.reference.is_file() else each.reference
+        session = sessions.of(chosen)
         done = render(
-            sessions.of(chosen),
+            session,
             each.source,
             each.target,
+            annotations=read_annotations(each.source, chosen, session.engine.sample_rate),
             reference=truth,
             progress=course,
             replace=job.existing == "overwrite",

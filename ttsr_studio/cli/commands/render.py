@@ -16,6 +16,7 @@ from ttsr_studio.cli.commands.job import run_job
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.progress import show_progress
 from ttsr_studio.cli.render_options import render_flags
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.config.resolve import limits, read_transcript, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
@@ -247,7 +248,8 @@ def render_one(
         options = chosen(job)
         truth = options.reference if options.reference and options.reference.is_file() else job.reference
         session = sessions.of(options)
-        result = render(session, job.source, job.target, reference=truth, **extra)
+        known = read_annotations(job.source, options, session.engine.sample_rate)
+        result = render(session, job.source, job.target, annotations=known, reference=truth, **extra)
     except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
         reason = in_one_line(job.source, error)
         tell(

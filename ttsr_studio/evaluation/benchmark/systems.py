@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import MissingError, OptionError
 from ttsr_studio.evaluation.benchmark.baselines import replicate
 from ttsr_studio.evaluation.benchmark.ceiling import ceiling
@@ -233,7 +234,9 @@ class Render:
         if self.options.reference:
             write_audio(truth, item.truth, RATE)
         with measured() as cost:
-            done = render(session, source, target, report=False, reference=truth if self.options.reference else None)
+            known = read_annotations(source, session.options, session.engine.sample_rate)
+            reference = truth if self.options.reference else None
+            done = render(session, source, target, annotations=known, report=False, reference=reference)
         audio = item.fitted(read_audio(target), f"{self.name}, {item.clip.name}")
         nfe = float(done.summary["nfe"])
         judged = done.summary["judged"].values()

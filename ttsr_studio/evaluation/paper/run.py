@@ -23,6 +23,7 @@ import torch
 from ttsr_studio import __version__
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.audio.resample import read_mono
+from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import MissingError, OutputError, TtsrError
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio, Clip, read_audio, write_audio
@@ -175,7 +176,8 @@ def draw(plan: Plan, options: RenderOptions, item: Item, tell_cutoff: bool) -> t
     if options.reference:
         write_audio(truth, item.truth, RATE)
     reference = truth if options.reference else None
-    done = render(knowing(session, known), source, target, report=False, reference=reference)
+    annotations = read_annotations(source, known, session.engine.sample_rate)
+    done = render(knowing(session, known), source, target, annotations=annotations, report=False, reference=reference)
     return item.fitted(read_audio(target), clip.name), done.summary
 
 

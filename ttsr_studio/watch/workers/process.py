@@ -145,6 +145,7 @@ def answer_render(pipe: Connection, task: Task, sessions: Any) -> None:
     """Render, and say how it went."""
 
     def make() -> Said:
+        from ttsr_studio.config.annotations import read_annotations
         from ttsr_studio.render.pipeline import render
 
         beat = Beat(pipe)
@@ -155,6 +156,7 @@ def answer_render(pipe: Connection, task: Task, sessions: Any) -> None:
             session,
             task.source,
             task.target,
+            annotations=read_annotations(task.source, task.options, session.engine.sample_rate),
             reference=task.options.reference,
             progress=lambda event: beat(event.stage, event.done, event.total),
         )
