@@ -52,8 +52,8 @@ def prepare() -> None:
 def latent_diffusion(unet: int, head: int, vae: int, vocoder: int) -> Any:
     """The package's `LatentDiffusion` in evaluation mode, with as many channels as told."""
     utils = importlib.import_module("audiosr.utils")
-    model = importlib.import_module("audiosr.utilities.model")
-    ddpm = importlib.import_module("audiosr.latent_diffusion.models.ddpm")
+    model: Any = importlib.import_module("audiosr.utilities.model")
+    ddpm: Any = importlib.import_module("audiosr.latent_diffusion.models.ddpm")
     ddpm.CLAPAudioEmbeddingClassifierFreev2 = lambda **_: torch.nn.Identity()  # 200 M weights that nothing here asks
     sizes = model.get_vocoder_config_48k() | {"upsample_initial_channel": vocoder}
     model.get_vocoder_config_48k = lambda: sizes

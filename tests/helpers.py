@@ -34,13 +34,13 @@ def voice(seconds: float, rate: int = 48000, channels: int = 1, seed: int = 0) -
     breath = scipy.signal.lfilter([1, -0.9], [1], rng.standard_normal((t.size, channels)), axis=0)
     left_right = np.linspace(1.0, 0.6, channels)
     mono = (buzz * syllables)[:, None] * left_right
-    return 0.08 * (mono + 0.25 * breath * syllables[::-1, None])
+    return np.asarray(0.08 * (mono + 0.25 * breath * syllables[::-1, None]))
 
 
 def below(audio: np.ndarray, cutoff: float, rate: int = 48000) -> np.ndarray:
     """Band-limited by a steep linear-phase filter, [samples, channels]."""
     taps = scipy.signal.firwin(1023, cutoff * 0.97, fs=rate, window=("kaiser", 12.0))
-    return scipy.signal.fftconvolve(audio, taps[:, None], mode="same", axes=0)
+    return np.asarray(scipy.signal.fftconvolve(audio, taps[:, None], mode="same", axes=0))
 
 
 def save(path: Path, audio: np.ndarray, rate: int = 48000, subtype: str = "PCM_24") -> Path:
@@ -50,7 +50,7 @@ def save(path: Path, audio: np.ndarray, rate: int = 48000, subtype: str = "PCM_2
 
 def load(path: Path) -> np.ndarray:
     """[samples, channels], float64."""
-    return soundfile.read(os.fsencode(path), always_2d=True)[0]
+    return np.asarray(soundfile.read(os.fsencode(path), always_2d=True)[0])
 
 
 def level_db(audio: np.ndarray) -> float:

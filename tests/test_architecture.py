@@ -123,6 +123,10 @@ STANDING_SIZES = {
 """What is longer, or takes more, than it should still."""
 
 
+def lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def too_large(module: ast.Module) -> Iterator[str]:
     """Names of functions and classes beyond the limits; commands take an argument for each of their options."""
     for node in ast.walk(module):
@@ -130,9 +134,9 @@ def too_large(module: ast.Module) -> Iterator[str]:
             command = any("command(" in ast.unparse(each) for each in node.decorator_list)
             named = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             count = len([each for each in named if each.arg not in ("self", "cls")])
-            if node.end_lineno - node.lineno >= LONGEST_FUNCTION or (count > MOST_PARAMETERS and not command):
+            if lines(node) > LONGEST_FUNCTION or (count > MOST_PARAMETERS and not command):
                 yield node.name
-        elif isinstance(node, ast.ClassDef) and node.end_lineno - node.lineno >= LONGEST_CLASS:
+        elif isinstance(node, ast.ClassDef) and lines(node) > LONGEST_CLASS:
             yield node.name
 
 

@@ -215,7 +215,7 @@ class SessionFile:
     def to_bytes(self) -> bytes:
         """The file, laid out as Ardour does it. No text holds ` />` as it stands: the sign at its end is escaped."""
         ET.indent(self.root)
-        text = ET.tostring(self.root, encoding="utf-8").replace(b" />", b"/>")
+        text: bytes = ET.tostring(self.root, encoding="utf-8").replace(b" />", b"/>")
         return b'<?xml version="1.0" encoding="UTF-8"?>\n' + text + b"\n"
 
 

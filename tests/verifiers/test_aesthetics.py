@@ -19,6 +19,7 @@ from tiny_models import shrink_aesthetics, write_aesthetics
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.protocol import Context, judge, resampled
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
@@ -182,7 +183,7 @@ def test_it_says_what_it_is_made_of_and_nothing_else(
     verifier: Aesthetics, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = ("config.json", "model.safetensors")
-    assert verifier.weights == {name: store.sha256(folder / "aesthetics" / name) for name in files}
+    assert verifier.weights == {name: sha256(folder / "aesthetics" / name) for name in files}
     assert verifier.licence == find("aesthetics").licence
     assert (verifier.name, verifier.unit, verifier.scope) == ("aesthetics", "1-10", "window")
     assert verifier.needs == frozenset()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ttsr_studio.errors import MissingError
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.pretrained.clap import CLAP
 from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
@@ -202,7 +203,7 @@ def test_it_says_which_weights_it_uses_and_prefers_those_for_music(
             install(find(name), write_clap(tmp_path / "music", 1), "fp16", lambda line: None)
         verifier = CLAP()
         file = tmp_path / "models" / name / "model.safetensors"
-        assert verifier.weights["model.safetensors"] == store.sha256(file)
+        assert verifier.weights["model.safetensors"] == sha256(file)
         assert verifier.licence == "Apache-2.0"
     assert (verifier.name, verifier.unit, verifier.scope, verifier.needs) == ("clap", "cos", "window", frozenset())
 

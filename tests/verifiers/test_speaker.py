@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ttsr_studio.errors import InputError, MissingError
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.pretrained.speaker import Speaker
 from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
@@ -183,7 +184,7 @@ def test_long_audio_is_heard_in_equal_parts_of_ten_seconds_at_most(
 
 def test_it_says_which_weights_it_uses(verifier: Speaker, imported: Path) -> None:
     file = imported / "wavlm-sv" / "model.safetensors"
-    assert verifier.weights["model.safetensors"] == store.sha256(file)
+    assert verifier.weights["model.safetensors"] == sha256(file)
     assert (verifier.name, verifier.unit, verifier.scope, verifier.needs) == ("speaker", "cos", "window", frozenset())
     assert verifier.licence == "MIT"
 

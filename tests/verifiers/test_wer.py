@@ -12,6 +12,7 @@ from tiny_models import ALL, ENGLISH, write_whisper
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.protocol import Annotations, Context, judge
 from ttsr_studio.weights import store
@@ -248,7 +249,7 @@ def test_other_languages_are_judged_as_the_one_of_the_input(
 
 
 def test_it_says_what_it_is_made_of(wer: WER, folders: dict[int, Path]) -> None:
-    assert wer.weights == {"whisper.pt": store.sha256(folders[ENGLISH] / "whisper" / "whisper.pt")}
+    assert wer.weights == {"whisper.pt": sha256(folders[ENGLISH] / "whisper" / "whisper.pt")}
     assert wer.licence == find("whisper").licence
     assert (wer.name, wer.unit, wer.scope, wer.needs) == ("wer", "-WER", "clip", frozenset())
 

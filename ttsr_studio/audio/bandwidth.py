@@ -102,7 +102,8 @@ class BandwidthMeter:
         rank = max(min(4, 1 + frames // 3), int(np.sqrt(frames) / 3))
         from_top = np.cumsum(self._counts[::-1], axis=0)
         row = len(self._counts) - 1 - np.argmax(from_top >= rank, axis=0)
-        return row + _LEVELS[0] + 0.5
+        level_db: np.ndarray = row + _LEVELS[0] + 0.5
+        return level_db
 
 
 def detect_cutoff(audio: np.ndarray, rate: int) -> Bandwidth:

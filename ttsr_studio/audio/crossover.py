@@ -49,4 +49,5 @@ class Crossover:
         low = torch.from_numpy(self.low).to(lr.device, lr.dtype)
         # by FFT, since a GPU's convolutions round to TF32 (-60 dB) unless told otherwise
         spectrum = torch.fft.rfft(lr - generated, size) * torch.fft.rfft(low, size)
-        return generated + torch.fft.irfft(spectrum, size)[..., self.pad : self.pad + samples]
+        whole: torch.Tensor = generated + torch.fft.irfft(spectrum, size)[..., self.pad : self.pad + samples]
+        return whole

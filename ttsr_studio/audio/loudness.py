@@ -118,7 +118,8 @@ class LoudnessMeter:
 
 
 def _lufs(power: np.ndarray) -> np.ndarray:
-    return -0.691 + 10.0 * np.log10(np.maximum(power, 1e-30))
+    lufs: np.ndarray = -0.691 + 10.0 * np.log10(np.maximum(power, 1e-30))
+    return lufs
 
 
 def match_gain(source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = 0.0) -> Gain:

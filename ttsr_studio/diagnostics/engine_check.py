@@ -190,7 +190,8 @@ def _envelope(audio: Tensor) -> Tensor:
     """RMS of every `GRAIN` samples, without its mean."""
     kept = len(audio) // GRAIN * GRAIN
     level = audio[:kept].unflatten(0, (-1, GRAIN)).square().mean(1).sqrt()
-    return level - level.mean()
+    deviation: Tensor = level - level.mean()
+    return deviation
 
 
 def write(path: Path, audio: Tensor, rate: int) -> None:

@@ -20,7 +20,8 @@ def edm(u: Tensor, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tens
     """Return levels uniform in sigma^(1/rho): Karras et al. (2022), eq. 5. Higher rho favours low noise."""
     if rho < 1.0:
         raise OptionError(f"rho {rho} is below 1 (the paper's default is 7)")
-    return (sigma_max ** (1 / rho) + u * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    sigmas: Tensor = (sigma_max ** (1 / rho) + u * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    return sigmas
 
 
 def linear(u: Tensor, sigma_min: float, sigma_max: float) -> Tensor:

@@ -46,7 +46,7 @@ class Excerpt:
 
     @property
     def seconds(self) -> float:
-        return self.tracks[0].shape[1] / self.rate
+        return float(self.tracks[0].shape[1] / self.rate)
 
     def first(self, seconds: int) -> "Excerpt":
         """Its first whole seconds."""
@@ -86,7 +86,8 @@ def energy(info: SourceInfo) -> np.ndarray:
 
 def sounding(energies: np.ndarray) -> np.ndarray:
     """Which seconds sound."""
-    return energies > SOUNDS * energies.max()
+    loud_enough: np.ndarray = energies > SOUNDS * energies.max()
+    return loud_enough
 
 
 def most_uncertain(report: Mapping[str, Any], sounds: np.ndarray) -> Mapping[str, Any] | None:

@@ -129,7 +129,8 @@ def draw_loss(
     tonal = pooled(weight[..., ::2]) * TONAL_DRAW_WEIGHT
     share = together(weight, tonal) * mask
     scale = ((1 + sigma**2) / sigma**2)[:, None, None]
-    return (scale * share * (denoised - clean) ** 2).sum() / share.sum().clamp(min=1)
+    loss: Tensor = (scale * share * (denoised - clean) ** 2).sum() / share.sum().clamp(min=1)
+    return loss
 
 
 def losses(net: BuiltinNetwork, targets: Targets, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -103,7 +103,8 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     x0, _ = get_sampler(engine.default_solver)(
         denoiser, engine.start(noise * engine.default_temperature, float(levels[0])), levels
     )
-    return engine.decode(x0, chosen).unflatten(0, (rows, count))
+    audio: Tensor = engine.decode(x0, chosen).unflatten(0, (rows, count))
+    return audio
 
 
 def distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:

@@ -126,7 +126,8 @@ def resampled(audio: Tensor, speed: float) -> Tensor:
     bins = target // 2 + 1
     spectrum = spectrum[:bins] if bins <= spectrum.numel() else F.pad(spectrum, (0, bins - spectrum.numel()))
     made = torch.fft.irfft(spectrum, target) * (target / size)
-    return made[: round(audio.numel() / speed)].round().clamp(-32768, 32767).to(torch.int16)
+    samples: Tensor = made[: round(audio.numel() / speed)].round().clamp(-32768, 32767).to(torch.int16)
+    return samples
 
 
 class Corpus:
@@ -349,7 +350,8 @@ class Pairs:
             self._column([plan.floor_db for plan in plans]) / 20
         )
         drawn = torch.randn((len(plans), hz.numel(), 2), device=hz.device, generator=generator)
-        return torch.view_as_complex(drawn) * (size / 2) ** 0.5 * shape * level
+        noise: Tensor = torch.view_as_complex(drawn) * (size / 2) ** 0.5 * shape * level
+        return noise
 
     def _response(self, plans: Sequence[_Plan], which: int, size: int) -> Tensor:
         """Zero-phase magnitude responses of the rows' low-passes, [B, bins]."""

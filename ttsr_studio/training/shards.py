@@ -64,7 +64,8 @@ def basis() -> Tensor:
     k = torch.arange(HOP, dtype=torch.float64)
     window = torch.sin(torch.pi / (2 * HOP) * (n + 0.5))
     cosine = torch.cos(torch.pi / HOP * (n[None] + 0.5 + HOP / 2) * (k[:, None] + 0.5))
-    return (cosine * window * (2 / HOP) ** 0.5).float()
+    basis: Tensor = (cosine * window * (2 / HOP) ** 0.5).float()
+    return basis
 
 
 def forward(audio: Tensor) -> Tensor:

@@ -72,11 +72,7 @@ def combine(
     if valid.any():
         votes = np.stack([_vote(np.asarray(scores[name], np.float64)[valid], rule) for name in judges])
         share = np.array([weight[name] for name in judges])
-        values[valid] = {
-            "rank": lambda: share @ votes / share.sum(),
-            "zsum": lambda: share @ votes,
-            "minrank": lambda: votes.min(0),
-        }[rule]()
+        values[valid] = votes.min(0) if rule == "minrank" else share @ votes / (share.sum() if rule == "rank" else 1)
     return Combined(values, tuple(int(i) for i in np.flatnonzero(~valid)), left_out)
 
 

@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from ttsr_studio.errors import InputError, MissingError, OutputError, TtsrError
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.weights import store
 from ttsr_studio.weights.registry import Model
 from ttsr_studio.weights.store import Tell
@@ -33,7 +34,7 @@ def install(
     digest = None
     if single:
         tell(f"{model.name}: reading the checksum of {source.name}")
-        digest = store.sha256(source)
+        digest = sha256(source)
     if expected is not None and digest != expected:
         raise InputError(f"{source}: sha256 {str(digest)[:12]}… is not the hub's; delete it and fetch again")
     with store.installing(model.name) as place:
@@ -116,7 +117,7 @@ def _from_hub(model: Model, downloads: Path, offline: bool, tell: Tell) -> tuple
                 store.refuse_without_room(downloads, size - _partly(downloads))
                 tell(f"{model.name}: {name}, {size / 1e6:.1f} MB, from {model.repository}")
             hf_hub_download(model.repository, name, revision=revision, local_dir=downloads, local_files_only=offline)
-            if not offline and tag and len(model.files) > 1 and store.sha256(downloads / name) != tag:
+            if not offline and tag and len(model.files) > 1 and sha256(downloads / name) != tag:
                 raise InputError(f"{downloads / name}: not the file that the hub says it is; delete it and fetch again")
         except EntryNotFoundError:
             if not optional:

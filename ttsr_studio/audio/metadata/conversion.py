@@ -43,4 +43,5 @@ class Change:
     def scaled_all(self, samples: np.ndarray) -> np.ndarray:
         """The same for counts of up to 33 bits, as uint64."""
         whole = samples.astype(np.uint64) * np.uint64(2 * self.rate) + np.uint64(self.old_rate)
-        return np.minimum(whole // np.uint64(2 * self.old_rate), np.uint64(0xFFFFFFFF))
+        counts: np.ndarray = np.minimum(whole // np.uint64(2 * self.old_rate), np.uint64(0xFFFFFFFF))
+        return counts

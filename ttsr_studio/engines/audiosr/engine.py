@@ -159,7 +159,8 @@ class AudioSREngine:
 
     def start(self, noise: Tensor, sigma: float) -> Tensor:
         """x = noise sqrt(1 + sigma²): the model starts from unit noise that has its data, of unit variance, in it."""
-        return noise.to(self.device).transpose(-1, -2) * (1 + sigma**2) ** 0.5
+        start: Tensor = noise.to(self.device).transpose(-1, -2) * (1 + sigma**2) ** 0.5
+        return start
 
     @torch.no_grad()
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> AudioSRConditioning:
@@ -208,7 +209,8 @@ class AudioSREngine:
         times = self.times.timesteps(sigma).to(self.device, torch.float32)
         with self._using("unet"):
             v = self._denoise(both.contiguous(memory_format=torch.channels_last), times, encoder_hidden_states=None)
-        return x.to(self.device) * shrink**2 - level * shrink * v.sample.float()
+        x0: Tensor = x.to(self.device) * shrink**2 - level * shrink * v.sample.float()
+        return x0
 
     def preview(self, x0: Tensor, level: str, conditioning: AudioSRConditioning) -> Tensor:
         """ "latent": [N, latent, T, F] as it is. "mel": the picture that the vocoder would get, [N, 8 T, mels]."""

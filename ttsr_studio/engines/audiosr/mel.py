@@ -52,4 +52,5 @@ def low_pass(audio: Tensor, cutoff_hz: Tensor) -> Tensor:
     samples = audio.shape[-1]
     hz = torch.fft.rfftfreq(samples, 1 / RATE, device=audio.device)
     gain = 1 / (1 + (hz / cutoff_hz.to(audio.device)[:, None]) ** (2 * ORDER))
-    return torch.fft.irfft(torch.fft.rfft(audio) * gain, samples)
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(audio) * gain, samples)
+    return filtered

@@ -127,4 +127,5 @@ def _envelope(audio: Tensor) -> Tensor:
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    return (a @ b) / (a.norm() * b.norm()).clamp(min=1e-12)
+    cosine: Tensor = (a @ b) / (a.norm() * b.norm()).clamp(min=1e-12)
+    return cosine

@@ -47,7 +47,8 @@ def noise(keys: Sequence[NoiseKey], channels: int, samples: int, device: torch.d
         for channel in range(channels)
     }
     audio = torch.stack([drawn[key, channel].T.reshape(-1) for key in keys for channel in range(channels)])
-    return stft(audio.to(device), FAST_FFT, FAST_HOP).unflatten(0, (-1, channels))
+    carriers: Tensor = stft(audio.to(device), FAST_FFT, FAST_HOP).unflatten(0, (-1, channels))
+    return carriers
 
 
 def moving_mean(x: Tensor, width: int, dim: int) -> Tensor:
@@ -124,7 +125,8 @@ def tiles(lr: Tensor, cutoff_hz: Tensor, positions: Sequence[int]) -> Tensor:
     audio = istft(made.flatten(0, 1), lr.shape[-1], FINE_FFT, HOP)
     fast = stft(audio, FAST_FFT, FAST_HOP)
     local = F.avg_pool2d(power(fast)[:, None], (15, 5), stride=1, padding=(7, 2), count_include_pad=False)[:, 0]
-    return (fast / (local + 1e-3).sqrt()).unflatten(0, lr.shape[:2])
+    whitened: Tensor = (fast / (local + 1e-3).sqrt()).unflatten(0, lr.shape[:2])
+    return whitened
 
 
 def _tiled(low: Tensor, edge: int, position: int, heard: Tensor) -> Tensor:
@@ -180,4 +182,5 @@ def onset_gate(lr: Tensor, cutoff_hz: Tensor) -> Tensor:
     far = torch.fft.irfft(spread, size)[..., FAST_FFT // 2 : FAST_FFT // 2 + samples].clamp(min=0)
     ratio = (near + EPSILON) / (far + EPSILON) * 10 ** (GATE_DB / 10)
     whole = F.avg_pool1d(lr.square()[:, None], NEAR, stride=1, padding=NEAR // 2, count_include_pad=False)
-    return (ratio.clamp(max=1).sqrt() * whole / (whole + SILENCE_POWER))[:, 0]
+    envelope: Tensor = (ratio.clamp(max=1).sqrt() * whole / (whole + SILENCE_POWER))[:, 0]
+    return envelope

@@ -90,7 +90,8 @@ class CellBlock(nn.Module):
         self.gate = nn.Parameter(torch.full((channels, 1, 1), 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gate * self.second(F.gelu(self.first(self.norm(x)), approximate="tanh"))
+        mixed: Tensor = x + self.gate * self.second(F.gelu(self.first(self.norm(x)), approximate="tanh"))
+        return mixed
 
 
 class FrameBlock(nn.Module):
@@ -122,7 +123,8 @@ class FrameBlock(nn.Module):
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
             h = h * (1 + scale) + shift
-        return x + gate * self.down(self.dropout(F.gelu(self.up(h), approximate="tanh")))
+        mixed: Tensor = x + gate * self.down(self.dropout(F.gelu(self.up(h), approximate="tanh")))
+        return mixed
 
     def _over_frames(self, x: Tensor) -> Tensor:
         """The depthwise convolution, as one over pictures of one row with channels last: 3.6 times faster on CPUs."""
@@ -141,7 +143,8 @@ def fold(x: Tensor) -> Tensor:
 
 def unfold(x: Tensor, channels: int) -> Tensor:
     """Frames [B, T, 16 C] -> patches [B, C, 16, T]."""
-    return x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
+    patches: Tensor = x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
+    return patches
 
 
 @dataclass(frozen=True)
@@ -296,7 +299,8 @@ def together(cells: Tensor, tonal: Tensor) -> Tensor:
 
 def pooled(bands: Tensor) -> Tensor:
     """By band [B, 64, T] -> mean by group of four, [B, 16, T]."""
-    return bands.unflatten(1, (TONAL_BANDS, -1)).mean(2)
+    mean: Tensor = bands.unflatten(1, (TONAL_BANDS, -1)).mean(2)
+    return mean
 
 
 def state_mask(missing: Tensor) -> Tensor:

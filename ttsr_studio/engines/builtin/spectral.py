@@ -51,7 +51,8 @@ def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
     """
     window = _hann(n_fft, audio.device)
     spectrum = torch.stft(audio, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
-    return spectrum * (1 / (0.375 * n_fft) ** 0.5)
+    scaled: Tensor = spectrum * (1 / (0.375 * n_fft) ** 0.5)
+    return scaled
 
 
 def istft(spectrum: Tensor, samples: int, n_fft: int, hop: int) -> Tensor:
@@ -73,7 +74,8 @@ def band_hz(device: torch.device | None = None) -> Tensor:
 
 def band_power(fast: Tensor) -> Tensor:
     """Mean power of the bins of each band: fast spectrum [..., 257, frames] -> [..., 64, frames]; no 0 Hz."""
-    return power(fast[..., 1:, :]).unflatten(-2, (BANDS, BAND_BINS)).mean(-2)
+    mean: Tensor = power(fast[..., 1:, :]).unflatten(-2, (BANDS, BAND_BINS)).mean(-2)
+    return mean
 
 
 def even_frames(x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def filtered(audio: Audio, taps: NDArray[np.float64]) -> Audio:
     """Linear-phase FIR of odd length on [channels, samples], its delay removed, zeros outside."""
     full = signal.oaconvolve(audio.astype(np.float64), taps[None], mode="full", axes=-1)
     delay = len(taps) // 2
-    return full[:, delay : delay + audio.shape[1]].astype(np.float32)
+    return np.asarray(full[:, delay : delay + audio.shape[1]], np.float32)
 
 
 def simulate(truth: Audio, cutoff_hz: float, low_pass: LowPass) -> tuple[Audio, int]:

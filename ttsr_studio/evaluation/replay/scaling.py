@@ -58,7 +58,8 @@ class Curve:
     def searched(self) -> Array:
         """Mean gain of the members, a verifier of several scales counting once, [recordings, sizes]."""
         every = [[c for c in self.members if c.split("/")[0] == name.split("/")[0]] for name in self.policy.verifiers]
-        return np.mean([np.mean([self.gains[column] for column in columns], axis=0) for columns in every], axis=0)
+        means = [np.mean([self.gains[column] for column in columns], axis=0) for columns in every]
+        return np.asarray(np.mean(means, axis=0))
 
 
 def sizes_up_to(most: int) -> tuple[int, ...]:

@@ -193,7 +193,8 @@ def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, heard: Mask | 
         groups.setdefault(name.split("/")[0], []).append(values)
     scores = [parts[0] if len(parts) == 1 else np.mean([ranks(part) for part in parts], 0) for parts in groups.values()]
     if rule == "zsum":
-        return np.sum([deviations(values) for values in scores], axis=0)
+        total: Array = np.sum([deviations(values) for values in scores], axis=0)
+        return total
     ranked = np.array([ranks(values) for values in scores])
     return np.asarray(ranked.mean(axis=0) if rule == "rank" else ranked.min(axis=0))
 

@@ -73,7 +73,8 @@ class CandidateBatch:
 
     def _by_window(self, rows: Tensor) -> Tensor:
         """[W x channels, ...] -> [W, channels, ...] on the CPU."""
-        return rows.cpu().unflatten(0, (-1, self.channels))
+        grouped: Tensor = rows.cpu().unflatten(0, (-1, self.channels))
+        return grouped
 
     def _mean_predictions(self, keys: Sequence[NoiseKey]) -> Tensor:
         """What the engine expects of each window, x0 [W x channels, ...]: its prediction at the highest noise.

@@ -78,7 +78,8 @@ def fast_energy(audio: Tensor, config: CriticConfig) -> Tensor:
     frames = audio.shape[-1] // config.hop + 1
     # Slow frame t has the fast frames from half a slow one before it.
     padded = F.pad(banded, (step // 2, step), mode="constant")[..., : step * frames]
-    return padded.unflatten(-1, (frames, step)).transpose(-1, -2)
+    blocks: Tensor = padded.unflatten(-1, (frames, step)).transpose(-1, -2)
+    return blocks
 
 
 def bin_hz(config: CriticConfig, device: torch.device | None = None) -> Tensor:
@@ -124,7 +125,8 @@ class Block(nn.Module):
         h = self.norm(self.depthwise(x).transpose(1, 2))
         h = h + self.spread(F.gelu(self.squeeze(h.mean(dim=1, keepdim=True))))
         h = self.down(F.gelu(self.up(h), approximate="tanh"))
-        return x + (self.gate * h).transpose(1, 2)
+        mixed: Tensor = x + (self.gate * h).transpose(1, 2)
+        return mixed
 
 
 class CriticNetwork(nn.Module):

@@ -79,7 +79,8 @@ def penalty(audio: Tensor, rate: int, cutoff_hz: float, top_hz: float) -> Tensor
     loud, quiet = torch.quantile(levels, torch.tensor([0.9, 0.1], dtype=levels.dtype, device=audio.device), dim=-1)
     swing = loud - quiet
     hiss = (swing[2] - swing[3:]).clamp_min(0).mean()
-    return wander[0] + wander.mean() + discord + rise + seam_step(audio, rate, cutoff_hz) / 2 + hiss / 4
+    flaw: Tensor = wander[0] + wander.mean() + discord + rise + seam_step(audio, rate, cutoff_hz) / 2 + hiss / 4
+    return flaw
 
 
 def seam_step(audio: Tensor, rate: int, cutoff_hz: float) -> Tensor:
@@ -87,7 +88,8 @@ def seam_step(audio: Tensor, rate: int, cutoff_hz: float) -> Tensor:
     0."""
     edges = [min(cutoff_hz * 2 ** (k / 12), rate / 2) for k in (-1, 0, 1)]
     below, above = band_levels(audio, rate, edges, N_FFT, N_FFT // 4).mean(-1)
-    return (above - below).abs()
+    step: Tensor = (above - below).abs()
+    return step
 
 
 def band_levels(audio: Tensor, rate: int, edges: list[float], n_fft: int, hop: int) -> Tensor:
@@ -106,4 +108,5 @@ def band_levels(audio: Tensor, rate: int, edges: list[float], n_fft: int, hop: i
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson correlation over the last axis; 1 where either does not move."""
     a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    return ((a * b).sum(-1) + 1e-9) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-9)
+    pearson: Tensor = ((a * b).sum(-1) + 1e-9) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-9)
+    return pearson

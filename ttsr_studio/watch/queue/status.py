@@ -65,7 +65,7 @@ def in_words(progress: str | None) -> str | None:
     if progress is None:
         return None
     share = share_done(progress)
-    return json.loads(progress)["stage"] + ("" if share is None else f" {100 * share:.0f} %")
+    return str(json.loads(progress)["stage"]) + ("" if share is None else f" {100 * share:.0f} %")
 
 
 def share_done(progress: str | None) -> float | None:
