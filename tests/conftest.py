@@ -12,10 +12,50 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from helpers import LONGEST, Ttsr
+from tiny_engine import write_engine
 
 from ttsr_studio.cli.main import main
+from ttsr_studio.engines.builtin import engine
+from ttsr_studio.report import figures
 
 torch.set_num_threads(1)
+
+SHIPPED = {(module, name): getattr(module, name) for module, name in (
+    (engine, "WEIGHTS"), (engine, "CHECKSUM"), (figures, "_draw"), (figures, "DPI"),
+)}  # fmt: skip
+"""What is put aside in tests that are not golden, by module and name."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In this process the built-in engine is tiny, and the report's picture stays empty."""
+    weights, checksum = write_engine(tmp_path_factory.mktemp("engine"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "WEIGHTS", weights)
+        patch.setattr(engine, "CHECKSUM", checksum)
+        patch.setattr(figures, "_draw", lambda *arguments: None)
+        patch.setattr(figures, "DPI", 10)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def golden_module(quick: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """In a module marked `golden` everything is as shipped, for fixtures of the module as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        as_shipped(request, patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def golden(golden_module: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a test marked `golden` everything is as shipped."""
+    as_shipped(request, monkeypatch)
+
+
+def as_shipped(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("golden"):
+        for (module, name), value in SHIPPED.items():
+            patch.setattr(module, name, value)
 
 
 @pytest.fixture

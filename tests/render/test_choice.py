@@ -57,6 +57,7 @@ def test_the_mean_render_counts_against_a_budget_of_evaluations(ttsr: Ttsr, stem
     assert [len(window["candidates"]) for window in report["windows"]] == [2, 2]
 
 
+@pytest.mark.golden
 def test_one_choice_for_the_clip_takes_one_draw_throughout(ttsr: Ttsr, stem: Path) -> None:
     by_clip = render(ttsr, stem, *CRITIC, "--choice", "clip", "--candidates", 6)
     kept = {window["chosen"] for window in by_clip["windows"]}
@@ -67,6 +68,7 @@ def test_one_choice_for_the_clip_takes_one_draw_throughout(ttsr: Ttsr, stem: Pat
     assert by_window["judged"]["critic"]["chosen"] >= by_clip["judged"]["critic"]["chosen"]
 
 
+@pytest.mark.golden
 def test_segments_are_put_together_where_that_is_better(ttsr: Ttsr, stem: Path) -> None:
     options = (*CRITIC, "--candidates", 6)
     whole = render(ttsr, stem, *options)
@@ -94,6 +96,7 @@ def test_what_is_shorter_than_two_segments_is_chosen_as_a_window(ttsr: Ttsr, tmp
         assert window["chosen"] == int(np.argmax(scores))
 
 
+@pytest.mark.golden
 def test_splices_leave_the_low_band_alone_and_do_not_click(ttsr: Ttsr, stem: Path) -> None:
     from helpers import band, level_db
 

@@ -21,6 +21,7 @@ def rendered(ttsr: Ttsr, source: Path, out: Path, *options: object) -> tuple[np.
     return load(out), json.loads(out.with_name(f"{out.stem}.ttsr.json").read_text())
 
 
+@pytest.mark.golden
 def test_a_stem_gets_its_top_back_and_a_report(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(2.0), 6000))
     before = source.read_bytes(), source.stat().st_mtime_ns
@@ -38,6 +39,7 @@ def test_a_stem_gets_its_top_back_and_a_report(ttsr: Ttsr, tmp_path: Path) -> No
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name or "tmp" in p.name]
 
 
+@pytest.mark.golden
 def test_low_band_nulls_against_the_input_and_loudness_holds(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(4.0, channels=2), 6000), subtype="FLOAT")
     audio, report = rendered(ttsr, source, tmp_path / "out.wav")
@@ -65,6 +67,7 @@ def test_rate_conversion_keeps_length_and_position(ttsr: Ttsr, tmp_path: Path) -
     assert level_db(error) - level_db(original) < -80, "shifted, or not the input's low band"
 
 
+@pytest.mark.golden
 def test_stereo_image_holds(ttsr: Ttsr, tmp_path: Path) -> None:
     mono = below(voice(2.0), 5000)
     source = save(tmp_path / "wide.wav", np.hstack([mono, 0.5 * mono]), subtype="FLOAT")
@@ -78,6 +81,7 @@ def test_stereo_image_holds(ttsr: Ttsr, tmp_path: Path) -> None:
     assert level_db(low[:, 1] - 0.5 * low[:, 0]) - level_db(low) < -100
 
 
+@pytest.mark.golden
 def test_same_seed_is_bit_identical_and_batch_size_changes_nothing_to_hear(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(8.0), 5000), subtype="FLOAT")
     first, report = rendered(ttsr, source, tmp_path / "a.wav", "--candidates", 4)
@@ -101,6 +105,7 @@ def test_file_order_changes_nothing(ttsr: Ttsr, tmp_path: Path) -> None:
         assert (tmp_path / "one" / stem).read_bytes() == (tmp_path / "two" / stem).read_bytes()
 
 
+@pytest.mark.golden
 def test_no_seam_where_windows_join(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = save(tmp_path / "stem.wav", below(voice(7.0), 5000), subtype="FLOAT")
     options = ("--candidates", 1, "--loudness", "off")
@@ -115,6 +120,7 @@ def test_no_seam_where_windows_join(ttsr: Ttsr, tmp_path: Path, monkeypatch: pyt
         assert level_db(windowed[around] - whole[around]) - level_db(whole[around]) <= -50
 
 
+@pytest.mark.golden
 def test_silence_stays_silence(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "silence.wav", np.zeros((30000, 2)))
     audio, report = rendered(ttsr, source, tmp_path / "out.wav")
@@ -184,6 +190,7 @@ def test_zero_order_search_and_evaluation_budget(ttsr: Ttsr, tmp_path: Path) -> 
     assert report["tool"]["options"]["search"] == "zero-order"
 
 
+@pytest.mark.golden
 def test_a_cutoff_below_the_band_replaces_what_is_above(ttsr: Ttsr, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tone = 0.2 * np.sin(2 * np.pi * 11000 * np.arange(2 * 48000) / 48000)[:, None]

@@ -22,6 +22,8 @@ from ttsr_studio.report.schema import (
 from ttsr_studio.report.validate import validate, validator
 from ttsr_studio.report.write import write_report
 
+pytestmark = pytest.mark.golden
+
 
 def test_report_fits_its_schema_and_survives_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "take.ttsr.json"

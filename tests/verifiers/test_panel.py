@@ -75,6 +75,7 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
         assert message in done.output
 
 
+@pytest.mark.golden
 def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     row = np.array([2.0, 1.0, 4.0])
     better = score_record("search", "window", [(0.0, row, 4.0, None)])
