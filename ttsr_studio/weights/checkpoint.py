@@ -41,11 +41,13 @@ def read(path: Path) -> tuple[Config, dict[str, Tensor]]:
 def load(path: Path, make: Callable[[Config], Net], device: torch.device) -> Net:
     """Return the network that `make` builds from the file's configuration, with its weights, ready for inference.
 
+    What is in no file the network must make on the CPU: until the weights are there, the rest has no values.
     Raises MissingError as `read` does.
     """
     config, tensors = read(path)
-    net = make(config)
-    net.load_state_dict(tensors)
+    with torch.device("meta"):  # nothing is drawn that the file replaces
+        net = make(config)
+    net.load_state_dict(tensors, assign=True)
     net.to(device).eval().requires_grad_(False)
     return net
 

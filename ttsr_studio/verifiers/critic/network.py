@@ -139,22 +139,23 @@ class CriticNetwork(nn.Module):
         super().__init__()
         self.config = config
         width, step = config.width, config.hop // FAST_HOP
-        hz = bin_hz(config)
-        edges = config.start_hz + 1000.0 * torch.arange(config.tones + 1)
-        hit_hz = (torch.arange(config.hits) + 0.5) * (config.sample_rate / 2 / config.hits)
-        for name, value in {
-            "ear_matrix": pooling(ear_edges(config), config),
-            "band_matrix": pooling(band_edges(config), config),
-            "tone_matrix": pooling(edges, config),
-        }.items():
-            self.register_buffer(name, value, persistent=False)
-        self.ear_matrix: Tensor
-        self.band_matrix: Tensor
-        self.tone_matrix: Tensor
-        self.register_buffer("ear_hz", hz @ self.ear_matrix.T, persistent=False)
-        self.register_buffer("hit_hz", hit_hz.repeat_interleave(step), persistent=False)
-        centres = [hz @ self.band_matrix.T, self.hit_hz, hz @ self.tone_matrix.T]
-        self.register_buffer("view_hz", torch.cat(centres), persistent=False)
+        with torch.device("cpu"):  # in no weights file, so they have values wherever the rest is built
+            hz = bin_hz(config)
+            edges = config.start_hz + 1000.0 * torch.arange(config.tones + 1)
+            hit_hz = (torch.arange(config.hits) + 0.5) * (config.sample_rate / 2 / config.hits)
+            for name, value in {
+                "ear_matrix": pooling(ear_edges(config), config),
+                "band_matrix": pooling(band_edges(config), config),
+                "tone_matrix": pooling(edges, config),
+            }.items():
+                self.register_buffer(name, value, persistent=False)
+            self.ear_matrix: Tensor
+            self.band_matrix: Tensor
+            self.tone_matrix: Tensor
+            self.register_buffer("ear_hz", hz @ self.ear_matrix.T, persistent=False)
+            self.register_buffer("hit_hz", hit_hz.repeat_interleave(step), persistent=False)
+            centres = [hz @ self.band_matrix.T, self.hit_hz, hz @ self.tone_matrix.T]
+            self.register_buffer("view_hz", torch.cat(centres), persistent=False)
         self.ear_hz: Tensor
         self.hit_hz: Tensor
         self.view_hz: Tensor

@@ -1,0 +1,54 @@
+"""How the program starts: what it loads, and that it checks its options under `python -O` as well."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import LONGEST, Ttsr, below, save, voice
+
+LOADED = "import sys, ttsr_studio; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+
+OPTIMISED = """
+import json, sys
+from click.testing import CliRunner
+from ttsr_studio.cli.main import main
+assert False, "this line is not there under -O"
+done = [CliRunner().invoke(main, line) for line in json.loads(sys.argv[1])]
+print(json.dumps([[each.exit_code, each.output] for each in done]))
+"""
+
+
+def python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=LONGEST)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_bare_import_loads_neither_torch_nor_click() -> None:
+    loaded = set(python("-c", LOADED).split())
+    assert "ttsr_studio" in loaded
+    assert not loaded & {"torch", "click", "numpy", "scipy", "matplotlib", "soundfile"}
+
+
+def test_options_are_checked_under_python_minus_o_as_without(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = str(save(tmp_path / "stem.wav", below(voice(0.5), 5000)))
+    wrong = (
+        ["--finalists", "3"],
+        ["--keep-top", "9", "--candidates", "2"],
+        ["--take", "3", "--candidates", "2"],
+        ["--search", "halving", "--scope", "clip", "--verifier", "critic"],
+        ["--budget", "1nfe"],
+        ["--steps", "1", "--verifier", "self_consistency"],
+        ["--weight", "critic=0", "--verifier", "critic"],
+        ["--guidance", "2"],
+        ["--decode-top", "2", "--verifier", "critic"],
+        ["--target", "wer=0"],
+        ["--schedule", "sd"],
+    )
+    lines = [["render", source, *options, "--dry-run"] for options in wrong]
+    lines += [["render", source, "--dry-run"], ["presets", "check"], ["queue", "list", str(tmp_path / "none")]]
+    optimised = [tuple(each) for each in json.loads(python("-O", "-c", OPTIMISED, json.dumps(lines)))]
+    usual = [ttsr(*line) for line in lines]
+    assert optimised == [(each.exit_code, each.output) for each in usual]
+    assert [code for code, _ in optimised] == [2] * len(wrong) + [0, 0, 2]

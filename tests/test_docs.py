@@ -1,0 +1,85 @@
+"""What README and docs tell people to type exists: every command, and every option with its value."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import click
+import pytest
+
+from ttsr_studio.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *(p for f in ("docs", "integrations", "ttsr_studio") for p in (ROOT / f).rglob("*.md"))}
+)
+
+
+def typed(page: Path) -> Iterator[str]:
+    """Lines of blocks of code, and code within the text, that begin with `ttsr`."""
+    parts = re.split(r"^ *```.*$", page.read_text(encoding="utf-8").replace("\\\n", " "), flags=re.MULTILINE)
+    for text, block in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        yield from (code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", text) if code.startswith("ttsr "))
+        yield from (line.strip() for line in block.splitlines() if re.match(r"\s*(\S*/)?ttsr ", line))
+
+
+def alternatives(words: list[str]) -> Iterator[tuple[str, ...]]:
+    """`queue list|show stems` -> both commands."""
+    yield from product(*(word.split("|") if re.fullmatch(r"[\w|-]+", word) else [word] for word in words))
+
+
+COMMANDS = sorted({
+    (page.relative_to(ROOT).as_posix(), " ".join(map(shlex.quote, words)))
+    for page in PAGES
+    for line in typed(page)
+    for words in alternatives(shlex.split(line, comments=True)[1:])
+})  # fmt: skip
+
+
+def check(arguments: list[str]) -> None:
+    """Raise click.UsageError for a command, an option or a value that is not known; files need not exist."""
+    command: click.Command = main
+    context = click.Context(main, info_name="ttsr")
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        found = command.get_command(context, arguments[0])
+        if found is None:
+            raise click.UsageError(f"no command {arguments[0]!r}")
+        command, arguments = found, arguments[1:]
+        context = click.Context(command, parent=context)
+    try:
+        values = command.make_parser(context).parse_args(list(arguments))[0]
+    except click.BadOptionUsage as error:
+        if error.option_name != arguments[-1]:
+            raise
+        return  # an option that is named without its value, as in `ttsr render --job`
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name in values and not isinstance(option.type, click.Path):
+            option.type_cast_value(context, values[option.name])
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {page for page, _ in COMMANDS} >= {"README.md", "docs/jobs.md", "docs/engine.md"}
+    assert len(COMMANDS) > 30
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_what_the_pages_tell_people_to_type_exists(page: str, line: str) -> None:
+    check(shlex.split(line))
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("rander a.wav", "no command"),
+        ("render a.wav --candidate-count 3", "No such option"),
+        ("render a.wav --search best", "best"),
+        ("render a.wav --candidates many", "not a valid integer"),
+        ("queue lost stems", "no command"),
+    ],
+)
+def test_what_does_not_exist_is_found(line: str, wrong: str) -> None:
+    with pytest.raises(click.UsageError) as error:
+        check(shlex.split(line))
+    assert wrong in error.value.format_message()
