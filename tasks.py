@@ -1,66 +1,79 @@
-"""Set up a virtual environment in the checkout and do one task: `python3.11 tasks.py example` or `test`."""
+"""Set up a virtual environment in the checkout and do one task: `python3.11 tasks.py example`, `test` or `install`."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-BIN = ROOT / ".venv" / ("Scripts" if os.name == "nt" else "bin")
-INSTALL = [
-    "-m",
-    "pip",
-    "install",
-    "--quiet",
-    "--disable-pip-version-check",
-    "--constraint",
-    "constraints.txt",
-    "--editable",
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+DONE = VENV / "installed.json"
+PIP = [
+    *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
+    *("--constraint", "constraints.txt"),
 ]
+
+EXAMPLE = {"speech"}
+TEST = {"speech", "audiosr", "judges", "tune", "evaluate", "dev"}
+WITHOUT_DEPENDENCIES = ("audiosr==0.0.7", "audiobox_aesthetics==0.0.4")
+"""Installed for tests without what they ask for: one is there to be compared with, one module of the other is used."""
 
 
 def run(*command: str | Path) -> None:
+    """Run a command in the checkout; exits where that fails.
+
+    Packages are compiled when they are first imported, since most modules never are: that must not be forbidden.
+    """
     print("+", *command, flush=True)
-    done = subprocess.run([str(part) for part in command], cwd=ROOT)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment)
     if done.returncode:
         sys.exit(done.returncode)
 
 
-def set_up(extras: str) -> None:
+def set_up(extras: set[str]) -> None:
+    """Make the environment, unless it is there with these extras from the same files by the same Python."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this file may be started by any Python
         sys.exit(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}")
-    run(sys.executable, "-m", "venv", ROOT / ".venv")
-    run(BIN / "python", *INSTALL, f".[{extras}]")
+    recipe = hashlib.sha256(sys.version.encode())
+    for name in ("pyproject.toml", "constraints.txt", "tasks.py"):
+        recipe.update((ROOT / name).read_bytes())
+    made = json.loads(DONE.read_text()) if DONE.is_file() else {}
+    if made.get("recipe") == recipe.hexdigest() and extras <= set(made["extras"]):
+        return
+    DONE.unlink(missing_ok=True)
+    run(sys.executable, "-m", "venv", VENV)
+    run(BIN / "python", *PIP, "--editable", f".[{','.join(sorted(extras))}]")
+    if extras == TEST:
+        run(BIN / "python", *PIP, "--no-deps", *WITHOUT_DEPENDENCIES)
+    DONE.write_text(json.dumps({"recipe": recipe.hexdigest(), "extras": sorted(extras)}))
+
+
+def install() -> None:
+    """Set up what tests need, and nothing else."""
+    set_up(TEST)
 
 
 def example() -> None:
     """Render the bundled example into out/."""
-    set_up("speech")
-    run(
-        BIN / "ttsr",
-        "render",
-        "examples/voice_7k_band.flac",
-        "--preset",
-        "speech",
-        "-o",
-        "out/",
-        "--overwrite",
-    )
+    set_up(EXAMPLE)
+    run(BIN / "ttsr", "render", "examples/voice_7k_band.flac", "--preset", "speech", "-o", "out/", "--overwrite")
 
 
 def test() -> None:
     """Lint, check types, run the tests."""
-    set_up("speech,audiosr,judges,tune,evaluate,dev")
-    # Without what they ask for: the one is there to be compared with, of the other one module is used.
-    run(BIN / "python", *INSTALL[:4], "--no-deps", "audiosr==0.0.7", "audiobox_aesthetics==0.0.4")
+    set_up(TEST)
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
     run(BIN / "mypy")
-    run(BIN / "pytest", "-n", "2", "--durations", "10")
+    run(BIN / "pytest", "-n", "auto", "--dist", "worksteal", "--durations", "10")
 
 
 if __name__ == "__main__":
-    known = {"example": example, "test": test}
+    known = {"example": example, "test": test, "install": install}
     if len(sys.argv) != 2 or sys.argv[1] not in known:
         sys.exit(f"usage: python3.11 tasks.py {' | '.join(known)}")
     known[sys.argv[1]]()

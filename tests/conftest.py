@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,6 +20,17 @@ from ttsr_studio.engines.builtin import engine
 from ttsr_studio.report import figures
 
 torch.set_num_threads(1)
+
+WORKER_BYTES = 3e9
+"""Memory that one worker may come to need."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: one for every processor that may be used and that there is memory for."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, int(psutil.virtual_memory().total / WORKER_BYTES)))
+
 
 SHIPPED = {(module, name): getattr(module, name) for module, name in (
     (engine, "WEIGHTS"), (engine, "CHECKSUM"), (figures, "_draw"), (figures, "DPI"),
