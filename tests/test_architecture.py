@@ -115,7 +115,7 @@ STANDING_SIZES = {
     "evaluation/verifier_study/accuracy.py judge_clip", "render/inference/budget.py __init__",
     "render/inference/candidates.py CandidateBatch", "render/inference/candidates.py solve",
     "render/inference/windows.py search_windows", "render/output.py finish", "render/output.py write_best",
-    "render/pipeline.py render", "render/rerank.py rerank", "report/figures.py _draw_map", "report/html.py write_page",
+    "render/pipeline.py render", "render/rerank.py rerank",
     "training/critic.py make_bank", "training/critic.py expect", "training/critic.py rank",
     "watch/job_runner.py Hand", "watch/job_runner.py __init__", "watch/queue/jobs.py Queue",
     "watch/service.py Service",

@@ -65,7 +65,7 @@ def test_one_choice_for_the_clip_takes_one_draw_throughout(ttsr: Ttsr, stem: Pat
     scores = np.array([[c["scores"]["critic"] for c in window["candidates"]] for window in by_clip["windows"]])
     assert kept == {int(scores.mean(axis=0).argmax())}
     by_window = render(ttsr, stem, *CRITIC, "--choice", "window", "--candidates", 6)
-    assert by_window["judged"]["critic"]["chosen"] >= by_clip["judged"]["critic"]["chosen"]
+    assert by_window["scores"]["critic"]["chosen"] >= by_clip["scores"]["critic"]["chosen"]
 
 
 @pytest.mark.golden
@@ -75,8 +75,8 @@ def test_segments_are_put_together_where_that_is_better(ttsr: Ttsr, stem: Path) 
     audio = load(stem.with_name("out.wav"))
     spliced = render(ttsr, stem, *options, "--choice", "segment", "--segment", 0.5, "--seam", 0, "--control")
     # Each splice costs a little where it is: what is put together may not be worse than the best whole by more.
-    assert spliced["judged"]["critic"]["chosen"] > whole["judged"]["critic"]["chosen"] - 0.02
-    assert spliced["judged"]["critic"]["chosen"] > spliced["judged"]["critic"]["control"]
+    assert spliced["scores"]["critic"]["chosen"] > whole["scores"]["critic"]["chosen"] - 0.02
+    assert spliced["scores"]["critic"]["chosen"] > spliced["scores"]["critic"]["random_baseline"]
     parts = [part for window in spliced["windows"] for part in window["segments"]]
     assert len({part["candidate"] for part in parts}) > 1
     assert parts[0]["start_s"] == 0
@@ -161,8 +161,8 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
         for kept, shown in zip(line["candidates"], window["candidates"], strict=True):
             assert kept["scores"] == shown["scores"]
             assert kept["key"] == shown["key"]
-            assert [look["step"] for look in kept["looks"]] == [1, 2, 3]
-            assert set(kept["looks"][0]["scores"]) == {"critic", "continuity"}
+            assert [preview["step"] for preview in kept["previews"]] == [1, 2, 3]
+            assert set(kept["previews"][0]["scores"]) == {"critic", "continuity"}
             assert len(kept["segments"]["critic"]) == len(line["edges_s"]) - 1
     plain = render(ttsr, stem, *options[:-2])
     assert [w["chosen"] for w in plain["windows"]] == [w["chosen"] for w in report["windows"]] or report["windows"][0][

@@ -27,7 +27,7 @@ from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.loudness import LoudnessMeter
 from ttsr_studio.errors import InputError, OutputError
 from ttsr_studio.report import excerpt as excerpts
-from ttsr_studio.report.html import Version, quoted, write_page
+from ttsr_studio.report.html import Audition, Version, quoted, write_page
 from ttsr_studio.report.schema import BestRecord, SegmentRecord
 
 RATE = 48000
@@ -49,7 +49,7 @@ class Made:
     def write(self, name: str = "take.ttsr.html", **changes: Any) -> Path:
         target = self.folder / name
         given = {"report": self.report, "source": self.source, "versions": self.versions, "arrays": self.arrays}
-        write_page(target, **{**given, "command": COMMAND, **changes})
+        write_page(target, Audition(**{**given, "command": COMMAND, **changes}))
         return target
 
 
@@ -214,7 +214,7 @@ def silent(folder: Path) -> Made:
         save(path, 0 * load(path), soundfile.info(path).samplerate)
     windows = [{**window, "candidates": [], "chosen": None, "segments": []} for window in made.report["windows"]]
     spread = {**made.report["uncertainty"], "mean_db": None, "per_second_db": [None, None], "regions": []}
-    content = {**unmeasured(made, true_peak_db=None), "windows": windows, "uncertainty": spread, "judged": {}}
+    content = {**unmeasured(made, true_peak_db=None), "windows": windows, "uncertainty": spread, "scores": {}}
     return replace(made, report={**content, "best": content["best"][:1]}, versions=[made.versions[0]])
 
 
@@ -303,10 +303,10 @@ def test_windows_tell_the_candidates_of_every_version(made: Made) -> None:
 def test_scores_of_other_versions_are_means_over_windows(made: Made) -> None:
     best = [{**record, "candidates": [[k]] * 4} for k, record in enumerate(made.report["best"])]
     data = payload(made.write(report={**made.report, "best": best}, seconds=2))
-    judge = next(judge for judge in data["judges"] if judge["name"] == "dnsmos")
+    score = next(score for score in data["scores"] if score["name"] == "dnsmos")
     expected = [np.mean([w["candidates"][k]["scores"]["dnsmos"] for w in made.report["windows"]]) for k in (1, 2)]
-    assert judge["versions"] == pytest.approx([made.report["judged"]["dnsmos"]["chosen"], *expected])
-    spliced = payload(made.write(seconds=2))["judges"][0]
+    assert score["versions"] == pytest.approx([made.report["scores"]["dnsmos"]["chosen"], *expected])
+    spliced = payload(made.write(seconds=2))["scores"][0]
     assert spliced["versions"][1:] == [None, None], "a render of several candidates has no score of its own"
 
 
@@ -354,7 +354,7 @@ def test_without_candidates_to_compare_there_is_a_page(tmp_path: Path) -> None:
     made = make(tmp_path, 1.5, channels=1)
     silent = [{**w, "candidates": [], "chosen": None, "segments": []} for w in made.report["windows"]]
     source = {**made.report["input"], "lufs": None, "true_peak_db": None, "cutoff_hz": None}
-    bare = {**made.report, "windows": silent, "judged": {}, "best": [], "input": source}
+    bare = {**made.report, "windows": silent, "scores": {}, "best": [], "input": source}
     version = Version("chosen", made.versions[0].path, 1, None)
     data = payload(made.write(report=bare, versions=[version], arrays=None, command=()))
     assert data["overlay"] is None

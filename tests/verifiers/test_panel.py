@@ -53,7 +53,7 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
     assert watched["output"]["sha256"] == alone["output"]["sha256"]
     assert watched["verifiers"]["consensus"]["role"] == "held-out"
     assert all(math.isfinite(c["scores"]["consensus"]) for c in watched["windows"][0]["candidates"])
-    judged = watched["judged"]
+    judged = watched["scores"]
     assert judged["continuity"]["role"] == "search"
     assert judged["consensus"]["role"] == "held-out"
     scores = np.array([c["scores"]["consensus"] for c in watched["windows"][0]["candidates"]])
@@ -82,7 +82,7 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     assert list(better.harm) == []
     worse = score_record("held-out", "window", [(3.0, row, 1.0, None), (3.0, row, 1.0, 2.0)])
     assert list(worse.harm) == ["below the input", "below the first draw"]
-    assert (worse.control, better.control) == (2.0, None)
+    assert (worse.random_baseline, better.random_baseline) == (2.0, None)
     assert worse.gain_sd == pytest.approx((1 - row.mean()) / row.std())
     equal = score_record("search", "window", [(2.0, np.array([2.0, 2.0]), 2.0, None)])
     assert (list(equal.harm), equal.gain_sd) == ([], None)
@@ -91,7 +91,7 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     watching = ("--hold-out", "dnsmos", "--hold-out", "lowband", "--candidates", 2)
     done = ttsr("render", "examples/voice_7k_band.flac", "-o", tmp_path / "out.wav", *watching)
     report = json.loads((tmp_path / "out.ttsr.json").read_text())
-    judged = report["judged"]
+    judged = report["scores"]
     assert judged["lowband"]["input"] is None, "the input was compared with itself"
     worse = judged["dnsmos"]["chosen"] < judged["dnsmos"]["input"]
     assert ("below the input" in judged["dnsmos"]["harm"]) is worse
@@ -205,17 +205,17 @@ def test_auto_is_what_is_installed_and_suits(ttsr: Ttsr, tmp_path: Path, monkeyp
 def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(11.0), 5000))
     report = render(ttsr, source, "--verifier", "consensus", "--scope", "window", "--candidates", 3)
-    assert report["finalists"] == []
+    assert report["n_best"] == []
     whole = render(ttsr, source, "--verifier", "continuity", "--scope", "clip", "--candidates", 3)
     assert len(whole["windows"]) > 1
     assert len(set(chosen(whole))) == 1, "a clip is one draw throughout"
-    assert len(whole["finalists"]) == 3
-    scores = [finalist["scores"]["continuity"] for finalist in whole["finalists"]]
-    kept = [finalist["chosen"] for finalist in whole["finalists"]].index(True)
+    assert len(whole["n_best"]) == 3
+    scores = [finalist["scores"]["continuity"] for finalist in whole["n_best"]]
+    kept = [finalist["chosen"] for finalist in whole["n_best"]].index(True)
     assert scores[kept] == max(scores)
     assert chosen(whole)[0] == kept
-    assert whole["judged"]["continuity"]["scope"] == "clip"
-    assert whole["judged"]["continuity"]["chosen"] == pytest.approx(max(scores))
+    assert whole["scores"]["continuity"]["scope"] == "clip"
+    assert whole["scores"]["continuity"]["chosen"] == pytest.approx(max(scores))
     again = ttsr("render", source, "-o", tmp_path / "b.wav", "--again", tmp_path / "out.ttsr.json")
     assert again.exit_code == 0, again.output
     done = ttsr("render", source, "-o", tmp_path / "x.wav", "--finalists", 2)
@@ -228,9 +228,9 @@ def test_windows_are_judged_first_and_finalists_after(ttsr: Ttsr, tmp_path: Path
     # consensus cannot be asked for a clip, so it judges windows whatever is asked.
     options = ("--verifier", "consensus", "--verifier", "continuity", "--scope", "clip", "--candidates", 4)
     report = render(ttsr, source, *options, "--finalists", 2)
-    assert len(report["finalists"]) == 2
-    assert set(report["finalists"][0]["scores"]) == {"continuity", "windows"}
-    kept = [finalist["chosen"] for finalist in report["finalists"]].index(True)
+    assert len(report["n_best"]) == 2
+    assert set(report["n_best"][0]["scores"]) == {"continuity", "windows"}
+    kept = [finalist["chosen"] for finalist in report["n_best"]].index(True)
     for window in report["windows"]:
         scores = [c["scores"]["consensus"] for c in window["candidates"]]
         order = sorted(range(4), key=lambda i: -scores[i])
@@ -324,7 +324,7 @@ def test_a_transcript_is_of_one_file(ttsr: Ttsr, tmp_path: Path) -> None:
     assert done.exit_code == 2
     (tmp_path / "words.txt").write_text("the words\n")
     report = render(ttsr, source, "--transcript", tmp_path / "words.txt")
-    assert report["brief"]["transcript"] == "the words"
+    assert report["annotations"]["transcript"] == "the words"
 
 
 @pytest.fixture
@@ -341,14 +341,14 @@ def test_every_judge_hears_a_render_with_the_network_blocked(
     judges = [part for name in names for part in ("--verifier", name)]
     report = render(ttsr, source, *judges, "--candidates", 3, "--captions", "speech", "--captions", "a drum")
     assert set(report["verifiers"]) == set(names)
-    columns = set(report["judged"])
-    assert report["judged"]["speaker"]["input"] is None, "the input was compared with itself"
-    assert report["judged"]["wer/WER"]["input"] is None
-    assert report["judged"]["clap"]["input"] is not None
+    columns = set(report["scores"])
+    assert report["scores"]["speaker"]["input"] is None, "the input was compared with itself"
+    assert report["scores"]["wer/WER"]["input"] is None
+    assert report["scores"]["clap"]["input"] is not None
     assert {"wer/WER", "wer/CER", "aesthetics/CE", "aesthetics/PQ", "speaker", "clap"} <= columns
-    assert len(report["finalists"]) == 3
-    assert report["brief"]["captions"] == ["speech", "a drum"]
-    assert "heard in the input" in report["brief"]["notes"]["wer"]
+    assert len(report["n_best"]) == 3
+    assert report["annotations"]["captions"] == ["speech", "a drum"]
+    assert "heard in the input" in report["annotations"]["notes"]["wer"]
     assert all(info["weights"] for name, info in report["verifiers"].items() if name in ("speaker", "wer", "clap"))
     assert report["verifiers"]["aesthetics"]["licence"] == "CC-BY-4.0"
     assert len(load(tmp_path / "out.wav")) == len(load(source))

@@ -158,7 +158,7 @@ def test_the_same_content_is_rendered_once_and_linked(studio: Studio) -> None:
     twin = next(entry for entry in pair if entry.twin)
     other = next(entry for entry in pair if not entry.twin)
     assert twin.twin == other.path
-    assert json.loads((root / str(twin.report)).read_text())["job"]["twin"] == other.path
+    assert json.loads((root / str(twin.report)).read_text())["job"]["duplicate_of"] == other.path
     assert (root / str(twin.output)).read_bytes() == (root / str(other.output)).read_bytes()
     assert next(event["said"] for event in events if event.get("file") == twin.path and event["event"] == "done") == (
         f"the same as {other.path}"
@@ -171,7 +171,7 @@ def test_a_sidecar_sets_options_of_its_stem(studio: Studio) -> None:
     assert report["tool"]["options"]["seed"] == 77
     assert report["tool"]["preset"] == "music"
     assert len(report["windows"][0]["candidates"]) == 2
-    assert report["brief"]["caption"] == "a voice"
+    assert report["annotations"]["caption"] == "a voice"
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_reports_are_told_in_a_few_words(tree: Tree, queue: Queue, rendered: Pat
     assert facts["evaluations"] == f"{report['timing']['nfe']} NFE"
     assert facts["uncertainty"] == f"{report['uncertainty']['mean_db']:.1f} dB on average"
     assert facts["candidates"] == f"2 in {len(report['windows'])} window"
-    assert facts["continuity"].startswith(f"{report['judged']['continuity']['chosen']:.2f} dB")
+    assert facts["continuity"].startswith(f"{report['scores']['continuity']['chosen']:.2f} dB")
 
 
 def test_a_new_render_of_a_file_has_new_words_and_a_new_link(

@@ -8,11 +8,12 @@ candidates of the level in dB.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -25,34 +26,39 @@ CELL_FRAMES = 8
 LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what nobody hears is not uncertain
 
 
-@dataclass(frozen=True)
-class UncertaintySummary:
-    """Spread of the candidates above the cutoff, dB; None where fewer than two were compared.
-
-    The spread of a cell (1 kHz by 8 frames, 85 ms at 48 kHz) is the sample standard deviation over candidates
-    of its level in dB, levels below -100 dBFS a bin counting as -100. It depends neither on the gain of the
-    file nor, but for its own error, on N.
-
-    Attributes:
-        mean_db: mean over the cells and channels of the file.
-        per_second_db: the same for every started second.
-        threshold_db: seconds above it make the regions; None where none was asked for.
-        regions: stretches that are less certain than the threshold.
-    """
-
-    mean_db: float | None
-    per_second_db: tuple[float | None, ...]
-    threshold_db: float | None = None
-    regions: tuple["Region", ...] = ()
+IN_REPORTS = {"extra": "forbid", "use_attribute_docstrings": True, "json_schema_serialization_defaults_required": True}
+"""How reports treat what is part of them: a docstring below a field is its description there."""
+Amount = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch, seconds from the start of the file, and its mean spread in dB."""
+    """A stretch, seconds from the start of the file."""
 
-    start_s: float
-    stop_s: float
-    mean_db: float
+    __pydantic_config__ = IN_REPORTS
+    start_s: Amount
+    stop_s: Amount
+    mean_db: Amount
+
+
+@dataclass(frozen=True)
+class UncertaintySummary:
+    """Spread of the candidates above the cutoff, dB; null where fewer than two were compared.
+
+    The spread of a cell (1 kHz by 8 frames, 85 ms at 48 kHz) is the sample standard deviation over candidates of its
+    level in dB, levels below -100 dBFS a bin counting as -100. It depends neither on the gain of the file nor, but for
+    its own error, on N.
+    """
+
+    __pydantic_config__ = IN_REPORTS
+    mean_db: Amount | None
+    """Mean over the cells and channels of the file."""
+    per_second_db: Sequence[Amount | None]
+    """The same for every started second."""
+    threshold_db: float | None = None
+    """Seconds above it make the regions; null where none was asked for."""
+    regions: Sequence[Region] = ()
+    """Stretches that are less certain than the threshold."""
 
 
 def regions(per_second_db: Sequence[float | None], threshold_db: float, end_s: float) -> Iterator[Region]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "presets": "presets:presets_group",
     "models": "models:models_group",
     "doctor": "doctor:doctor_command",
+    "schema": "schema:schema_command",
 }
 """Name -> where it is; `ttsr --version` and `ttsr queue` must not wait for torch."""
 

@@ -2,14 +2,12 @@
 
 import contextlib
 import hashlib
-import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
@@ -26,10 +24,10 @@ from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.render.recorder import Recorder
 from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.render.source import BLOCK, Material
-from ttsr_studio.report.html import Version, write_page
+from ttsr_studio.report.html import Audition, Version, write_page
 from ttsr_studio.report.paths import beside, page_name, report_names
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
-from ttsr_studio.report.validate import validate
+from ttsr_studio.report.validate import load_report
 
 
 def make_folder(folder: Path) -> None:
@@ -140,7 +138,7 @@ def write_best(
 
 
 def clear_earlier(
-    target: Path, earlier: Mapping[str, Any] | None, report: Report, page: Path | None, inputs: Collection[Path]
+    target: Path, earlier: Report | None, report: Report, page: Path | None, inputs: Collection[Path]
 ) -> None:
     """Remove what belonged to the render that was replaced: its next best and control, as they were, and its page.
 
@@ -151,12 +149,12 @@ def clear_earlier(
     """
     if earlier is None:
         return
-    made = {target.name, *(best.name for best in report.best), *([report.control.name] if report.control else [])}
+    made = {target.name, *(other.name for other in report.written())}
     kept = {path.resolve() for path in inputs}
-    for other in filter(None, (*earlier["best"], earlier.get("control"))):
+    for other in earlier.written():
         with contextlib.suppress(OSError, ValueError):  # a name that is none
-            path = target.with_name(other["name"])
-            if path.name not in made and path.resolve() not in kept and checksum(path) == other["sha256"]:
+            path = target.with_name(other.name)
+            if path.name not in made and path.resolve() not in kept and checksum(path) == other.sha256:
                 path.unlink()
     if page is None:
         with contextlib.suppress(OSError):
@@ -168,14 +166,12 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def earlier_report(target: Path) -> Mapping[str, Any] | None:
+def earlier_report(target: Path) -> Report | None:
     """The report of the render that bears a name now; None where there is none."""
     try:
-        report = json.loads(report_names(target)[0].read_text(encoding="utf-8"))
-        validate(report)
-    except (OSError, ValueError, InputError):
+        return load_report(report_names(target)[0])
+    except InputError:
         return None
-    return cast(Mapping[str, Any], report)
 
 
 def add_page(source: Path, target: Path, report: Report, recorder: Recorder, take: int) -> Path:
@@ -187,5 +183,5 @@ def add_page(source: Path, target: Path, report: Report, recorder: Recorder, tak
     versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
     files = [str(source.absolute()), "--again", str(data.absolute())]
     words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
-    write_page(page, report.to_json(), source, versions, recorder.uncertainty.arrays(), command=words)
+    write_page(page, Audition(report.to_json(), source, versions, recorder.uncertainty.arrays(), words))
     return page

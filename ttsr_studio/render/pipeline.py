@@ -23,10 +23,10 @@ from ttsr_studio.render.source import Material, listen, read_reference
 from ttsr_studio.render.summary import (
     Rendered,
     annotations_record,
-    finalist_records,
     gains,
     in_words,
     input_info,
+    n_best_records,
     search_record,
     summary,
     timing,
@@ -106,9 +106,9 @@ def render(
         write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
         earlier = earlier_report(target) if replace else None
         output = write(wide, target, replace=replace)
-        random = None if picked is None else write(picked, beside(target, "control"))
+        random_baseline = None if picked is None else write(picked, beside(target, "control"))
         best = write_best(session.options.keep_top, wides, reranking, recorder, target, output, write)
-        windows, judged = recorder.settle(reranking, session.panel)
+        windows, scores = recorder.settle(reranking, session.panel)
         result = Report(
             tool=tool_info(session),
             input=input_info(
@@ -120,14 +120,14 @@ def render(
             timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
             uncertainty=recorder.uncertainty.summary(session.options.uncertain_above),
             search_range=recorder.search_range(),
-            judged=judged,
-            gains=gains(judged),
-            finalists=finalist_records(reranking),
-            brief=annotations_record(annotations, reranking.notes),
+            scores=scores,
+            gains=gains(scores),
+            n_best=n_best_records(reranking),
+            annotations=annotations_record(annotations, reranking.notes),
             left_out=dict(session.panel.left_out),
             search=search_record(session, recorder.cuts()),
             best=best,
-            control=random,
+            random_baseline=random_baseline,
         )
         files = write_reports(target, result, recorder) if report else None
         page = (

@@ -215,7 +215,7 @@ def score_record(role: Role, scope: Scope, rows: Sequence[Said]) -> ScoreRecord:
         "first": [values[0] for _, values, _, _ in rows],
         "mean": [float(np.nanmean(values)) for _, values, _, _ in rows],
         "chosen": [chosen for _, _, chosen, _ in rows],
-        "control": [picked for _, _, _, picked in rows],
+        "random_baseline": [picked for _, _, _, picked in rows],
     }
     figures: dict[str, float | None] = {}
     for name, parts in means.items():

@@ -1,7 +1,6 @@
 """Make a render again from its report: the options and seed in it are all that a render depends on."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 from ttsr_studio.errors import InputError, OptionError
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.summary import Rendered, versions
-from ttsr_studio.report.validate import validate
+from ttsr_studio.report.schema import Report
+from ttsr_studio.report.validate import load_report
 
 LEFT_TO_THE_USER = ("preset", "reference", "speakers")
 
@@ -19,22 +19,22 @@ class Earlier:
     """A report as read back."""
 
     path: Path
-    report: dict[str, Any]
+    report: Report
 
     def options(self) -> dict[str, Any]:
         """Resolved options by parameter name, in the form in which a command line gives them."""
-        options: dict[str, Any] = dict(self.report["tool"]["options"])
-        options = {name: value for name, value in options.items() if value is not None and name not in LEFT_TO_THE_USER}
+        given = self.report.tool.options.items()
+        options = {name: value for name, value in given if value is not None and name not in LEFT_TO_THE_USER}
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
     @property
     def preset(self) -> str:
         """Name of the preset that the options come from."""
-        return str(self.report["tool"]["options"]["preset"])
+        return str(self.report.tool.options["preset"])
 
     def refuse_other_input(self, source: Path) -> None:
         """Raise InputError when a file is not the one that the report is of."""
-        expected = self.report["input"]["sha256"]
+        expected = self.report.input.sha256
         try:
             with source.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -42,15 +42,15 @@ class Earlier:
             raise InputError(f"{source}: {error.strerror or error}") from error
         if digest != expected:
             raise InputError(
-                f"{source}: not the file that {self.path.name} is of ({self.report['input']['name']}, "
+                f"{source}: not the file that {self.path.name} is of ({self.report.input.name}, "
                 f"sha256 {expected[:12]}…)"
             )
 
     def expected(self, take: int) -> str | None:
         """The checksum of the render that is the N-th best, None where the report does not know it."""
-        if take == self.report["tool"]["options"].get("take", 1):
-            return str(self.report["output"]["sha256"])
-        known = {best["rank"]: str(best["sha256"]) for best in self.report.get("best", ())}
+        if take == self.report.tool.options.get("take", 1):
+            return self.report.output.sha256
+        known = {best.rank: best.sha256 for best in self.report.best}
         return known.get(take)
 
     def same(self, result: Rendered, take: int) -> bool:
@@ -59,7 +59,7 @@ class Earlier:
 
     def verdict(self, session: Session, result: Rendered) -> str:
         """Whether the render came out the same, and if not, what is known to differ."""
-        tool, take = self.report["tool"], session.options.take
+        tool, take = self.report.tool, session.options.take
         if self.expected(take) is None:
             return f"number {take} of the best, of which {self.path.name} has no checksum to compare with"
         if self.same(result, take):
@@ -70,12 +70,12 @@ class Earlier:
             "device": session.device,
             "batch": session.limit.rows,
         }
-        there = {**tool["versions"], "weights": tool["weights"], "device": tool["device"], "batch": tool["batch_size"]}
+        there = {**tool.versions, "weights": tool.weights, "device": tool.device, "batch": tool.batch_size}
         known = [name for name in here if here[name] != there.get(name)]
         options = session.options.to_json()
         known += [
             f"--{name}"
-            for name, value in self.report["tool"]["options"].items()
+            for name, value in self.report.tool.options.items()
             if value is not None
             and name in options
             and name not in (*LEFT_TO_THE_USER, "device", "batch", "take", "keep_top", "page")
@@ -88,12 +88,11 @@ class Earlier:
 def read_report(path: Path) -> Earlier:
     """Read a report. Raises InputError when it is none, OptionError when its render cannot be repeated."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        validate(report)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, InputError) as error:
+        report = load_report(path)
+    except InputError as error:
         raise InputError(f"{path}: not a report of ttsr ({error}); give the .ttsr.json beside a render") from error
-    if report["search"]["cut"].get("interrupted"):
+    if report.search.cut.get("interrupted"):
         raise OptionError(f"{path}: its search was interrupted, so it cannot be repeated exactly")
-    if str(report["tool"]["options"].get("budget")).endswith("s"):
+    if str(report.tool.options.get("budget")).endswith("s"):
         raise OptionError(f"{path}: its search was cut by a budget in seconds, so it cannot be repeated exactly")
     return Earlier(path, report)

@@ -22,9 +22,9 @@ from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
     AnnotationsRecord,
-    FinalistRecord,
     Gains,
     InputInfo,
+    NBestRecord,
     Report,
     Role,
     ScoreRecord,
@@ -98,10 +98,10 @@ def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
     }
 
 
-def gains(judged: Mapping[str, ScoreRecord]) -> Gains:
-    """Mean gains by role; a judge of several scales counts once."""
+def gains(scores: Mapping[str, ScoreRecord]) -> Gains:
+    """Mean gains by role; a verifier of several scales counts once."""
     by_role: dict[str, dict[str, list[float]]] = {"search": {}, "held-out": {}}
-    for name, record in judged.items():
+    for name, record in scores.items():
         if record.gain_sd is not None:
             by_role[record.role].setdefault(name.split("/")[0], []).append(record.gain_sd)
     searched, held_out = (
@@ -112,10 +112,10 @@ def gains(judged: Mapping[str, ScoreRecord]) -> Gains:
     return Gains(searched, held_out, held_out / searched if sound and held_out is not None and searched else None)
 
 
-def finalist_records(reranking: Reranking) -> list[FinalistRecord]:
-    """The finalists as the report has them; none when no clip verifier judged."""
+def n_best_records(reranking: Reranking) -> list[NBestRecord]:
+    """The n best renders as the report has them; none when no verifier scored clips."""
     return [
-        FinalistRecord({name: values[i] for name, values in reranking.scores.items()}, combined, i == reranking.chosen)
+        NBestRecord({name: values[i] for name, values in reranking.scores.items()}, combined, i == reranking.chosen)
         for i, combined in enumerate(reranking.combined)
     ]
 
@@ -128,7 +128,8 @@ def annotations_record(annotations: Annotations, notes: Mapping[str, str]) -> An
 
 def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
     network = stages.network
-    return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds})
+    speed = audio_s / wall_s if wall_s > 0 else None
+    return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds}, speed)
 
 
 def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: float, reason: str) -> InputInfo:
@@ -177,10 +178,10 @@ def in_words(report: Report, target: Path) -> str:
         for reason, count in report.search.cut.items()
         if reason != "target"
     ]
-    harmed = [f"{name} is {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
-    said += [f"worse by some judges: {'; '.join(harmed)}"] if harmed else []
+    harmed = [f"{name} is {' and '.join(record.harm)}" for name, record in report.scores.items() if record.harm]
+    said += [f"worse by some verifiers: {'; '.join(harmed)}"] if harmed else []
     notes = "".join(f"; note: {note}" for note in said)
-    speed = spent.times_real_time()
+    speed = spent.times_real_time
     tracker = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
     return (
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
@@ -205,7 +206,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "uncertainty_db": data["uncertainty"]["mean_db"],
         "uncertain": data["uncertainty"]["regions"],
         "cut": dict(report.search.cut),
-        "judged": {name: {"role": judge.role, "chosen": judge.chosen} for name, judge in report.judged.items()},
+        "judged": {name: {"role": each.role, "chosen": each.chosen} for name, each in report.scores.items()},
         "warnings": [*report.input.warnings, *report.output.metadata.warnings],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

@@ -1,11 +1,11 @@
-"""The picture of a render, `<name>.ttsr.png`: input and output, where the candidates disagree, and their
-scores.
+"""The picture of a render, `<name>.ttsr.png`: input and output, where the candidates disagree, and their scores.
 
 The same arguments give the same bytes: nothing is drawn at random and no date is stored.
 """
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from PIL import Image
 
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
@@ -44,6 +44,38 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 10.5,
     "ytick.labelsize": 10.5,
 }
+TITLE: dict[str, Any] = {
+    "loc": "left",
+    "fontsize": 13,
+    "fontweight": "bold",
+    "pad": 6,
+    "y": 1.0,  # the default, said so that no time is spent on looking for it
+}
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How values become colours; `empty` is the colour of what a rate too low leaves empty."""
+
+    unit: str
+    colours: str
+    low: float
+    high: float
+    empty: str
+
+
+LEVELS = _Scale("dB re loudest", "magma", -RANGE_DB, 0.0, "black")
+VARIANCE = _Scale("variance, relative", "viridis", 0.0, 1.0, "#440154")
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Values [rows, columns] that span 0 to half the rate and the whole file."""
+
+    title: str
+    values: np.ndarray
+    rate: int
+    scale: _Scale
 
 
 def draw_report(
@@ -58,10 +90,8 @@ def draw_report(
 
     Args:
         path: where to.
-        report: titles, cutoff and scores; with up to four search verifiers each gets a strip of its raw
-            scores.
-        before, after: complete maps of input and output; both are shown relative to the loudest cell of
-            either.
+        report: titles, cutoff and scores; with up to four search verifiers each gets a strip of its raw scores.
+        before, after: complete maps of input and output; both are shown relative to the loudest cell of either.
         uncertainty: None, or a map that saw a single candidate a window, leaves its panel out.
 
     Raises OutputError when the file cannot be written.
@@ -69,28 +99,41 @@ def draw_report(
     # The defaults first: a user's own matplotlibrc must not change the picture.
     with style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
-        FigureCanvasAgg(figure)
-        _draw(figure, report, before, after, uncertainty)
-        buffer = BytesIO()
+        canvas: Any = FigureCanvasAgg(figure)
+        _draw(figure, report, _maps(report, before, after, uncertainty), after.frames / after.rate)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font has not
-            figure.savefig(buffer, format="png", metadata={"Software": None})
+            canvas.draw()
+    # Smaller and much sooner than by `savefig`: nothing is transparent, and noise cannot be compressed.
+    buffer = BytesIO()
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels.save(buffer, "PNG", compress_level=4, dpi=(DPI, DPI))
     write_atomic(path, buffer.getvalue())
 
 
-def _draw(
-    figure: Figure,
-    report: Report,
-    before: SpectrogramMap,
-    after: SpectrogramMap,
-    uncertainty: UncertaintyMap | None,
-) -> None:
-    seconds = after.frames / after.rate
-    strips = _strips(report)
+def _maps(
+    report: Report, before: SpectrogramMap, after: SpectrogramMap, uncertainty: UncertaintyMap | None
+) -> list[_Map]:
+    """The pictures from the top down."""
+    levels = [spectrogram.decibels() for spectrogram in (before, after)]
+    loudest = max(float(level.max()) for level in levels)
+    maps = [
+        _Map(title, level - loudest, spectrogram.rate, LEVELS)
+        for title, level, spectrogram in zip(("Input", "Output"), levels, (before, after), strict=True)
+    ]
     disagreement = None if uncertainty is None else uncertainty.display()
-    maps = 2 if disagreement is None or not disagreement.any() else 3
+    if uncertainty is not None and disagreement is not None and disagreement.any():
+        mean_db = report.uncertainty.mean_db
+        title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
+        maps.append(_Map(title, disagreement, uncertainty.rate, VARIANCE))
+    return maps
+
+
+def _draw(figure: Figure, report: Report, maps: Sequence[_Map], seconds: float) -> None:
+    strips = _strips(report)
+    rows = len(maps) + len(strips)
     grid = GridSpec(
-        maps + len(strips),
+        rows,
         2,
         figure,
         left=0.07,
@@ -100,70 +143,61 @@ def _draw(
         hspace=0.34,
         wspace=0.02,
         width_ratios=(1.0, 0.012),
-        height_ratios=[3.0] * maps + [3.0 if len(strips) == 1 else 1.15] * len(strips),
+        height_ratios=[3.0] * len(maps) + [3.0 if len(strips) == 1 else 1.15] * len(strips),
     )
-    axes = [figure.add_subplot(grid[row, 0]) for row in range(maps + len(strips))]
-    bars = [figure.add_subplot(grid[row, 1]) for row in range(maps)]
-    loudest = max(float(before.decibels().max()), float(after.decibels().max()))
-    for axis, bar, spectrogram, title in zip(axes, bars, (before, after), ("Input", "Output"), strict=False):
-        image = _draw_map(axis, spectrogram.decibels() - loudest, spectrogram.rate, seconds, "magma", -RANGE_DB, 0.0)
-        _finish_map(axis, bar, image, title, "dB re loudest", report.input.cutoff_hz)
-    if maps == 3 and uncertainty is not None and disagreement is not None:
-        image = _draw_map(axes[2], disagreement, uncertainty.rate, seconds, "viridis", 0.0, 1.0)
-        mean_db = report.uncertainty.mean_db
-        title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
-        _finish_map(axes[2], bars[2], image, title, "variance, relative", report.input.cutoff_hz)
-    for axis, name in zip(axes[maps:], strips, strict=True):
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(rows)]
+    bars = [figure.add_subplot(grid[row, 1]) for row in range(len(maps))]
+    for axis, bar, each in zip(axes, bars, maps, strict=False):
+        _draw_map(axis, bar, each, seconds)
+        if report.input.cutoff_hz is not None:
+            _draw_cutoff(axis, report.input.cutoff_hz / 1000, labelled=each is maps[0])
+    for axis, name in zip(axes[len(maps) :], strips, strict=True):
         _draw_scores(axis, report, name)
     _finish_time(axes, seconds)
     _draw_title(figure, report)
 
 
-def _draw_map(
-    axis: Axes, values: np.ndarray, rate: int, seconds: float, colours: str, low: float, high: float
-) -> AxesImage:
-    """Draw [rows, columns] that span 0 to half the rate and the whole file."""
-    axis.set_facecolor("black" if colours == "magma" else "#440154")  # what a rate too low leaves empty
-    return axis.imshow(
-        values,
-        extent=(0.0, seconds, 0.0, rate / 2000),
+def _draw_map(axis: Axes, bar: Axes, each: _Map, seconds: float) -> None:
+    """Draw a map on the frequency axis that all have, and its colour scale."""
+    scale = each.scale
+    axis.set_facecolor(scale.empty)
+    image = axis.imshow(
+        each.values,
+        extent=(0.0, seconds, 0.0, each.rate / 2000),
         origin="lower",
         aspect="auto",
-        cmap=colours,
-        vmin=low,
-        vmax=high,
+        cmap=scale.colours,
+        vmin=scale.low,
+        vmax=scale.high,
     )
-
-
-def _finish_map(axis: Axes, bar: Axes, image: AxesImage, title: str, unit: str, cutoff_hz: float | None) -> None:
-    """Add title, colour scale and cutoff to a map, on one frequency axis for all."""
     axis.set_ylim(0.0, TOP_KHZ)
     axis.set_yticks([0, 4, 8, 12, 16, 20, 24])
     axis.set_ylabel("kHz")
-    axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)
+    axis.set_title(each.title, **TITLE)
     colourbar = axis.figure.colorbar(image, cax=bar)
-    colourbar.set_label(unit, fontsize=10.5, color=QUIET)
+    colourbar.set_label(scale.unit, fontsize=10.5, color=QUIET)
     colourbar.outline.set_visible(False)
     colourbar.locator = MaxNLocator(5)
     colourbar.update_ticks()
-    if cutoff_hz is not None:
-        axis.axhline(cutoff_hz / 1000, color="white", linestyle=(0, (6, 4)), linewidth=1.3, alpha=0.9)
-        if title == "Input":
-            box = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 3.0}
-            label = f"cutoff {cutoff_hz / 1000:.1f} kHz"
-            under = cutoff_hz / 1000 > TOP_KHZ - 3
-            axis.annotate(
-                label,
-                (0.995, cutoff_hz / 1000),
-                xycoords=axis.get_yaxis_transform(),
-                xytext=(0, -8 if under else 8),
-                textcoords="offset points",
-                ha="right",
-                va="top" if under else "bottom",
-                color="white",
-                fontsize=11.5,
-                bbox=box,
-            )
+
+
+def _draw_cutoff(axis: Axes, cutoff_khz: float, labelled: bool) -> None:
+    axis.axhline(cutoff_khz, color="white", linestyle=(0, (6, 4)), linewidth=1.3, alpha=0.9)
+    if not labelled:
+        return
+    under = cutoff_khz > TOP_KHZ - 3
+    axis.annotate(
+        f"cutoff {cutoff_khz:.1f} kHz",
+        (0.995, cutoff_khz),
+        xycoords=axis.get_yaxis_transform(),
+        xytext=(0, -8 if under else 8),
+        textcoords="offset points",
+        ha="right",
+        va="top" if under else "bottom",
+        color="white",
+        fontsize=11.5,
+        bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 3.0},
+    )
 
 
 def _strips(report: Report) -> list[str | None]:
@@ -201,7 +235,7 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
     title += " (held out: watches, chooses nothing)" if info and info.role != "search" else ""
     for window in report.windows[1:]:
         axis.axvline(window.start_s, color="#e6eaee", linewidth=0.8, zorder=0)
-    axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=6)
+    axis.set_title(title, **TITLE)
     axis.set_ylabel(unit)
     axis.yaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
     axis.grid(axis="y", color="#e6eaee", linewidth=0.8)
@@ -263,7 +297,7 @@ def _draw_title(figure: Figure, report: Report) -> None:
     name = shown(Path(report.input.name))
     figure.text(0.07, 0.965, name if len(name) <= 90 else f"{name[:60]}…{name[-28:]}", fontsize=19, fontweight="bold")
     count = max((len(window.candidates) for window in report.windows), default=0)
-    speed = report.timing.times_real_time()
+    speed = report.timing.times_real_time
     facts = [
         f"{tool.engine} engine",
         f"preset {tool.preset}" if tool.preset else "no preset",
@@ -281,15 +315,15 @@ def _draw_title(figure: Figure, report: Report) -> None:
 
 
 def _verdict(report: Report) -> str:
-    """What the judges made of the choice: gains over a random pick, and harm."""
-    said = []
+    """Gains of the choice over a random pick, by verifiers that chose and those held out, and harm."""
+    parts = []
     if report.gains.searched is not None:
-        said.append(f"judges: {report.gains.searched:+.1f} sd over a random pick")
+        parts.append(f"verifiers: {report.gains.searched:+.1f} sd over a random pick")
     if report.gains.held_out is not None:
         ratio = "" if report.gains.ratio is None else f" (ratio {report.gains.ratio:.2f})"
-        said.append(f"held out: {report.gains.held_out:+.1f} sd{ratio}")
-    said += [f"{name} {' and '.join(judge.harm)}" for name, judge in report.judged.items() if judge.harm]
-    line = "   ·   ".join(said).replace("-", "−")
+        parts.append(f"held out: {report.gains.held_out:+.1f} sd{ratio}")
+    parts += [f"{name} {' and '.join(record.harm)}" for name, record in report.scores.items() if record.harm]
+    line = "   ·   ".join(parts).replace("-", "−")
     return line if len(line) <= 165 else f"{line[:162]}…"
 
 

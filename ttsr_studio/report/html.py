@@ -21,6 +21,7 @@ import numpy as np
 
 from ttsr_studio.errors import InputError
 from ttsr_studio.report.excerpt import Excerpt, cut, draw, encode, overlay
+from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.storage.atomic import write_atomic
 
 PLAIN = re.compile(r"[A-Za-z0-9_./:\\=+-]+")
@@ -39,7 +40,7 @@ class Version:
         label: what to call it, e.g. "number 2"; the chosen one's rank is added where there are others.
         path: its audio file, at the output's rate.
         rank: 1 for the best.
-        score: the combined score, None where nothing judged.
+        score: the combined score, None where nothing was scored.
     """
 
     label: str
@@ -48,82 +49,94 @@ class Version:
     score: float | None
 
 
-def write_page(
-    target: Path,
-    report: Json,
-    source: Path,
-    versions: Sequence[Version],
-    arrays: Mapping[str, np.ndarray] | None = None,
-    *,
-    command: Sequence[str] = (),
-    seconds: float = 20.0,
-) -> None:
-    """Write the page, whole or not at all.
+@dataclass(frozen=True)
+class Audition:
+    """What is to be compared.
 
-    Args:
-        report: as JSON (`report.schema.json`).
+    Attributes:
+        report: as JSON, of this version or an older one.
         source: the input.
+        versions: the render that the report is of, and others.
         arrays: content of the `.ttsr.npz`; without it there is no uncertainty to show.
         command: words that render again with another choice, "{rank}" where its rank goes. Paths in it are absolute,
             and shown relative to the page, or relative to the folder of the page already: there it is to be run.
         seconds: length of the excerpt at most; less where the page would become too large.
+    """
+
+    report: Json
+    source: Path
+    versions: Sequence[Version]
+    arrays: Mapping[str, np.ndarray] | None = None
+    command: Sequence[str] = ()
+    seconds: float = 20.0
+
+
+def write_page(target: Path, audition: Audition) -> None:
+    """Write the page, whole or not at all.
 
     Raises:
         InputError: a file cannot be read, or is not of this render.
         OutputError: the page cannot be written.
     """
-    versions = chosen_first(versions, report)
+    report = upgrade(audition.report)
+    audition = replace(audition, report=report, versions=chosen_first(audition.versions, report))
+    write_atomic(target, fill(payload(audition, target.parent)))
+
+
+def payload(audition: Audition, folder: Path) -> Json:
+    """What the page's script gets; the page lies in the folder."""
+    report = audition.report
     best = {record["rank"]: record for record in report.get("best", ())}
-    takes = [best.get(version.rank) for version in versions]
-    whole, nothing = report["output"]["frames"] / report["output"]["rate"], nothing_made(report)
-    records = [report["input"], report["output"], *takes[1:]]
-    levels = [level_db(report, record) for record in records]
-    matched = [level or 0.0 for level in levels]
-    excerpt, audio, gain_db = encode(cut(report, source, [version.path for version in versions], seconds), matched)
-    pictures, scale = draw(excerpt, matched)
-    described = [
-        {"label": "Input", "name": report["input"]["name"], "rank": 0, "score": None, "gain_db": 0.0, "commands": None},
-        *(
-            describe(version, report, take, command, target.parent)
-            for version, take in zip(versions, takes, strict=True)
-        ),
-    ]
-    tracks = [
-        {
-            **about,
-            "lufs": record and record["lufs"],
-            "true_peak_db": record and record["true_peak_db"],
-            "level_db": level,
-            "level_unknown": level_unknown(record, whole),
-            "audio": sound,
-            "pictures": pair,
-        }
-        for about, record, level, sound, pair in zip(described, records, levels, audio, pictures, strict=True)
-    ]
-    payload = {
+    records = [best.get(version.rank) for version in audition.versions]
+    texts = list(tracks(audition, records, folder))
+    levels = [track["level_db"] or 0.0 for track in texts]
+    files = [version.path for version in audition.versions]
+    excerpt, audio, gain_db = encode(cut(report, audition.source, files, audition.seconds), levels)
+    pictures, scale = draw(excerpt, levels)
+    nothing = nothing_made(report)
+    return {
         "title": report["input"]["name"],
         "facts": list(facts(report)),
         "warnings": [*report["input"]["warnings"], *report["output"]["metadata"]["warnings"]],
-        "tracks": tracks,
+        "tracks": [
+            {**track, "audio": sound, "pictures": pair}
+            for track, sound, pair in zip(texts, audio, pictures, strict=True)
+        ],
         "rate": excerpt.rate,
         "start": excerpt.start,
         "seconds": excerpt.seconds,
         "region": excerpt.region,
-        "whole": whole,
+        "whole": duration(report["output"]),
         "channels": report["output"]["channels"],
         "gain_db": gain_db,
         "gain_reason": report["output"]["gain_reason"],
         "scale": scale,
-        "overlay": None if arrays is None else overlay(arrays, excerpt, scale["rows"]),
+        "overlay": None if audition.arrays is None else overlay(audition.arrays, excerpt, scale["rows"]),
         "cutoff_hz": report["input"]["cutoff_hz"] if nothing is None else None,
         "crossover_hz": report["input"]["crossover_hz"] if nothing is None else None,
         "nothing_made": nothing,
-        "windows": list(windows(report, excerpt, takes)),
+        "windows": list(windows(report, excerpt, records)),
         "uncertainty": {name: report["uncertainty"][name] for name in ("mean_db", "threshold_db", "regions")},
         "spread_db": report["uncertainty"]["per_second_db"][excerpt.start :][: int(np.ceil(excerpt.seconds))],
-        "judges": list(judges(report, takes)),
+        "scores": list(scores(report, records)),
     }
-    write_atomic(target, fill(payload))
+
+
+def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> Iterator[Json]:
+    """Names, levels and commands of every track: the input, the choice, the others; without sound and picture."""
+    report = audition.report
+    about = {"label": "Input", "name": report["input"]["name"], "rank": 0, "score": None}
+    yield {**about, "gain_db": 0.0, "commands": None, **levels(report, report["input"])}
+    for number, (version, record) in enumerate(zip(audition.versions, records, strict=True)):
+        yield {
+            "label": version.label,
+            "name": version.path.name,
+            "rank": version.rank,
+            "score": version.score,
+            "gain_db": (record or report["output"])["gain_db"],
+            "commands": quoted(audition.command, version.rank, folder) if audition.command else None,
+            **levels(report, record if number else report["output"]),
+        }
 
 
 def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
@@ -139,10 +152,20 @@ def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
     return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank)]
 
 
-def level_db(report: Json, record: Json | None) -> float | None:
-    """What brings a file to the loudness of the choice; None where one of them is not known."""
-    chosen = report["output"]["lufs"]
-    return None if record is None or None in (chosen, record["lufs"]) else chosen - record["lufs"]
+def levels(report: Json, record: Json | None) -> Json:
+    """Levels of a file, and what brings it to the loudness of the choice, None where one of them is not known."""
+    chosen, own = report["output"]["lufs"], record and record["lufs"]
+    return {
+        "lufs": own,
+        "true_peak_db": record and record["true_peak_db"],
+        "level_db": None if chosen is None or own is None else chosen - own,
+        "level_unknown": level_unknown(record, duration(report["output"])),
+    }
+
+
+def duration(file: Json) -> float:
+    """Seconds."""
+    return float(file["frames"] / file["rate"])
 
 
 def level_unknown(record: Json | None, seconds: float) -> str | None:
@@ -161,13 +184,6 @@ def nothing_made(report: Json) -> str | None:
     if any(window["candidates"] for window in report["windows"]):
         return None
     return "the file is silent" if report["input"]["true_peak_db"] is None else "passed through"
-
-
-def describe(version: Version, report: Json, record: Json | None, command: Sequence[str], folder: Path) -> Json:
-    """A version's names, its gain over the input, and the commands that choose it."""
-    gain = report["output"]["gain_db"] if record is None else record["gain_db"]
-    about = {"label": version.label, "name": version.path.name, "rank": version.rank, "score": version.score}
-    return {**about, "gain_db": gain, "commands": quoted(command, version.rank, folder) if command else None}
 
 
 def quoted(command: Sequence[str], rank: int, folder: Path) -> dict[str, str]:
@@ -223,7 +239,7 @@ def file_text(file: Json) -> str:
 def level_text(file: Json) -> str:
     if file["true_peak_db"] is None:
         return "silent"
-    loudness = level_unknown(file, file["frames"] / file["rate"]) or f"{number(file['lufs'], 2)} LUFS-I"
+    loudness = level_unknown(file, duration(file)) or f"{number(file['lufs'], 2)} LUFS-I"
     return f"{loudness}, {number(file['true_peak_db'], 2)} dBTP"
 
 
@@ -231,14 +247,14 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
     return "–" if value is None else f"{value:{sign}.{digits}f}".replace("-", "−")
 
 
-def windows(report: Json, excerpt: Excerpt, takes: Sequence[Json | None]) -> Iterator[Json]:
+def windows(report: Json, excerpt: Excerpt, records: Sequence[Json | None]) -> Iterator[Json]:
     """The windows that the excerpt touches; its parts are [start, stop, candidates by version, None for unknown]."""
     stop = excerpt.start + excerpt.seconds
     sounding = [window["index"] for window in report["windows"] if window["candidates"]]
     for window in report["windows"]:
         if window["stop_s"] <= excerpt.start or window["start_s"] >= stop:
             continue
-        picks = [picked(window, take, sounding) for take in takes]
+        picks = [picked(window, record, sounding) for record in records]
         picks[0] = [part["candidate"] for part in window["segments"]] or [window["chosen"]]
         count = max(map(len, picks))
         edges = [window["start_s"], *(part["stop_s"] for part in window["segments"])]
@@ -255,29 +271,31 @@ def windows(report: Json, excerpt: Excerpt, takes: Sequence[Json | None]) -> Ite
         }
 
 
-def picked(window: Json, take: Json | None, sounding: Sequence[int]) -> Sequence[int | None]:
+def picked(window: Json, record: Json | None, sounding: Sequence[int]) -> Sequence[int | None]:
     """The candidates of a window in one of the best renders, by segment."""
-    known = take is not None and window["candidates"]
-    return take["candidates"][sounding.index(window["index"])] if take is not None and known else [None]
+    if record is None or not window["candidates"]:
+        return [None]
+    picks: Sequence[int] = record["candidates"][sounding.index(window["index"])]
+    return picks
 
 
-def judges(report: Json, takes: Sequence[Json | None]) -> Iterator[Json]:
-    """What every judge said, of the other versions too where that is known."""
-    columns = ("role", "scope", "input", "first", "mean", "control", "gain_sd", "harm")
-    for name, record in report["judged"].items():
-        others = [None if record["scope"] == "clip" else heard(report, take, name) for take in takes[1:]]
+def scores(report: Json, records: Sequence[Json | None]) -> Iterator[Json]:
+    """The scores of every verifier, of the other versions too where they are known."""
+    columns = ("role", "scope", "input", "first", "mean", "gain_sd", "harm")
+    for name, score in report["scores"].items():
+        others = [None if score["scope"] == "clip" else mean_score(report, record, name) for record in records[1:]]
         unit = report["verifiers"].get(name.split("/")[0], {}).get("unit", "")
-        yield {"name": name, "unit": unit, "versions": [record["chosen"], *others], **{c: record[c] for c in columns}}
+        yield {"name": name, "unit": unit, "versions": [score["chosen"], *others], **{c: score[c] for c in columns}}
 
 
-def heard(report: Json, take: Json | None, name: str) -> float | None:
-    """A judge's mean score of a version; None unless every window of it is one candidate throughout."""
+def mean_score(report: Json, record: Json | None, name: str) -> float | None:
+    """A verifier's mean score of a version; None unless every window of it is one candidate throughout."""
     sounding = [window["candidates"] for window in report["windows"] if window["candidates"]]
-    if take is None or not sounding or any(len(set(picks)) > 1 for picks in take["candidates"]):
+    if record is None or not sounding or any(len(set(picks)) > 1 for picks in record["candidates"]):
         return None
-    chosen = zip(sounding, take["candidates"], strict=True)
-    scores = [candidates[picks[0]]["scores"].get(name) for candidates, picks in chosen]
-    return None if None in scores else float(np.mean(scores))
+    chosen = zip(sounding, record["candidates"], strict=True)
+    values = [candidates[picks[0]]["scores"].get(name) for candidates, picks in chosen]
+    return None if None in values else float(np.mean(values))
 
 
 def fill(payload: Json) -> bytes:

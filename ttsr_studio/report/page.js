@@ -270,19 +270,19 @@ function refreshTrial() {
 
 function buildScores() {
   const versions = data.tracks.slice(1);
-  const heads = ["Judge", "Role", "Input", "First draw", "Mean", ...versions.map(({ label }) => label.replace("number ", "number\u00a0")), "Gain, sd", "Harm"];
+  const heads = ["Verifier", "Role", "Input", "First draw", "Mean", ...versions.map(({ label }) => label.replace("number ", "number\u00a0")), "Gain, sd", "Harm"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", className: ["Role", "Harm"].includes(text) ? "words" : "" }, text)));
-  const body = element("tbody", {}, ...data.judges.map(judgeRow));
+  const body = element("tbody", {}, ...data.scores.map(scoreRow));
   if (versions.some(({ score }) => score !== null)) {
     const scores = versions.map(({ score }, i) => element("td", { className: i ? "" : "chosen" }, number(score, 3)));
-    const name = element("th", { scope: "row" }, "Combined", element("span", {}, "all search judges together"));
+    const name = element("th", { scope: "row" }, "Combined", element("span", {}, "all search verifiers together"));
     body.append(element("tr", {}, name, ...["", "", "", ""].map(() => element("td")), ...scores, element("td"), element("td")));
   }
   byId("scores").append(element("thead", {}, head), body);
-  if (!body.children.length) byId("scores").replaceChildren(element("caption", {}, "Nothing was judged."));
+  if (!body.children.length) byId("scores").replaceChildren(element("caption", {}, "Nothing was scored."));
 }
 
-function judgeRow({ name, unit, role, scope, input, first, mean, versions, gain_sd, harm }) {
+function scoreRow({ name, unit, role, scope, input, first, mean, versions, gain_sd, harm }) {
   const title = element("th", { scope: "row" }, name, element("span", {}, `${unit}, ${scope === "clip" ? "whole renders" : "windows"}`));
   const cells = [input, first, mean].map((value) => element("td", {}, number(value, 3)));
   const own = versions.map((value, i) => element("td", { className: i ? "" : "chosen" }, number(value, 3)));

@@ -1,310 +1,340 @@
-"""The report of a render: what was asked, what was tried, what was chosen and why, as `<name>.ttsr.json`.
+"""The report of a render, `<name>.ttsr.json`: what was asked, what was tried, what was chosen and why.
 
-Its shape is published in `report.schema.json`. What could not be measured is null.
+These classes are the one definition of its shape: reports are checked by them (`validate`), and the schema that
+`ttsr schema` prints is made from them, with the text below a field as its description. What could not be measured is
+null. Higher scores are better.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
 
-from ttsr_studio.report.write import _plain
+from pydantic import ConfigDict, Field
 
-if TYPE_CHECKING:
-    from ttsr_studio.analysis.uncertainty import UncertaintySummary
+from ttsr_studio.analysis.uncertainty import UncertaintySummary
+from ttsr_studio.report.write import plain_json
 
-SCHEMA_VERSION = "2"
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Scores = Mapping[str, float | None]
+"""By verifier, or by scale, "verifier/scale"; None when it could not be scored."""
+Role = Literal["search", "held-out"]
+
+
+class Record:
+    """A part of the report: fields that it does not have are refused."""
+
+    __pydantic_config__ = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 @dataclass(frozen=True)
-class ToolInfo:
-    """What made the render. `options` holds every resolved option, so that the report alone can repeat it.
-
-    Attributes:
-        weights: {file name: sha256} of the engine's weights.
-        versions: {package: version} of what the bits depend on, e.g. torch.
-    """
+class ToolInfo(Record):
+    """What made the render; the options alone repeat it."""
 
     name: str
     version: str
     engine: str
-    weights: Mapping[str, str]
+    weights: Mapping[str, Sha256]
+    """SHA-256 of every weights file of the engine, by file name."""
     preset: str | None
     options: Mapping[str, Any]
-    seed: int
+    """Every option, resolved, by its name."""
+    seed: Count
     device: str
-    batch_size: int
+    batch_size: Positive
     versions: Mapping[str, str] = field(default_factory=dict)
-
-
-Role = Literal["search", "held-out"]
+    """Versions of the packages that the bits depend on, e.g. torch."""
 
 
 @dataclass(frozen=True)
-class VerifierInfo:
-    """A judge that took part: "search" judges choose, "held-out" ones only watch."""
+class VerifierInfo(Record):
+    """A verifier that took part."""
 
     unit: str
-    weights: Mapping[str, str]
+    weights: Mapping[str, Sha256]
+    """SHA-256 of every weights file in use, by file name."""
     licence: str
     role: Role = "search"
+    """Those of the search choose; those held out only watch."""
 
 
 @dataclass(frozen=True)
-class InputInfo:
-    """The file as it was found. Frames are per channel; loudness in LUFS, true peak in dBTP, None when
-    undefined."""
+class InputInfo(Record):
+    """The file as it was found."""
 
     name: str
-    sha256: str
-    rate: int
+    sha256: Sha256
+    rate: Positive
+    """Hz."""
     depth: str
-    channels: int
-    frames: int
+    """Sample format, e.g. PCM_24 or FLOAT."""
+    channels: Positive
+    frames: Count
+    """Samples per channel."""
     lufs: float | None
+    """Integrated loudness (BS.1770), LUFS; null for silence or less than 0.4 s."""
     true_peak_db: float | None
-    cutoff_hz: float | None
-    crossover_hz: Sequence[float]
+    """dBTP; null for silence."""
+    cutoff_hz: Annotated[float, Field(gt=0)] | None
+    """Where the input's band ends, Hz."""
+    crossover_hz: Annotated[Sequence[float], Field(min_length=2, max_length=2)]
+    """Between these the output goes over from the input to what was generated, Hz."""
     cutoff_reason: str
     warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class MetadataInfo:
-    """What the input says besides audio: what the output has of it, by name, what it has not, {name: why}, and what
-    was not understood."""
+class MetadataInfo(Record):
+    """What the input says besides audio, and what became of it."""
 
     carried: Sequence[str] = ()
+    """Chunks, blocks and tags that the output has, e.g. bext, iXML, LIST adtl, title."""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    """Those that it has not, and why."""
     warnings: Sequence[str] = ()
+    """What was broken or not understood."""
 
 
 @dataclass(frozen=True)
-class OutputInfo:
-    """The file as it was written. `gain_db` is the one gain of the whole file, `gain_reason` says what it is
-    for."""
+class OutputInfo(Record):
+    """A file as it was written."""
 
     name: str
-    sha256: str
-    rate: int
+    sha256: Sha256
+    rate: Positive
+    """Hz."""
     depth: str
-    channels: int
-    frames: int
+    """Sample format, e.g. PCM_24 or FLOAT."""
+    channels: Positive
+    frames: Count
+    """Samples per channel."""
     lufs: float | None
+    """Integrated loudness (BS.1770), LUFS; null for silence or less than 0.4 s."""
     true_peak_db: float | None
+    """dBTP; null for silence."""
     gain_db: float
+    """The one gain of the whole file, dB."""
     gain_reason: str
     metadata: MetadataInfo = field(default_factory=MetadataInfo)
 
 
 @dataclass(frozen=True)
-class PreviewRecord:
-    """What was said of an x0-prediction on the way: the solver step it was made at, and every verifier's score."""
+class PreviewRecord(Record):
+    """Scores of a candidate's x0-prediction before it was finished."""
 
-    step: int
-    scores: Mapping[str, float | None]
+    step: Count
+    """Solver step at which the prediction was made."""
+    scores: Scores
 
 
 @dataclass(frozen=True)
-class CandidateRecord:
-    """A candidate: the noise key that makes it again, every verifier's raw score, and the combined one.
-
-    A score is None from a verifier that has to hear, when the candidate was not decoded, and all are for one that the
-    search did not carry to its end.
-
-    Attributes:
-        step: of the solver that it reached; None when all candidates were finished.
-        looks: judgements on its way.
-    """
+class CandidateRecord(Record):
+    """A candidate of a window."""
 
     key: Mapping[str, Any]
-    scores: Mapping[str, float | None]
+    """The noise key that makes it again."""
+    scores: Scores
+    """Raw score by verifier; null when it could not be scored: not decoded, or not carried to its end."""
     combined: float | None
-    step: int | None = None
-    looks: Sequence[PreviewRecord] = ()
+    """What the choice was made by; null when excluded."""
+    step: Count | None = None
+    """Solver step that it reached; null when all candidates were finished."""
+    previews: Sequence[PreviewRecord] = ()
 
 
 @dataclass(frozen=True)
-class SegmentRecord:
+class SegmentRecord(Record):
     """A part of a window and the candidate that it comes from; seconds from the start of the output."""
 
-    start_s: float
-    stop_s: float
-    candidate: int
+    start_s: Amount
+    stop_s: Amount
+    candidate: Count
 
 
 @dataclass(frozen=True)
-class WindowRecord:
-    """A window of the output, seconds from its start, with all candidates and the index of the chosen one.
+class WindowRecord(Record):
+    """A window of the output, seconds from its start."""
 
-    A window that was passed through, e.g. silence, has no candidates and None chosen.
-
-    Attributes:
-        chosen: where it is put together from several, the one that most comes from.
-        segments: what it is put together from; empty when it is one candidate throughout.
-        search_range: equation 4 of the paper; None with fewer than two candidates.
-        cut: why its search stopped before the budget was spent: "time", "target", "interrupted"; None when it did not.
-    """
-
-    index: int
-    start_s: float
-    stop_s: float
+    index: Count
+    start_s: Amount
+    stop_s: Amount
     candidates: Sequence[CandidateRecord]
-    chosen: int | None
+    """Empty where the input was passed through, e.g. silence."""
+    chosen: Count | None
+    """Index into candidates, the one that most comes from; null when there are none."""
     reason: str
     segments: Sequence[SegmentRecord] = ()
-    search_range: float | None = None
-    cut: str | None = None
+    """What it is put together from; empty when it is one candidate throughout."""
+    search_range: Amount | None = None
+    """Equation 4 of the paper for this window; null with fewer than two candidates."""
+    cut: Annotated[str, Field(pattern="^(time|target|interrupted)$")] | None = None
+    """Why its search stopped before the budget was spent; null when it did not."""
 
 
 @dataclass(frozen=True)
-class SearchRecord:
-    """How the noise was searched.
-
-    Attributes:
-        name, settings: the algorithm and what it was told.
-        choice: what one choice holds for: "window", "segment" or "clip".
-        window_nfe: evaluations that a window and channel was allowed; fewer where time set the limit.
-        cut: how many windows stopped early, by why; "interrupted" means that the user had heard enough.
-    """
+class SearchRecord(Record):
+    """How the noise was searched."""
 
     name: str = "random"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    choice: str = "window"
-    window_nfe: int = 0
-    cut: Mapping[str, int] = field(default_factory=dict)
+    """What the algorithm was told."""
+    choice: Literal["window", "segment", "clip"] = "window"
+    """What one choice holds for."""
+    window_nfe: Count = 0
+    """Network evaluations that a window and channel was allowed; fewer where time set the limit."""
+    cut: Mapping[str, Positive] = field(default_factory=dict)
+    """How many windows stopped early, by why: time, target, interrupted."""
 
 
 @dataclass(frozen=True)
-class ScoreRecord:
-    """What a judge, or one scale of it, made of the choice: means over windows (scope "clip": of the finalists).
-
-    Attributes:
-        input: score of the input itself; None when it cannot be asked.
-        first: of the first draw, what one render without a search would be.
-        mean: of all candidates, what a random pick would be.
-        chosen: of what was kept.
-        control: of a random pick through the same assembly; None when none was rendered.
-        gain_sd: chosen above the mean, in standard deviations over the candidates; None when it tells none apart.
-        harm: where the choice is worse than what it had to beat.
-    """
+class ScoreRecord(Record):
+    """Scores of the choice and of what it had to beat: means over windows, or of the n best renders."""
 
     role: Role
     scope: Literal["window", "clip"]
+    """Whether windows were scored, or whole assembled renders."""
     input: float | None
+    """Of the input itself; null when it cannot be asked."""
     first: float | None
+    """Of the first draw: what one render without a search would be."""
     mean: float | None
+    """Of all candidates: what a random pick would be."""
     chosen: float | None
+    """Of what was kept."""
     gain_sd: float | None
-    control: float | None = None
+    """Chosen above the mean, in standard deviations over the candidates; null when it tells none apart."""
+    random_baseline: float | None = None
+    """Of a random pick through the same assembly; null when none was rendered."""
     harm: Sequence[str] = ()
+    """Where the choice is worse than what it had to beat."""
 
 
 @dataclass(frozen=True)
-class Gains:
-    """Mean gain of the judges that chose and of those that were held out, and the second over the first.
+class Gains(Record):
+    """Mean gain of the verifiers that chose and of those held out.
 
-    A ratio that falls as candidates grow is the sign of a search that games its judges. None where there is none.
+    A ratio that falls as candidates grow is the sign of a search that games its verifiers.
     """
 
     searched: float | None
     held_out: float | None
     ratio: float | None
+    """The second over the first."""
 
 
 @dataclass(frozen=True)
-class FinalistRecord:
-    """An assembled render and what clip verifiers said of it."""
+class NBestRecord(Record):
+    """One of the n best renders, assembled whole and reranked by verifiers of clips."""
 
-    scores: Mapping[str, float | None]
+    scores: Scores
     combined: float | None
     chosen: bool
 
 
 @dataclass(frozen=True)
-class AnnotationsRecord:
-    """What was known of the file, and what verifiers did where it was not, by name."""
+class AnnotationsRecord(Record):
+    """What was known of the file."""
 
     transcript: str | None
     caption: str | None
     captions: Sequence[str]
-    speakers: int
+    speakers: Count
+    """How many recordings of the speaker were given."""
     notes: Mapping[str, str]
+    """What verifiers did where something was not known, by name."""
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Cost. `nfe` counts network evaluations; `audio_s` is the length of the file.
+class Timing(Record):
+    """What it cost."""
 
-    Attributes:
-        wall_s: seconds of wall-clock time that the render took.
-        seconds: the same by stage: read, condition, network, decode, verify, assemble, write, and others.
-    """
-
-    nfe: int
-    audio_s: float
-    wall_s: float
-    seconds: Mapping[str, float]
-
-    def times_real_time(self) -> float | None:
-        """Return seconds of audio per second of work; above 1 is faster than real time."""
-        return self.audio_s / self.wall_s if self.wall_s > 0 else None
+    nfe: Count
+    """Network evaluations."""
+    audio_s: Amount
+    """Length of the file."""
+    wall_s: Amount
+    """Wall-clock seconds of the render."""
+    seconds: Mapping[str, Amount]
+    """The same by stage: read, condition, network, decode, verify, assemble, write, and others."""
+    times_real_time: Amount | None
+    """Seconds of audio per second of work; above 1 is faster than real time."""
 
 
 @dataclass(frozen=True)
-class BestRecord:
-    """One of the best renders that were written: its place among them, 1 for the best, and its file.
+class BestRecord(Record):
+    """One of the best renders that were written."""
 
-    Attributes:
-        score: mean over windows of the combined score of the candidates that it is made of, or what clip verifiers said
-            where they chose; None where nothing judged. A choice by segment comes first whatever its score.
-        candidates: numbers of the candidates that it is made of, by window that sounds, by segment.
-    """
-
-    rank: int
+    rank: Positive
+    """1 for the best; what was chosen by segment comes first whatever its score."""
     name: str
     score: float | None
-    sha256: str
+    """Mean over windows of the combined score of what it is made of, or the combined score of verifiers of clips where
+    they chose; null where nothing was scored."""
+    sha256: Sha256
     lufs: float | None
     true_peak_db: float | None
     gain_db: float
-    candidates: Sequence[Sequence[int]]
+    candidates: Sequence[Sequence[Count]]
+    """Candidates that it is made of, by window that sounds, by segment."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything about one render.
+class JobRecord(Record):
+    """What the watch folder knows of the render."""
 
-    Attributes:
-        verifiers: {name: info} of those that took part; `left_out` gives {name: why} of those that could not.
-        uncertainty: spread of the candidates above the cutoff, dB.
-        search_range: equation 4 of the paper, mean over windows; None with a single candidate.
-        judged: what every judge, or scale "name/scale" of one, made of the choice.
-        search: how the noise was searched.
-        best: the renders that were written, the best first.
-        control: the random pick that was written for comparison.
-        finalists: assembled renders, when clip verifiers had a say; empty otherwise.
-    """
+    source: str
+    """The input's path in the watched tree."""
+    fingerprint: str
+    """Checksum of everything that the render depends on besides the input's content."""
+    duplicate_of: str | None
+    """The source of the same content that this is a copy of the render of."""
 
+
+@dataclass(frozen=True)
+class Report(Record):
+    """What was asked, tried and chosen for one file. Higher scores are better; what could not be measured is null."""
+
+    schema_version: Literal["3"] = field(default="3", kw_only=True)
     tool: ToolInfo
     input: InputInfo
     output: OutputInfo
     verifiers: Mapping[str, VerifierInfo]
+    """Those that took part, by name."""
     windows: Sequence[WindowRecord]
     timing: Timing
-    uncertainty: "UncertaintySummary"
-    search_range: float | None
-    judged: Mapping[str, ScoreRecord]
+    uncertainty: UncertaintySummary
+    search_range: Amount | None
+    """How far candidates lie apart: equation 4 of the paper, LSD (log10 power), mean over windows; null with one
+    candidate."""
+    scores: Mapping[str, ScoreRecord]
+    """Of the choice, by verifier, or by scale, "verifier/scale"."""
     gains: Gains
-    finalists: Sequence[FinalistRecord]
-    brief: AnnotationsRecord
+    n_best: Sequence[NBestRecord]
+    """Whole renders among which verifiers of clips chose; empty where none did."""
+    annotations: AnnotationsRecord
     left_out: Mapping[str, str] = field(default_factory=dict)
+    """Verifiers that were not used, and why."""
     search: SearchRecord = field(default_factory=SearchRecord)
     best: Sequence[BestRecord] = ()
-    control: OutputInfo | None = None
+    """The renders that were written, the best first."""
+    random_baseline: OutputInfo | None = None
+    """A random pick that was written for comparison."""
+    job: JobRecord | None = None
+    """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"
+
+    def written(self) -> list[BestRecord | OutputInfo]:
+        """The best renders and the random baseline: all audio that was written."""
+        return [*self.best, *([self.random_baseline] if self.random_baseline else [])]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types only; NaN and infinities become None."""
-        report: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
-        report["timing"]["times_real_time"] = _plain(self.timing.times_real_time())
+        report: dict[str, Any] = plain_json(asdict(self))
         return report

@@ -1,28 +1,52 @@
-"""Check a report against its published schema."""
+"""Check reports against their models, and publish these as a JSON schema."""
 
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from ttsr_studio.errors import InputError
+from ttsr_studio.report.schema import Report
+from ttsr_studio.report.upgrade import upgrade
+
+SCHEMA_ID = "https://racerk.github.io/tt-scale-audiosr/report.schema.json"
 
 
 @cache
-def validator() -> Draft202012Validator:
-    """Return the validator of `report.schema.json`."""
-    schema = json.loads(files("ttsr_studio.report").joinpath("report.schema.json").read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema)
+def adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)
 
 
-def validate(report: Mapping[str, Any]) -> None:
-    """Raise InputError, naming the place, unless the report (parsed JSON) fits the schema."""
-    error = best_match(validator().iter_errors(report))
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "the top level"
-        raise InputError(f"not a report of this version: at {place}: {error.message[:200]}")
+def validate(report: Mapping[str, Any]) -> Report:
+    """A report from parsed JSON, of this version or an older one. Raises InputError, naming the place that is wrong."""
+    try:
+        return adapter().validate_python(upgrade(report))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = "/".join(map(str, first["loc"])) or "the top level"
+        raise InputError(f"not a report of this version: at {place}: {first['msg'][:200]}") from error
+
+
+def load_report(path: Path) -> Report:
+    """Read a report from its file. Raises InputError when it is none."""
+    try:
+        return validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(str(error)) from error
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without a title for every field, which would say its name once more."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a report (draft 2020-12)."""
+    made = adapter().json_schema(mode="serialization", schema_generator=_Untitled)
+    return {"$schema": _Untitled.schema_dialect, "$id": SCHEMA_ID, **made}

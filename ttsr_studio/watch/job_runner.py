@@ -151,7 +151,7 @@ class Hand:
             self.settled(claim)
             return "was rendered already"
         self.delivery.refuse_foreign(place, claim)
-        job = {"source": shown(Path(claim.path)), "fingerprint": mark, "twin": None}
+        job = {"source": shown(Path(claim.path)), "fingerprint": mark, "duplicate_of": None}
         target = self.delivery.stage(claim, place.output)
         alone = options.keep_top > 1 or options.control or options.page  # there is more than a twin's render to copy
         twin, made = (None, None) if alone else self.take_twin(claim, sha256, mark, target, job)
@@ -211,11 +211,11 @@ class Hand:
         """Stage the render of another source of the same content: (that source, checksum), or Nones."""
         for twin in self.queue.twins(sha256, mark):
             if twin.id != claim.id and twin.state == "done" and twin.twin is None:
-                job["twin"] = shown(Path(twin.path))
+                job["duplicate_of"] = shown(Path(twin.path))
                 made = self.delivery.copy_twin(twin, target, Path(claim.path).name, job)
                 if made is not None:
                     return twin.path, made
-                job["twin"] = None
+                job["duplicate_of"] = None
         return None, None
 
     def render(self, claim: Entry, target: Path, options: RenderOptions, rule: Rule) -> Said | None:

@@ -77,7 +77,7 @@ class Delivery:
     def found(self, place: Place, sha256: str, fingerprint: str) -> str | None:
         """The checksum of a render that is there already, of this content with these settings; None without one."""
         report = self._report(place)
-        job = report.get("job", {})
+        job = report.get("job") or {}
         if job.get("fingerprint") != fingerprint or report["input"]["sha256"] != sha256:
             return None
         there = checksum(self.tree.root / place.output)

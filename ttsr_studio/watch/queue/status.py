@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import shown
+from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.watch.filesystem.instance_lock import living
 from ttsr_studio.watch.filesystem.root import Tree
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.store import Entry, Ledger
 
-MOST_JUDGES = 6
+MOST_SCORES = 6
 MOST_LETTERS = 80
 
 
@@ -79,6 +80,7 @@ def in_a_few_words(report: Mapping[str, Any]) -> dict[str, str]:
 
     Raises LookupError, TypeError, ValueError or AttributeError when it is no report.
     """
+    report = upgrade(report)
     before, after, unsure = report["input"], report["output"], report["uncertainty"]
     windows, tried = len(report["windows"]), max((len(each["candidates"]) for each in report["windows"]), default=0)
     words = {
@@ -89,20 +91,20 @@ def in_a_few_words(report: Mapping[str, Any]) -> dict[str, str]:
         "evaluations": known("{:.0f} NFE", report["timing"]["nfe"]),
         "uncertainty": known("{:.1f} dB on average", unsure["mean_db"]),
         "less certain": ", ".join(f"{each['start_s']:.1f} to {each['stop_s']:.1f} s" for each in unsure["regions"]),
-        **{name: of_judge(report, name) for name in list(report["judged"])[:MOST_JUDGES]},
+        **{name: score_of(report, name) for name in list(report["scores"])[:MOST_SCORES]},
     }
     return {name[:MOST_LETTERS]: shorter(str(text)) for name, text in words.items() if text}
 
 
-def of_judge(report: Mapping[str, Any], name: str) -> str | None:
-    """What a judge made of the choice, and of all candidates on average; None when it said nothing."""
-    judge = report["judged"][name]
+def score_of(report: Mapping[str, Any], name: str) -> str | None:
+    """A verifier's score of the choice, and of all candidates on average; None when there is none."""
+    score = report["scores"][name]
     unit = report["verifiers"].get(name.partition("/")[0], {}).get("unit", "")
-    chosen, mean = known("{:.2f}", judge["chosen"]), known("{:.2f}", judge["mean"])
+    chosen, mean = known("{:.2f}", score["chosen"]), known("{:.2f}", score["mean"])
     if chosen is None:
         return None
     beside = "" if mean in (None, chosen) else f", mean {mean}"
-    return f"{chosen} {unit}".rstrip() + beside + (", held out" if judge["role"] == "held-out" else "")
+    return f"{chosen} {unit}".rstrip() + beside + (", held out" if score["role"] == "held-out" else "")
 
 
 def known(text: str, *values: float | None) -> str | None:
