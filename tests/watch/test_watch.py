@@ -325,6 +325,7 @@ def test_faults_around_a_file_make_it_wait_and_are_said(ttsr: Ttsr, tmp_path: Pa
     assert said(watch(ttsr, tmp_path), "done") == ["sfx/a.wav"]
 
 
+@pytest.mark.golden
 def test_a_worker_without_memory_is_ended_and_the_file_given_up(ttsr: Ttsr, tmp_path: Path) -> None:
     stem(tmp_path / "sfx/a.wav")
     events = watch(ttsr, tmp_path, "--memory", "0.05", code=1)
