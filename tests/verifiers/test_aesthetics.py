@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import MissingError
 from ttsr_studio.storage.checksum import sha256
-from ttsr_studio.verifiers.protocol import Context, judge, resampled
+from ttsr_studio.verifiers.protocol import Context, resampled, score_columns
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find
@@ -156,7 +156,7 @@ def test_a_score_is_the_same_in_any_company_and_every_time(verifier: Aesthetics)
 
 def test_its_columns_are_its_scales(verifier: Aesthetics) -> None:
     audio = takes(1.0)
-    assert list(judge(verifier, audio, context(audio))) == [f"aesthetics/{scale}" for scale in SCALES]
+    assert list(score_columns(verifier, audio, context(audio))) == [f"aesthetics/{scale}" for scale in SCALES]
 
 
 @pytest.mark.parametrize("samples", [0, 1, 200, RATE])

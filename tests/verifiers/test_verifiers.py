@@ -1,6 +1,8 @@
 """A verifier that prefers the wrong candidate costs a user the better render."""
 
+import re
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -55,6 +57,14 @@ def installed() -> list[str]:
 @pytest.fixture(params=installed())
 def verifier(request: pytest.FixtureRequest) -> Verifier:
     return load_verifier(request.param)
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_every_verifier_says_what_its_contract_is(name: str) -> None:
+    said = import_module(VERIFIERS[name].split(":")[0]).__doc__ or ""
+    found = re.findall(r"^(Band|Needs|Shape and rate|Unit, range, direction|Silence|Weights and licence): ", said, re.M)
+    assert found == ["Band", "Needs", "Shape and rate", "Unit, range, direction", "Silence", "Weights and licence"]
+    assert "higher is better" in said
 
 
 def test_every_verifier_keeps_the_contract(verifier: Verifier) -> None:
@@ -246,7 +256,7 @@ def test_the_critic_hears_levels_above_the_cutoff_that_do_not_fit_the_input() ->
         chances += 3
     assert right >= 0.9 * chances
     assert load_verifier("critic").score(audio, Context(RATE, 23500.0, audio[0])).tolist() == [0, 0, 0, 0]
-    with pytest.raises(OptionError, match="hears 48000 Hz, not 44100"):
+    with pytest.raises(OptionError, match="takes 48000 Hz, not 44100"):
         load_verifier("critic").score(audio, Context(44100, CUTOFF, audio[0]))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ttsr_studio.errors import MissingError
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.ensemble import combine
-from ttsr_studio.verifiers.protocol import Annotations, Context, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, score_columns
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find
@@ -25,7 +25,7 @@ pytest.importorskip("jiwer")
 from whisper.model import Whisper  # noqa: E402
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer  # noqa: E402
 
-from ttsr_studio.verifiers.pretrained.wer import WER, Heard, word_and_character_errors  # noqa: E402
+from ttsr_studio.verifiers.pretrained.wer import WER, Transcript, word_and_character_errors  # noqa: E402
 
 RATE = 16000
 english = EnglishTextNormalizer()
@@ -143,7 +143,7 @@ def test_the_input_is_heard_once(wer: WER, heard: list[dict[str, Any]]) -> None:
 
 def test_a_long_transcript_is_shortened_in_the_note(wer: WER) -> None:
     known = context(tone(200))
-    known.cache["wer"] = Heard(" word" * 30, "en")
+    known.cache["wer"] = Transcript(" word" * 30, "en")
     before, text, after = wer.note(known).split("'")
     assert (before, after) == ("transcript: heard in the input by whisper: ", "")
     assert text == "word " * 15 + "word…"
@@ -178,7 +178,9 @@ def test_a_score_is_the_same_in_any_company_and_every_time(wer: WER) -> None:
 
 def test_candidates_that_sound_the_same_are_tied(wer: WER) -> None:
     audio = torch.stack([tone(500), tone(3000), tone(500), tone(200)])
-    columns = {name: torch.tensor(column).numpy() for name, column in judge(wer, audio, context(audio[3])).items()}
+    columns = {
+        name: torch.tensor(column).numpy() for name, column in score_columns(wer, audio, context(audio[3])).items()
+    }
     assert set(columns) == {"wer/WER", "wer/CER"}
     combined = combine(columns).values
     assert combined[0] == combined[2]

@@ -10,7 +10,7 @@ import torch
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.verifiers.protocol import Annotations, Context, goes_by_input, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, goes_by_input, score_columns
 
 WINDOWS = "windows"
 """Column of what the verifiers of windows say of a finalist: the mean over windows of their combined score."""
@@ -52,7 +52,7 @@ def rerank(
         by_windows: mean combined score of every finalist's windows; NaN where nothing judged windows.
     """
     panel = session.panel
-    judges, take = panel.hearing("clip"), session.options.take - 1
+    judges, take = panel.scoring("clip"), session.options.take - 1
     if not judges:
         return Reranking(tuple(range(len(wides))), take)
     cache: dict[str, Any] = {}
@@ -70,7 +70,9 @@ def rerank(
             cache=cache,
         )
         return {
-            name: values[0] for verifier in judges for name, values in judge(verifier, audio[None], context).items()
+            name: values[0]
+            for verifier in judges
+            for name, values in score_columns(verifier, audio[None], context).items()
         }
 
     rows = [said(torch.from_numpy(wide.read(0, lr.frames))) for wide in wides]

@@ -1,1 +1,1 @@
-""""""
+"""What is told of a render: JSON, picture, audition page."""

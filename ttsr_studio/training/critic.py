@@ -161,7 +161,7 @@ def make_bank(
 def judge(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
     """Loss of the truth's views, and the expected distances of the candidates [W, K]."""
     mean, variance = net(bank.lr, bank.cutoff_hz)
-    mask = net.judged(bank.cutoff_hz, bank.edge_hz - EDGE_MARGIN_HZ)
+    mask = net.band_mask(bank.cutoff_hz, bank.edge_hz - EDGE_MARGIN_HZ)
     count = bank.views.shape[1]
     repeated = (x.repeat_interleave(count, dim=0) for x in (mean, variance, mask))
     expected = net.expected_distances(bank.views.flatten(0, 1), *repeated).mean(-1).unflatten(0, (-1, count))
@@ -215,7 +215,7 @@ def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, e
     def loss_of(net: CriticNetwork, batch: Batch) -> Tensor:
         cutoff = batch.cutoff_hz[:, 0]
         mean, variance = net(batch.lr, cutoff)
-        mask = net.judged(cutoff, batch.edge_hz - EDGE_MARGIN_HZ)
+        mask = net.band_mask(cutoff, batch.edge_hz - EDGE_MARGIN_HZ)
         return likelihood_loss(net, net.views(batch.hr), mean, variance, mask)
 
     began, first, losses = time.perf_counter(), run.step, []

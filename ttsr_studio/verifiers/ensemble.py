@@ -1,10 +1,8 @@
 """Combine the scores of several verifiers into one number per candidate.
 
-Hears: nothing; it takes the raw score matrix of one window, so it is no entry of the registry.
-Unit, range, direction: average or lowest rank, 0 (worst of all) to 1 (best of all); or a sum of z-scores,
-standard deviations. Higher is better.
-Weights: none. Ranking as the paper does it, with average ranks for ties; summing z-scores keeps how much
-better.
+It takes the raw scores of one window, so it is no entry of the registry. The result is the average or lowest rank, 0
+(worst of all) to 1 (best of all), or a sum of z-scores, in standard deviations. Higher is better. Ranking is as the
+paper does it, with average ranks for ties; summing z-scores keeps how much better.
 """
 
 import math
@@ -27,8 +25,7 @@ class Combined:
     """One number per candidate.
 
     Attributes:
-        values: [N], float64, higher is better; -inf for an excluded candidate. Ties are the caller's to
-            break.
+        values: [N], float64, higher is better; -inf for an excluded candidate. Ties are the caller's to break.
         excluded: candidates that some verifier could not score, while it scored others.
         left_out: verifiers that scored no candidate at all, so that they do not count.
     """
@@ -63,15 +60,15 @@ def combine(
     weight = _check(scores, weights or {})
     finite = {name: np.isfinite(score) for name, score in scores.items()}
     left_out = tuple(name for name, ok in finite.items() if not ok.any())
-    judges = [name for name in scores if name not in left_out and weight[name] > 0]
+    voters = [name for name in scores if name not in left_out and weight[name] > 0]
     size = len(next(iter(scores.values())))
-    if not judges:
+    if not voters:
         return Combined(np.zeros(size), (), left_out)
-    valid = np.logical_and.reduce([finite[name] for name in judges])
+    valid = np.logical_and.reduce([finite[name] for name in voters])
     values = np.full(size, -np.inf)
     if valid.any():
-        votes = np.stack([_vote(np.asarray(scores[name], np.float64)[valid], rule) for name in judges])
-        share = np.array([weight[name] for name in judges])
+        votes = np.stack([_vote(np.asarray(scores[name], np.float64)[valid], rule) for name in voters])
+        share = np.array([weight[name] for name in voters])
         values[valid] = votes.min(0) if rule == "minrank" else share @ votes / (share.sum() if rule == "rank" else 1)
     return Combined(values, tuple(int(i) for i in np.flatnonzero(~valid)), left_out)
 

@@ -1,4 +1,4 @@
-"""Who judges a render: the verifiers that choose, those that only watch, and how their votes are combined."""
+"""The verifiers of a render: those that choose, those that only watch, and how their votes are combined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,13 +37,13 @@ class Panel:
         return self.search + self.held_out
 
     def scope(self, verifier: Verifier) -> Scope:
-        """What a verifier judges here. What needs a window's internals cannot be asked for a clip."""
+        """What a verifier scores here. What needs a window's internals cannot be asked for a clip."""
         if self.asked == "auto" or {"expected", "early"} & verifier.needs:
             return verifier.scope
         return self.asked
 
-    def hearing(self, scope: Scope) -> tuple[Verifier, ...]:
-        """Verifiers of both roles that judge windows, or clips."""
+    def scoring(self, scope: Scope) -> tuple[Verifier, ...]:
+        """Verifiers of both roles that score windows, or clips."""
         return tuple(verifier for verifier in self.everyone if self.scope(verifier) == scope)
 
     def choosing(self, scope: Scope) -> tuple[Verifier, ...]:

@@ -1,6 +1,6 @@
-"""Verifiers: judges that give every candidate a score, higher is better.
+"""What a verifier is: it gives every candidate a score, higher is better.
 
-Adding one is one file and one line in `VERIFIERS`.
+Adding one is one file, whose docstring is its contract, and one line in `registry.VERIFIERS`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Annotations:
 
     Attributes:
         transcript: the words that are spoken; None when not known.
-        caption: what is to be heard, in a sentence; None when not known.
+        caption: what it sounds like, in a sentence; None when not known.
         captions: what it may be, for a zero-shot guess when there is no caption.
         speakers: recordings of the same speaker, [samples] each at `rate`, mono.
         rate: Hz, of the speakers.
@@ -50,7 +50,7 @@ class Context:
         expected: the engine's own mean render, [channels, samples]; None unless a verifier needs it.
         reference: ground truth, [channels, samples]; None unless the user gave one.
         early: the engine's x0-prediction at sigma 0.4 and its final x0, [N, ...] each; None unless a verifier needs it.
-        brief: what the user knows of the file.
+        annotations: what the user knows of the file.
         cache: for what verifiers compute once per stretch, each under a key of its own.
     """
 
@@ -63,16 +63,16 @@ class Context:
     early: tuple[Tensor, Tensor] | None = None
     annotations: Annotations = field(default_factory=Annotations)
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    _heard: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    _mono: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def mono(self, audio: Tensor, rate: int) -> Tensor:
         """Candidates [N, channels, samples] as the mean of their channels at another rate, float32 [N, samples] on CPU.
 
-        Resampled once (soxr, HQ) for all judges that ask for the same audio at the same rate.
+        Resampled once (soxr, HQ) for all verifiers that ask for the same audio at the same rate.
         """
-        known = self._heard.get(rate)
+        known = self._mono.get(rate)
         if known is None or known[0] is not audio:
-            self._heard[rate] = known = (audio, resampled(audio.mean(1), self.sample_rate, rate))
+            self._mono[rate] = known = (audio, resampled(audio.mean(1), self.sample_rate, rate))
         return known[1]
 
 
@@ -86,12 +86,12 @@ def resampled(audio: Tensor, rate: int, to: int) -> Tensor:
 
 
 class Verifier(Protocol):
-    """A judge of candidates.
+    """Scores candidates.
 
     Attributes:
         name: registry name.
         unit: native unit of the score ("dB", "MOS", ...).
-        scope: "window" judges a window's candidates, "clip" needs the whole and judges assembled finalists.
+        scope: "window" scores a window's candidates, "clip" needs the whole and scores the n best assembled renders.
         needs: parts of the context it cannot work without.
         weights: {file name: sha256} of the weights in use, empty when there are none.
         licence: licence of those weights, or of the method.
@@ -110,22 +110,22 @@ class Verifier(Protocol):
     def score(self, audio: Tensor, context: Context) -> Tensor | dict[str, Tensor]:
         """audio [N, channels, samples] -> scores [N], float64, higher is better; NaN where it cannot say.
 
-        A judge of several scales gives each by name; their ranks are averaged before it votes (`ensemble.combine`).
+        One of several scales gives each by name; their ranks are averaged before it votes (`ensemble.combine`).
         """
         ...
 
 
-def judge(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:
+def score_columns(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:
     """A verifier's scores by column name: its own, or "name/scale" for every scale of it."""
-    said = verifier.score(audio, context)
-    if isinstance(said, Tensor):
-        return {verifier.name: said.tolist()}
-    return {f"{verifier.name}/{scale}": values.tolist() for scale, values in said.items()}
+    scores = verifier.score(audio, context)
+    if isinstance(scores, Tensor):
+        return {verifier.name: scores.tolist()}
+    return {f"{verifier.name}/{scale}": values.tolist() for scale, values in scores.items()}
 
 
 @runtime_checkable
 class Segmental(Protocol):
-    """A verifier that can judge parts of a stretch from one hearing of it, with what is around them."""
+    """A verifier that can score parts of a stretch from one reading of it, with what is around them."""
 
     name: str
 
@@ -137,14 +137,14 @@ class Segmental(Protocol):
 def segment_scores(verifier: Verifier, audio: Tensor, context: Context, edges: Sequence[int]) -> dict[str, np.ndarray]:
     """A verifier's scores of every segment, [N, S] by column name.
 
-    One that cannot tell segments apart hears them one by one; what it goes by on a trajectory holds for all of them.
+    One that cannot tell segments apart scores them one by one; its score of a trajectory holds for all of them.
     """
     if isinstance(verifier, Segmental):
         return {verifier.name: verifier.score_segments(audio, context, edges).numpy()}
     if "early" in verifier.needs:
         return {
-            name: np.repeat(np.array(said)[:, None], len(edges) - 1, axis=1)
-            for name, said in judge(verifier, audio, context).items()
+            name: np.repeat(np.array(scores)[:, None], len(edges) - 1, axis=1)
+            for name, scores in score_columns(verifier, audio, context).items()
         }
     columns: dict[str, list[list[float]]] = {}
     for start, stop in pairwise(edges):
@@ -156,11 +156,11 @@ def segment_scores(verifier: Verifier, audio: Tensor, context: Context, edges: S
             expected=None if context.expected is None else context.expected[:, part],
             reference=None if context.reference is None else context.reference[:, part],
             cache={},
-            _heard={},
+            _mono={},
         )
-        for name, said in judge(verifier, audio[..., part], own).items():
-            columns.setdefault(name, []).append(said)
-    return {name: np.array(said).T for name, said in columns.items()}
+        for name, scores in score_columns(verifier, audio[..., part], own).items():
+            columns.setdefault(name, []).append(scores)
+    return {name: np.array(scores).T for name, scores in columns.items()}
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Preview:
     """Candidates before they are decoded, in an engine's own units.
 
     Attributes:
-        pictures: at the level that was asked for (`Engine.looks`), [N, channels, ...].
+        pictures: at the level that was asked for, "latent" or "mel" (`--look`), [N, channels, ...].
         expected: the engine's mean prediction at that level, [channels, ...].
         early: the x0-prediction at sigma 0.4 and the final x0, [N, ...] each; None unless a verifier needs it.
     """
@@ -192,7 +192,7 @@ def goes_by_input(verifier: Verifier, annotations: Annotations) -> bool:
 
 @runtime_checkable
 class Previewing(Protocol):
-    """A verifier that can also judge a candidate before it is decoded."""
+    """A verifier that can also score a candidate before it is decoded."""
 
     name: str
 

@@ -43,7 +43,7 @@ from ttsr_studio.evaluation.paper.plan import GOES_BY, Line, Plan
 from ttsr_studio.evaluation.verifier_study.score_files import LEVEL
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.verifiers.protocol import Annotations, Context, Verifier, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, Verifier, score_columns
 
 PAPER = 1
 """Raised when a row's meaning changes."""
@@ -198,5 +198,5 @@ def scores(judges: Sequence[Verifier], audio: Audio, item: Item, annotations: An
     said: dict[str, float | None] = {}
     for verifier in judges:
         if verifier.name not in deaf:
-            said |= {name: finite(values[0]) for name, values in judge(verifier, output[None], context).items()}
+            said |= {name: finite(values[0]) for name, values in score_columns(verifier, output[None], context).items()}
     return said

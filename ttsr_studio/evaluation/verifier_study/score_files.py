@@ -15,7 +15,7 @@ from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Verifier, judge
+from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Verifier, score_columns
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 
 RATE = 48000
@@ -143,7 +143,7 @@ class Scorer:
         rendered = audio[None] * gain
         scores: dict[str, float] = {}
         for verifier in judges:
-            scores |= {name: values[0] for name, values in judge(verifier, rendered, context).items()}
+            scores |= {name: values[0] for name, values in score_columns(verifier, rendered, context).items()}
         return Scored(path, audio.shape[1] / RATE, scores)
 
     def _fitting(self, other: Tensor | None, audio: Tensor, path: Path, what: str) -> Tensor | None:

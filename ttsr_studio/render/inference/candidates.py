@@ -20,7 +20,15 @@ from ttsr_studio.render.inference.state import PreviewScores, Running, SamplingC
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.search.protocol import Candidate
 from ttsr_studio.search.scheduler import Task
-from ttsr_studio.verifiers.protocol import Context, Preview, Previewing, Verifier, goes_by_input, judge, segment_scores
+from ttsr_studio.verifiers.protocol import (
+    Context,
+    Preview,
+    Previewing,
+    Verifier,
+    goes_by_input,
+    score_columns,
+    segment_scores,
+)
 
 
 class CandidateBatch:
@@ -193,7 +201,7 @@ class CandidateBatch:
 
     @property
     def _judges(self) -> tuple[Verifier, ...]:
-        return self.config.panel.hearing("window")
+        return self.config.panel.scoring("window")
 
     @property
     def _early_level(self) -> str | None:
@@ -226,7 +234,7 @@ class CandidateBatch:
                 mine = [i for i, task in enumerate(tasks) if task.window == window]
                 merged = self._merge(window, raw[mine])
                 context = self._context(window, raw[mine], None)
-                said = {n: s for v in judges for n, s in judge(v, merged, context).items()}
+                said = {n: s for v in judges for n, s in score_columns(v, merged, context).items()}
                 for place, i in enumerate(mine):
                     self._note(tasks[i], {name: values[place] for name, values in said.items()})
         self.stages.add("look", began)
@@ -322,7 +330,7 @@ class CandidateBatch:
             if len(pool.edges) > 2 and (verifier in pool.panel.search or self.config.witness):
                 for name, parts in segment_scores(verifier, merged, context, pool.edges).items():
                     pool.segments.setdefault(name, {}).update(zip(numbers, parts, strict=True))
-            for name, said in judge(verifier, merged, context).items():
+            for name, said in score_columns(verifier, merged, context).items():
                 pool.scores.setdefault(name, [])
                 pool.fill()
                 for number, score in zip(numbers, said, strict=True):
@@ -332,11 +340,13 @@ class CandidateBatch:
 
     def _hear_input(self, pool: WindowCandidates, context: Context) -> None:
         """Let the judges that can score the window's input itself, to tell whether a render is worse than nothing."""
-        same = replace(context, raw=pool.lr[None], early=None, _heard={})
+        same = replace(context, raw=pool.lr[None], early=None, _mono={})
         for verifier in self._judges:
             told = verifier.name in pool.previewed or goes_by_input(verifier, context.annotations)
             if not needs_early(verifier) and not told:
-                pool.input_scores |= {name: said[0] for name, said in judge(verifier, pool.lr[None], same).items()}
+                pool.input_scores |= {
+                    name: said[0] for name, said in score_columns(verifier, pool.lr[None], same).items()
+                }
 
     def hear_assembled(self, index: int, audio: Tensor) -> dict[str, float]:
         """What judges say of a core [channels, samples] that was put together from several candidates, by column.
@@ -345,7 +355,7 @@ class CandidateBatch:
         """
         context = self._context(index, None, None)
         judges = [v for v in self._judges if not needs_early(v) and getattr(v, "instead_of_input", "") != "nothing"]
-        return {name: said[0] for v in judges for name, said in judge(v, audio[None], context).items()}
+        return {name: said[0] for v in judges for name, said in score_columns(v, audio[None], context).items()}
 
     def score(self, index: int, candidates: Sequence[Candidate]) -> np.ndarray:
         """Compare candidates of one window: float64 [len(candidates)]; -inf for those that a look has passed over."""

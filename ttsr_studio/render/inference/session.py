@@ -116,7 +116,7 @@ class Session:
         return max(wanted, self._judged_finalists())
 
     def _judged_finalists(self) -> int:
-        if not self.panel.hearing("clip"):
+        if not self.panel.scoring("clip"):
             if self.options.finalists:
                 raise OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")
             return 1

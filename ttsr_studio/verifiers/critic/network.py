@@ -1,8 +1,8 @@
 """The critic's network: what the band above the cutoff should be like, given the band below, and how sure that is.
 
 For a truth unknown but for its mean and variance given the input, the expected squared log-spectral distance of a
-candidate is its squared distance from the mean plus that variance. So a network that reads the input alone judges any
-number of candidates, and its trunk runs once per window. It judges by three views: `level`, the mean log power of
+candidate is its squared distance from the mean plus that variance. So a network that reads the input alone scores any
+number of candidates, and its trunk runs once per window. It compares three views: `level`, the mean log power of
 bands, as the log-spectral distance sees it; `hits`, the energy of bands every 5.3 ms; `tones`, the tonal contrast.
 """
 
@@ -38,9 +38,9 @@ class CriticConfig:
     Attributes:
         n_fft, hop: STFT, samples.
         ears: bands of the input, narrow at the bottom (ERB-like), wider towards 24 kHz.
-        bands: linear bands from `start_hz` to `stop_hz` in which the level is judged.
-        hits: bands of 375 Hz, from 0 Hz up, joined in which energy is judged every 5.3 ms.
-        tones: 1 kHz bands from `start_hz` on in which tonal contrast is judged.
+        bands: linear bands from `start_hz` to `stop_hz` in which the level is compared.
+        hits: bands of 375 Hz, from 0 Hz up, joined in which energy is compared every 5.3 ms.
+        tones: 1 kHz bands from `start_hz` on in which tonal contrast is compared.
         width, depth, expansion, context: of the trunk, ConvNeXt over frames with means over time.
     """
 
@@ -103,12 +103,12 @@ def ear_edges(config: CriticConfig) -> Tensor:
 
 
 def band_edges(config: CriticConfig) -> Tensor:
-    """Edges [bands + 1] of the judged bands, Hz."""
+    """Edges [bands + 1] of the bands that are compared, Hz."""
     return torch.linspace(config.start_hz, config.stop_hz, config.bands + 1)
 
 
 class Block(nn.Module):
-    """ConvNeXt block over frames, [B, C, T] -> [B, C, T], in which every frame also hears the mean over all."""
+    """ConvNeXt block over frames, [B, C, T] -> [B, C, T], in which every frame also gets the mean over all."""
 
     def __init__(self, width: int, expansion: int, context: int) -> None:
         super().__init__()
@@ -168,8 +168,8 @@ class CriticNetwork(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, 2 * sum(self.sizes))
 
-    def hear(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
-        """lr [B, samples], cutoff_hz [B] -> ears [B, 160, T] and all that is heard [B, channels, T]."""
+    def features(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
+        """lr [B, samples], cutoff_hz [B] -> levels [B, 160, T] and all features [B, channels, T]."""
         level = 0.2 * (self.ear_matrix @ power(lr, self.config.n_fft, self.config.hop) + FEATURE_FLOOR).log() + 1.0
         known = (self.ear_hz[None] <= cutoff_hz[:, None]).float()[:, :, None].expand_as(level)
         fast = 0.2 * (fast_energy(lr, self.config).flatten(1, 2) + FEATURE_FLOOR).log() + 1.0
@@ -178,20 +178,20 @@ class CriticNetwork(nn.Module):
         return level * known, torch.cat([level * known, known, fast * whole, whole], dim=1)
 
     def views(self, audio: Tensor) -> Tensor:
-        """audio [..., samples] -> what is judged, [..., views, T]: level, hits and tones (see the module)."""
+        """audio [..., samples] -> what is compared, [..., views, T]: level, hits and tones (see the module)."""
         logs = (power(audio, self.config.n_fft, self.config.hop) + TARGET_FLOOR).log10()
         level = self.band_matrix @ logs
         tones = (self.tone_matrix @ logs**2 - (self.tone_matrix @ logs) ** 2).clamp(min=0).sqrt()
         hits = (fast_energy(audio, self.config) + TARGET_FLOOR).log10().flatten(-3, -2)
         return torch.cat([level, hits, tones], dim=-2)
 
-    def judged(self, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
+    def band_mask(self, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
         """cutoff_hz, edge_hz [B] -> 1 for what lies between them, [B, views, 1]."""
         inside = (self.view_hz[None] >= cutoff_hz[:, None]) & (self.view_hz[None] <= edge_hz[:, None])
         return inside.float()[:, :, None]
 
     def forward(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
-        level, heard = self.hear(lr, cutoff_hz)
+        level, features = self.features(lr, cutoff_hz)
         ordered = level.sort(dim=-1).values
         last = level.shape[-1] - 1
         moments = [
@@ -200,7 +200,7 @@ class CriticNetwork(nn.Module):
             ordered[..., last // 10],
             ordered[..., last - last // 10],
         ]
-        x = self.enter(heard) + self.statistics(torch.cat(moments, dim=1))[:, :, None]
+        x = self.enter(features) + self.statistics(torch.cat(moments, dim=1))[:, :, None]
         for block in self.blocks:
             x = block(x)
         mean, spread = self.leave(self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
@@ -214,7 +214,7 @@ class CriticNetwork(nn.Module):
         Args:
             views: of the candidates, [N, views, T] (see `views`).
             mean, variance: of the truth, [N or 1, views, T].
-            mask: what is judged, [N or 1, views, 1].
+            mask: what is compared, [N or 1, views, 1].
 
         Returns:
             [N, T]: of every view the root of the mean over its bands, as the log-spectral distance does it, weighted

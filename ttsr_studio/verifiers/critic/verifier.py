@@ -6,13 +6,14 @@ are partials. The score is minus the weighted sum of the distances to be expecte
 (`network.CriticNetwork.expected_distances`). It was trained on recordings against their own band-limited copies; see
 MODEL_CARD.md.
 
-Hears: the candidate from the cutoff to 23 kHz, the input below it; channels are judged alone and averaged.
+Band: of the candidate from the cutoff to 23 kHz, of the input below it; channels are scored alone and averaged.
+Needs: the input.
 Shape and rate: [N, channels, samples] at 48 kHz, best for a second or more; active parts at an RMS of about 0.1, as
 searches hold it (within 12 dB).
 Unit, range, direction: minus weighted distance in units of log10 power, about -12 to -3; higher is better. Comparable
 within a window.
-Silence: a number that means little and is the same for all candidates. A cutoff that leaves nothing to judge scores 0.
-Weights: critic.safetensors, CC-BY-SA-4.0, with the attributions in MODEL_CARD.md.
+Silence: a number that means little and is the same for all candidates. A cutoff that leaves nothing to score gives 0.
+Weights and licence: critic.safetensors, CC-BY-SA-4.0, with the attributions in MODEL_CARD.md.
 """
 
 from collections.abc import Sequence
@@ -66,12 +67,12 @@ class Critic:
 
     @torch.no_grad()
     def _distances(self, audio: Tensor, context: Context) -> Tensor:
-        """Expected distances of candidates by frame, mean over channels, [N, T], float64; 0 where nothing is judged."""
+        """Expected distances of candidates by frame, mean over channels, [N, T], float64; 0 where there is none."""
         config = self.network.config
         if context.sample_rate != config.sample_rate:
-            raise OptionError(f"verifier 'critic' hears {config.sample_rate} Hz, not {context.sample_rate} Hz")
+            raise OptionError(f"verifier 'critic' takes {config.sample_rate} Hz, not {context.sample_rate} Hz")
         cutoff = torch.full((audio.shape[1],), context.cutoff_hz)
-        mask = self.network.judged(cutoff, torch.full_like(cutoff, config.stop_hz))
+        mask = self.network.band_mask(cutoff, torch.full_like(cutoff, config.stop_hz))
         if not mask.any():
             return torch.zeros(len(audio), audio.shape[-1] // config.hop + 1, dtype=torch.float64)
         known = context.cache.get("critic")

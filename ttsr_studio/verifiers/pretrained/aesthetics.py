@@ -3,16 +3,16 @@
 Four opinions by a WavLM with four heads, trained on ratings of speech, music and sound: CE content enjoyment, CU
 content usefulness, PC production complexity, PQ production quality.
 
-Hears: any audio up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
-Shape and rate: [N, channels, samples] at any rate; it listens to 10 s at a time without overlap, as its authors'
-package does. The last stretch is padded with zeros, which a mask hides, and counts by its length. Two differences: it
-resamples by soxr instead of torchaudio, and takes one stretch at a time, so a score is the same to the last bit
-whatever else is in the batch.
+Band: any audio up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
+Needs: nothing, so no fallback.
+Shape and rate: [N, channels, samples] at any rate; it takes 10 s at a time without overlap, as its authors' package
+does. The last stretch is padded with zeros, which a mask hides, and counts by its length. Two differences: it resamples
+by soxr instead of torchaudio, and takes one stretch at a time, so a score is the same to the last bit whatever else is
+in the batch.
 Unit, range, direction: scales "CE", "CU", "PC" and "PQ", opinions from 1 to 10 (nothing clips them); higher is better,
 though a high PC only says that much is going on.
 Silence: a finite number for each scale, the same for all candidates, that means nothing. Less than a sample is silence.
-Needs: nothing, so no fallback.
-Weights: config.json and model.safetensors (416 MB) by `ttsr models fetch aesthetics`, CC-BY-4.0 (Meta).
+Weights and licence: config.json and model.safetensors (416 MB) by `ttsr models fetch aesthetics`, CC-BY-4.0 (Meta).
 """
 
 import json
@@ -68,7 +68,7 @@ class Aesthetics:
 
     @torch.no_grad()
     def score(self, audio: Tensor, context: Context) -> dict[str, Tensor]:
-        """Judge candidates [N, channels, samples].
+        """Score candidates [N, channels, samples].
 
         Returns {"CE", "CU", "PC", "PQ"}: opinions [N] each, float64, higher is better; NaN for audio that is not
         finite.
@@ -92,11 +92,12 @@ class Aesthetics:
     def _of_window(self, part: Tensor) -> list[float]:
         """Opinions of at most 10 s, [samples] at 16 kHz."""
         wav = F.pad(part, (0, WINDOW - len(part)))
-        heard = torch.arange(WINDOW) < len(part)
+        inside = torch.arange(WINDOW) < len(part)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how it masks, which is its authors' to change
-            said = self._model({"wav": wav[None, None].to(self._device), "mask": heard[None, None].to(self._device)})
-        return [rating.inverse(said[scale].item()) for scale, rating in self._ratings.items()]
+            given = {"wav": wav[None, None].to(self._device), "mask": inside[None, None].to(self._device)}
+            opinions = self._model(given)
+        return [rating.inverse(opinions[scale].item()) for scale, rating in self._ratings.items()]
 
 
 def _load(network: Any, folder: Path) -> Any:

@@ -1,13 +1,13 @@
-"""CLAP: does it sound like what it is said to be?
+"""CLAP: does it sound like what its caption says?
 
-Hears: any sound up to 14 kHz (it resamples to 48 kHz), the mean of the channels.
+Band: any sound up to 14 kHz (it resamples to 48 kHz), the mean of the channels.
+Needs: nothing. It compares with the caption in the annotations; without one, with that of their captions which fits the
+input best, chosen on the first stretch that is not silent, for the whole file; without those, with the input.
 Shape and rate: [N, channels, samples] at any rate; 10 s at a time, one after the other, whose embeddings are averaged
 by length. A piece that is shorter is repeated until it fills 10 s, as its authors do.
 Unit, range, direction: cosine, -1 to 1; higher is better. Comparable within a file.
 Silence: a number that means little.
-Needs and fallbacks: compares with the caption in the brief; without one, with that of the brief's captions which fits
-the input best, chosen on the first stretch that is not silent, for the whole file; without those, with the input.
-Weights: clap-music where it is installed, otherwise clap-general (Wu et al. 2023), Apache-2.0;
+Weights and licence: clap-music where it is installed, otherwise clap-general (Wu et al. 2023), Apache-2.0;
 `ttsr models fetch clap-general`.
 """
 
@@ -66,12 +66,12 @@ class CLAP:
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> cosines [N], float64, higher is better; NaN for audio that is not finite."""
         scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
-        heard = context.mono(audio, RATE)
-        usable = heard.isfinite().all(1)
-        if usable.any() and heard.shape[1]:
+        mono = context.mono(audio, RATE)
+        usable = mono.isfinite().all(1)
+        if usable.any() and mono.shape[1]:
             annotations = context.annotations
             wanted = self._caption(context) if annotations.caption or annotations.captions else self._input(context)
-            scores[usable] = self._hear(heard[usable]) @ wanted
+            scores[usable] = self._embed(mono[usable]) @ wanted
         return scores
 
     def _caption(self, context: Context) -> Tensor:
@@ -93,23 +93,23 @@ class CLAP:
     def _input(self, context: Context) -> Tensor:
         """Embedding of the input, [size], once per stretch."""
         if "clap" not in context.cache:
-            heard = resampled(context.lr.mean(0), context.sample_rate, RATE)
-            context.cache["clap"] = self._hear(heard[None])[0]
+            mono = resampled(context.lr.mean(0), context.sample_rate, RATE)
+            context.cache["clap"] = self._embed(mono[None])[0]
         known: Tensor = context.cache["clap"]
         return known
 
-    def _hear(self, heard: Tensor) -> Tensor:
+    def _embed(self, mono: Tensor) -> Tensor:
         """[N, samples] at 48 kHz -> embeddings of length 1, [N, size], float64."""
         # No longer than what the extractor takes whole: of more it would draw a part at random.
-        parts = heard.split(self._extractor.nb_max_samples, dim=1)
+        parts = mono.split(self._extractor.nb_max_samples, dim=1)
         embeddings = [len(part[0]) * torch.cat([self._vectors(rows) for rows in part.split(BATCH)]) for part in parts]
         return normalize(torch.stack(embeddings).sum(0), dim=1)
 
-    def _vectors(self, heard: Tensor) -> Tensor:
-        features = self._extractor(list(heard.numpy()), sampling_rate=RATE, return_tensors="pt")["input_features"]
-        longer = torch.zeros(len(heard), 1, dtype=torch.bool, device=self._device)
-        said = self._model.get_audio_features(input_features=features.float().to(self._device), is_longer=longer)
-        return _embeddings(said)
+    def _vectors(self, mono: Tensor) -> Tensor:
+        features = self._extractor(list(mono.numpy()), sampling_rate=RATE, return_tensors="pt")["input_features"]
+        longer = torch.zeros(len(mono), 1, dtype=torch.bool, device=self._device)
+        given = features.float().to(self._device)
+        return _embeddings(self._model.get_audio_features(input_features=given, is_longer=longer))
 
     def _read(self, captions: tuple[str, ...]) -> Tensor:
         """Captions -> embeddings of length 1, [captions, size], float64."""
@@ -125,7 +125,7 @@ def _captions(annotations: Annotations) -> tuple[str, ...]:
     return (annotations.caption,) if annotations.caption else annotations.captions
 
 
-def _embeddings(said: Any) -> Tensor:
+def _embeddings(output: Any) -> Tensor:
     """What transformers returns, before version 5 the embeddings themselves, as rows of length 1."""
-    rows: Tensor = said if isinstance(said, Tensor) else said.pooler_output
+    rows: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return normalize(rows.cpu().double(), dim=1)

@@ -1,13 +1,13 @@
 """DNSMOS P.808: the opinion score that listeners would give a speech recording.
 
-Hears: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above. It
-falls as the band narrows (4.0 full band, 3.6 at 4 kHz, 3.3 at 2 kHz); the P.835 overall score rises, so it is
-not used.
-Shape and rate: [N, channels, samples] at any rate; it listens to 9.01 s at a time in steps of 1 s and
-averages, and repeats shorter audio until it fills one such stretch, as its authors' package does.
+Band: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above. It falls as the
+band narrows (4.0 full band, 3.6 at 4 kHz, 3.3 at 2 kHz); the P.835 overall score rises, so it is not used.
+Needs: nothing.
+Shape and rate: [N, channels, samples] at any rate; it takes 9.01 s at a time in steps of 1 s and averages, and repeats
+shorter audio until it fills one such stretch, as its authors' package does.
 Unit, range, direction: MOS, about 1 to 5; higher is better. Nearly blind to level.
 Silence: 2.15, a constant that means nothing.
-Weights: model_v8.onnx (220 kB) from the package `speechmos`, MIT licence (Microsoft).
+Weights and licence: model_v8.onnx (220 kB) from the package `speechmos`, MIT (Microsoft).
 """
 
 import hashlib
@@ -60,8 +60,8 @@ class DNSMOS:
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> MOS [N], float64, higher is better."""
         mono = audio.mean(1).cpu().numpy()
-        heard = [soxr.resample(x, context.sample_rate, RATE) for x in mono]
-        return torch.tensor([self._opinion(x) for x in heard], dtype=torch.float64)
+        rows = [soxr.resample(x, context.sample_rate, RATE) for x in mono]
+        return torch.tensor([self._opinion(row) for row in rows], dtype=torch.float64)
 
     def _opinion(self, audio: NDArray[np.float32]) -> float:
         """Return the MOS of [samples] at 16 kHz, or NaN for audio that is not finite."""
@@ -75,8 +75,7 @@ class DNSMOS:
         return float(np.mean(opinions))
 
     def _features(self, audio: Tensor) -> Tensor:
-        """Log-mel features of [144000] samples -> [900, 120]: dB below the loudest, 80 at most, (dB + 40) /
-        40."""
+        """Log-mel features of [144000] samples -> [900, 120]: dB below the loudest, 80 at most, (dB + 40) / 40."""
         stft = torch.stft(audio, N_FFT, HOP, window=self._window, pad_mode="constant", return_complex=True)
         power = (self._filters @ stft.abs().square()).clamp_min(1e-10)
         decibels = 10 * (power.log10() - power.max().log10())

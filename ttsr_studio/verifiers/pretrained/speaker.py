@@ -1,16 +1,17 @@
 """WavLM x-vectors: is it still the same speaker?
 
-Hears: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above. Only what is
+Band: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above. Only what is
 voiced: 20 ms frames within 40 dB of the input's loudest, the same ones in all candidates, joined.
+Needs: nothing. It compares with the recordings of the speaker in the annotations, averaged; without any, with the input
+itself.
 Shape and rate: [N, channels, samples] at any rate; cut into equal parts of at most 10 s (attention costs the square of
 the time), whose embeddings are averaged.
 Unit, range, direction: cosine, -1 to 1; higher is better. Of candidates of one input most are close to 1: it is their
 order that tells.
 Silence: NaN for all when the input is silent, not finite or shorter than 0.5 s. A silent candidate of an input that is
 not silent gets a number that means little.
-Needs and fallbacks: compares with the recordings of the speaker in the brief, averaged; without any, with the input
-itself.
-Weights: wavlm-sv (WavLM base plus with an x-vector head, Chen et al. 2022), MIT; `ttsr models fetch wavlm-sv`.
+Weights and licence: wavlm-sv (WavLM base plus with an x-vector head, Chen et al. 2022), MIT;
+`ttsr models fetch wavlm-sv`.
 """
 
 import math
@@ -72,11 +73,11 @@ class Speaker:
         """
         scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
         frames = self._voiced_frames(context)
-        heard = context.mono(audio, RATE)
-        usable = heard.isfinite().all(1)
+        mono = context.mono(audio, RATE)
+        usable = mono.isfinite().all(1)
         if frames is not None and usable.any():
             wanted = self._speaker(context, frames)
-            scores[usable] = self._embed(_only(heard[usable], frames)) @ wanted
+            scores[usable] = self._embed(_only(mono[usable], frames)) @ wanted
         return scores
 
     def _voiced_frames(self, context: Context) -> Tensor | None:
@@ -102,23 +103,23 @@ class Speaker:
     def _recordings(self, annotations: Annotations) -> Tensor:
         embeddings = []
         for number, recording in enumerate(annotations.speakers, 1):
-            heard = resampled(recording, annotations.rate, RATE)
-            frames = _voiced(heard)
+            mono = resampled(recording, annotations.rate, RATE)
+            frames = _voiced(mono)
             if frames is None:
                 raise InputError(
                     f"recording {number} of the speaker is silent, not finite or shorter than 0.5 s; leave it out"
                 )
-            embeddings.append(self._embed(_only(heard[None], frames))[0])
+            embeddings.append(self._embed(_only(mono[None], frames))[0])
         return normalize(torch.stack(embeddings).mean(0), dim=0)
 
-    def _embed(self, heard: Tensor) -> Tensor:
+    def _embed(self, mono: Tensor) -> Tensor:
         """[N, samples] at 16 kHz, half a second or more -> embeddings of length 1, [N, size], float64."""
-        parts = heard.tensor_split(math.ceil(heard.shape[1] / LONGEST), dim=1)
+        parts = mono.tensor_split(math.ceil(mono.shape[1] / LONGEST), dim=1)
         embeddings = [torch.cat([self._vectors(rows) for rows in part.split(BATCH)]) for part in parts]
         return normalize(torch.stack(embeddings).mean(0), dim=1)
 
-    def _vectors(self, heard: Tensor) -> Tensor:
-        values = self._extractor(list(heard.numpy()), sampling_rate=RATE, return_tensors="pt")["input_values"]
+    def _vectors(self, mono: Tensor) -> Tensor:
+        values = self._extractor(list(mono.numpy()), sampling_rate=RATE, return_tensors="pt")["input_values"]
         # Equal lengths need no mask.
         return normalize(self._model(values.to(self._device)).embeddings.cpu().double(), dim=1)
 
@@ -127,11 +128,11 @@ def _input(context: Context) -> Tensor:
     return resampled(context.lr.mean(0), context.sample_rate, RATE)
 
 
-def _voiced(heard: Tensor) -> Tensor | None:
+def _voiced(mono: Tensor) -> Tensor | None:
     """Which 20 ms frames of [samples] at 16 kHz are voiced, [frames], 25 or more; None when none is."""
-    if len(heard) < SHORTEST * FRAME:
+    if len(mono) < SHORTEST * FRAME:
         return None
-    power = heard[: len(heard) // FRAME * FRAME].reshape(-1, FRAME).double().square().mean(1)
+    power = mono[: len(mono) // FRAME * FRAME].reshape(-1, FRAME).double().square().mean(1)
     loudest = power.max().item()
     if not SILENCE < loudest < math.inf:
         return None
@@ -140,6 +141,6 @@ def _voiced(heard: Tensor) -> Tensor | None:
     return frames
 
 
-def _only(heard: Tensor, frames: Tensor) -> Tensor:
+def _only(mono: Tensor, frames: Tensor) -> Tensor:
     """The frames that are wanted of [N, samples], joined."""
-    return heard[:, : len(frames) * FRAME].reshape(len(heard), -1, FRAME)[:, frames].flatten(1)
+    return mono[:, : len(frames) * FRAME].reshape(len(mono), -1, FRAME)[:, frames].flatten(1)

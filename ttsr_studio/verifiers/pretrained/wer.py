@@ -1,25 +1,25 @@
-"""Word and character errors: are the words still there, as a speech recogniser hears them?
+"""Word and character errors: does a speech recogniser still find the words?
 
 Compares Whisper's transcript of a candidate with the words that were spoken (Radford et al. 2023), both through
 Whisper's own text normaliser, so that casing, punctuation, fillers ("um"), contractions and the spelling of numbers do
-not count: the English one for English, the basic one for all other languages.
+not count: the English one for English, the basic one for all other languages. Of a model that knows several languages,
+that of the input is taken.
 
-Hears: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
-Shape and rate: [N, channels, samples] at any rate; it listens to 30 s at a time, each stretch on its own, and shorter
-audio is padded with silence. Words at the seams may be lost, in all candidates alike. Decoding is greedy, at
-temperature 0, in fp32, one candidate at a time: a score is the same in every run, whatever else is in the batch.
+Band: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; nothing of the band above.
+Needs: nothing. Without a transcript in the annotations, what the same recogniser finds in the input is the reference
+(`WER.note` says which); that measures what a render changed, so words that the input had lost already do not count. A
+transcript is the whole clip's: for windows of a clip it counts all other words as lost, which ranks candidates but
+makes a poor number.
+Shape and rate: [N, channels, samples] at any rate; it takes 30 s at a time, each stretch on its own, and shorter audio
+is padded with silence. Words at the seams may be lost, in all candidates alike. Decoding is greedy, at temperature 0,
+in fp32, one candidate at a time: a score is the same in every run, whatever else is in the batch.
 Unit, range, direction: scales "WER" and "CER", minus the errors per word and per character (spaces count) of the
 reference, 0 to -1 and below (insertions have no limit); higher is better. In a language written without spaces only CER
 means something.
 Silence: whatever Whisper makes up, if anything. Where neither text has a word, both scales are 0. Where only the
-reference has none, every word heard is an insertion, counted against one word: minus the number of words, and of
+reference has none, every word found is an insertion, counted against one word: minus the number of words, and of
 characters. Where only the candidate has none, both are -1.
-Needs: nothing. Without a transcript in the brief, what the same recogniser hears in the input is the reference
-(`WER.note` says which); that measures what a render changed, so words that the input had lost already do not count. A
-transcript is the whole clip's: for windows of a clip it counts all other words as lost, which ranks candidates but
-makes a poor number.
-Language: of a model that knows several, the one it hears in the input.
-Weights: whisper.pt (Whisper base.en, 145 MB) by `ttsr models fetch whisper`, MIT licence (OpenAI).
+Weights and licence: whisper.pt (Whisper base.en, 145 MB) by `ttsr models fetch whisper`, MIT (OpenAI).
 """
 
 import math
@@ -40,8 +40,8 @@ Normaliser = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the recogniser hears: the words, and their language as a code of two letters or so."""
+class Transcript:
+    """What the recogniser finds: the words, and their language as a code of two letters or so."""
 
     text: str
     language: str
@@ -78,13 +78,13 @@ class WER:
         self._basic: Normaliser = BasicTextNormalizer()
 
     def score(self, audio: Tensor, context: Context) -> dict[str, Tensor]:
-        """Judge candidates [N, channels, samples] by the transcript of the brief, or by what is heard in the input.
+        """Score candidates [N, channels, samples] by the transcript that is known, or by what is found in the input.
 
         Returns {"WER", "CER"}: minus errors per word and per character, [N] each, float64, higher is better; NaN for
-        audio that is not finite, and for all when the input was to be heard and is not finite.
+        audio that is not finite, and for all when the input was to be transcribed and is not finite.
         """
         expected = self._expected(context)
-        rows = [self._judge(samples, expected) for samples in context.mono(audio, RATE)]
+        rows = [self._errors(samples, expected) for samples in context.mono(audio, RATE)]
         errors = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
         return {"WER": 0 - errors[:, 0], "CER": 0 - errors[:, 1]}
 
@@ -92,42 +92,42 @@ class WER:
         """Say in a line where the reference is from, for reports."""
         if context.annotations.transcript is not None:
             return "transcript: given"
-        heard = self._in_input(context)
-        text = " ".join(heard.text.split()) if heard else ""
+        found = self._in_input(context)
+        text = " ".join(found.text.split()) if found else ""
         if not text:
             return "transcript: no words heard in the input by whisper"
         shown = text if len(text) <= NOTE_LENGTH else text[: NOTE_LENGTH - 1].rstrip() + "…"
         return f"transcript: heard in the input by whisper: '{shown}'"
 
-    def _expected(self, context: Context) -> Heard | None:
+    def _expected(self, context: Context) -> Transcript | None:
         """The reference and its language, None when they cannot be known."""
         given = context.annotations.transcript
         if given is not None and not self._model.is_multilingual:
-            return Heard(given, "en")
-        heard = self._in_input(context)
-        return heard if given is None or heard is None else Heard(given, heard.language)
+            return Transcript(given, "en")
+        found = self._in_input(context)
+        return found if given is None or found is None else Transcript(given, found.language)
 
-    def _in_input(self, context: Context) -> Heard | None:
-        """What is heard in the input, once per stretch."""
+    def _in_input(self, context: Context) -> Transcript | None:
+        """The transcript of the input, once per stretch."""
         if "wer" not in context.cache:
             mono = resampled(context.lr.mean(0), context.sample_rate, RATE)
-            context.cache["wer"] = self._hear(mono, None)
-        heard: Heard | None = context.cache["wer"]
-        return heard
+            context.cache["wer"] = self._transcribe(mono, None)
+        found: Transcript | None = context.cache["wer"]
+        return found
 
-    def _judge(self, samples: Tensor, expected: Heard | None) -> tuple[float, float]:
+    def _errors(self, samples: Tensor, expected: Transcript | None) -> tuple[float, float]:
         """Errors of [samples] at 16 kHz per word and per character, NaN where they cannot be known."""
-        heard = self._hear(samples, expected.language) if expected else None
-        if expected is None or heard is None:
+        found = self._transcribe(samples, expected.language) if expected else None
+        if expected is None or found is None:
             return math.nan, math.nan
         normaliser = self._english if expected.language == "en" else self._basic
-        return word_and_character_errors(expected.text, heard.text, normaliser)
+        return word_and_character_errors(expected.text, found.text, normaliser)
 
-    def _hear(self, samples: Tensor, language: str | None) -> Heard | None:
-        """Transcribe [samples] at 16 kHz, in the language that is heard when none is given; None if not finite."""
+    def _transcribe(self, samples: Tensor, language: str | None) -> Transcript | None:
+        """Transcribe [samples] at 16 kHz, in the language that it finds when none is given; None if not finite."""
         if not samples.isfinite().all():
             return None
-        said = self._model.transcribe(
+        result = self._model.transcribe(
             samples,
             language=language,
             temperature=0.0,
@@ -135,7 +135,7 @@ class WER:
             without_timestamps=True,
             fp16=False,
         )
-        return Heard(said["text"], said["language"])
+        return Transcript(result["text"], result["language"])
 
 
 def word_and_character_errors(reference: str, hypothesis: str, normaliser: Normaliser) -> tuple[float, float]:

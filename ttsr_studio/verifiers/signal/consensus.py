@@ -3,16 +3,16 @@
 The engine's x0-prediction at the highest noise level is the mean of everything it could draw for this window. The truth
 is one more draw as far as the engine can tell, so the candidate nearest to the mean has the least expected distance to
 it (minimum Bayes risk). It is the self-supervised verifier of Ma et al. (2025), which compares the final sample with
-the prediction at sigma 0.4, moved to where the prediction does not yet know the sample.
+the prediction at sigma 0.4, moved to where the prediction does not yet know the sample. It can only be as right as the
+engine, and it prefers smooth envelopes: pair it with a verifier of another family. Before decoding it can compare what
+the engine has drawn, latents or mel pictures, with the mean prediction.
 
-Hears: from the cutoff to 23 kHz, log-spectral distance to the mean render (`analysis.spectra.lsd`); mean over channels.
+Band: from the cutoff to 23 kHz, log-spectral distance to the mean render (`analysis.spectra.lsd`); mean over channels.
+Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
 Shape and rate: [N, channels, samples] at any rate.
 Unit, range, direction: minus LSD in units of log10 power, at most 0; higher is better.
 Silence: 0 when both are silent. A cutoff that leaves nothing to compare scores 0.
-Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
-It can only be as right as the engine, and it prefers smooth envelopes: pair it with a judge of another family.
-Weights: none of its own.
-Before decoding it can compare what the engine has drawn, latents or mel pictures, with the mean prediction.
+Weights and licence: none of its own.
 """
 
 import torch

@@ -1,31 +1,28 @@
 """Does the generated band continue what lies below the cutoff? Reference-free, for any kind of audio.
 
-Five plain measures, in dB, of third-octave bands from an octave below the cutoff up to 20 kHz (n_fft 1024,
-hop 256, levels smoothed over 48 ms), each 0 when nothing is amiss:
+Five plain measures, in dB, of third-octave bands from an octave below the cutoff up to 20 kHz (n_fft 1024, hop 256,
+levels smoothed over 48 ms), each 0 when nothing is amiss:
 
-- step: level difference of the two twelfth-octaves on either side of the cutoff (a shelf, a hole at the
-  cutoff);
-- rise: how much a band above the cutoff is louder than the one below it, on average (real spectra mostly
-  fall);
-- wander: standard deviation over time of the level difference of neighbouring bands: of the two at the cutoff,
-  plus the mean from there up (gains that come and go, an envelope that is late);
-- discord: 10 x (1 - correlation over time) of the levels of neighbouring bands, from the cutoff up (an upper
-  band that does not follow the lower one);
-- hiss: how much less an upper band falls in quiet frames than the band below the cutoff does (10th against
-  90th percentile of levels over time).
+- step: level difference of the two twelfth-octaves on either side of the cutoff (a shelf, a hole at the cutoff);
+- rise: how much a band above the cutoff is louder than the one below it, on average (real spectra mostly fall);
+- wander: standard deviation over time of the level difference of neighbouring bands: of the two at the cutoff, plus the
+  mean from there up (gains that come and go, an envelope that is late);
+- discord: 10 x (1 - correlation over time) of the levels of neighbouring bands, from the cutoff up (an upper band that
+  does not follow the lower one);
+- hiss: how much less an upper band falls in quiet frames than the band below the cutoff does (10th against 90th
+  percentile of levels over time).
 
-The penalty is wander + discord + rise + step/2 + hiss/4; the weights are rounded from a logistic fit that tells
-real windows of 3 s from damaged copies of them. On windows drawn anew from the same clips it is right in 90 % of
-1,440 pairs (speech 93, music 85, effects 91); least for a smooth change of tilt (63), since any tilt is
-plausible. It can be gamed by an upper band that copies the envelope of the lower one, so pair it with other
-verifiers.
+The penalty is wander + discord + rise + step/2 + hiss/4; the weights are rounded from a logistic fit that tells real
+windows of 3 s from damaged copies of them. On windows drawn anew from the same clips it is right in 90 % of 1,440 pairs
+(speech 93, music 85, effects 91); least for a smooth change of tilt (63), since any tilt is plausible. It can be gamed
+by an upper band that copies the envelope of the lower one, so pair it with other verifiers.
 
-Hears: half the cutoff to 20 kHz; powers are averaged over channels.
-Shape and rate: [N, channels, samples] at any rate, for windows of a second or more; shorter ones get a rough
-answer.
+Band: half the cutoff to 20 kHz; powers are averaged over channels.
+Needs: the input.
+Shape and rate: [N, channels, samples] at any rate, for windows of a second or more; shorter ones get a rough answer.
 Unit, range, direction: minus a penalty in dB, about -40 to 0, real audio -19 to -4; higher is better.
 Silence: 0; so does audio whose cutoff leaves nothing to generate. Levels below -120 dBFS a bin count as -120.
-Weights: none.
+Weights and licence: none.
 """
 
 import math
@@ -84,8 +81,7 @@ def penalty(audio: Tensor, rate: int, cutoff_hz: float, top_hz: float) -> Tensor
 
 
 def seam_step(audio: Tensor, rate: int, cutoff_hz: float) -> Tensor:
-    """Level difference across the cutoff of [channels, samples]: twelfth-octaves, mean over time, dB, >=
-    0."""
+    """Level difference across the cutoff of [channels, samples]: twelfth-octaves, mean over time, dB, 0 or more."""
     edges = [min(cutoff_hz * 2 ** (k / 12), rate / 2) for k in (-1, 0, 1)]
     below, above = band_levels(audio, rate, edges, N_FFT, N_FFT // 4).mean(-1)
     step: Tensor = (above - below).abs()
@@ -93,8 +89,7 @@ def seam_step(audio: Tensor, rate: int, cutoff_hz: float) -> Tensor:
 
 
 def band_levels(audio: Tensor, rate: int, edges: list[float], n_fft: int, hop: int) -> Tensor:
-    """Mean level per bin of the bands between ascending edges in Hz: [channels, samples] -> [bands, frames],
-    dBFS."""
+    """Mean level per bin of bands between ascending edges in Hz: [channels, samples] -> [bands, frames], dBFS."""
     power = power_spectrogram(audio, n_fft=n_fft, hop=hop).mean(0).double() / (n_fft / 4) ** 2
     bands = []
     for lo_hz, hi_hz in pairwise(edges):

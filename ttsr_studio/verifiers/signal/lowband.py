@@ -1,16 +1,16 @@
 """Agreement of the engine's own output with the input below the cutoff, before the crossover.
 
-An engine that misheard its input in the band that is known has probably misheard what follows from it.
+An engine that missed its input in the band that is known has probably missed what follows from it. The score is the
+signal-to-error ratio of STFT magnitudes (n_fft 2048, hop 512), so a delay of a few samples or a turned phase costs
+little; a gain error costs what it is.
 
-Hears: 0 Hz to 0.9 of the cutoff, every channel; `context.raw` against `context.lr`, or the candidates
-themselves when there is no raw output (then nearly all score the maximum, because the crossover restored
-their low band).
+Band: 0 Hz to 0.9 of the cutoff, every channel; `context.raw` against `context.lr`, or the candidates themselves when
+there is no raw output (then nearly all score the maximum, because the crossover restored their low band).
+Needs: the input.
 Shape and rate: [N, channels, samples] at any rate, for the whole window.
-Unit, range, direction: dB, -20 to 60; higher is better. It is the signal-to-error ratio of STFT magnitudes
-(n_fft 2048, hop 512), so a delay of a few samples or a turned phase costs little; a gain error costs what it
-is.
+Unit, range, direction: dB, -20 to 60; higher is better.
 Silence: 60 for silence from a silent input, -20 for sound from a silent input, 0 for silence from sound.
-Weights: none.
+Weights and licence: none.
 """
 
 import torch
@@ -40,14 +40,14 @@ class Lowband:
 
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> scores [N], float64, dB, higher is better."""
-        heard = audio if context.raw is None else context.raw
+        made = audio if context.raw is None else context.raw
         # One bin at least, however low the cutoff.
         top_hz = max(0.9 * context.cutoff_hz, context.sample_rate / N_FFT)
         bins = bins_between(0.0, top_hz, context.sample_rate)
         known = power_spectrogram(context.lr)[..., bins, :].sqrt().double()
         signal = known.square().sum()
         ratios = []
-        for candidate in heard:  # bounds memory
+        for candidate in made:  # bounds memory
             magnitude = power_spectrogram(candidate)[..., bins, :].sqrt().double()
             error = (magnitude - known).square().sum()
             ratios.append((signal + SILENCE) / (error + 1e-6 * SILENCE))

@@ -1,12 +1,13 @@
 """Log-spectral distance to the ground truth: the oracle.
 
-Hears: all of the band, every channel, against `context.reference` of the same length (mono serves any channel
-count).
-Shape and rate: [N, channels, samples] at any rate, for the whole window; mean over channels.
-Unit, range, direction: minus LSD in units of log10 power (1.0 is 10 dB), from about -10 to 0; higher is
-better.
+It needs the answer, so it shows a search's ceiling and must never guide a render for use.
+
+Band: all of it, every channel, mean over channels.
+Needs: `reference`, the truth of the same length; mono serves any channel count.
+Shape and rate: [N, channels, samples] at any rate, for the whole window.
+Unit, range, direction: minus LSD in units of log10 power (1.0 is 10 dB), from about -10 to 0; higher is better.
 Silence: 0 against silence, about -5 against music.
-Weights: none. It needs the answer, so it shows a search's ceiling and must never guide a render for use.
+Weights and licence: none.
 """
 
 import torch

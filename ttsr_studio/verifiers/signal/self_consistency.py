@@ -1,15 +1,16 @@
 """Did the engine know early where this candidate would end? Reference-free, from the trajectory itself.
 
 The self-supervised verifier of Ma et al. (2025): the similarity of the x0-prediction at sigma 0.4 and the final x0, in
-the engine's own latent space. A trajectory that was still changing its mind late is less trusted.
+the engine's own latent space. A trajectory that was still changing its mind late is less trusted. A schedule that has
+no level near 0.4 gives the prediction at the nearest one but the last, whose prediction is the result; two steps or
+more are needed.
 
-Hears: nothing; it compares latents, so it can judge before decoding.
+Band: none; it compares latents, so it can score before decoding.
+Needs: `early`, the trajectory, which a search has at hand: no network evaluation more.
 Shape and rate: any; the latents of all channels of a candidate count together.
 Unit, range, direction: cosine, -1 to 1; higher is better. Comparable within a window.
 Silence: as anything else.
-Needs: the trajectory, which a search has at hand: no network evaluation more.
-Weights: none of its own. A schedule that has no level near 0.4 gives the prediction at the nearest one but the last,
-whose prediction is the result; two steps or more are needed.
+Weights and licence: none of its own.
 """
 
 import torch
