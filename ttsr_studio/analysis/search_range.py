@@ -9,8 +9,7 @@ from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spect
 def search_range(
     candidates: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None
 ) -> float:
-    """Mean over candidates of the LSD between each one's spectrogram and the set's mean magnitude
-    spectrogram.
+    """Mean over candidates of the LSD between each one's spectrogram and the set's mean magnitude spectrogram.
 
     Args:
         candidates: audio, [N, channels, samples], N >= 1.

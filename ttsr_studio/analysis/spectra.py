@@ -1,5 +1,4 @@
-"""Spectra shared by verifiers, analysis and report: power, log-spectral distance, and a map for long
-files."""
+"""Spectra shared by verifiers, analysis and report: power and log-spectral distance."""
 
 import math
 

@@ -8,25 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ttsr_studio.analysis.spectra import (
-    N_FFT,
-    pool_edges,
-)
+from ttsr_studio.analysis.spectra import N_FFT, pool_edges
 from ttsr_studio.errors import OptionError
 
 
 class SpectrogramMap:
     """A spectrogram of bounded size for a file of any length, fed block by block.
 
-    Frames are about 43 ms at any rate; the hop shrinks for short files. Power is averaged over channels,
-    scaled so that a full-scale sine is 1, and max-pooled to cells, so a click of one frame stays visible in
-    an hour of audio.
+    Frames are about 43 ms at any rate; the hop shrinks for short files. Power is averaged over channels, scaled so that
+    a full-scale sine is 1, and max-pooled to cells, so a click of one frame stays visible in an hour of audio.
 
     Attributes:
         rate: Hz.
         frames: length of the file, samples per channel.
-        power: [rows, columns], float32; row 0 is the lowest frequency, DC left out; columns span the whole
-            file.
+        power: [rows, columns], float32; row 0 is the lowest frequency, DC left out; columns span the whole file.
     """
 
     def __init__(self, rate: int, frames: int, *, columns: int = 1600, rows: int = 512) -> None:

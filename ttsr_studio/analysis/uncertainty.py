@@ -1,8 +1,8 @@
 """Where the candidates disagree: the uncertainty map of the paper (equation 5) and one number in dB.
 
-Equation 5 is the variance over candidates of the STFT magnitude, scaled linearly to 0..1 over the file. It
-follows the level, so it is for the eye. The number for the summary does not: the standard deviation over
-candidates of the level in dB.
+Equation 5 is the variance over candidates of the STFT magnitude, scaled linearly to 0..1 over the file. It follows the
+level, so it is for the eye. The number for the summary does not: the standard deviation over candidates of the level in
+dB.
 """
 
 import math
@@ -23,7 +23,7 @@ from ttsr_studio.errors import OptionError
 EPSILON = 1e-20
 BAND_HZ = 1000.0
 CELL_FRAMES = 8
-LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what nobody hears is not uncertain
+LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what is inaudible is not uncertain
 
 
 IN_REPORTS = {"extra": "forbid", "use_attribute_docstrings": True, "json_schema_serialization_defaults_required": True}
@@ -113,18 +113,14 @@ class UncertaintyMap:
         self._spread = np.zeros((2, math.ceil(frames / rate)))  # sum and count, by second
         self._lowest_cutoff_hz = rate / 2
 
-    def update(
-        self, start: int, candidates: Tensor, cutoff_hz: float, keep: tuple[int, int] | None = None
-    ) -> float | None:
+    def update(self, start: int, candidates: Tensor, cutoff_hz: float) -> float | None:
         """Add a window.
 
         Args:
-            start: sample of the file at which the candidates begin; parts outside the file are ignored, parts
-                that other windows cover too are averaged.
+            start: sample of the file at which the candidates begin; parts outside the file are ignored, parts that
+                other windows cover too are averaged.
             candidates: audio, [N, channels, samples], N >= 1.
             cutoff_hz: where the input's band ends; the spread in dB is measured above it.
-            keep: first and last + 1 sample of the file to count, for candidates that bring context on both
-                sides (which spares the map the edges of their spectrograms); None counts all.
 
         Returns:
             The window's mean spread in dB, None when N is 1 or nothing lies above the cutoff.
@@ -139,17 +135,15 @@ class UncertaintyMap:
                 levels.add(self._cell_levels(power[:, first_bin:]))
         variance = magnitudes.variance(unbiased=False).mean(0).numpy()
         centres = start + np.arange(variance.shape[-1]) * HOP
-        first, stop = (0, self.frames) if keep is None else (max(0, keep[0]), min(self.frames, keep[1]))
-        # Frames elsewhere are marked by a centre that no file has.
-        centres = np.where((centres >= first) & (centres < stop), centres, -1)
+        # Frames outside the file are marked by a centre that no file has.
+        centres = np.where((centres >= 0) & (centres < self.frames), centres, -1)
         self._add_variance(variance, centres)
         if levels.count < 2:
             return None
         return self._add_spread(levels.variance(unbiased=True).sqrt().mean((0, 1)).numpy(), centres)
 
     def map(self) -> NDArray[np.float32]:
-        """Return equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the
-        file.
+        """Return equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the file.
 
         Variances are averaged to cells before they are scaled, so that the map of an hour fits.
         """
@@ -188,8 +182,7 @@ class UncertaintyMap:
         }
 
     def _cell_levels(self, power: Tensor) -> Tensor:
-        """Mean level of 1 kHz by 8-frame cells: [channels, bins, frames] -> [channels, bands, cells], dBFS a
-        bin."""
+        """Mean level of cells, 1 kHz by 8 frames: [channels, bins, frames] -> [channels, bands, cells], dBFS a bin."""
         height = min(max(1, round(BAND_HZ * N_FFT / self.rate)), power.shape[1])
         cell = (height, min(CELL_FRAMES, power.shape[2]))
         pooled = avg_pool2d(power / (N_FFT / 4) ** 2, cell, ceil_mode=True)

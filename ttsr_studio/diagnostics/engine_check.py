@@ -6,8 +6,8 @@ near to the exact solution as the default, what guidance does, and how far candi
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ GRAIN = 12
 
 
 @dataclass(frozen=True)
-class Take:
+class Setting:
     """One way to render: solver, schedule, steps and scale of guidance."""
 
     solver: str
@@ -59,38 +59,8 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     engine = load_engine(name, resolve_device("auto"))
     truth = clip(engine, file)
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(engine, truth)
-    found: dict[str, float] = {"lsd_input": bench.distance(bench.lr)}
-    write(folder / "input.wav", bench.lr, engine.sample_rate)
-    fast = Take(*FAST, engine.default_guidance)
-    exact = Take("euler", "leading", EXACT_STEPS, engine.default_guidance)
-    default = Take(engine.default_solver, engine.default_schedule, engine.default_steps, engine.default_guidance)
-    takes = {"default": default, "fast": fast, "exact": exact, "unguided": Take(*_fields(default), 1.0)}
-    drawn = {}
-    for label, take in takes.items():
-        tell(f"{name}: {label}: {take.solver}, {take.steps} steps, guidance {take.guidance:g}")
-        drawn[label] = bench.solve(take, 0)
-        audio = bench.hear(drawn[label])
-        write(folder / f"{label}.wav", audio, engine.sample_rate)
-        found[f"lsd_{label}"] = bench.distance(audio)
-    scale = float(drawn["exact"].std())
-    for label in ("default", "fast"):
-        found[f"solver_error_{label}"] = float((drawn[label] - drawn["exact"]).square().mean().sqrt()) / scale
-    tell(f"{name}: {CANDIDATES} candidates")
-    others = [bench.hear(bench.solve(default, i)) for i in range(CANDIDATES)]
-    found["search_range"] = search_range(torch.stack(others), lo_hz=CUTOFF_HZ)
-    found["level_at_cutoff_db"] = bench.step(others[0])
-    found["lag_samples"] = bench.lag(bench.raw(drawn["default"]))
-    checks = {
-        "a render is nearer to the truth than its input": found["lsd_default"] < found["lsd_input"],
-        "20 steps of DPM-Solver++ 2M, trailing, are as near to the exact solution as the default": found[
-            "solver_error_fast"
-        ]
-        <= 1.1 * found["solver_error_default"],
-        "candidates differ": found["search_range"] > 0.05,
-        "the level just above the cutoff is within 6 dB of the truth": abs(found["level_at_cutoff_db"]) <= 6,
-        "the engine's own low band is within 24 samples of the input": abs(found["lag_samples"]) <= 24,
-    }
+    found = measure(Bench(engine, truth), folder, lambda line: tell(f"{name}: {line}"))
+    checks = as_expected(found)
     written = {"engine": name, "file": file.name, **found, "as_expected": checks}
     (folder / "listen.json").write_text(json.dumps(written, indent=2) + "\n")
     yield f"LSD from {CUTOFF_HZ / 1000:g} to 20 kHz: input {found['lsd_input']:.2f}, render {found['lsd_default']:.2f}"
@@ -107,8 +77,47 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     yield f"report and WAVs in {folder}"
 
 
-def _fields(take: Take) -> tuple[str, str, int]:
-    return take.solver, take.schedule, take.steps
+def measure(bench: "Bench", folder: Path, tell: Tell) -> dict[str, float]:
+    """Render in several ways, write what comes out, and measure it."""
+    engine = bench.engine
+    found: dict[str, float] = {"lsd_input": bench.distance(bench.lr)}
+    write(folder / "input.wav", bench.lr, engine.sample_rate)
+    default = Setting(engine.default_solver, engine.default_schedule, engine.default_steps, engine.default_guidance)
+    settings = {
+        "default": default,
+        "fast": Setting(*FAST, engine.default_guidance),
+        "exact": Setting("euler", "leading", EXACT_STEPS, engine.default_guidance),
+        "unguided": replace(default, guidance=1.0),
+    }
+    solved = {}
+    for label, setting in settings.items():
+        tell(f"{label}: {setting.solver}, {setting.steps} steps, guidance {setting.guidance:g}")
+        solved[label] = bench.solve(setting, 0)
+        audio = bench.merged(solved[label])
+        write(folder / f"{label}.wav", audio, engine.sample_rate)
+        found[f"lsd_{label}"] = bench.distance(audio)
+    scale = float(solved["exact"].std())
+    for label in ("default", "fast"):
+        found[f"solver_error_{label}"] = float((solved[label] - solved["exact"]).square().mean().sqrt()) / scale
+    tell(f"{CANDIDATES} candidates")
+    candidates = [bench.merged(bench.solve(default, i)) for i in range(CANDIDATES)]
+    found["search_range"] = search_range(torch.stack(candidates), lo_hz=CUTOFF_HZ)
+    found["level_at_cutoff_db"] = bench.step(candidates[0])
+    found["lag_samples"] = bench.lag(bench.raw(solved["default"]))
+    return found
+
+
+def as_expected(found: Mapping[str, float]) -> dict[str, bool]:
+    """What is expected of an engine whose weights are right, and whether it was found."""
+    return {
+        "a render is nearer to the truth than its input": found["lsd_default"] < found["lsd_input"],
+        "20 steps of DPM-Solver++ 2M, trailing, are as near to the exact solution as the default": (
+            found["solver_error_fast"] <= 1.1 * found["solver_error_default"]
+        ),
+        "candidates differ": found["search_range"] > 0.05,
+        "the level just above the cutoff is within 6 dB of the truth": abs(found["level_at_cutoff_db"]) <= 6,
+        "the engine's own low band is within 24 samples of the input": abs(found["lag_samples"]) <= 24,
+    }
 
 
 def clip(engine: Engine, file: Path) -> Tensor:
@@ -140,27 +149,27 @@ class Bench:
         self.engine, self.truth = engine, truth
         self.crossover = Crossover(CUTOFF_HZ, engine.sample_rate)
         self.lr = self.crossover.merge(truth[None], torch.zeros_like(truth)[None])[0]
-        heard = torch.nn.functional.pad(self.lr[None], (engine.lookaround, engine.lookaround))
+        padded = torch.nn.functional.pad(self.lr[None], (engine.lookaround, engine.lookaround))
         self.key = NoiseKey(0)
-        self.conditioning = engine.condition(heard[:, None], torch.tensor([[CUTOFF_HZ]]), [self.key])
+        self.conditioning = engine.condition(padded[:, None], torch.tensor([[CUTOFF_HZ]]), [self.key])
 
-    def solve(self, take: Take, number: int) -> Tensor:
+    def solve(self, setting: Setting, number: int) -> Tensor:
         """x0 [1, ...] of the noise of that number."""
         engine = self.engine
         assert engine.times is not None
-        levels = engine.times.schedule(take.schedule, take.steps)
+        levels = engine.times.schedule(setting.schedule, setting.steps)
         noise = draw(self.key.child("draw", number), engine.noise_shape(len(self.truth)))
         denoiser = MeteredDenoiser(
-            engine, self.conditioning, Meter(), guidance=Guidance(take.guidance), limit=BatchLimit(None)
+            engine, self.conditioning, Meter(), guidance=Guidance(setting.guidance), limit=BatchLimit(None)
         )
-        x0, _ = get_sampler(take.solver)(denoiser, engine.start(noise[None], float(levels[0])), levels)
+        x0, _ = get_sampler(setting.solver)(denoiser, engine.start(noise[None], float(levels[0])), levels)
         return x0
 
     def raw(self, x0: Tensor) -> Tensor:
         """What the engine makes of it by itself, [samples]."""
         return self.engine.decode(x0, self.conditioning)[0].cpu()
 
-    def hear(self, x0: Tensor) -> Tensor:
+    def merged(self, x0: Tensor) -> Tensor:
         """[1, samples], with the input's own low band."""
         return self.crossover.merge(self.lr[None], self.raw(x0)[None])
 
@@ -178,9 +187,9 @@ class Bench:
     def lag(self, raw: Tensor, reach: int = 40) -> float:
         """Samples by which the engine's own low band comes after the input's: where their envelopes agree best."""
         low = self.crossover.merge(raw[None], torch.zeros_like(raw)[None])[0]
-        said, heard = (_envelope(audio) for audio in (low, self.lr))
-        size = 2 * len(said)
-        both = torch.fft.rfft(said, size) * torch.fft.rfft(heard, size).conj()
+        own, known = (_envelope(audio) for audio in (low, self.lr))
+        size = 2 * len(own)
+        both = torch.fft.rfft(own, size) * torch.fft.rfft(known, size).conj()
         products = torch.fft.irfft(both, size)
         around = torch.cat([products[-reach:], products[: reach + 1]])
         return float(GRAIN * (around.argmax() - reach))

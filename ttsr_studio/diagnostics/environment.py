@@ -27,29 +27,17 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Look for devices, engines and verifiers with their weights."""
-    rows = [
-        Finding(
-            "python",
-            platform.python_version(),
-            True,
-            f"torch {torch.__version__}, {torch.get_num_threads()} threads",
-        )
+    threads = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    card = torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch"
+    return [
+        Finding("python", platform.python_version(), True, threads),
+        Finding("device", "cpu", True, platform.processor() or platform.machine()),
+        Finding("device", "cuda", cuda, card),
+        Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"),
+        *map(_engine, ENGINES),
+        *map(_verifier, VERIFIERS),
     ]
-    rows.append(Finding("device", "cpu", True, platform.processor() or platform.machine()))
-    cuda = torch.cuda.is_available()
-    rows.append(
-        Finding(
-            "device",
-            "cuda",
-            cuda,
-            torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch",
-        )
-    )
-    mps = torch.backends.mps.is_available()
-    rows.append(Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"))
-    rows += [_engine(name) for name in ENGINES]
-    rows += [_verifier(name) for name in VERIFIERS]
-    return rows
 
 
 def _engine(name: str) -> Finding:

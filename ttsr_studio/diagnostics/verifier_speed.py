@@ -1,4 +1,4 @@
-"""What a judge costs."""
+"""What a verifier costs."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ RATE = 48000
 
 
 def bench_verifiers(seconds: float, candidates: int, device: str, *names: str) -> Iterator[tuple[str, float | str]]:
-    """Time verifiers, all when none is named, on candidates of noise -> (name, milliseconds
-    per second of audio, or why it is not here).
+    """Time verifiers, all when none is named, on candidates of noise.
+
+    Yields (name, milliseconds for a second of a candidate's audio, or why it is not here).
 
     The second of two calls counts, as in a search: what is computed once per window is cached by then.
     """
@@ -32,8 +33,8 @@ def bench_verifiers(seconds: float, candidates: int, device: str, *names: str) -
             early=(latents[0], latents[1]), annotations=Annotations(transcript="some words", caption="noise"),
         )  # fmt: skip
         for _ in range(2):
-            heard = audio.clone()  # resampling is part of the cost
+            fresh = audio.clone()  # resampling is part of the cost
             began = time.perf_counter()
-            verifier.score(heard, context)
+            verifier.score(fresh, context)
             spent = time.perf_counter() - began
         yield name, 1000 * spent / (seconds * candidates)

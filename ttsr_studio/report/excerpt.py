@@ -1,4 +1,4 @@
-"""What an audition page holds to hear and to see: the same stretch of every track as FLAC, and its spectrograms.
+"""What an audition page lets one hear and see: the same stretch of every track as FLAC, and its spectrograms.
 
 Tracks are float32 [channels, samples], the input first, the choice second. What goes into the page is base64.
 """
@@ -93,8 +93,8 @@ def sounding(energies: np.ndarray) -> np.ndarray:
 def most_uncertain(report: Mapping[str, Any], sounds: np.ndarray) -> Mapping[str, Any] | None:
     """The least certain of the regions in the report that sound throughout; None where there is none."""
     regions = report["uncertainty"]["regions"]
-    heard = [region for region in regions if sounds[int(region["start_s"]) : math.ceil(region["stop_s"])].all()]
-    return max(heard, key=lambda region: float(region["mean_db"]), default=None)
+    audible = [region for region in regions if sounds[int(region["start_s"]) : math.ceil(region["stop_s"])].all()]
+    return max(audible, key=lambda region: float(region["mean_db"]), default=None)
 
 
 def telling(report: Mapping[str, Any], sounds: np.ndarray, length: int, region: Mapping[str, Any] | None = None) -> int:
@@ -121,7 +121,7 @@ def telling(report: Mapping[str, Any], sounds: np.ndarray, length: int, region: 
 
 def stretch(info: SourceInfo, start: int, stop: int, rate: int, salvage: bool) -> np.ndarray:
     """Seconds `start` to `stop` of a file, sample for sample as they are in the whole file at that rate."""
-    lead = min(start, 1)  # of a second, and one after: what the resampler hears around them
+    lead = min(start, 1)  # of a second, and one after: what the resampler needs around them
     first, last = (start - lead) * info.rate, min((stop + 1) * info.rate, info.frames)
     channels = min(info.channels, MOST_CHANNELS)
     blocks = between(read_blocks(info, salvage=salvage), first, last, channels)

@@ -119,7 +119,7 @@ def models_path(name: str | None) -> None:
 
 @models_group.command("bench")
 @click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
-@click.option("--candidates", default=4, show_default=True, help="Judged at once.")
+@click.option("--candidates", default=4, show_default=True, help="Scored at once.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
 @in_one_line
 def models_bench(seconds: float, candidates: int, device: str) -> None:
