@@ -18,6 +18,7 @@ PIP = [
 
 EXAMPLE = {"speech"}
 TEST = {"speech", "audiosr", "judges", "tune", "evaluate", "dev"}
+LEAST_COVERED = 10
 WITHOUT_DEPENDENCIES = ("audiosr==0.0.7", "audiobox_aesthetics==0.0.4")
 """Installed for tests without what they ask for: one is there to be compared with, one module of the other is used."""
 
@@ -69,7 +70,21 @@ def test() -> None:
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
     run(BIN / "mypy")
-    run(BIN / "pytest", "-n", "auto", "--dist", "worksteal", "--durations", "10")
+    # Workers begin with equal shares in the order of the files, so that what a file prepares is prepared once, and
+    # whoever is done first takes from the others.
+    run(BIN / "pytest", "-n", "auto", "--dist", "worksteal", "--durations", "10", "--cov", "--cov-report=")
+    show_coverage()
+
+
+def show_coverage() -> None:
+    """Print the files that tests run least of, and the total; exits where that is under the floor in pyproject.toml."""
+    command = [BIN / "coverage", "report", "--sort=cover", "--skip-covered"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    total = next((i for i, line in enumerate(lines) if line.startswith("TOTAL")), 0)
+    print(*lines[: min(2 + LEAST_COVERED, total)], *lines[total:], done.stderr, sep="\n")
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
