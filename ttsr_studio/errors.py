@@ -3,6 +3,7 @@
 Only `cli` prints them and turns them into exit codes.
 """
 
+import difflib
 import os
 import traceback
 from collections.abc import Iterable
@@ -34,8 +35,12 @@ class MissingError(TtsrError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:
-    """Return the error for a name that no registry holds, listing the names that one does."""
-    return OptionError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+    """Return the error for a name that is not among the known ones: these, and the nearest of them, stand in it."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names)
+    return OptionError(
+        f"unknown {kind} {name!r}; known: {', '.join(names)}{'; nearest: ' if near else ''}{', '.join(near)}"
+    )
 
 
 def shown(path: Path) -> str:

@@ -1,209 +1,55 @@
-"""What a render is asked to do, checked once. Names are those of the command-line options."""
+"""The one table of options: what a render is asked to do. Flags, presets, sidecars, jobs and schemas are made from it.
+
+Every option stands once, as a field of `RenderOptions` in the group that it belongs to; `config.option_fields` reads
+the table for those who take options from somewhere.
+"""
 
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from ttsr_studio.errors import OptionError
+from pydantic import BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from ttsr_studio.errors import OptionError, unknown
 
 RATES = (44100, 48000, 88200, 96000)
 AUTO = ("critic", "consensus", "aesthetics?", "clap?")
 AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
-CHOICES = ("window", "clip", "segment")
-DEPTHS = ("source", "16", "24", "32f")
+
+Holder = Literal["preset", "sidecar", "job", "evaluation"]
+"""What may set an option besides a flag; a `ttsr-watch.toml` sets what a preset does."""
+FILES: tuple[Holder, ...] = ("preset", "sidecar", "job")
+"""What sets an option that an evaluation fixes for all systems."""
 
 
-@dataclass(frozen=True)
-class RenderOptions:
-    """Options of one render, resolved from flags and preset.
+def option(
+    default: Any,
+    help: str = "",
+    *,
+    name: str | None = None,
+    takes: str | None = None,
+    unset: str | None = None,
+    held_by: tuple[Holder, ...] = (*FILES, "evaluation"),
+    **more: Any,
+) -> Any:
+    """A row of the table.
 
-    Attributes:
-        preset: name, for the report; its values are already in the other fields.
-        engine, search, solver, schedule: registry names; solver and schedule None for the engine's own.
-        candidates: N: as many evaluations of a window as N whole renders take, however the search spends them; None for
-            no such limit.
-        budget: None, "64nfe" (network evaluations of one window and channel) or "30s" (of search, for the file).
-        targets: (verifier, score): a window is searched no further once its best candidate has all of these.
-        choice: one candidate for every window, for the whole clip, or for every segment.
-        segment: seconds, of the segments.
-        seam: price of changing candidates between segments, standard deviations of the score for every 10 dB between
-            the two sides.
-        uncertain_above: dB; stretches where candidates differ by more are listed in the report.
-        control: also render a random pick, through the same assembly.
-        verifiers: registry names, at least one.
-        ensemble: how several verifiers are combined.
-        steps: of the solver; None for the engine's own.
-        temperature: scale of the starting noise: below 1 candidates stay nearer to the engine's mean; None for its own.
-        seed: of the render, 0 or more.
-        rate: of the output, Hz, or "source".
-        depth: "source", "16", "24" or "32f".
-        loudness: "match", "off" or integrated LUFS.
-        ceiling: true peak, dBTP, that the gain keeps to (or to the input's own, where that is higher).
-        reference: ground truth, for the oracle only.
-        cutoff: Hz, to overrule the detection; None to detect.
-        neighbours, cosine, stride, pivot: of zero-order search; None for its own.
-        settings: (name, text) of any setting of the search; see `search.search_settings`.
-        witness: let held-out judges hear x0-predictions on the way, for the record.
-        device: "auto" or a torch device.
-        batch: rows of a device batch.
-        guidance: scale of classifier-free guidance, 1 for none; None for the engine's own.
-        guidance_interval: noise levels (low, high) within which it guides; None for all.
-        guidance_rescale: 0 to 1, see `diffusion.guidance`.
-        precision, window, compile, low_vram, posterior: how the engine runs, see `engines.EngineSettings`.
-        decode_top: K, the most candidates of a comparison that are decoded and judged in full; None for all.
-        look: level at which the others are judged before; None for the engine's cheapest.
-        hold_out: verifiers that score everything and choose nothing.
-        weights: (name, weight) of verifiers in the ensemble, 1 for the others.
-        scope: judge windows or whole clips; "auto" leaves it to every verifier.
-        finalists: assembled renders that clip verifiers judge; None for 4, or for all candidates when nothing judges
-            windows.
-        transcript, caption, captions, speakers: what is known of the file, see `verifiers.Brief`.
-        salvage: render what is there of a truncated file.
-        keep_top: K, the best renders that are written: the chosen one, and K - 1 more beside it.
-        take: which of the best renders is the chosen one; 1 is the best.
-        page: write an audition page beside the report.
+    Args:
+        name: of the option, where it is not the field's.
+        takes: what it takes, in words, for the line that refuses another value.
+        unset: what holds where the option is not given, in words, where the default does not say it.
+        held_by: what may set it besides a flag.
+        more: `metavar`; `several`, of an option that may be given more than once: what it takes; `flag`, False for
+            what has none; and rules of `pydantic.Field`.
     """
-
-    preset: str = "general"
-    engine: str = "builtin"
-    search: str = "random"
-    candidates: int | None = 8
-    budget: str | None = None
-    targets: tuple[tuple[str, float], ...] = ()
-    choice: Literal["window", "clip", "segment"] = "window"
-    segment: float = 0.64
-    seam: float = 0.5
-    control: bool = False
-    uncertain_above: float = 6.0
-    verifiers: tuple[str, ...] = ("critic",)
-    ensemble: Literal["rank", "zsum", "minrank"] = "rank"
-    steps: int | None = None
-    solver: str | None = None
-    schedule: str | None = None
-    temperature: float | None = None
-    seed: int = 0
-    rate: int | Literal["source"] = 48000
-    depth: str = "source"
-    loudness: str | float = "match"
-    ceiling: float = 0.0
-    reference: Path | None = None
-    cutoff: float | None = None
-    neighbours: int | None = None
-    cosine: float | None = None
-    stride: float | None = None
-    pivot: str | None = None
-    device: str = "auto"
-    batch: int = 32
-    guidance: float | None = None
-    guidance_interval: tuple[float, float] | None = None
-    guidance_rescale: float = 0.0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    window: float | None = None
-    compile: bool = False
-    low_vram: bool = False
-    posterior: Literal["mean", "sample"] = "mean"
-    decode_top: int | None = None
-    look: str | None = None
-    hold_out: tuple[str, ...] = ()
-    weights: tuple[tuple[str, float], ...] = ()
-    scope: Literal["auto", "window", "clip"] = "auto"
-    finalists: int | None = None
-    transcript: str | None = None
-    caption: str | None = None
-    captions: tuple[str, ...] = ()
-    speakers: tuple[Path, ...] = ()
-    salvage: bool = False
-    settings: tuple[tuple[str, str], ...] = ()
-    witness: bool = False
-    keep_top: int = 1
-    take: int = 1
-    page: bool = False
-    budget_nfe: int | None = field(init=False, default=None, repr=False)
-    budget_seconds: float | None = field(init=False, default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.candidates is not None and self.candidates < 1:
-            raise OptionError(f"--candidates {self.candidates}: at least 1")
-        if self.candidates is None and self.budget is None:
-            raise OptionError("a search needs --candidates or a --budget")
-        if self.choice not in CHOICES:
-            raise OptionError(f"--choice {self.choice}: known: {', '.join(CHOICES)}")
-        if not 0.25 <= self.segment <= 10:
-            raise OptionError(f"--segment {self.segment:g}: from 0.25 to 10 seconds")
-        if not 0 <= self.seam < math.inf:
-            raise OptionError(f"--seam {self.seam:g}: 0 or more")
-        if not 0 <= self.uncertain_above < math.inf:
-            raise OptionError(f"--uncertain-above {self.uncertain_above:g}: 0 dB or more")
-        if self.choice == "clip" and self.decode_top is not None:
-            raise OptionError(
-                "--choice clip compares candidates over all windows, so it decodes all; leave --decode-top out"
-            )
-        if self.batch < 1:
-            raise OptionError(f"--batch {self.batch}: at least 1")
-        if self.steps is not None and self.steps < 1:
-            raise OptionError(f"--steps {self.steps}: at least 1")
-        if self.temperature is not None and not 0 < self.temperature <= 1.5:
-            raise OptionError(f"--temperature {self.temperature:g}: above 0, at most 1.5")
-        if self.decode_top is not None and self.decode_top < 1:
-            raise OptionError(f"--decode-top {self.decode_top}: at least 1")
-        for name, count in (("keep-top", self.keep_top), ("take", self.take)):
-            if count < 1:
-                raise OptionError(f"--{name} {count}: at least 1")
-            if self.decode_top is not None and self.decode_top < count:
-                raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that can be heard")
-        if self.look is not None and self.decode_top is None:
-            raise OptionError("--look says how candidates are judged before --decode-top of them; pass that too")
-        if self.guidance is not None and not 0 <= self.guidance <= 20:
-            raise OptionError(f"--guidance {self.guidance:g}: from 0 to 20; 1 is none")
-        if self.seed < 0:
-            raise OptionError(f"--seed {self.seed}: 0 or more")
-        if self.rate != "source" and self.rate not in RATES:
-            raise OptionError(f"--rate {self.rate}: known: source, {', '.join(map(str, RATES))}")
-        if self.depth not in DEPTHS:
-            raise OptionError(f"--depth {self.depth}: known: {', '.join(DEPTHS)}")
-        if self.cutoff is not None and not 500 <= self.cutoff <= 23000:
-            raise OptionError(f"--cutoff {self.cutoff:g}: from 500 to 23000 Hz")
-        if not -20 <= self.ceiling <= 0:
-            raise OptionError(f"--ceiling {self.ceiling:g}: true peak from -20 to 0 dBTP")
-        object.__setattr__(self, "verifiers", expand_auto(self.verifiers, self.preset))
-        if not self.verifiers:
-            raise OptionError("at least one --verifier is needed to choose between candidates")
-        named = [name.removesuffix("?") for name in (*self.verifiers, *self.hold_out)]
-        if len(set(named)) < len(named):
-            twice = sorted({name for name in named if named.count(name) > 1})
-            raise OptionError(f"a verifier is named twice: {', '.join(twice)}; it either chooses or is held out, once")
-        if self.finalists is not None and self.finalists < 1:
-            raise OptionError(f"--finalists {self.finalists}: at least 1")
-        object.__setattr__(self, "loudness", parse_loudness(self.loudness))
-        nfe, seconds = parse_budget(self.budget)
-        object.__setattr__(self, "budget_nfe", nfe)
-        object.__setattr__(self, "budget_seconds", seconds)
-
-    def search_settings(self) -> dict[str, Any]:
-        """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""
-        named = {"neighbours": self.neighbours, "cosine": self.cosine, "stride": self.stride, "pivot": self.pivot}
-        given = {name: value for name, value in named.items() if value is not None}
-        for name, text in self.settings:
-            if name in given:
-                raise OptionError(f"--set {name}: given twice")
-            given[name] = text
-        return given
-
-    def to_json(self) -> dict[str, Any]:
-        """Options as plain data, for the report; the reference by name only."""
-        data = asdict(self)
-        del data["budget_nfe"], data["budget_seconds"]
-        data["reference"] = self.reference.name if self.reference else None
-        data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
-        data["settings"] = [f"{name}={text}" for name, text in self.settings]
-        data["targets"] = [f"{name}={value:g}" for name, value in self.targets]
-        data["weights"] = [f"{name}={weight:g}" for name, weight in self.weights]
-        data["speakers"] = [path.name for path in self.speakers]
-        data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
-        return data
+    told: dict[str, Any] = {"name": name, "takes": takes, "unset": unset, "held_by": held_by}
+    told |= {key: more.pop(key) for key in ("metavar", "several", "flag") if key in more}
+    return Field(default, description=help, json_schema_extra=told, **more)
 
 
 def parse_loudness(value: str | float) -> str | float:
@@ -219,27 +65,40 @@ def parse_loudness(value: str | float) -> str | float:
     return lufs
 
 
+def parse_rate(value: Any) -> Any:
+    """ "source", or Hz as a number or a text."""
+    rate = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if rate != "source" and rate not in RATES:
+        raise OptionError(f"--rate {rate}: known: source, {', '.join(map(str, RATES))}")
+    return rate
+
+
 def expand_auto(verifiers: Iterable[str], preset: str) -> tuple[str, ...]:
     """Replace "auto" by what suits any audio, or voices when the preset is one for speech, where it is installed."""
     known = (*AUTO, *AUTO_SPEECH) if "speech" in preset else AUTO
     return tuple(part for name in verifiers for part in (known if name == "auto" else (name,)))
 
 
-def parse_pairs(option: str, texts: Iterable[str], example: str) -> tuple[tuple[str, str], ...]:
-    """ "name=text" and the like -> (name, text) pairs. Raises OptionError for anything else, or a name given twice."""
-    pairs: list[tuple[str, str]] = []
+def parse_pairs(option: str, texts: Iterable[Any], example: str) -> tuple[tuple[str, Any], ...]:
+    """ "name=text" and the like, or pairs -> pairs. Raises OptionError for anything else, or a name given twice."""
+    pairs: list[tuple[str, Any]] = []
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
+        name, equals, value = text.partition("=") if isinstance(text, str) else (text[0], "=", text[1])
+        if not equals or not name.strip() or not str(value).strip():
             raise OptionError(f"{option} {text!r}: NAME=VALUE, such as {example}")
         if name.strip() in dict(pairs):
             raise OptionError(f"{option} {name.strip()}: given twice")
-        pairs.append((name.strip(), value.strip()))
+        pairs.append((name.strip(), value.strip() if isinstance(value, str) else value))
     return tuple(pairs)
 
 
-def parse_targets(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
-    """ "critic=-1.2" and the like -> (name, score) pairs. Raises OptionError for anything else."""
+def parse_settings(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    """ "keep=0.5" and the like, or pairs -> (name, text) pairs. Raises OptionError for anything else."""
+    return parse_pairs("--set", texts, "keep=0.5")
+
+
+def parse_targets(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
+    """ "critic=-1.2" and the like, or pairs -> (name, score) pairs. Raises OptionError for anything else."""
     try:
         pairs = tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
     except ValueError as error:
@@ -249,11 +108,11 @@ def parse_targets(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
     return pairs
 
 
-def parse_weights(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
-    """ "critic=2" and the like -> (name, weight) pairs. Raises OptionError for anything else."""
+def parse_weights(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
+    """ "critic=2" and the like, or pairs -> (name, weight) pairs. Raises OptionError for anything else."""
     pairs = []
     for text in texts:
-        name, _, number = text.partition("=")
+        name, _, number = text.partition("=") if isinstance(text, str) else (text[0], "=", text[1])
         try:
             weight = float(number)
         except ValueError:
@@ -280,15 +139,243 @@ def parse_budget(value: str | None) -> tuple[int | None, float | None]:
     return int(float(parsed[1])), None
 
 
-OPTIONS = {"verifiers": "verifier", "weights": "weight", "targets": "target", "settings": "set"}
-"""Fields whose option has another name, since it may be given more than once."""
+Settings = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_settings)]
+Targets = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_targets)]
+Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights)]
+Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
+Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
+Loudness = Annotated[str | float, BeforeValidator(parse_loudness)]
 
-OF_ONE_FILE = ("preset", "reference", "transcript", "speakers", "device", "witness", "take")
-"""Fields that no preset sets."""
 
-PRESET_KEYS = tuple(
-    OPTIONS.get(each.name, each.name.replace("_", "-"))
-    for each in fields(RenderOptions)
-    if each.init and each.name not in OF_ONE_FILE
-)
-"""Names of the options that a preset, a sidecar or a `ttsr-watch.toml` may set."""
+# fmt: off
+@dataclass(frozen=True)
+class SearchOptions:
+    """How candidates are made and searched for. Of the preset, which is resolved here, only the name is left."""
+
+    preset: str = option("general", "Name, or a TOML file; see `ttsr presets list`.", held_by=("sidecar",))
+    search: str = option("random")
+    candidates: int | None = option(
+        8, "N: a window may take as many evaluations as N whole renders, however the search spends them.",
+        ge=1, takes="at least 1", unset="the preset's")
+    budget: str | None = option(
+        None, "The most a search may spend, in place of the preset's --candidates: 64nfe (evaluations of a window and "
+        "channel) or 30s (a file). With --candidates beside it the smaller holds.")
+    targets: Targets = option(
+        (), "Search a window no further once its best candidate has this score, may be repeated.",
+        name="target", several="NAME=SCORE", held_by=FILES)
+    settings: Settings = option(
+        (), "Setting of the search, may be repeated: {settings}.", name="set", several="NAME=VALUE")
+    neighbours: int | None = option(None, "Zero-order search: renders a round, K, 1 or more.", unset="2")
+    cosine: float | None = option(
+        None, "Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.", unset="0.99")
+    stride: float | None = option(None, "The same as a chord, 0 to 2 times the norm, instead of --cosine.")
+    pivot: Literal["elitist", "paper"] | None = option(
+        None, "Zero-order search: keep the best ever, or the paper's literal rule.", unset="elitist")
+    choice: Literal["window", "clip", "segment"] = option(
+        "window", "What one choice holds for: a window, a segment of one, or the whole clip.", unset="the preset's")
+    segment: float = option(0.64, "Seconds of a segment.", ge=0.25, le=10, takes="from 0.25 to 10 seconds")
+    seam: float = option(
+        0.5, "Price of changing candidates between segments: standard deviations of the score for 10 dB between them.",
+        ge=0, allow_inf_nan=False, takes="0 or more")
+    seed: int = option(0, ge=0, takes="0 or more")
+
+
+@dataclass(frozen=True)
+class VerifierOptions:
+    """What scores candidates, and how scores are combined."""
+
+    verifiers: tuple[str, ...] = option(
+        ("critic",), "Verifier, may be repeated: {verifiers}. NAME? is left out where it is not installed; auto: "
+        "critic, consensus and whichever other is installed and suits.",
+        name="verifier", several="names", unset="the preset's")
+    ensemble: Literal["rank", "zsum", "minrank"] = option("rank", "How several verifiers are combined.")
+    weights: Weights = option(
+        (), "Weight of a verifier in the ensemble, 0 or more, may be repeated.",
+        name="weight", several="NAME=W", unset="1 each")
+    hold_out: tuple[str, ...] = option(
+        (), "Verifier that scores everything and chooses nothing, may be repeated: shows whether the others are "
+        "being gamed.", several="names", metavar="NAME")
+    scope: Literal["auto", "window", "clip"] = option(
+        "auto", "Score windows or assembled clips; auto leaves it to every verifier.")
+    finalists: int | None = option(
+        None, "Assembled renders that verifiers of clips score.",
+        ge=1, takes="at least 1", unset="4; all candidates where nothing scores windows")
+    decode_top: int | None = option(
+        None, "Decode and score in full only the K best by a cheaper preview, 1 or more.",
+        ge=1, takes="at least 1", unset="all", metavar="K")
+    look: str | None = option(None, "The cheaper preview: latent, mel (audiosr).", unset="the engine's cheapest")
+    reference: Path | None = option(
+        None, "Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.",
+        held_by=("sidecar", "job"))
+    witness: bool = option(
+        False, "Let held-out verifiers score x0-predictions on the way, for the record.", flag=False, held_by=())
+
+
+@dataclass(frozen=True)
+class KnownOptions:
+    """What is known of the file, see `verifiers.protocol.Annotations`."""
+
+    transcript: str | None = option(
+        None, "The words that are spoken, for wer; or the name of a .txt file.",
+        unset="heard", held_by=("sidecar", "job"))
+    caption: str | None = option(None, "What is to be heard, in a sentence, for clap.", held_by=FILES)
+    captions: tuple[str, ...] = option(
+        (), "What it may be, when there is no --caption; may be repeated.", several="texts")
+    speakers: tuple[Path, ...] = option(
+        (), "Another recording of the same speaker, for speaker; may be repeated.",
+        name="speaker", several="files", held_by=("sidecar", "job"))
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """The engine, its solver, and how it runs; None is the engine's own."""
+
+    engine: str = option("builtin")
+    steps: int | None = option(None, "Solver steps, 1 or more.", ge=1, takes="at least 1", unset="the engine's")
+    solver: str | None = option(None, unset="the engine's")
+    schedule: str | None = option(None, "Noise levels.", unset="the engine's")
+    temperature: float | None = option(
+        None, "Scale of the starting noise, above 0 to 1.5; lower is nearer to the engine's mean.",
+        gt=0, le=1.5, takes="above 0, at most 1.5", unset="the engine's")
+    guidance: float | None = option(
+        None, "Scale of classifier-free guidance, 0 to 20; 1 is none.",
+        ge=0, le=20, takes="from 0 to 20; 1 is none", unset="the engine's")
+    guidance_interval: tuple[float, float] | None = option(
+        None, "Guide only between these noise levels.", unset="everywhere", metavar="LOW HIGH")
+    guidance_rescale: float = option(0.0, "0 to 1; tames guidance, 0.7 is usual.")
+    posterior: Literal["mean", "sample"] = option("mean", "What of the encoder's posterior to condition on.")
+    window: float | None = option(
+        None, "Seconds that the engine draws at once (audiosr: 5.12, 10.24).", unset="its own")
+    device: str = option("auto", "auto, cpu, cuda, mps.", held_by=("job", "evaluation"))
+    batch: int = option(32, "Rows of a device batch; halved when memory runs out.", ge=1, takes="at least 1")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto", "Of the engine's networks; auto is the fastest that the device is good at.")
+    compile: bool = option(False, "Compile the network first: slow to start, faster after.")
+    low_vram: bool = option(False, "Keep only the network that runs on the device; decode in tiles.")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is read, what is written, and what the report lists."""
+
+    rate: Rate = option(48000, "Of the output, Hz.", held_by=FILES)
+    depth: Depth = option("source", "Of the output.", held_by=FILES)
+    loudness: Loudness = option("match", "match (the input), off, or LUFS.", held_by=FILES)
+    ceiling: float = option(
+        0.0, "True peak, dBTP; the input's own where that is higher.",
+        ge=-20, le=0, takes="true peak from -20 to 0 dBTP", held_by=FILES)
+    cutoff: float | None = option(
+        None, "Where the input's band ends, Hz.",
+        ge=500, le=23000, takes="from 500 to 23000 Hz", unset="detected", held_by=FILES)
+    keep_top: int = option(
+        1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
+        ge=1, takes="at least 1", metavar="K", held_by=FILES)
+    take: int = option(
+        1, "Choose the render that is N-th best instead.", ge=1, takes="at least 1", metavar="N", held_by=("job",))
+    control: bool = option(
+        False, "Also write NAME_control: a random pick through the same assembly.", held_by=FILES)
+    uncertain_above: float = option(
+        6.0, "dB; where candidates differ by more, the report lists the stretch.",
+        ge=0, allow_inf_nan=False, takes="0 dB or more", held_by=FILES)
+    page: bool = option(
+        False, "Write NAME.ttsr.html: listen to input and best renders side by side, blind, and see why.",
+        held_by=FILES)
+    salvage: bool = option(False, "Render what is there of a truncated file.", held_by=FILES)
+
+
+# fmt: on
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", coerce_numbers_to_str=True))
+class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions, SearchOptions):
+    """Options of one render, checked. Raises OptionError for what is unknown or wrong, or does not fit the others."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler["RenderOptions"]) -> "RenderOptions":
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise refusal(error) from None
+
+    def __post_init__(self) -> None:
+        if self.candidates is None and self.budget is None:
+            raise OptionError("a search needs --candidates or a --budget")
+        if self.choice == "clip" and self.decode_top is not None:
+            raise OptionError(
+                "--choice clip compares candidates over all windows, so it decodes all; leave --decode-top out"
+            )
+        for name, count in (("keep-top", self.keep_top), ("take", self.take)):
+            if self.decode_top is not None and self.decode_top < count:
+                raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that can be heard")
+        if self.look is not None and self.decode_top is None:
+            raise OptionError("--look says how candidates are scored before --decode-top of them; pass that too")
+        object.__setattr__(self, "verifiers", expand_auto(self.verifiers, self.preset))
+        if not self.verifiers:
+            raise OptionError("at least one --verifier is needed to choose between candidates")
+        named = [name.removesuffix("?") for name in (*self.verifiers, *self.hold_out)]
+        if len(set(named)) < len(named):
+            twice = sorted({name for name in named if named.count(name) > 1})
+            raise OptionError(f"a verifier is named twice: {', '.join(twice)}; it either chooses or is held out, once")
+        parse_budget(self.budget)
+
+    @property
+    def budget_nfe(self) -> int | None:
+        """Evaluations that a search may spend on a window and channel."""
+        return parse_budget(self.budget)[0]
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Seconds that all searches of a file may take."""
+        return parse_budget(self.budget)[1]
+
+    def search_settings(self) -> dict[str, Any]:
+        """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""
+        named = {"neighbours": self.neighbours, "cosine": self.cosine, "stride": self.stride, "pivot": self.pivot}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        for name, text in self.settings:
+            if name in given:
+                raise OptionError(f"--set {name}: given twice")
+            given[name] = text
+        return given
+
+    def to_json(self) -> dict[str, Any]:
+        """Options as plain data, for the report; files by name only."""
+        data = asdict(self)
+        data["reference"] = self.reference.name if self.reference else None
+        data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
+        data["settings"] = [f"{name}={text}" for name, text in self.settings]
+        data["targets"] = [f"{name}={value:g}" for name, value in self.targets]
+        data["weights"] = [f"{name}={weight:g}" for name, weight in self.weights]
+        data["speakers"] = [path.name for path in self.speakers]
+        data["guidance_interval"] = list(self.guidance_interval) if self.guidance_interval else None
+        return data
+
+
+FIELD_INFO: dict[str, FieldInfo] = vars(RenderOptions)["__pydantic_fields__"]
+"""The rows of the table by field, as pydantic has them."""
+
+
+def option_name(field: str) -> str:
+    """The name of an option on the command line and in files, of one by its field."""
+    return str(row(field)["name"] or field.replace("_", "-"))
+
+
+def row(field: str) -> dict[str, Any]:
+    """What the table says of an option besides its type, range, default and help."""
+    return cast(dict[str, Any], FIELD_INFO[field].json_schema_extra)
+
+
+def refusal(error: ValidationError) -> OptionError:
+    """The first thing that is wrong, in one line."""
+    first = error.errors(include_url=False)[0]
+    field, kind, value = str(first["loc"][0]), first["type"], first["input"]
+    if kind == "unexpected_keyword_argument":
+        return unknown("option", field, FIELD_INFO)
+    name, takes = option_name(field), row(field)["takes"]
+    if kind == "literal_error":
+        known = re.findall("'(.*?)'", first["ctx"]["expected"])
+        return OptionError(f"--{name} {value}: known: {', '.join(known)}")
+    if takes and isinstance(value, int | float) and not kind.startswith("int_"):
+        return OptionError(f"--{name} {value:g}: {takes}")
+    words = {"int": "valid integer", "float": "valid float", "bool": "valid boolean", "string": "text"}
+    wanted = words.get(kind.split("_")[0], "list")
+    return OptionError(f"Invalid value for '--{name}': {value!r} is not a {wanted}.")

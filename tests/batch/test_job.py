@@ -226,16 +226,16 @@ def test_answers_never_take_the_place_of_something_else(
 def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
     ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio.cli.commands import job as job_command
+    from ttsr_studio.batch import run
 
     stem(tmp_path / "in.wav")
-    real = job_command.render
+    real = run.render
 
     def late(session: Any, source: Path, target: Path, **more: Any) -> Any:
         target.write_bytes(b"of another job")
         return real(session, source, target, **more)
 
-    monkeypatch.setattr(job_command, "render", late)
+    monkeypatch.setattr(run, "render", late)
     assert ttsr("render", "--job", job(tmp_path)).exit_code == 1
     (file,) = answered(tmp_path)[0]["files"]
     assert "something else has made it meanwhile" in file["reason"]

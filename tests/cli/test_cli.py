@@ -12,9 +12,7 @@ import pytest
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 import ttsr_studio.render.inference.session
-from ttsr_studio.cli.render_options import option_names
 from ttsr_studio.config import presets
-from ttsr_studio.options import PRESET_KEYS
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--candidates", 1, "--steps", 1, "--no-report")
@@ -213,16 +211,16 @@ def test_every_preset_that_ships_is_described() -> None:
 def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
     ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio.cli.commands import render as cli
+    from ttsr_studio.batch import run
 
-    real = cli.render
+    real = run.render
 
     def sometimes(session: object, source: Path, *rest: object, **options: object) -> object:
         if source.name == "odd.wav":
             raise ValueError("two\nlines")
         return real(session, source, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cli, "render", sometimes)
+    monkeypatch.setattr(run, "render", sometimes)
     odd = save(tmp_path / "odd.wav", below(voice(0.3), 5000))
     result = ttsr("render", odd, stem, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 1
@@ -500,7 +498,3 @@ def test_a_wrong_sidecar_stops_its_file_only_and_is_found_by_a_dry_run(
     assert result.exit_code == 1
     assert words in result.output
     assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["b.wav"]
-
-
-def test_presets_sidecars_and_folders_know_the_same_options() -> None:
-    assert set(PRESET_KEYS) == set(option_names())

@@ -22,8 +22,6 @@ from click.testing import CliRunner
 from helpers import LONGEST, below, save, voice
 
 from ttsr_studio.cli.main import main
-from ttsr_studio.config.resolve import resolve
-from ttsr_studio.options import PRESET_KEYS
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.validate import validate
 from ttsr_studio.watch.event_log import Journal
@@ -771,7 +769,7 @@ def test_the_page_passes_to_a_service_that_outlives_the_first(tree: Tree) -> Non
     with serve_page(tree, "127.0.0.1", 0) as address:
         port = urlsplit(address).port
         plan = Plan(port=port)
-        service = Service(tree, Rules(tree.root, Rule(), PRESET_KEYS, resolve), plan, lambda *_: None, serve_page)
+        service = Service(tree, Rules(tree.root, Rule()), plan, lambda *_: None, serve_page)
         service.journal = Journal(tree.state / "test.log", lambda event, values: said.append(event))
         service.stack = ExitStack()
         service.show_page()

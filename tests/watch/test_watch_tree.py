@@ -9,7 +9,7 @@ import pytest
 
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import InputError, OptionError
-from ttsr_studio.options import PRESET_KEYS, RenderOptions
+from ttsr_studio.options import RenderOptions
 from ttsr_studio.watch.filesystem.instance_lock import ended, living, take_slot
 from ttsr_studio.watch.filesystem.root import Signature, Tree, find_tree
 from ttsr_studio.watch.filesystem.stability import EMPTY, Settling
@@ -138,7 +138,7 @@ def test_an_empty_file_gets_more_time() -> None:
 
 
 def rules(root: Path, base: Rule | None = None, patience: float = 0) -> Rules:
-    made = Rules(root, base or Rule(), PRESET_KEYS, resolve)
+    made = Rules(root, base or Rule())
     made.patience = patience
     return made
 

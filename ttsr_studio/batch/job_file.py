@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from ttsr_studio import __version__
+from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
 from ttsr_studio.render.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
@@ -34,10 +35,6 @@ SHARES = {"starting": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95, "
 ANSWERS = ("result", "progress", "cancel", "done")
 _EARLIER = re.compile(rb"\s*|\d{1,3}\s*|\s*\{\s*\"(result|progress)_version\".*", re.DOTALL)
 """What an answer of an earlier run begins with, or is."""
-
-
-class CancelledError(TtsrError):
-    """Somebody made the file that calls the job off."""
 
 
 @dataclass(frozen=True)
@@ -194,17 +191,30 @@ class FileResult:
     seconds: float | None = None
 
 
-def write_result(path: Path, status: str, code: int, message: str, results: list[FileResult]) -> None:
-    """Write the result of a job. Raises OutputError."""
+def write_answers(
+    result: Path | None, done: Path | None, code: int, message: str, status: str, results: list[FileResult]
+) -> str | None:
+    """Write the result, then, whatever came of that, the done file; what went wrong, if anything."""
+    wrong = None
     data = {
         "result_version": VERSION,
         "status": status,
         "exit_code": code,
         "message": message,
         "version": __version__,
-        "files": [asdict(result) for result in results],
+        "files": [asdict(each) for each in results],
     }
-    write_atomic(path, (json.dumps(data, indent=2) + "\n").encode())
+    try:
+        if result:
+            write_atomic(result, (json.dumps(data, indent=2) + "\n").encode())
+    except TtsrError as error:
+        wrong = str(error)
+    try:
+        if done:
+            write_atomic(done, f"{2 if wrong else code}\n".encode())
+    except TtsrError as error:
+        wrong = wrong or str(error)
+    return wrong
 
 
 class Course:

@@ -4,13 +4,13 @@ The user's folder comes before the built-in one; a path to a TOML file works too
 """
 
 import tomllib
-from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS
 from ttsr_studio.errors import OptionError, unknown
 
 Values = dict[str, Any]
@@ -46,7 +46,7 @@ def locate(name: str) -> Path:
     return known[name]
 
 
-def load(name: str, options: Collection[str]) -> Values:
+def load(name: str) -> Values:
     """The values of a preset, keyed by option name.
 
     Raises OptionError for an unknown preset, broken TOML, or a key that is no option (the known ones are listed).
@@ -58,33 +58,26 @@ def load(name: str, options: Collection[str]) -> Values:
         raise OptionError(f"preset {path}: not valid TOML: {error}") from error
     values.pop("description", None)
     for key in values:
-        if key not in options:
-            raise OptionError(f"preset {path}: {unknown('key', key, options)}")
+        if key not in PRESET_KEYS:
+            raise OptionError(f"preset {path}: {unknown('key', key, PRESET_KEYS)}")
     return {key: checked(path, key, value) for key, value in values.items()}
 
 
-SEVERAL = {
-    "verifier": "names",
-    "hold-out": "names",
-    "captions": "texts",
-    "weight": "NAME=W",
-    "set": "NAME=VALUE",
-    "target": "NAME=SCORE",
-}
-"""Options that may be given more than once, and what they take."""
-
-
 def checked(path: Path, key: str, value: Any) -> Any:
-    """The value of a key if it is of a kind that an option can take; where several may stand, one counts as a list."""
-    if key == "guidance-interval":
+    """The value of an option if it is of a kind that the option can take; where several may stand, one is a list.
+
+    Raises OptionError, naming the file.
+    """
+    field = FIELDS[key]
+    if field.kind is tuple:
         if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
             return tuple(value)
-        raise OptionError(f"{path}: guidance-interval takes two noise levels, such as [0.1, 5]")
-    if key in SEVERAL:
+        raise OptionError(f"{path}: {key} takes two noise levels, such as [0.1, 5]")
+    if field.several:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
-        raise OptionError(f"{path}: {key} takes {SEVERAL[key]} in quotes, one or a list of them")
+        raise OptionError(f"{path}: {key} takes {field.several} in quotes, one or a list of them")
     if not isinstance(value, str | int | float):
         raise OptionError(f"{path}: {key} takes one value, not {value!r}")
     return value

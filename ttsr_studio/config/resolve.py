@@ -1,77 +1,91 @@
-"""From flags, presets and sidecars to the options of one render."""
+"""From flags, presets, sidecars and jobs to the options of one render: the one place where precedence is decided."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
-from ttsr_studio.batch.plan import Job
-from ttsr_studio.cli.render_options import bare_command, option_names
 from ttsr_studio.config import presets
+from ttsr_studio.config.option_fields import FIELDS, registered, settings_of
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.search.registry import search_settings
 
 LIMITS = {"candidates": "budget", "budget": "candidates"}
 """A limit of a search, and the one that takes its place."""
 
+FIELD_NAMES = {field.field for field in FIELDS.values()}
+OF_SOME_SEARCHES = ("neighbours", "cosine", "stride", "pivot")
 
-def resolve(preset: str, values: Mapping[str, Any]) -> RenderOptions:
-    """Options as `ttsr render --preset PRESET` has them with these values, by option name, for flags.
 
-    Raises OptionError for what the command would refuse.
+def resolve(
+    preset: str | None,
+    given: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    report: Mapping[str, Any] | None = None,
+) -> RenderOptions:
+    """Options as `ttsr render --preset PRESET` has them with what is given: that, then a report's, then the preset's.
+
+    Args:
+        preset: name or path; None to take the options' own defaults.
+        given: values by option name. What is given wins even where it equals the default.
+        defaults: values by field, in place of the options' own.
+        report: values by field of an earlier render.
+
+    Raises OptionError for what is unknown or wrong, or does not fit together.
     """
-    names = option_names()
-    given = {names[key]: value for key, value in values.items()}
-    try:
-        with bare_command.make_context("render", ["--preset", preset], default_map=given) as ctx:
-            params = {name: value for name, value in ctx.params.items() if name in RenderOptions.__dataclass_fields__}
-    except click.UsageError as error:
-        raise OptionError(error.format_message()) from error
-    options = RenderOptions(**params | limits(params, set(given)))
-    Session.check_names(options)
+    own = presets.load(preset) if preset else {}
+    for name, value in (*own.items(), *given.items()):
+        FIELDS[name].refuse_other(value)
+    values = {**(defaults or {}), **by_field(own)}
+    values |= {"preset": Path(preset).stem} if preset else {}
+    earlier = {name: value for name, value in (report or {}).items() if name in FIELD_NAMES}
+    options = RenderOptions(**{**values, **earlier, **by_field(given)})
+    options = replace(options, **giving_way(options, given))
+    known = registered("verifiers")
+    for verifier in (*options.verifiers, *options.hold_out):
+        if verifier.removesuffix("?") not in known:
+            raise unknown("verifier", verifier.removesuffix("?"), known)
     return options
 
 
-def with_sidecar(job: Job, options: RenderOptions, given: Collection[str]) -> RenderOptions:
-    """Options of one file: those of its sidecar, then flags (`given`, parameter names), then presets.
+def with_sidecar(source: Path, options: RenderOptions, given: Collection[str]) -> RenderOptions:
+    """Options of one file: those of its sidecar, then flags (`given`, by option name), then presets.
 
     A preset in the sidecar takes the place of the command's. Raises OptionError or InputError for what cannot be.
     """
-    file = sidecar(job.source)
+    file = sidecar(source)
     values = read_sidecar(file) if file.is_file() else {}
     own = {key: value for key, value in values.items() if key not in ANNOTATION_KEYS}
     if not own:
         return options
     preset, reference = own.pop("preset", None), own.pop("reference", None)
-    names = option_names()
     own = {key: presets.checked(file, key, value) for key, value in own.items()}
     resolved = resolve(preset or "general", own)
-    fields = {names[key] for key in own}
     if preset:
-        kept = {name: getattr(options, name) for name in given if name not in fields and hasattr(options, name)}
+        kept = by_field({name: getattr(options, FIELDS[name].field) for name in given if name not in own})
         merged = replace(resolved, **kept)
     else:
-        taken = {name: getattr(resolved, name) for name in fields}
-        taken |= {one: None for one, other in LIMITS.items() if other in fields and one not in fields}
+        taken = by_field({name: getattr(resolved, FIELDS[name].field) for name in own})
+        taken |= {one: None for one, other in LIMITS.items() if other in own and one not in own}
         merged = replace(options, **taken)
     return replace(merged, reference=file.parent / reference) if reference else merged
 
 
-def limits(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """What gives way to what was given: a limit of one kind to another, settings to a search without them."""
+def by_field(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by option name -> by field of the options."""
+    return {FIELDS[name].field: value for name, value in values.items()}
+
+
+def giving_way(options: RenderOptions, given: Collection[str]) -> dict[str, Any]:
+    """Fields that give way to what was given: a limit of one kind to another, settings to a search without them."""
+    known = settings_of(options.search)
     changed: dict[str, Any] = {one: None for one, other in LIMITS.items() if other in given and one not in given}
-    known = search_settings(values["search"])
-    changed |= {
-        name: None for name in ("neighbours", "cosine", "stride", "pivot") if name not in known and name not in given
-    }
-    if "settings" not in given:
-        changed["settings"] = tuple(pair for pair in values["settings"] if pair[0] in known)
+    changed |= {name: None for name in OF_SOME_SEARCHES if name not in known and name not in given}
+    if "set" not in given:
+        changed["settings"] = tuple(pair for pair in options.settings if pair[0] in known)
     return changed
 
 

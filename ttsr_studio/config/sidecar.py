@@ -13,14 +13,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ttsr_studio.config.option_fields import FIELDS, KNOWN, PRESET_KEYS, held_by
 from ttsr_studio.errors import InputError, shown, unknown
-from ttsr_studio.options import PRESET_KEYS
 from ttsr_studio.storage.atomic import fit_name
 
-KEYS = {"transcript": str, "caption": str, "captions": list, "speaker": list}
+KEYS = tuple(name for name in held_by("sidecar") if FIELDS[name].group == KNOWN)
 """What is known of a file."""
 
-OWN = {"preset": str, "reference": str}
+OWN = tuple(name for name in held_by("sidecar") if name not in (*KEYS, *PRESET_KEYS))
 """What goes before options besides, and is no option of a preset."""
 
 
@@ -39,15 +39,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{shown(path)}: not a readable sidecar: {error}") from error
     for key, value in values.items():
-        if key not in (*KEYS, *OWN, *PRESET_KEYS):
-            raise InputError(f"{shown(path)}: {unknown('key', key, {*KEYS, *OWN, *PRESET_KEYS})}")
+        if key not in held_by("sidecar"):
+            raise InputError(f"{shown(path)}: {unknown('key', key, held_by('sidecar'))}")
         refuse_kind(path, key, value)
     return values
 
 
 def refuse_kind(path: Path, key: str, value: Any) -> None:
     """Raise InputError for a value of another type than what is known of a file has."""
-    kind = (KEYS | OWN).get(key)
+    if key not in (*KEYS, *OWN):
+        return
+    several = FIELDS[key].several
     texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if (kind is str and not isinstance(value, str)) or (kind is list and not texts):
-        raise InputError(f"{shown(path)}: {key} must be {'a text' if kind is str else 'a list of texts'}")
+    if not (texts if several else isinstance(value, str)):
+        raise InputError(f"{shown(path)}: {key} must be {'a list of texts' if several else 'a text'}")

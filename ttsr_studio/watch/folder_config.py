@@ -14,12 +14,14 @@ import fnmatch
 import os
 import time
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from ttsr_studio.config import presets
+from ttsr_studio.config.option_fields import PRESET_KEYS
+from ttsr_studio.config.resolve import resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
@@ -36,9 +38,6 @@ OWN_KEYS: dict[str, type] = {
 }
 FINISHED = ("leave", "move")
 MEMORY_SECONDS = 1.0
-
-Resolve = Callable[[str, Mapping[str, Any]], RenderOptions]
-"""A preset's name and values of options over it -> options, as `ttsr render` resolves them."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,10 @@ class Rules:
 
     Args:
         base: what holds at the root.
-        options: names of options that a file may set.
-        resolve: see `Resolve`.
     """
 
-    def __init__(self, root: Path, base: Rule, options: Collection[str], resolve: Resolve) -> None:
-        self.root, self.base, self.options, self.resolve = root, base, options, resolve
+    def __init__(self, root: Path, base: Rule) -> None:
+        self.root, self.base = root, base
         self._read: dict[Path, tuple[int, Mapping[str, Any]]] = {}
         self.patience = MEMORY_SECONDS
         self.changed = False
@@ -131,8 +128,8 @@ class Rules:
         for key, value in values.items():
             if key in OWN_KEYS:
                 refuse_kind(name, key, value)
-            elif key not in self.options:
-                raise OptionError(f"{name}: {unknown('key', key, [*OWN_KEYS, *self.options])}")
+            elif key not in PRESET_KEYS:
+                raise OptionError(f"{name}: {unknown('key', key, [*OWN_KEYS, *PRESET_KEYS])}")
             else:
                 values[key] = presets.checked(path.relative_to(self.root), key, value)
         if values.get("finished", "leave") not in FINISHED:
@@ -159,7 +156,7 @@ class Rules:
                 f"{shown(beside.relative_to(self.root))}: {unknown('preset', preset, presets.available())}"
             )
         own = {key: presets.checked(beside.relative_to(self.root), key, value) for key, value in own.items()}
-        options = self.resolve(preset, {**rule.values, **own})
+        options = resolve(preset, {**rule.values, **own})
         return replace(options, reference=beside.parent / reference) if reference else options
 
 

@@ -6,9 +6,8 @@ import click
 
 from ttsr_studio.cli.command import Settings
 from ttsr_studio.config import presets
+from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import TtsrError
-from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
 
 
 @click.group("presets")
@@ -34,27 +33,15 @@ def presets_show(name: str) -> None:
 
 @presets_group.command("check")
 @click.argument("names", nargs=-1)
-@click.pass_context
-def presets_check(within: click.Context, names: tuple[str, ...]) -> None:
+def presets_check(names: tuple[str, ...]) -> None:
     """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
-    root = within.find_root()
-    assert isinstance(root.command, click.Group)
-    render = root.command.get_command(root, "render")
-    assert render
     wrong = 0
     for name in names or presets.available():
         try:
-            arguments = ["ttsr-check", "--preset", name]
-            with render.make_context("render", arguments) as ctx:
-                chosen = {k: v for k, v in ctx.params.items() if k in RenderOptions.__dataclass_fields__}
-                RenderOptions(**chosen)
-                Session.check_names(RenderOptions(**chosen))
-        except (TtsrError, click.UsageError) as error:
+            resolve(name, {})
+        except TtsrError as error:
             wrong += 1
-            click.echo(
-                f"{name}: {error.format_message() if isinstance(error, click.UsageError) else error}",
-                err=True,
-            )
+            click.echo(f"{name}: {error}", err=True)
         else:
             click.echo(f"{name}: ok")
     if wrong:

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,25 @@ import click
 
 from ttsr_studio.audio.decode import probe
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.run import Outcome, Run
 from ttsr_studio.cli.command import Settings
-from ttsr_studio.cli.commands.job import run_job
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
+from ttsr_studio.cli.job import run_job
 from ttsr_studio.cli.progress import show_progress
-from ttsr_studio.cli.render_options import render_flags
-from ttsr_studio.config.annotations import read_annotations
-from ttsr_studio.config.resolve import limits, read_transcript, with_sidecar
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line
+from ttsr_studio.cli.render_options import given_flags, render_flags, write_groups
+from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
+from ttsr_studio.errors import OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session, Sessions
-from ttsr_studio.render.pipeline import render
 from ttsr_studio.render.reproduce import Earlier, read_report
 
 
-def apply_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
-    """Enter the options of a report as a preset's, before those of the preset itself."""
-    if path is None:
-        return None
+def earlier_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
+    """Read the report of an earlier render."""
     try:
-        earlier = read_report(path)
+        return read_report(path) if path else None
     except TtsrError as error:
         raise click.UsageError(str(error), ctx) from error
-    ctx.default_map = dict(ctx.default_map or {}) | earlier.options()
-    return earlier
 
 
 def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
@@ -44,13 +40,16 @@ def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
 
 
 class RenderCommand(Settings):
-    """A command whose `--job` stands alone."""
+    """A command whose `--job` stands alone, and whose help goes by groups."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = 1 if any(word.startswith("--job=") for word in args) else 2 if "--job" in args else 0
         if own and len(args) > own and "--help" not in args:
             raise click.UsageError("--job stands alone: whatever else is wanted stands in the job file", ctx)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_groups(self, ctx, formatter)
 
 
 @click.command("render", cls=RenderCommand)
@@ -74,7 +73,7 @@ class RenderCommand(Settings):
     "--again",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     is_eager=True,
-    callback=apply_report,
+    callback=earlier_report,
     metavar="REPORT",
     help="Take all options from a report (.ttsr.json) and say whether the render came out the same.",
 )
@@ -83,7 +82,7 @@ class RenderCommand(Settings):
     "--keep-rewards",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps looks, too.",
+    help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps previews, too.",
 )
 @click.option(
     "--report/--no-report",
@@ -95,10 +94,12 @@ class RenderCommand(Settings):
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+@click.pass_context
 def render_command(
+    ctx: click.Context,
     inputs: tuple[Path, ...],
     output: str | None,
-    reference: Path | None,
+    preset: str,
     report: bool,
     overwrite: bool,
     skip_existing: bool,
@@ -106,7 +107,7 @@ def render_command(
     as_json: bool,
     again: Earlier | None,
     keep_rewards: Path | None,
-    **values: Any,
+    **_flags: Any,
 ) -> None:
     """Render files, or all audio files of folders. Sources are never touched.
 
@@ -114,14 +115,14 @@ def render_command(
     2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
     leaves it; what is finished stays, and --skip-existing goes on from there.
     """
-    refuse_without_effect(values["choice"])
+    given = given_flags(ctx)
+    if "transcript" in given:
+        given["transcript"] = read_transcript(given["transcript"])
+    options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)
+    options = replace(options, witness=keep_rewards is not None)
+    refuse_without_effect(options, given)
     if keep_rewards:
         refuse_unwritable(keep_rewards)
-    values |= {"transcript": read_transcript(values["transcript"]), "witness": keep_rewards is not None}
-    given = set(filter(typed, values))
-    if again:
-        values["preset"] = again.preset
-    options = RenderOptions(reference=reference, **values | limits(values, given))
     if overwrite and skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     if options.page and not report:
@@ -136,73 +137,83 @@ def render_command(
             raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
         again.refuse_other_input(jobs[0].source)
     session = Session(options)
+    options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
     if dry_run:
-        failed = [job for job in jobs if not announce(job, options, given, as_json)]
+        failed = sum(not announce(job, options_of, as_json) for job in jobs)
     else:
         waiting = [job for job in jobs if not (skip_existing and job.target.exists())]
         for job in jobs:
             if job not in waiting:
                 told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
                 tell(as_json, told, f"skipped {job.target} (exists)")
-        chosen = partial(with_sidecar, options=options, given=given) if not again else lambda _job: options
         sources = [job.source for job in jobs]
-        extra = {"report": report, "rewards": keep_rewards, "replace": overwrite, "inputs": sources}
-        failed = render_all(Sessions(session), waiting, chosen, as_json, again, **extra)
+        with running(waiting, as_json) as common:
+            run = Run(Sessions(session), options_of, replace=overwrite, report=report, rewards=keep_rewards, **common)
+            failed = follow(run, waiting, sources, again, as_json)
     if failed:
         if len(jobs) > 1:
-            click.echo(f"{len(failed)} of {len(jobs)} files failed", err=True)
+            click.echo(f"{failed} of {len(jobs)} files failed", err=True)
         sys.exit(1)
 
 
-def render_all(
-    sessions: Sessions,
-    jobs: list[Job],
-    chosen: Callable[[Job], RenderOptions],
-    as_json: bool,
-    again: Earlier | None,
-    **extra: Any,
-) -> list[Job]:
-    """Render one job after another; those that failed. Ends the process with exit code 130 when interrupted."""
-    failed = []
+@contextmanager
+def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
+    """Give a run its progress, and its end by Ctrl-C."""
     with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
-        for number, job in enumerate(jobs):
-            progress = watch(job.source.name, number, len(jobs))
-            try:
-                done = render_one(sessions, chosen, job, as_json, again, stop=stop, progress=progress, **extra)
-            except KeyboardInterrupt:
-                click.echo(f"interrupted in {job.source}; {number} of {len(jobs)} files done", err=True)
-                sys.exit(INTERRUPTED)
-            if not done:
-                failed.append(job)
-            if stop.asked:
-                click.echo(f"interrupted; {number + 1 - len(failed)} of {len(jobs)} files done", err=True)
-                sys.exit(INTERRUPTED)
+        yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
+
+
+def follow(run: Run, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
+    """Render, say how it went with every file, and count those that failed.
+
+    Ends the process with exit code 130 when interrupted.
+    """
+    failed = 0
+    for number, outcome in enumerate(run.over(jobs, sources)):
+        if outcome.status == "cancelled":
+            click.echo(f"interrupted in {outcome.job.source}; {number} of {len(jobs)} files done", err=True)
+            sys.exit(INTERRUPTED)
+        failed += not say(outcome, again, as_json)
+        if run.stop and run.stop.asked:
+            click.echo(f"interrupted; {number + 1 - failed} of {len(jobs)} files done", err=True)
+            sys.exit(INTERRUPTED)
     return failed
+
+
+def say(outcome: Outcome, again: Earlier | None, as_json: bool) -> bool:
+    """Say how it went with a file; False when it failed, or came out different."""
+    job = outcome.job
+    if outcome.rendered is None:
+        tell_failure(as_json, job, outcome.reason)
+        return False
+    session, rendered = outcome.rendered
+    line, good = rendered.line, True
+    data = {"input": str(job.source), "output": str(job.target), "status": "rendered", **rendered.summary}
+    if again:
+        take = session.options.take
+        data["verdict"] = again.verdict(session, rendered)
+        line = f"{line}\n{data['verdict']}"
+        good = again.expected(take) is None or again.same(rendered, take)
+    tell(as_json, data, line)
+    return good
+
+
+def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool) -> bool:
+    """Dry run of one job; False when it cannot be rendered."""
+    try:
+        info = probe(job.source, options_of(job).salvage)
+    except TtsrError as error:
+        tell_failure(as_json, job, str(error))
+        return False
+    seconds = info.frames / info.rate
+    kind = f"{info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
+    told = {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}
+    tell(as_json, told, f"{job.source} ({kind}) -> {job.target}")
+    return True
 
 
 def say_stopping() -> None:
     click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
-
-
-def typed(name: str) -> bool:
-    """Whether an option stands on the command line itself."""
-    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def refuse_without_effect(choice: str) -> None:
-    """Raise OptionError for settings of segments where nothing is chosen by segment."""
-    for name in ("segment", "seam"):
-        if choice != "segment" and typed(name):
-            raise OptionError(f"--{name} is of --choice segment, not of --choice {choice}; leave it out")
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Raise OptionError when a file cannot be appended to, before hours are spent on what goes into it."""
-    try:
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error
 
 
 def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
@@ -212,61 +223,22 @@ def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) ->
         click.echo(line, err=error)
 
 
-def announce(job: Job, options: RenderOptions, given: Collection[str], as_json: bool) -> bool:
-    """Dry run of one job; False when it cannot be rendered."""
-    try:
-        info = probe(job.source, with_sidecar(job, options, given).salvage)
-    except TtsrError as error:
-        tell(
-            as_json,
-            {"input": str(job.source), "status": "failed", "reason": str(error)},
-            f"failed: {error}",
-            error=True,
-        )
-        return False
-    seconds = info.frames / info.rate
-    kind = f"{info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
-    line = f"{job.source} ({kind}) -> {job.target}"
-    tell(
-        as_json,
-        {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"},
-        line,
-    )
-    return True
+def tell_failure(as_json: bool, job: Job, reason: str) -> None:
+    told = {"input": str(job.source), "status": "failed", "reason": reason}
+    tell(as_json, told, f"failed: {reason}", error=True)
 
 
-def render_one(
-    sessions: Sessions,
-    chosen: Callable[[Job], RenderOptions],
-    job: Job,
-    as_json: bool,
-    again: Earlier | None,
-    **extra: Any,
-) -> bool:
-    """Render one job and say how it went; False when it failed."""
+def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:
+    """Raise OptionError for settings of segments where nothing is chosen by segment."""
+    for name in ("segment", "seam"):
+        if options.choice != "segment" and name in given:
+            raise OptionError(f"--{name} is of --choice segment, not of --choice {options.choice}; leave it out")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise OptionError when a file cannot be appended to, before hours are spent on what goes into it."""
     try:
-        options = chosen(job)
-        truth = options.reference if options.reference and options.reference.is_file() else job.reference
-        session = sessions.of(options)
-        known = read_annotations(job.source, options, session.engine.sample_rate)
-        result = render(session, job.source, job.target, annotations=known, reference=truth, **extra)
-    except Exception as error:  # one file's trouble, foreseen or not, must not stop a folder
-        reason = in_one_line(job.source, error)
-        tell(
-            as_json,
-            {"input": str(job.source), "status": "failed", "reason": reason},
-            f"failed: {reason}",
-            error=True,
-        )
-        return False
-    good = True
-    line, data = (
-        result.line,
-        {"input": str(job.source), "output": str(job.target), "status": "rendered", **result.summary},
-    )
-    if again:
-        data["verdict"] = again.verdict(session, result)
-        line = f"{line}\n{data['verdict']}"
-        good = again.expected(session.options.take) is None or again.same(result, session.options.take)
-    tell(as_json, data, line)
-    return good
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error

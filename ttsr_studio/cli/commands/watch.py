@@ -18,8 +18,8 @@ import click
 from ttsr_studio.cli.command import ROOT, Settings
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.config import presets
+from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
-from ttsr_studio.options import PRESET_KEYS
 from ttsr_studio.watch.filesystem.root import Tree, find_tree
 from ttsr_studio.watch.folder_config import Rule, Rules
 from ttsr_studio.watch.policy import Terms
@@ -169,8 +169,7 @@ def watch_command(
         tree = find_tree(root)
         show_status(tree, as_json)
         return
-    with left_at_once():  # these take seconds to load, and no other command here needs them
-        from ttsr_studio.config.resolve import resolve
+    with left_at_once():  # this takes seconds to load, and no other command here needs it
         from ttsr_studio.engines.device import resolve_device
 
     resolve_device(device)
@@ -180,7 +179,7 @@ def watch_command(
     tree = Tree(root, state)
     if state is None:
         tree = Tree(root, tree.marked())  # its database may be elsewhere
-    rules = Rules(tree.root, base_rule(named), PRESET_KEYS, resolve)
+    rules = Rules(tree.root, base_rule(named))
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
     service = Service(tree, rules, plan, Teller(as_json), serve_page)

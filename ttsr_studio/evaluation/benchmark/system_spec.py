@@ -1,103 +1,20 @@
 """Systems as the user writes them: `NAME: KEY=VALUE ...`, and grids `KEY=A,B,C`. Keys are options of `ttsr render`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.config import presets
+from ttsr_studio.config.option_fields import FIELDS, OptionField, held_by
+from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.options import RenderOptions, parse_pairs, parse_weights
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.search.registry import search_settings
+from ttsr_studio.options import RenderOptions
 
+KEYS = held_by("evaluation")
+"""Options that a system may set."""
 
-def _verifiers(text: str) -> tuple[str, ...]:
-    return tuple(text.replace("+", ",").split(","))
-
-
-def _interval(text: str) -> tuple[float, ...]:
-    """ "0.1-5" -> (0.1, 5.0)."""
-    low, high = text.split("-")
-    return float(low), float(high)
-
-
-def _weights(text: str) -> tuple[tuple[str, float], ...]:
-    """ "critic:2+consensus:1" -> (("critic", 2.0), ("consensus", 1.0))."""
-    return parse_weights(part.replace(":", "=") for part in text.split("+"))
-
-
-def _captions(text: str) -> tuple[str, ...]:
-    """ "speech|music" -> ("speech", "music")."""
-    return tuple(text.split("|"))
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
-
-
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """ "rungs:0.5,0.75+keep:0.5" -> (("rungs", "0.5,0.75"), ("keep", "0.5"))."""
-    return parse_pairs("set", (part.replace(":", "=") for part in text.split("+")), "keep:0.5")
-
-
-KEYS: dict[str, Callable[[str], Any]] = {
-    "engine": str,
-    "search": str,
-    "candidates": int,
-    "budget": str,
-    "verifier": _verifiers,
-    "ensemble": str,
-    "neighbours": int,
-    "cosine": float,
-    "stride": float,
-    "choice": str,
-    "segment": float,
-    "seam": float,
-    "set": _pairs,
-    "hold-out": _verifiers,
-    "pivot": str,
-    "steps": int,
-    "temperature": float,
-    "solver": str,
-    "schedule": str,
-    "seed": int,
-    "device": str,
-    "batch": int,
-    "guidance": float,
-    "guidance-interval": _interval,
-    "guidance-rescale": float,
-    "precision": str,
-    "window": float,
-    "compile": _flag,
-    "low-vram": _flag,
-    "posterior": str,
-    "decode-top": int,
-    "look": str,
-    "scope": str,
-    "finalists": int,
-    "weight": _weights,
-    "captions": _captions,
-}
-"""Key -> what reads its value."""
-
-FIXED = (
-    "rate",
-    "depth",
-    "loudness",
-    "ceiling",
-    "cutoff",
-    "salvage",
-    "caption",
-    "control",
-    "target",
-    "uncertain-above",
-    "keep-top",
-    "page",
-)
+FIXED = tuple(name for name in held_by("preset") if name not in KEYS)
 """Options that a preset may set and an evaluation fixes for all."""
 
 Values = dict[str, str]
@@ -163,63 +80,49 @@ def split_pair(option: str, text: str) -> tuple[str, str]:
     if not equals or not value:
         raise OptionError(f"{option}: {text!r} is not KEY=VALUE")
     if key not in KEYS and key != "preset":
-        raise unknown(f"{option} key", key, [*KEYS, "preset"])
+        raise unknown(f"{option} key", key, (*KEYS, "preset"))
     return key, value
 
 
 def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOptions:
     """Options of one system: its values over its preset's, with what an evaluation fixes."""
-    settings: dict[str, Any] = {"seed": seed}
-    if "preset" in values:
-        preset = presets.load(values["preset"], [*KEYS, *FIXED])
-        settings |= {_field(key): value for key, value in preset.items() if key in KEYS} | {
-            "preset": Path(values["preset"]).stem
-        }
-        takes = search_settings(values.get("search", settings.get("search", "random")))
-        for key in ("neighbours", "cosine", "stride", "pivot"):
-            if key not in takes:
-                settings.pop(key, None)  # of the preset's own search, not of the one that was asked for
-    for key, text in values.items():
-        if key != "preset":
-            settings[_field(key)] = read_value(name, key, text)
-    if "verifier" in settings:
-        settings["verifiers"] = tuple(settings.pop("verifier"))
-    if "hold_out" in settings:
-        settings["hold_out"] = tuple(settings["hold_out"])
-    if "weight" in settings:
-        given = settings.pop("weight")
-        settings["weights"] = given if isinstance(given, tuple) else parse_weights(given)
-    if "set" in settings:
-        given = settings.pop("set")
-        pairs = given if isinstance(given, tuple) else parse_pairs("set", given, "keep=0.5")
-        known = search_settings(settings.get("search", "random"))
-        settings["settings"] = pairs if "set" in values else tuple(pair for pair in pairs if pair[0] in known)
-    if "budget" in values and "candidates" not in values:
-        settings["candidates"] = None
-    if "captions" in settings:
-        settings["captions"] = tuple(settings["captions"])
-    needs_truth = "lsd" in settings.get("verifiers", ())
-    if needs_truth and not oracle:
+    given: dict[str, Any] = {key: read_value(name, key, text) for key, text in values.items() if key != "preset"}
+    given |= {key: FIELDS[key].default for key in FIXED} | {"rate": 48000, "depth": "32f", "loudness": "off"}
+    options = resolve(values.get("preset"), given, defaults={"seed": seed})
+    if "lsd" not in options.verifiers:
+        return options
+    if not oracle:
         raise OptionError(f"system {name!r}: verifier lsd hears the truth; pass --oracle to allow it")
-    options = RenderOptions(
-        **settings,
-        rate=48000,
-        depth="32f",
-        loudness="off",
-        reference=Path("truth.wav") if needs_truth else None,
-    )
-    Session.check_names(options)
-    return options
-
-
-def _field(key: str) -> str:
-    return key.replace("-", "_")
+    return replace(options, reference=Path("truth.wav"))
 
 
 def read_value(name: str, key: str, text: str) -> Any:
+    """The value of a key. Raises OptionError for what it cannot be."""
+    field = FIELDS[key]
     try:
-        return KEYS[key](text)
+        value = parse_value(field, text)
     except ValueError:
-        kinds = {int: "a whole number", _flag: "true or false", _interval: "LOW-HIGH", _weights: "NAME:W+NAME:W"}
-        kind = kinds.get(KEYS[key], "a number")
-        raise OptionError(f"system {name!r}: {key}={text}: {kind} is needed") from None
+        wanted = {int: "a whole number", bool: "true or false", tuple: "LOW-HIGH"}.get(field.kind, "a number")
+        raise OptionError(f"system {name!r}: {key}={text}: {wanted} is needed") from None
+    if field.choices and value not in field.choices:
+        raise unknown(key, value, field.choices)
+    return value
+
+
+def parse_value(field: OptionField, text: str) -> Any:
+    """The value that a text stands for; several are joined by "+", names of verifiers by "," too, captions by "|".
+
+    Of pairs ("rungs:0.5,0.75+keep:0.5") the parts are joined by ":". Raises ValueError.
+    """
+    if field.several == "texts":
+        return text.split("|")
+    if field.several == "names":
+        return text.replace("+", ",").split(",")
+    if field.several:
+        return [part.replace(":", "=") for part in text.split("+")]
+    if field.kind is tuple:
+        low, high = text.split("-")
+        return float(low), float(high)
+    if field.kind is bool and text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true" if field.kind is bool else field.kind(text)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.evaluation.replay.score_file import Rewards, named
-from ttsr_studio.options import CHOICES, parse_pairs, parse_targets
+from ttsr_studio.options import parse_pairs, parse_targets
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import RULES, Rule
@@ -56,7 +57,7 @@ KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "keep": ("keep", float),
     "verifier": ("verifiers", lambda text: tuple(text.replace("+", ",").split(","))),
     "ensemble": ("ensemble", one_of(RULES)),
-    "choice": ("choice", one_of(CHOICES)),
+    "choice": ("choice", one_of(FIELDS["choice"].choices)),
     "target": ("targets", lambda text: parse_targets(part.replace(":", "=") for part in text.split("+"))),
 }
 """Key -> the field that it sets, and what reads its value."""

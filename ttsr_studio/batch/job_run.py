@@ -1,0 +1,100 @@
+"""What a job file says is done."""
+
+from pathlib import Path
+from typing import Any
+
+from ttsr_studio.batch.job_file import Course, FileResult, JobFile, refuse_shared
+from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.run import Outcome, Run
+from ttsr_studio.config import presets
+from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
+from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
+from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.render.inference.progress import Watch
+from ttsr_studio.render.inference.session import Session, Sessions
+from ttsr_studio.report.paths import page_name, renders_of, report_names
+
+ADVICE = 'set "existing" to "overwrite" or "skip", or name another "output"'
+
+
+def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
+    """Render what a job names; "done", "failed" or "cancelled", and what became of every file.
+
+    Raises OptionError or MissingError for a job that cannot be begun.
+    """
+    given = given_by(job)
+    options = resolve(job.preset, given)
+    jobs = plan_jobs(job.inputs, job.output, options)
+    refuse_answers_in_the_way(job, jobs, options)
+    if job.existing == "refuse":
+        refuse_existing(jobs, options, ADVICE)
+    course = Course(job, len(jobs))
+    course.write("starting", 0.0)
+
+    def begin(number: int, each: Job) -> Watch:
+        course.begin(number + 1, each.source)
+        return course
+
+    run = Run(
+        Sessions(Session(options)),
+        lambda each: with_sidecar(each.source, options, {*given, "keep-top", "page"}),
+        begin,
+        replace=job.existing == "overwrite",
+        skip_existing=job.existing == "skip",
+    )
+    outcomes = list(run.over(jobs, [each.source for each in jobs]))
+    known = {outcome.status for outcome in outcomes}
+    if "cancelled" not in known:
+        course.write("done", 1.0)
+    status = next((status for status in ("cancelled", "failed") if status in known), "done")
+    return status, [file_result(outcome) for outcome in outcomes]
+
+
+def given_by(job: JobFile) -> dict[str, Any]:
+    """Options that a job sets, by name. Raises OptionError for what is unknown or of another kind."""
+    for key, value in job.options.items():
+        if key not in held_by("job"):
+            raise OptionError(f"{job.path}: options: {unknown('option', key, held_by('job'))}")
+        if key not in PRESET_KEYS:
+            refuse_kind(job.path, key, value)
+    given = {
+        key: presets.checked(job.path, key, value) if key in PRESET_KEYS else value
+        for key, value in job.options.items()
+    }
+    given |= {"page": True} if job.page else {}
+    given |= {} if job.keep_top is None else {"keep-top": job.keep_top}
+    if "transcript" in given:
+        given["transcript"] = read_transcript(given["transcript"])
+    if "reference" in given:
+        given["reference"] = job.place(given["reference"])
+    if "speaker" in given:
+        given["speaker"] = tuple(job.place(name) for name in given["speaker"])
+    return given
+
+
+def refuse_kind(path: Path, key: str, value: Any) -> None:
+    """Raise OptionError for a value of another kind than an option takes that no preset sets."""
+    field = FIELDS[key]
+    kind = list if field.several else str if field.kind is Path else field.kind
+    if not isinstance(value, kind):
+        raise OptionError(f"{path}: options: {key} takes {'a list of files' if kind is list else kind.__name__}")
+
+
+def refuse_answers_in_the_way(job: JobFile, jobs: list[Job], options: RenderOptions) -> None:
+    """Raise OptionError where an answer of the job has the name of an input or an output."""
+    answers = {"result": job.result, "progress": job.progress, "cancel": job.cancel, "done": job.done}
+    for each in jobs:
+        outputs = [*renders_of(each.target, options), *report_names(each.target), page_name(each.target)]
+        written = {f"output {path.name}": path for path in outputs}
+        refuse_shared(job.path, {f"input {shown(each.source)}": each.source, **written, **answers})
+
+
+def file_result(outcome: Outcome) -> FileResult:
+    """What became of a file, as the result of a job has it."""
+    source, target = str(outcome.job.source), str(outcome.job.target)
+    if outcome.rendered is None:
+        return FileResult(source, outcome.status, outcome.reason, target if outcome.status == "skipped" else None)
+    told = outcome.rendered[1].summary
+    names = ("report", "figure", "page", "top", "uncertain", "seconds")
+    return FileResult(source, "rendered", output=target, **{name: told[name] for name in names})

@@ -1,0 +1,100 @@
+"""One loop over many files, for the command line and for job files alike: nothing that befalls one stops the others."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ttsr_studio.batch.plan import Job
+from ttsr_studio.config.annotations import read_annotations
+from ttsr_studio.errors import TtsrError, in_one_line
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.render.inference.progress import CancellationToken, Watch
+from ttsr_studio.render.inference.session import Session, Sessions
+from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.summary import Rendered
+
+
+class CancelledError(TtsrError):
+    """Somebody called all files off."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        reason: in one line, of a failure.
+        rendered: the render, with the session that made it; None where there is none.
+    """
+
+    job: Job
+    status: Literal["rendered", "failed", "skipped", "cancelled"]
+    reason: str = ""
+    rendered: tuple[Session, Rendered] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the files of a run have in common.
+
+    Attributes:
+        options_of: options of one file; raises what `ttsr_studio.config.resolve.with_sidecar` raises.
+        begin: told a file, with its number from 0 on, when it is turned to; gives what is told of its progress.
+        replace: whether outputs that exist may be replaced.
+        skip_existing: whether files whose output exists are left out.
+        report: whether reports are written.
+        rewards: file to which every score of every candidate is appended.
+        stop: where the user says that it is enough.
+    """
+
+    sessions: Sessions
+    options_of: Callable[[Job], RenderOptions]
+    begin: Callable[[int, Job], Watch]
+    replace: bool = False
+    skip_existing: bool = False
+    report: bool = True
+    rewards: Path | None = None
+    stop: CancellationToken | None = None
+
+    def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[Outcome]:
+        """Render one file after another; all that are left are cancelled when one is.
+
+        Args:
+            inputs: sources that stay, whatever was rendered to their names before.
+        """
+        for number, job in enumerate(jobs):
+            try:
+                progress = self.begin(number, job)
+                if self.skip_existing and job.target.exists():
+                    outcome = Outcome(job, "skipped")
+                else:
+                    outcome = self._one(job, inputs, progress)
+            except (CancelledError, KeyboardInterrupt):
+                yield from (Outcome(rest, "cancelled") for rest in jobs[number:])
+                return
+            yield outcome
+
+    def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> Outcome:
+        try:
+            options = self.options_of(job)
+            session = self.sessions.of(options)
+            given = options.reference
+            rendered = render(
+                session,
+                job.source,
+                job.target,
+                annotations=read_annotations(job.source, options, session.engine.sample_rate),
+                report=self.report,
+                reference=given if given and given.is_file() else job.reference,
+                progress=progress,
+                stop=self.stop,
+                rewards=self.rewards,
+                replace=self.replace,
+                inputs=inputs,
+            )
+        except CancelledError:
+            raise
+        except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
+            return Outcome(job, "failed", in_one_line(job.source, error))
+        return Outcome(job, "rendered", rendered=(session, rendered))
