@@ -11,7 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
@@ -362,6 +370,20 @@ def option_name(field: str) -> str:
 def row(field: str) -> dict[str, Any]:
     """What the table says of an option besides its type, range, default and help."""
     return cast(dict[str, Any], FIELD_INFO[field].json_schema_extra)
+
+
+def options_schema() -> dict[str, dict[str, Any]]:
+    """JSON schema of every option's value by field, as reports have it: of several, a list of texts."""
+    schemas: dict[str, dict[str, Any]] = TypeAdapter(RenderOptions).json_schema()["properties"]
+    for field, schema in schemas.items():
+        for key in ("title", *row(field)):
+            schema.pop(key, None)
+        schema["description"] = re.sub(r": {\w+}", "", schema["description"])
+        if row(field).get("several"):
+            schemas[field] = {"type": "array", "items": {"type": "string"}, "description": schema["description"]}
+    del schemas["rate"]["anyOf"]
+    schemas["rate"]["enum"] = ["source", *RATES]
+    return schemas
 
 
 def refusal(error: ValidationError) -> OptionError:

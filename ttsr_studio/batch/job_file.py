@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,9 @@ from jsonschema.exceptions import best_match
 
 from ttsr_studio import __version__
 from ttsr_studio.batch.run import CancelledError
+from ttsr_studio.config.option_fields import FIELDS, held_by
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
+from ttsr_studio.options import options_schema
 from ttsr_studio.render.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
 
@@ -105,10 +106,65 @@ def read_json(path: Path) -> Any:
         raise OptionError(f"{shown(path)}: not JSON (line {error.lineno}: {error.msg})") from error
 
 
+def job_schema() -> dict[str, Any]:
+    """The JSON schema of a job, as `job.schema.json` publishes it."""
+    text = {"type": "string", "minLength": 1}
+    return {
+        "$schema": Draft202012Validator.META_SCHEMA["$id"],
+        "title": "Job of ttsr render --job",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["job_version", "inputs", "result"],
+        "properties": {
+            "job_version": {"const": VERSION},
+            "inputs": {
+                "description": "Audio files or folders; relative paths are relative to the job file.",
+                "type": "array",
+                "minItems": 1,
+                "items": text,
+            },
+            "preset": text,
+            "options": {
+                "description": "Options of ttsr render by name, without dashes.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": job_options(),
+            },
+            "output": {"description": "File, folder or template, as -o.", **text},
+            "existing": {"enum": ["refuse", "overwrite", "skip"]},
+            "keep_top": {"type": "integer", "minimum": 1},
+            "page": {"type": "boolean"},
+            "result": {"description": "Where the result is written.", **text},
+            "progress": text,
+            "cancel": text,
+            "done": text,
+        },
+    }
+
+
+def job_options() -> dict[str, Any]:
+    """JSON schemas of the options that a job may hold, by name: from the table; of several, one alone will do."""
+    of_fields, found = options_schema(), dict[str, Any]()
+    for name in held_by("job"):
+        schema = of_fields[FIELDS[name].field]
+        kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) > 1:
+            schema["anyOf"] = kinds
+        elif kinds:
+            schema |= kinds[0]
+        if FIELDS[name].several and FIELDS[name].kind is str:
+            schema["type"] = ["string", "array"]
+        schema.pop("default", None)  # it is the preset's value that holds
+        found[name] = schema
+    return found
+
+
 @cache
 def schema() -> Draft202012Validator:
-    text = files("ttsr_studio.batch").joinpath("job.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
+    """What checks a job, but for its options: these are checked, and refused in our words, as flags are."""
+    made = job_schema()
+    made["properties"]["options"] = {"type": "object"}
+    return Draft202012Validator(made)
 
 
 def in_short(message: str) -> str:

@@ -94,9 +94,7 @@ class RenderCommand(Settings):
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be rendered, and where to, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
-@click.pass_context
 def render_command(
-    ctx: click.Context,
     inputs: tuple[Path, ...],
     output: str | None,
     preset: str,
@@ -115,7 +113,7 @@ def render_command(
     2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
     leaves it; what is finished stays, and --skip-existing goes on from there.
     """
-    given = given_flags(ctx)
+    given = given_flags(click.get_current_context())
     if "transcript" in given:
         given["transcript"] = read_transcript(given["transcript"])
     options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)

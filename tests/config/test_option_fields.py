@@ -1,0 +1,139 @@
+"""The table of options: it is whole, and everything that takes options takes them from it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ttsr_studio.batch.job_file import job_schema
+from ttsr_studio.cli.commands.render import render_command
+from ttsr_studio.config import presets
+from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered
+from ttsr_studio.config.resolve import resolve
+from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
+from ttsr_studio.config.sidecar import OWN
+from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.evaluation.benchmark import system_spec
+from ttsr_studio.options import RenderOptions, options_schema
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = {
+    "budget": "64nfe",
+    "ceiling": -1.0,
+    "cutoff": 6000,
+    "loudness": "-23",
+    "set": ["keep=0.5"],
+    "target": ["critic=-1"],
+    "weight": ["critic=2"],
+    "verifier": ["continuity"],
+    "hold-out": ["lowband"],
+}
+
+
+def test_the_table_and_the_options_are_the_same() -> None:
+    assert {field.field for field in FIELDS.values()} == {each.name for each in fields(RenderOptions)}
+    assert len(FIELDS) == len(fields(RenderOptions))
+    for name, field in FIELDS.items():
+        assert field.name == name
+        assert field.group in GROUPS.values()
+        assert field.flag or not field.held_by, f"{name} has no flag, but something else sets it"
+
+
+def test_every_option_but_those_of_no_flag_is_a_flag_and_every_flag_of_a_render_is_in_the_table() -> None:
+    flags = {parameter.name for parameter in render_command.params}
+    about_the_command = {
+        "job", "inputs", "output", "again", "keep_rewards", "report", "overwrite", "skip_existing", "dry_run", "as_json"
+    }  # fmt: skip
+    assert flags - about_the_command == {field.field for field in FIELDS.values() if field.flag}
+
+
+def test_those_who_take_options_take_them_from_the_table() -> None:
+    assert set(ANNOTATION_KEYS) == {name for name, field in FIELDS.items() if field.group == KNOWN}
+    assert {*ANNOTATION_KEYS, *OWN, *PRESET_KEYS} == set(held_by("sidecar"))
+    assert {*system_spec.KEYS, *system_spec.FIXED} >= set(PRESET_KEYS), "every preset can be evaluated"
+    assert set(job_schema()["properties"]["options"]["properties"]) == set(held_by("job")) > set(PRESET_KEYS)
+    assert set(options_schema()) == {field.field for field in FIELDS.values()}
+
+
+def test_the_schema_of_jobs_that_is_published_is_the_one_that_is_made() -> None:
+    published = files("ttsr_studio.batch").joinpath("job.schema.json").read_text(encoding="utf-8")
+    assert json.loads(published) == job_schema()
+
+
+def test_the_help_shows_every_option_in_its_group() -> None:
+    shown = CliRunner().invoke(render_command, ["--help"], terminal_width=120).output
+    assert "\x1b" not in shown, "plain text where there is no terminal"
+    parts = dict(zip(GROUPS.values(), sections(shown), strict=True))
+    for name, field in FIELDS.items():
+        if field.flag:
+            (where,) = [title for title, text in parts.items() if f"\n  --{name} " in text]
+            assert where == field.group, f"--{name}"
+            assert " ".join(field.help.split()) in " ".join(parts[where].split())
+
+
+def sections(shown: str) -> list[str]:
+    """The text below the title of every group."""
+    for title in GROUPS.values():
+        assert f"\n{title}:\n" in shown
+        shown = shown.replace(f"\n{title}:\n", "\n\0\n")
+    return shown.split("\0")[1:]
+
+
+@pytest.mark.parametrize("name", PRESET_KEYS)
+def test_a_preset_may_set_it_and_the_render_has_it(name: str, tmp_path: Path) -> None:
+    field = FIELDS[name]
+    other = [each for each in field.choices if each != str(field.default)]
+    value: Any = SAMPLES.get(name) or (other[0] if other else sample(field.kind, bool(field.several)))
+    more = {"look": "decode-top = 1\n", "guidance-interval": "guidance = 2\n"}.get(name, "")
+    if name in ("cosine", "stride", "neighbours", "pivot"):
+        more = "search = 'zero-order'\n"
+    if name == "set":
+        more = "search = 'halving'\n"
+    preset = tmp_path / "mine.toml"
+    preset.write_text(f"{more}{name} = {json.dumps(value)}\n")
+    options = resolve(str(preset), {})
+    assert getattr(options, field.field) != field.default, f"{name} = {value!r} does nothing"
+    given = resolve("general", presets.load(str(preset)))
+    assert getattr(given, field.field) == getattr(options, field.field), "given by itself it does the same"
+
+
+def sample(kind: type, several: bool) -> Any:
+    """A value that no option has by default."""
+    plain = {bool: True, int: 3, float: 0.75, tuple: [0.1, 5.0]}.get(kind, "x")
+    return [plain] if several else plain
+
+
+@pytest.mark.parametrize("name", ["cutoff", "ceiling"])
+def test_ranges_are_in_the_schema_and_in_the_refusal(name: str) -> None:
+    (number,) = [each for each in options_schema()[name].get("anyOf", [options_schema()[name]]) if "minimum" in each]
+    for beyond in (number["minimum"] - 1, number["maximum"] + 1, float("nan")):
+        with pytest.raises(OptionError, match=rf"^--{name} {beyond:g}: (true peak )?from"):
+            RenderOptions(**{name: beyond})
+    RenderOptions(**{name: number["minimum"]})
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_ones() -> None:
+    assert str(unknown("key", "candidats", PRESET_KEYS)).endswith("; nearest: candidates")
+    assert "nearest" not in str(unknown("key", "zzzz", PRESET_KEYS))
+    with pytest.raises(OptionError, match=r"unknown option 'stepps'; known: .*; nearest: steps"):
+        RenderOptions(**{"stepps": 3})
+
+
+def test_what_is_no_number_is_refused_in_one_line() -> None:
+    with pytest.raises(OptionError, match=r"^Invalid value for '--candidates': 'many' is not a valid integer.$"):
+        RenderOptions(candidates="many")  # type: ignore[arg-type]
+
+
+def test_registries_are_asked_when_a_name_is_wanted() -> None:
+    assert {name for name in FIELDS if registered(FIELDS[name].field)} == {
+        "engine", "search", "solver", "schedule", "verifier"
+    }  # fmt: skip
+    code = "import sys, ttsr_studio, ttsr_studio.config.resolve; print(sorted({'torch', 'click'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
