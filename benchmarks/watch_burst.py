@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from ttsr_studio.watch.filesystem.root import Tree
+from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.queue.jobs import Queue
 
 RATE = 48000
@@ -41,7 +41,7 @@ def main() -> None:
     (root / "ttsr-watch.toml").write_text("candidates = 1\nsteps = 1\nverifier = 'continuity'\n")
     made = make(home / "made", given.files)
     service = start(root, given.jobs)
-    while not Tree(root).database.exists():
+    while not Root(root).database.exists():
         time.sleep(0.1)
     began = time.monotonic()
     drop(made, root)
@@ -113,7 +113,7 @@ def grow(files: list[tuple[bytes, Path]]) -> None:
 
 def wait(root: Path, files: int, began: float) -> None:
     """Wait until nothing is pending; say how far it is every half minute."""
-    queue, told = Queue(Tree(root).database), time.monotonic()
+    queue, told = Queue(Root(root).database), time.monotonic()
     while True:
         counts = queue.counts()
         if sum(counts.values()) >= files and not counts["pending"] and not counts["running"]:
@@ -126,12 +126,12 @@ def wait(root: Path, files: int, began: float) -> None:
 
 def inspect(root: Path, files: int) -> list[str]:
     """Files that were not rendered exactly once."""
-    queue = Queue(Tree(root).database)
-    entries = queue.entries()
+    queue = Queue(Root(root).database)
+    entries = queue.jobs()
     wrong = [] if len(entries) == files else [f"{len(entries)} files known"]
     for entry in entries:
         whats = Counter(each["what"] for each in queue.history(entry))
-        output = Tree(root).root / str(entry.output)
+        output = root / str(entry.output)
         if whats["done"] != 1 or entry.attempts != 1 or not output.is_file():
             wrong.append(f"{entry.path}: {entry.state}, {dict(whats)}, {entry.reason}")
     return wrong
@@ -144,7 +144,7 @@ def rest(root: Path, service: subprocess.Popen[bytes], given: argparse.Namespace
         target = root / "music" / f"{number % 100}" / f"{number}.wav"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.hardlink_to(template) if number else shutil.copy(template, target)
-    queue = Queue(Tree(root).database)
+    queue = Queue(Root(root).database)
     queue.pause("measured at rest")
     while sum(queue.counts().values()) < max(given.idle, given.files):
         time.sleep(1)

@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from ttsr_studio.watch.filesystem.root import Tree
+from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.queue.jobs import Queue
 
 RATE = 48000
@@ -44,7 +44,7 @@ def main() -> None:
     sources = fill(root, given.files)
     kills, wrong = disturb(root, given)
     wrong += inspect(root, sources)
-    counts = Queue(Tree(root).database).counts()
+    counts = Queue(Root(root).database).counts()
     print(
         f"{given.files} files, {sum(kills.values())} kills ({dict(kills)}), "
         f"{given.services} x {given.jobs} workers: {counts}"
@@ -125,8 +125,8 @@ def cmdline(process: psutil.Process) -> list[str]:
 
 def inspect(root: Path, sources: dict[Path, str]) -> list[str]:
     """Everything that is not as it should be."""
-    tree = Tree(root)
-    queue = Queue(tree.database)
+    watched = Root(root)
+    queue = Queue(watched.database)
     queue.check()
     wrong = [f"{path.name}: the source changed" for path, sha256 in sources.items() if checksum(path) != sha256]
     for path in sources:
@@ -141,18 +141,16 @@ def inspect(root: Path, sources: dict[Path, str]) -> list[str]:
             continue
         if done != 1:
             wrong.append(f"{path.name}: done {done} times")
-        output, report = tree.root / str(row.output), json.loads((tree.root / str(row.report)).read_text())
+        output, report = watched.path / str(row.output), json.loads((watched.path / str(row.report)).read_text())
         if soundfile.info(output).frames != soundfile.info(path).frames:
             wrong.append(f"{path.name}: the render has another length")
         if checksum(output) != report["output"]["sha256"]:
             wrong.append(f"{path.name}: the render is not what its report says")
-    renders = {str(path.relative_to(root)) for path in tree.renders.rglob("*.wav")}
-    expected = {row.output for row in queue.entries(["done"])}
+    renders = {str(path.relative_to(root)) for path in watched.renders.rglob("*.wav")}
+    expected = {row.output for row in queue.jobs(["done"])}
     wrong += [f"{name}: of no finished file" for name in sorted(renders - expected)]
-    wrong += [
-        f"{path}: left behind" for path in tree.root.rglob("*") if "partial" in path.name or path.suffix == ".tmp"
-    ]
-    wrong += [f"{path}: left behind" for path in tree.stages.iterdir() if path.is_dir()]
+    wrong += [f"{path}: left behind" for path in root.rglob("*") if "partial" in path.name or path.suffix == ".tmp"]
+    wrong += [f"{path}: left behind" for path in watched.stages.iterdir() if path.is_dir()]
     return wrong
 
 

@@ -20,11 +20,12 @@ import soundfile
 from helpers import LONGEST, Ttsr, below, mere_user, save, started, until, voice
 
 from ttsr_studio.report.validate import validate
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.watch.filesystem.instance_lock import living
-from ttsr_studio.watch.filesystem.root import Tree
-from ttsr_studio.watch.publish import checksum
-from ttsr_studio.watch.queue.jobs import GONE, Queue
-from ttsr_studio.watch.queue.store import Entry
+from ttsr_studio.watch.filesystem.root import Root
+from ttsr_studio.watch.queue.jobs import Queue
+from ttsr_studio.watch.queue.states import Reason
+from ttsr_studio.watch.queue.store import JobRecord
 
 QUICK = ("--once", "--settle", "0.3", "--no-page", "--json")
 TINY = "candidates = 1\nsteps = 1\nverifier = 'continuity'\n"
@@ -51,8 +52,8 @@ def said(events: list[dict[str, Any]], what: str) -> list[str]:
     return [event.get("file", "") for event in events if event["event"] == what]
 
 
-def row(root: Path, path: str) -> Entry:
-    with contextlib.closing(Queue(Tree(root).database)) as queue:
+def row(root: Path, path: str) -> JobRecord:
+    with contextlib.closing(Queue(Root(root).database)) as queue:
         found = queue.find(path)
     assert found, f"{path} was never seen"
     return found
@@ -101,8 +102,8 @@ Studio = tuple[Path, list[dict[str, Any]], dict[Path, bytes]]
 
 def test_every_file_ends_in_one_state(studio: Studio) -> None:
     root, _, _ = studio
-    with contextlib.closing(Queue(Tree(root).database)) as queue:
-        states = {entry.path: entry.state for entry in queue.entries()}
+    with contextlib.closing(Queue(Root(root).database)) as queue:
+        states = {entry.path: entry.state for entry in queue.jobs()}
     assert states == {
         "speech/a.wav": "done",
         "speech/a copy.wav": "done",
@@ -137,7 +138,7 @@ def test_renders_lie_where_their_sources_do(studio: Studio) -> None:
         validate(data)
         assert data["job"]["source"] == path
         assert data["input"]["name"] == Path(path).name
-        assert data["output"]["sha256"] == checksum(root / "_renders" / path)
+        assert data["output"]["sha256"] == sha256(root / "_renders" / path)
         assert report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
         assert str(root) not in report.read_text(), "no place of this machine in a report"
     at_44 = soundfile.info(root / "_renders/music/deep/é \"q'.wav")
@@ -155,12 +156,12 @@ def test_two_sources_of_one_stem_keep_their_own_reports(studio: Studio) -> None:
 def test_the_same_content_is_rendered_once_and_linked(studio: Studio) -> None:
     root, events, _ = studio
     pair = [row(root, "speech/a.wav"), row(root, "speech/a copy.wav")]
-    twin = next(entry for entry in pair if entry.twin)
-    other = next(entry for entry in pair if not entry.twin)
-    assert twin.twin == other.path
-    assert json.loads((root / str(twin.report)).read_text())["job"]["duplicate_of"] == other.path
-    assert (root / str(twin.output)).read_bytes() == (root / str(other.output)).read_bytes()
-    assert next(event["said"] for event in events if event.get("file") == twin.path and event["event"] == "done") == (
+    copy = next(entry for entry in pair if entry.duplicate_of)
+    other = next(entry for entry in pair if not entry.duplicate_of)
+    assert copy.duplicate_of == other.path
+    assert json.loads((root / str(copy.report)).read_text())["job"]["duplicate_of"] == other.path
+    assert (root / str(copy.output)).read_bytes() == (root / str(other.output)).read_bytes()
+    assert next(event["said"] for event in events if event.get("file") == copy.path and event["event"] == "done") == (
         f"the same as {other.path}"
     )
 
@@ -247,7 +248,7 @@ def test_nothing_is_left_behind(studio: Studio) -> None:
 def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
     a, b = stem(tmp_path / "sfx/a.wav"), stem(tmp_path / "sfx/b.wav", seed=1)
     assert sorted(said(watch(ttsr, tmp_path), "done")) == ["sfx/a.wav", "sfx/b.wav"]
-    first = checksum(tmp_path / "_renders/sfx/a.wav")
+    first = sha256(tmp_path / "_renders/sfx/a.wav")
 
     assert said(watch(ttsr, tmp_path), "started") == [], "what is done is done"
 
@@ -257,7 +258,7 @@ def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
 
     stem(a, seed=9)
     assert said(watch(ttsr, tmp_path), "done") == ["sfx/a.wav"]
-    second = checksum(tmp_path / "_renders/sfx/a.wav")
+    second = sha256(tmp_path / "_renders/sfx/a.wav")
     assert second != first
 
     (tmp_path / "_renders/sfx/b.wav").unlink()
@@ -285,7 +286,7 @@ def test_a_year_of_small_things(ttsr: Ttsr, tmp_path: Path) -> None:
     c.unlink()
     ttsr("queue", "resume", tmp_path)
     watch(ttsr, tmp_path, code=1)
-    assert row(tmp_path, "sfx/c.wav").reason == GONE
+    assert row(tmp_path, "sfx/c.wav").reason == Reason.GONE
     c.write_bytes(content)
     watch(ttsr, tmp_path)
     assert row(tmp_path, "sfx/c.wav").state == "done", "it came back"
@@ -400,7 +401,7 @@ def searching(root: Path, path: str) -> bool:
 
 
 def counts(root: Path) -> dict[str, int]:
-    with contextlib.closing(Queue(Tree(root).database)) as queue:
+    with contextlib.closing(Queue(Root(root).database)) as queue:
         return dict(queue.counts())
 
 
@@ -415,14 +416,14 @@ def test_two_services_share_a_root_and_stop_when_told(tmp_path: Path) -> None:
         assert [one.returncode, two.returncode] == [0, 0]
     events = [json.loads(line) for text in outputs for line in text.splitlines()]
     assert sorted(said(events, "done")) == sorted(f"sfx/{number}.wav" for number in range(8)), "each once"
-    with contextlib.closing(Queue(Tree(tmp_path).database)) as queue:
-        for entry in queue.entries():
+    with contextlib.closing(Queue(Root(tmp_path).database)) as queue:
+        for entry in queue.jobs():
             assert [each["what"] for each in queue.history(entry)].count("done") == 1
 
 
 def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: Ttsr) -> None:
     def alive() -> int:
-        return len(living(Tree(tmp_path).state))
+        return len(living(Root(tmp_path).state))
 
     (tmp_path / "sfx").mkdir()
     with running(tmp_path) as one:
@@ -444,7 +445,7 @@ def test_a_folder_that_is_renamed_leaves_no_failures(ttsr: Ttsr, tmp_path: Path)
     for number in range(3):
         stem(tmp_path / f"sfx/n/{number}.wav", seed=number)
     with running(tmp_path) as process:
-        until(lambda: living(Tree(tmp_path).state))
+        until(lambda: living(Root(tmp_path).state))
         ttsr("queue", "pause", tmp_path)
         stem(tmp_path / "sfx/n/3.wav", seed=3)
         until(lambda: row(tmp_path, "sfx/n/3.wav").held is None)
@@ -511,7 +512,7 @@ def test_a_hanging_worker_is_ended_and_the_job_done_by_another(tmp_path: Path) -
 
 def test_a_second_signal_hands_the_job_back(tmp_path: Path) -> None:
     def stopping() -> bool:
-        return any('"stopping"' in log.read_text() for log in Tree(tmp_path).state.glob("*.log"))
+        return any('"stopping"' in log.read_text() for log in Root(tmp_path).state.glob("*.log"))
 
     stem(tmp_path / "sfx/a.wav")
     with running(tmp_path, "--grace", LONGEST, settings=ENDLESS) as process:

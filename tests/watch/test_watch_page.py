@@ -1,4 +1,4 @@
-"""The page of a watched tree shows what goes on, to those who may see it, and nothing else."""
+"""The page of a watched root shows what goes on, to those who may see it, and nothing else."""
 
 import base64
 import hashlib
@@ -24,15 +24,22 @@ from helpers import LONGEST, below, save, voice
 from ttsr_studio.cli.main import main
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.validate import validate
-from ttsr_studio.watch.event_log import Journal
-from ttsr_studio.watch.filesystem.instance_lock import take_slot
-from ttsr_studio.watch.filesystem.root import Signature, Tree
-from ttsr_studio.watch.folder_config import Rule, Rules
-from ttsr_studio.watch.queue.jobs import SIDECAR, Offer, Queue
-from ttsr_studio.watch.queue.store import Entry
-from ttsr_studio.watch.service import Plan, Service
+from ttsr_studio.watch.context import ServiceContext, ServiceOptions
+from ttsr_studio.watch.event_log import EventLog
+from ttsr_studio.watch.filesystem.events import Wake
+from ttsr_studio.watch.filesystem.instance_lock import instance_lock
+from ttsr_studio.watch.filesystem.root import Root, Signature
+from ttsr_studio.watch.folder_config import FolderRule, FolderRules
+from ttsr_studio.watch.policy import StopRequest
+from ttsr_studio.watch.queue.clock import Clock
+from ttsr_studio.watch.queue.jobs import Offer, Queue
+from ttsr_studio.watch.queue.states import Hold
+from ttsr_studio.watch.queue.store import JobRecord
 from ttsr_studio.watch.web import server as page
+from ttsr_studio.watch.web import view
+from ttsr_studio.watch.web.keeper import PageKeeper
 from ttsr_studio.watch.web.server import Server, serve_page
+from ttsr_studio.watch.web.view import MOST_FILES
 
 HOSTILE = ("<script>alert(1)</script>.wav", "\"quoted' & <b>.wav", "two\nlines.wav", os.fsdecode(b"latin-\xe9.wav"))
 
@@ -50,31 +57,31 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(view, "FRESH_SECONDS", 0.0)
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Tree:
+def root(tmp_path: Path) -> Root:
     (tmp_path / "root").mkdir()
-    tree = Tree(tmp_path / "root")
-    tree.make()
-    Queue(tree.database).close()
-    return tree
+    root = Root(tmp_path / "root")
+    root.make()
+    Queue(root.database).close()
+    return root
 
 
 @pytest.fixture
-def queue(tree: Tree) -> Iterator[Queue]:
-    with closing(Queue(tree.database)) as queue:
+def queue(root: Root) -> Iterator[Queue]:
+    with closing(Queue(root.database)) as queue:
         yield queue
 
 
 @pytest.fixture
-def address(tree: Tree) -> Iterator[str]:
-    with serve_page(tree, "127.0.0.1", 0) as address:
+def address(root: Root) -> Iterator[str]:
+    with serve_page(root, "127.0.0.1", 0) as address:
         yield address
 
 
-def taken(queue: Queue, name: str) -> Entry:
+def taken(queue: Queue, name: str) -> JobRecord:
     """A job that was dropped and begun just now, before any other."""
     queue.offer([Offer(name, Signature(1, 1, 1), priority=100)])
     claim = queue.claim("service-1-abcd")
@@ -83,15 +90,15 @@ def taken(queue: Queue, name: str) -> Entry:
     return claim
 
 
-def finish(tree: Tree, queue: Queue, rendered: Path, name: str, twin: str | None = None) -> int:
+def finish(root: Root, queue: Queue, rendered: Path, name: str, duplicate_of: str | None = None) -> int:
     """Finish a file with a copy of the render; returns its number."""
     claim = taken(queue, name)
     output = Path("_renders", name)
     queue.identify(claim, "0" * 64, name.encode(errors="replace").hex(), str(output), str(report_names(output)[0]))
-    (tree.root / output).parent.mkdir(parents=True, exist_ok=True)
-    for source, target in zip(report_names(rendered), report_names(tree.root / output), strict=True):
+    (root.path / output).parent.mkdir(parents=True, exist_ok=True)
+    for source, target in zip(report_names(rendered), report_names(root.path / output), strict=True):
         shutil.copyfile(source, target)
-    queue.finish(claim, lambda: None, twin=twin)
+    queue.finish(claim, lambda: None, duplicate_of=duplicate_of)
     return claim.id
 
 
@@ -128,8 +135,8 @@ def status(address: str) -> dict[str, Any]:
 # What it serves
 
 
-def test_every_address_answers_with_its_kind(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    number = finish(tree, queue, rendered, "speech/take.wav")
+def test_every_address_answers_with_its_kind(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    number = finish(root, queue, rendered, "speech/take.wav")
     kinds = {
         "/": "text/html; charset=utf-8",
         "/status.json": "application/json",
@@ -151,8 +158,8 @@ def test_every_address_answers_with_its_kind(tree: Tree, queue: Queue, rendered:
             assert only["Content-Length"] == headers["Content-Length"]
 
 
-def test_reports_are_those_of_the_render(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    number = finish(tree, queue, rendered, "take.wav")
+def test_reports_are_those_of_the_render(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    number = finish(root, queue, rendered, "take.wav")
     data, picture, _ = report_names(rendered)
     report = json.loads(ask(address, f"/report/{number}.json")[2])
     validate(report)
@@ -160,17 +167,17 @@ def test_reports_are_those_of_the_render(tree: Tree, queue: Queue, rendered: Pat
     assert ask(address, f"/report/{number}.png")[2] == picture.read_bytes()
 
 
-def test_status_is_the_queues(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    first = finish(tree, queue, rendered, "speech/take.wav")
-    second = finish(tree, queue, rendered, "speech/again.wav", twin="speech/take.wav")
+def test_status_is_the_queues(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    first = finish(root, queue, rendered, "speech/take.wav")
+    second = finish(root, queue, rendered, "speech/again.wav", duplicate_of="speech/take.wav")
     fail(queue, "bad.wav", "truncated: 12 of 40 s are there")
-    queue.offer([Offer("later.wav", Signature(1, 1, 2)), Offer("song.wav", Signature(1, 1, 3), held=SIDECAR)])
+    queue.offer([Offer("later.wav", Signature(1, 1, 2)), Offer("song.wav", Signature(1, 1, 3), held=Hold.SIDECAR)])
     claim = taken(queue, "now.wav")
     queue.renew(claim, json.dumps({"stage": "searching", "done": 3, "total": 12}))
     queue.set_waiting("the disk is nearly full")
-    with take_slot(tree.state) as owner:
+    with instance_lock(root.state) as owner:
         said = status(address)
-    assert said["root"] == str(tree.root)
+    assert said["root"] == str(root.path)
     assert said["services"] == [owner]
     assert said["counts"] == queue.counts() == {"pending": 2, "running": 1, "done": 2, "failed": 1}
     assert (said["paused"], said["waiting"]) == (None, "the disk is nearly full")
@@ -178,7 +185,7 @@ def test_status_is_the_queues(tree: Tree, queue: Queue, rendered: Path, address:
         ("now.wav", "searching 25 %", 0.25)
     ]
     assert [(row["file"], row["reason"]) for row in said["failed"]] == [("bad.wav", "truncated: 12 of 40 s are there")]
-    assert [(row["file"], row["reason"]) for row in said["waiting_files"]] == [("song.wav", SIDECAR)]
+    assert [(row["file"], row["reason"]) for row in said["waiting_files"]] == [("song.wav", Hold.SIDECAR)]
     assert [(row["id"], row["same_as"]) for row in said["done"]] == [(second, "speech/take.wav"), (first, None)]
     for row in said["done"]:
         for link in row["links"].values():
@@ -186,8 +193,8 @@ def test_status_is_the_queues(tree: Tree, queue: Queue, rendered: Path, address:
     assert status(address)["services"] == [], "nobody is told to wait for a service that has ended"
 
 
-def test_reports_are_told_in_a_few_words(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    finish(tree, queue, rendered, "take.wav")
+def test_reports_are_told_in_a_few_words(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    finish(root, queue, rendered, "take.wav")
     facts = status(address)["done"][0]["facts"]
     report = json.loads(report_names(rendered)[0].read_text())
     assert facts["input"] == f"band to {report['input']['cutoff_hz'] / 1000:.1f} kHz"
@@ -199,11 +206,11 @@ def test_reports_are_told_in_a_few_words(tree: Tree, queue: Queue, rendered: Pat
 
 
 def test_a_new_render_of_a_file_has_new_words_and_a_new_link(
-    tree: Tree, queue: Queue, rendered: Path, address: str
+    root: Root, queue: Queue, rendered: Path, address: str
 ) -> None:
-    finish(tree, queue, rendered, "take.wav")
+    finish(root, queue, rendered, "take.wav")
     before = status(address)["done"][0]
-    path = tree.renders / "take.ttsr.json"
+    path = root.renders / "take.ttsr.json"
     report = json.loads(path.read_text())
     report["timing"]["nfe"] = 12345
     path.write_text(json.dumps(report))
@@ -213,9 +220,9 @@ def test_a_new_render_of_a_file_has_new_words_and_a_new_link(
     assert after["links"]["picture"] != before["links"]["picture"], "a browser would show the old picture"
 
 
-def test_renders_that_were_taken_away_have_no_links(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    number = finish(tree, queue, rendered, "take.wav")
-    shutil.rmtree(tree.renders)
+def test_renders_that_were_taken_away_have_no_links(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    number = finish(root, queue, rendered, "take.wav")
+    shutil.rmtree(root.renders)
     row = status(address)["done"][0]
     assert (row["links"], row["facts"]) == ({}, {})
     assert ask(address, f"/report/{number}.png")[0] == 404
@@ -230,12 +237,12 @@ def test_it_is_only_to_look_at(address: str, method: str) -> None:
     assert (code, headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_files_go_by_number_only(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    number = finish(tree, queue, rendered, "take.wav")
+def test_files_go_by_number_only(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    number = finish(root, queue, rendered, "take.wav")
     failed, running = fail(queue, "bad.wav", "broken"), taken(queue, "now.wav").id
-    again = finish(tree, queue, rendered, "again.wav")
+    again = finish(root, queue, rendered, "again.wav")
     queue.retry(["again.wav"])
-    (tree.renders / "secret.ttsr.json").write_text('{"secret": 1}')
+    (root.renders / "secret.ttsr.json").write_text('{"secret": 1}')
     paths = [
         "/_renders/take.wav",
         "/_renders/",
@@ -271,17 +278,17 @@ def test_files_go_by_number_only(tree: Tree, queue: Queue, rendered: Path, addre
 
 
 def test_files_outside_the_renders_are_nobodys(
-    tree: Tree, queue: Queue, rendered: Path, address: str, tmp_path: Path
+    root: Root, queue: Queue, rendered: Path, address: str, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret.ttsr.json"
     secret.write_text('{"secret": 1}')
     shutil.copyfile(report_names(rendered)[1], tmp_path / "secret.ttsr.png")
-    (tree.root / "own.ttsr.json").write_text('{"secret": 1}')
-    (tree.renders / "link.ttsr.json").symlink_to(secret)
-    (tree.renders / "away").symlink_to(tmp_path)
-    (tree.renders / "loop").symlink_to("loop")
-    os.mkfifo(tree.renders / "pipe.ttsr.json")
-    (tree.renders / "folder.ttsr.json").mkdir()
+    (root.path / "own.ttsr.json").write_text('{"secret": 1}')
+    (root.renders / "link.ttsr.json").symlink_to(secret)
+    (root.renders / "away").symlink_to(tmp_path)
+    (root.renders / "loop").symlink_to("loop")
+    os.mkfifo(root.renders / "pipe.ttsr.json")
+    (root.renders / "folder.ttsr.json").mkdir()
     names = {
         str(tmp_path / "secret.wav"): str(secret),
         "../secret.wav": "../secret.ttsr.json",
@@ -331,27 +338,27 @@ def test_it_answers_only_to_this_machines_own_names(address: str) -> None:
         ("::", ["192.168.1.5", "[fe80::1]", socket.gethostname()], ["evil.example", f"{socket.gethostname()}.evil"]),
     ],
 )
-def test_elsewhere_it_answers_to_its_own_address(tree: Tree, host: str, own: list[str], others: list[str]) -> None:
-    with Server(tree, "127.0.0.1", 0) as server:
+def test_elsewhere_it_answers_to_its_own_address(root: Root, host: str, own: list[str], others: list[str]) -> None:
+    with Server(root, "127.0.0.1", 0) as server:
         server.host = host
         assert all(server.is_called([name]) for name in own)
         assert not any(server.is_called([name]) for name in others)
 
 
-def test_others_are_not_told_where_the_root_lies(tree: Tree, queue: Queue, rendered: Path) -> None:
-    finish(tree, queue, rendered, "take.wav")
-    fail(queue, "bad.wav", f"{tree.root}/bad.wav: broken; {tree.root} is full")
-    with serve_page(tree, "0.0.0.0", 0) as address:
+def test_others_are_not_told_where_the_root_lies(root: Root, queue: Queue, rendered: Path) -> None:
+    finish(root, queue, rendered, "take.wav")
+    fail(queue, "bad.wav", f"{root.path}/bad.wav: broken; {root.path} is full")
+    with serve_page(root, "0.0.0.0", 0) as address:
         assert re.fullmatch(r"http://0\.0\.0\.0:[1-9][0-9]*/", address)
         assert status(address)["root"] is None
         for path in ("/", "/status.json", "/report/1.json", "/nothing"):
-            assert str(tree.root).encode() not in ask(address, path)[2]
+            assert str(root.path).encode() not in ask(address, path)[2]
         assert status(address)["failed"][0]["reason"] == "bad.wav: broken; . is full"
 
 
-def test_paths_outside_the_root_stay_unsaid(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    finish(tree, queue, rendered, "take.wav")
-    path = tree.renders / "take.ttsr.json"
+def test_paths_outside_the_root_stay_unsaid(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    finish(root, queue, rendered, "take.wav")
+    path = root.renders / "take.ttsr.json"
     report = json.loads(path.read_text())
     report["tool"]["options"]["reference"] = "/home/ann/masters/take.wav"
     report["left_out"] = {
@@ -394,34 +401,34 @@ def test_its_policy_lets_only_its_own_script_and_style_in(address: str) -> None:
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "missing", "other version", "torn"])
 def test_a_damaged_database_is_said_in_a_line(
-    tree: Tree, queue: Queue, rendered: Path, address: str, damage: str, capfd: pytest.CaptureFixture[str]
+    root: Root, queue: Queue, rendered: Path, address: str, damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    finish(tree, queue, rendered, "take.wav")
+    finish(root, queue, rendered, "take.wav")
     if damage == "other version":
         queue.db.execute("PRAGMA user_version = 99")
     queue.close()
     for ending in ("-wal", "-shm"):
-        Path(f"{tree.database}{ending}").unlink(missing_ok=True)
-    whole = tree.database.read_bytes()
+        Path(f"{root.database}{ending}").unlink(missing_ok=True)
+    whole = root.database.read_bytes()
     if damage == "missing":
-        tree.database.unlink()
+        root.database.unlink()
     elif damage != "other version":
-        tree.database.write_bytes({"garbage": b"x" * 9000, "empty": b"", "torn": whole[:5000] + b"\xff" * 9000}[damage])
+        root.database.write_bytes({"garbage": b"x" * 9000, "empty": b"", "torn": whole[:5000] + b"\xff" * 9000}[damage])
     for path in ("/status.json", "/report/1.json", "/report/1.png"):
         code, headers, body = ask(address, path)
         assert (code, headers["Content-Type"]) == (503, "application/json"), path
         assert json.loads(body)["error"].startswith("cannot be read: ")
         assert body.count(b"\n") == 1
-        assert str(tree.root).encode() not in body
+        assert str(root.path).encode() not in body
     assert ask(address, "/")[0] == 200
-    assert tree.database.exists() == (damage != "missing"), "looking makes nothing"
+    assert root.database.exists() == (damage != "missing"), "looking makes nothing"
     assert capfd.readouterr().err == ""
-    tree.database.write_bytes(whole)
+    root.database.write_bytes(whole)
     if damage != "other version":
         assert status(address)["counts"]["done"] == 1, "it comes back when the database does"
 
 
-def test_odd_rows_are_said_in_a_line(tree: Tree, queue: Queue, address: str) -> None:
+def test_odd_rows_are_said_in_a_line(root: Root, queue: Queue, address: str) -> None:
     claim = taken(queue, "now.wav")
     for progress in ("{", "[]", "{}", '{"stage": 1, "done": "x", "total": 2}'):
         queue.renew(claim, progress)
@@ -430,62 +437,62 @@ def test_odd_rows_are_said_in_a_line(tree: Tree, queue: Queue, address: str) -> 
         assert json.loads(body)["error"]
 
 
-def test_a_damaged_report_costs_only_its_words(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    number = finish(tree, queue, rendered, "take.wav")
+def test_a_damaged_report_costs_only_its_words(root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    number = finish(root, queue, rendered, "take.wav")
     for text in ("", "{", "[]", "null", "{}", '{"input": null}', '{"input": {"cutoff_hz": "x"}}', "[" * 100_000):
-        (tree.renders / "take.ttsr.json").write_text(text)
+        (root.renders / "take.ttsr.json").write_text(text)
         row = status(address)["done"][0]
         assert (row["facts"], set(row["links"])) == ({}, {"report", "picture"}), text[:20]
         assert ask(address, f"/report/{number}.json")[0] in (200, 503)
         assert ask(address, f"/report/{number}.png")[0] == 200
 
 
-def test_it_looks_while_others_write_and_changes_nothing(tree: Tree, queue: Queue, address: str) -> None:
+def test_it_looks_while_others_write_and_changes_nothing(root: Root, queue: Queue, address: str) -> None:
     taken(queue, "now.wav")
     queue.db.execute("BEGIN IMMEDIATE")
     queue.db.execute("DELETE FROM files")
     assert status(address)["counts"]["running"] == 1
     queue.db.execute("ROLLBACK")
-    with closing(Queue(tree.database, view=True)) as view, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        view.pause("no")
+    with closing(Queue(root.database, view=True)) as looking, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        looking.pause("no")
 
 
-def test_a_port_that_is_taken_is_an_os_error(tree: Tree, address: str) -> None:
+def test_a_port_that_is_taken_is_an_os_error(root: Root, address: str) -> None:
     port = urlsplit(address).port
     assert port
-    with pytest.raises(OSError, match="in use"), serve_page(tree, "127.0.0.1", port):
+    with pytest.raises(OSError, match="in use"), serve_page(root, "127.0.0.1", port):
         pass
-    with pytest.raises(OSError, match=r"\w"), serve_page(tree, "no-such-host.invalid", 0):
+    with pytest.raises(OSError, match=r"\w"), serve_page(root, "no-such-host.invalid", 0):
         pass
 
 
-def test_the_port_is_free_again_afterwards(tree: Tree) -> None:
+def test_the_port_is_free_again_afterwards(root: Root) -> None:
     threads = threading.active_count()
-    with serve_page(tree, "127.0.0.1", 0) as address:
+    with serve_page(root, "127.0.0.1", 0) as address:
         assert ask(address, "/")[0] == 200
     with pytest.raises(ConnectionRefusedError):
         ask(address, "/")
     assert threading.active_count() <= threads
-    with serve_page(tree, "127.0.0.1", urlsplit(address).port or 0) as again:
+    with serve_page(root, "127.0.0.1", urlsplit(address).port or 0) as again:
         assert again == address
 
 
-def test_ipv6(tree: Tree) -> None:
+def test_ipv6(root: Root) -> None:
     try:
-        with serve_page(tree, "::1", 0) as address:
+        with serve_page(root, "::1", 0) as address:
             assert address.startswith("http://[::1]:")
-            assert status(address)["root"] == str(tree.root)
+            assert status(address)["root"] == str(root.path)
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
 
 
 def test_slow_clients_hold_up_nobody_and_are_sent_away(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    root: Root, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(page, "MOST_CLIENTS", 4)
     monkeypatch.setattr(page, "LONGEST_SECONDS", 2.0)
     monkeypatch.setattr(page.Handler, "timeout", 1.0)
-    with serve_page(tree, "127.0.0.1", 0) as address:
+    with serve_page(root, "127.0.0.1", 0) as address:
         where = urlsplit(address)
         slow = [socket.create_connection((where.hostname, where.port), timeout=LONGEST / 4) for _ in range(3)]
         for client in slow:
@@ -538,9 +545,9 @@ def test_nonsense_is_refused_quietly(address: str, capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == ""
 
 
-def test_hostile_names_are_data(tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
+def test_hostile_names_are_data(root: Root, queue: Queue, rendered: Path, address: str) -> None:
     for name in HOSTILE:
-        finish(tree, queue, rendered, name)
+        finish(root, queue, rendered, name)
     said = status(address)["done"]
     assert [row["file"] for row in said] == [repr(n) if not n.isprintable() else n for n in reversed(HOSTILE)]
     for row in said:
@@ -601,21 +608,23 @@ class Tab:
 
 
 @pytest.fixture
-def filled(tree: Tree, queue: Queue, rendered: Path) -> Entry:
-    """A tree where everything happens at once; the job at hand."""
+def filled(root: Root, queue: Queue, rendered: Path) -> JobRecord:
+    """A root where everything happens at once; the job at hand."""
     for name in ("speech/take.wav", *HOSTILE):
-        finish(tree, queue, rendered, name)
-    finish(tree, queue, rendered, "again.wav", twin="speech/take.wav")
+        finish(root, queue, rendered, name)
+    finish(root, queue, rendered, "again.wav", duplicate_of="speech/take.wav")
     fail(queue, "bad <i>.wav", "truncated: <b>12</b> of 40 s are there")
-    queue.offer([Offer("song.wav", Signature(1, 1, 3), held=SIDECAR)])
+    queue.offer([Offer("song.wav", Signature(1, 1, 3), held=Hold.SIDECAR)])
     claim = taken(queue, "now.wav")
     queue.renew(claim, json.dumps({"stage": "searching", "done": 3, "total": 12}))
     queue.pause("lunch")
     return claim
 
 
-def test_the_page_shows_what_the_queue_has(browser: Any, tree: Tree, queue: Queue, filled: Entry, address: str) -> None:
-    with take_slot(tree.state):
+def test_the_page_shows_what_the_queue_has(
+    browser: Any, root: Root, queue: Queue, filled: JobRecord, address: str
+) -> None:
+    with instance_lock(root.state):
         tab = Tab(browser, address, viewport={"width": 1400, "height": 2400})
     said = status(address)
     assert tab.texts("#counts dt") == list(queue.counts())
@@ -624,7 +633,7 @@ def test_the_page_shows_what_the_queue_has(browser: Any, tree: Tree, queue: Queu
     assert tab.texts("#paused") == ["Paused: lunch"]
     assert tab.page.locator("#paused").is_visible()
     assert not tab.page.locator("#waiting").is_visible(), "nothing is said where there is nothing to say"
-    assert tab.texts("#root") == [str(tree.root)]
+    assert tab.texts("#root") == [str(root.path)]
     assert tab.texts("#running .name") == ["now.wav"]
     assert tab.texts("#running .small") == ["searching 25 %"]
     assert tab.page.locator("#running progress").get_attribute("value") == "0.25"
@@ -632,7 +641,7 @@ def test_the_page_shows_what_the_queue_has(browser: Any, tree: Tree, queue: Queu
         "bad <i>.wav",
         "truncated: <b>12</b> of 40 s are there",
     ]
-    assert tab.texts("#held .name") + tab.texts("#held .why") == ["song.wav", SIDECAR]
+    assert tab.texts("#held .name") + tab.texts("#held .why") == ["song.wav", Hold.SIDECAR]
     assert tab.texts("#done .name") == [row["file"] for row in said["done"]]
     assert tab.texts("#done tbody tr:first-child th .small") == [
         "_renders/again.wav",
@@ -650,7 +659,7 @@ def test_the_page_shows_what_the_queue_has(browser: Any, tree: Tree, queue: Queu
 
 
 def test_refreshing_keeps_focus_and_place(
-    browser: Any, tree: Tree, queue: Queue, rendered: Path, filled: Entry, address: str
+    browser: Any, root: Root, queue: Queue, rendered: Path, filled: JobRecord, address: str
 ) -> None:
     tab = Tab(browser, address, viewport={"width": 900, "height": 500})
     row = tab.page.locator("#done tbody tr", has_text="latin")
@@ -659,27 +668,27 @@ def test_refreshing_keeps_focus_and_place(
     before = row.bounding_box()["y"]
     queue.pause(None)
     node = tab.page.evaluate_handle("document.activeElement")
-    finish(tree, queue, rendered, "new.wav")
+    finish(root, queue, rendered, "new.wav")
     queue.renew(filled, json.dumps({"stage": "searching", "done": 6, "total": 12}))
     tab.until("document.querySelector('#done .name').textContent === 'new.wav'")
     assert tab.texts("#running .small") == ["searching 50 %"], "it refreshes itself"
     assert tab.page.evaluate("node => document.activeElement === node", node)
     assert abs(row.bounding_box()["y"] - before) < 2, "what is read stays where it is"
 
-    for number in range(page.MANY):
-        finish(tree, queue, rendered, f"more{number}.wav")
+    for number in range(MOST_FILES):
+        finish(root, queue, rendered, f"more{number}.wav")
     tab.refresh()
     assert tab.page.evaluate("document.activeElement.id") == "done-title", "near where the row was that is gone"
-    assert tab.texts("#done caption") == [f"The newest {page.MANY} of {queue.counts()['done']} renders"]
+    assert tab.texts("#done caption") == [f"The newest {MOST_FILES} of {queue.counts()['done']} renders"]
     tab.page.locator("#hold").press("Enter")
     assert tab.page.evaluate("document.activeElement.textContent") == "Refresh again"
     assert tab.complaints == []
     tab.context.close()
 
 
-def test_a_row_that_moves_keeps_focus(browser: Any, tree: Tree, queue: Queue, rendered: Path, address: str) -> None:
-    finish(tree, queue, rendered, "first.wav")
-    finish(tree, queue, rendered, "second.wav")
+def test_a_row_that_moves_keeps_focus(browser: Any, root: Root, queue: Queue, rendered: Path, address: str) -> None:
+    finish(root, queue, rendered, "first.wav")
+    finish(root, queue, rendered, "second.wav")
     tab = Tab(browser, address)
     tab.page.locator("#done tbody tr:last-child a.small").focus()
     queue.db.execute("UPDATE files SET finished_at = finished_at + 100 WHERE id = 1")
@@ -689,26 +698,26 @@ def test_a_row_that_moves_keeps_focus(browser: Any, tree: Tree, queue: Queue, re
     tab.context.close()
 
 
-def test_the_page_says_when_nobody_answers(browser: Any, tree: Tree, queue: Queue) -> None:
-    with serve_page(tree, "127.0.0.1", 0) as address:
+def test_the_page_says_when_nobody_answers(browser: Any, root: Root, queue: Queue) -> None:
+    with serve_page(root, "127.0.0.1", 0) as address:
         tab = Tab(browser, address)
         assert tab.texts("#link") == [""]
-        damaged = tree.database.rename(tree.database.with_suffix(".away"))
+        damaged = root.database.rename(root.database.with_suffix(".away"))
         tab.refresh()
         assert re.fullmatch(r"what goes on cannot be read: .*, since \d\d:\d\d:\d\d", tab.texts("#link")[0])
-        damaged.rename(tree.database)
+        damaged.rename(root.database)
         tab.refresh()
         assert tab.texts("#link") == [""]
     tab.refresh()
     assert re.fullmatch(r"no connection since \d\d:\d\d:\d\d", tab.texts("#link")[0])
     assert tab.texts("#counts dd") == ["0"] * 4, "what was known stays"
     assert tab.texts("#services") == ["as it was then:"], "nothing is said to be running that may not be"
-    with serve_page(tree, "127.0.0.1", urlsplit(address).port or 0):
+    with serve_page(root, "127.0.0.1", urlsplit(address).port or 0):
         tab.until("document.getElementById('link').textContent === ''")
     tab.context.close()
 
 
-def test_it_fits_any_screen(browser: Any, filled: Entry, address: str) -> None:
+def test_it_fits_any_screen(browser: Any, filled: JobRecord, address: str) -> None:
     tab = Tab(browser, address)
     for width in (320, 400, 810, 1400):
         tab.page.set_viewport_size({"width": width, "height": 800})
@@ -719,7 +728,7 @@ def test_it_fits_any_screen(browser: Any, filled: Entry, address: str) -> None:
     tab.context.close()
 
 
-def test_every_text_stands_out_from_its_ground(browser: Any, filled: Entry, address: str) -> None:
+def test_every_text_stands_out_from_its_ground(browser: Any, filled: JobRecord, address: str) -> None:
     tab = Tab(browser, address)
     for scheme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=scheme)
@@ -730,7 +739,7 @@ def test_every_text_stands_out_from_its_ground(browser: Any, filled: Entry, addr
     tab.context.close()
 
 
-def test_it_can_be_heard_and_typed(browser: Any, filled: Entry, address: str) -> None:
+def test_it_can_be_heard_and_typed(browser: Any, filled: JobRecord, address: str) -> None:
     tab = Tab(browser, address, viewport={"width": 400, "height": 800})
     role = tab.page.get_by_role
     assert [role(name).count() for name in ("banner", "main", "contentinfo")] == [1, 1, 1]
@@ -764,19 +773,21 @@ def test_what_slips_in_does_not_run(browser: Any, address: str) -> None:
     tab.context.close()
 
 
-def test_the_page_passes_to_a_service_that_outlives_the_first(tree: Tree) -> None:
+def test_the_page_passes_to_a_service_that_outlives_the_first(root: Root) -> None:
     said: list[str] = []
-    with serve_page(tree, "127.0.0.1", 0) as address:
-        port = urlsplit(address).port
-        plan = Plan(port=port)
-        service = Service(tree, Rules(tree.root, Rule()), plan, lambda *_: None, serve_page)
-        service.journal = Journal(tree.state / "test.log", lambda event, values: said.append(event))
-        service.stack = ExitStack()
-        service.show_page()
-        service.show_page()
-        assert said == ["no page"], "said once"
-    with service.stack, closing(service.journal):
-        service.show_page()
-        service.show_page()
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(EventLog(root.state / "test.log", lambda event, values: said.append(event))))
+        first = ExitStack()
+        port = urlsplit(first.enter_context(serve_page(root, "127.0.0.1", 0))).port
+        rules = FolderRules(root.path, FolderRule())
+        options = ServiceOptions(port=port)
+        context = ServiceContext("me", root, rules, options, log, StopRequest(), Wake(root), Clock())
+        keeper = stack.enter_context(closing(PageKeeper(context, serve_page)))
+        with first:
+            keeper.try_to_serve()
+            keeper.try_to_serve()
+            assert said == ["no page"], "said once"
+        keeper.try_to_serve()
+        keeper.try_to_serve()
         assert said == ["no page", "page"]
         assert ask(f"http://127.0.0.1:{port}/", "/")[0] == 200

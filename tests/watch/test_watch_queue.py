@@ -10,8 +10,10 @@ import pytest
 
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.queue.clock import Clock, Moment
-from ttsr_studio.watch.queue.jobs import GONE, LOST, MOST_LOSSES, SETTLING, Offer, Queue
-from ttsr_studio.watch.queue.store import DamagedError, Entry
+from ttsr_studio.watch.queue.jobs import Offer, Queue
+from ttsr_studio.watch.queue.leases import MOST_EXPIRED_LEASES
+from ttsr_studio.watch.queue.states import Claim, Count, Hold, Reason
+from ttsr_studio.watch.queue.store import DamagedError, JobRecord
 
 
 class Hands(Clock):
@@ -44,7 +46,7 @@ def offer(path: str = "a.wav", size: int = 10, **more: object) -> Offer:
     return Offer(path, Signature(size, 5, 7), **more)  # type: ignore[arg-type]
 
 
-def taken(queue: Queue, owner: str = "one") -> Entry:
+def taken(queue: Queue, owner: str = "one") -> JobRecord:
     claim = queue.claim(owner)
     assert claim
     return claim
@@ -82,7 +84,7 @@ def test_priorities_then_order(queue: Queue) -> None:
 
 
 def test_held_files_wait_until_they_are_let_go(queue: Queue) -> None:
-    queue.offer([offer(held=SETTLING)])
+    queue.offer([offer(held=Hold.UNSTABLE)])
     assert queue.claim("one") is None
     queue.offer([offer()])
     assert taken(queue).path == "a.wav"
@@ -100,7 +102,7 @@ def test_a_changed_file_is_pending_again_and_forgets_its_failures(queue: Queue) 
 def test_a_change_on_its_way_does_not_take_the_last_state_away(queue: Queue) -> None:
     queue.offer([offer()])
     queue.finish(taken(queue), lambda: None)
-    queue.offer([offer(size=11, held=SETTLING)])
+    queue.offer([offer(size=11, held=Hold.UNSTABLE)])
     assert state(queue) == "done"
     queue.offer([offer(size=11)])
     assert state(queue) == "pending"
@@ -120,12 +122,12 @@ def test_a_file_that_changes_while_it_is_rendered_is_rendered_again(queue: Queue
     assert queue.changed(claim, Signature(12, 5, 7))
     row = queue.find("a.wav")
     assert row
-    assert row.held == SETTLING, "nobody knows yet whether it is complete"
+    assert row.held == Hold.UNSTABLE, "nobody knows yet whether it is complete"
 
 
 def test_what_was_gone_and_is_back_is_taken(queue: Queue) -> None:
     queue.offer([offer()])
-    queue.fail(taken(queue), GONE)
+    queue.fail(taken(queue), Reason.GONE)
     assert queue.offer([offer()]) == 1
     assert state(queue) == "pending"
 
@@ -147,14 +149,14 @@ def test_a_lease_runs_out_by_the_steady_clock_only(queue: Queue, clock: Hands) -
     assert not queue.fail(claim, "too late")
     again = taken(queue, "two")
     assert again.token != claim.token
-    assert again.losses == 1
+    assert again.expired_leases == 1
     assert queue.finish(again, lambda: None)
 
 
 def test_after_a_boot_no_lease_and_no_wait_holds(queue: Queue, clock: Hands) -> None:
     queue.offer([offer("a.wav"), offer("b.wav")])
     taken(queue)
-    queue.hand_back(taken(queue), "disk full", after=3600, count="tries")
+    queue.hand_back(taken(queue), "disk full", after=3600, count=Count.RETRY)
     assert queue.claim("one") is None
     clock.boot, clock.steady = "tuesday", 3.0
     assert queue.reclaim() == 1
@@ -168,23 +170,23 @@ def test_jobs_of_a_dead_owner_come_back_at_once(queue: Queue) -> None:
     assert (state(queue, dead.path), state(queue, alive.path)) == ("pending", "running")
     row = queue.find(dead.path)
     assert row
-    assert row.reason == LOST
+    assert row.reason == Reason.EXPIRED
 
 
 def test_what_ends_the_service_again_and_again_is_given_up(queue: Queue) -> None:
     queue.offer([offer()])
-    for _ in range(MOST_LOSSES):
+    for _ in range(MOST_EXPIRED_LEASES):
         taken(queue, "dead")
         queue.reclaim(["dead"])
     row = queue.find("a.wav")
     assert row
     assert row.state == "failed"
-    assert LOST in (row.reason or "")
+    assert Reason.EXPIRED in (row.reason or "")
 
 
 def test_a_wait_is_kept_and_counted(queue: Queue, clock: Hands) -> None:
     queue.offer([offer()])
-    queue.hand_back(taken(queue), "no space", after=10, count="tries")
+    queue.hand_back(taken(queue), "no space", after=10, count=Count.RETRY)
     assert queue.claim("one") is None
     clock.steady += 11
     claim = taken(queue)
@@ -196,11 +198,11 @@ def test_a_wait_is_kept_and_counted(queue: Queue, clock: Hands) -> None:
 def test_the_same_content_is_rendered_by_one(queue: Queue) -> None:
     queue.offer([offer("a.wav"), offer("b.wav")])
     first, second = taken(queue), taken(queue)
-    assert queue.identify(second, "c0ffee", "mark", "r/b.wav", "r/b.json") == "ours"
-    assert queue.identify(first, "c0ffee", "mark", "r/a.wav", "r/a.json") == "twin"
+    assert queue.identify(second, "c0ffee", "mark", "r/b.wav", "r/b.json") is Claim.OURS
+    assert queue.identify(first, "c0ffee", "mark", "r/a.wav", "r/a.json") is Claim.DUPLICATE
     queue.finish(second, lambda: None)
-    assert queue.identify(first, "c0ffee", "mark", "r/a.wav", "r/a.json") == "ours"
-    assert queue.identify(first, "c0ffee", "other settings", "r/a.wav", "r/a.json") == "ours"
+    assert queue.identify(first, "c0ffee", "mark", "r/a.wav", "r/a.json") is Claim.OURS
+    assert queue.identify(first, "c0ffee", "other settings", "r/a.wav", "r/a.json") is Claim.OURS
 
 
 def test_a_failing_rename_leaves_the_job_running(queue: Queue) -> None:
@@ -280,7 +282,7 @@ def test_what_waits_and_was_moved_is_forgotten_under_its_old_path(queue: Queue) 
         claim = taken(queue)
         assert claim.path == path
         if path == "old/a.wav":
-            queue.fail(claim, GONE)
+            queue.fail(claim, Reason.GONE)
         elif path == "old/b.wav":
             queue.hand_back(claim, "later")
             queue.pause("so that it stays")

@@ -10,10 +10,10 @@ import pytest
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import InputError, OptionError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.watch.filesystem.instance_lock import ended, living, take_slot
-from ttsr_studio.watch.filesystem.root import Signature, Tree, find_tree
-from ttsr_studio.watch.filesystem.stability import EMPTY, Settling
-from ttsr_studio.watch.folder_config import Rule, Rules
+from ttsr_studio.watch.filesystem.instance_lock import ended, instance_lock, living
+from ttsr_studio.watch.filesystem.root import Root, Signature, find_root
+from ttsr_studio.watch.filesystem.stability import EMPTY, StabilityTracker
+from ttsr_studio.watch.folder_config import FolderRule, FolderRules
 
 
 def put(root: Path, *names: str, text: str = "x") -> None:
@@ -22,7 +22,7 @@ def put(root: Path, *names: str, text: str = "x") -> None:
         (root / name).write_text(text)
 
 
-# the tree
+# the root
 
 
 def test_only_what_was_dropped_is_seen(tmp_path: Path) -> None:
@@ -35,25 +35,25 @@ def test_only_what_was_dropped_is_seen(tmp_path: Path) -> None:
     (root / "link.wav").symlink_to(tmp_path / "outside/o.wav")
     (root / "folder").symlink_to(tmp_path / "outside")
     os.mkfifo(root / "pipe.wav")
-    found = Tree(root).scan()
+    found = Root(root).scan()
     assert sorted(found.files) == sorted(wanted)
-    assert not found.troubles
+    assert not found.unreadable
 
 
 def test_a_sidecar_is_part_of_its_stem(tmp_path: Path) -> None:
     put(tmp_path, "a.wav")
-    tree = Tree(tmp_path)
-    before = tree.scan().files["a.wav"]
+    root = Root(tmp_path)
+    before = root.scan().files["a.wav"]
     put(tmp_path, "a.ttsr.toml", text="seed = 1")
-    after = tree.scan().files["a.wav"]
+    after = root.scan().files["a.wav"]
     assert not before.sidecar
     assert after.sidecar
-    assert tree.look_at("a.wav") == after
+    assert root.signature_of("a.wav") == after
 
 
 def test_roots_do_not_nest(tmp_path: Path) -> None:
-    outer, inner = Tree(tmp_path), Tree(tmp_path / "a" / "b")
-    inner.root.mkdir(parents=True)
+    outer, inner = Root(tmp_path), Root(tmp_path / "a" / "b")
+    inner.path.mkdir(parents=True)
     inner.make()
     with pytest.raises(OptionError, match="holds the watched root"):
         outer.make()
@@ -62,27 +62,27 @@ def test_roots_do_not_nest(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="lies within the watched root"):
         inner.make()
     outer.make()
-    assert find_tree(tmp_path).state == outer.work
+    assert find_root(tmp_path).state == outer.work
     with pytest.raises(OptionError, match="not a watched root"):
-        find_tree(tmp_path / "a")
+        find_root(tmp_path / "a")
 
 
 def test_a_root_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no such folder"):
-        Tree(tmp_path / "missing").make()
+        Root(tmp_path / "missing").make()
     (tmp_path / "_renders").write_text("in the way")
     with pytest.raises(OptionError, match="cannot be written to"):
-        Tree(tmp_path).make()
+        Root(tmp_path).make()
 
 
 def test_the_state_can_lie_elsewhere(tmp_path: Path) -> None:
     root = tmp_path / "share"
     root.mkdir()
-    Tree(root, tmp_path / "local").make()
-    assert find_tree(root).database == tmp_path / "local" / "queue.sqlite"
+    Root(root, tmp_path / "local").make()
+    assert find_root(root).database == tmp_path / "local" / "queue.sqlite"
 
 
-# settling
+# stability
 
 
 def seen(size: int) -> Signature:
@@ -90,55 +90,55 @@ def seen(size: int) -> Signature:
 
 
 def test_a_file_is_complete_when_nothing_changed_for_a_while() -> None:
-    settling = Settling(5)
+    tracker = StabilityTracker(5)
     disk = {"a.wav": seen(1)}
-    settling.see(disk, 0)
-    assert settling.settled(disk.get, 4.9) == {}
+    tracker.update(disk, 0)
+    assert tracker.stable(disk.get, 4.9) == {}
     disk["a.wav"] = seen(2)
-    settling.see(disk, 4)
-    assert settling.settled(disk.get, 8.9) == {}
-    settling.touch("a.wav", 7)
-    assert settling.settled(disk.get, 10) == {}
-    assert settling.next_due() == 12
-    ready = settling.settled(disk.get, 12)
+    tracker.update(disk, 4)
+    assert tracker.stable(disk.get, 8.9) == {}
+    tracker.touch("a.wav", 7)
+    assert tracker.stable(disk.get, 10) == {}
+    assert tracker.next_due() == 12
+    ready = tracker.stable(disk.get, 12)
     assert ready == disk
-    settling.handed_on(ready)
-    assert settling.settled(disk.get, 99) == {}
-    assert not settling.is_new("a.wav", seen(2))
-    settling.see(disk, 100)
-    assert len(settling) == 0
-    settling.see({"a.wav": seen(3)}, 101)
-    assert len(settling) == 1
+    tracker.handed_on(ready)
+    assert tracker.stable(disk.get, 99) == {}
+    assert not tracker.is_new("a.wav", seen(2))
+    tracker.update(disk, 100)
+    assert len(tracker) == 0
+    tracker.update({"a.wav": seen(3)}, 101)
+    assert len(tracker) == 1
 
 
 def test_a_last_look_finds_what_no_scan_has_seen() -> None:
-    settling = Settling(5)
-    settling.see({"a.wav": seen(1), "b.wav": seen(1)}, 0)
-    assert settling.settled({"a.wav": seen(2)}.get, 6) == {}, "one grew, one is gone"
-    assert settling.settled({"a.wav": seen(2)}.get, 11) == {"a.wav": seen(2)}
+    tracker = StabilityTracker(5)
+    tracker.update({"a.wav": seen(1), "b.wav": seen(1)}, 0)
+    assert tracker.stable({"a.wav": seen(2)}.get, 6) == {}, "one grew, one is gone"
+    assert tracker.stable({"a.wav": seen(2)}.get, 11) == {"a.wav": seen(2)}
 
 
 def test_what_is_gone_and_comes_back_settles_again() -> None:
-    settling = Settling(5)
-    settling.see({"a.wav": seen(1)}, 0)
-    settling.handed_on(settling.settled({"a.wav": seen(1)}.get, 5))
-    settling.see({}, 6)
-    settling.see({"a.wav": seen(1)}, 7)
-    assert settling.settled({"a.wav": seen(1)}.get, 12) == {"a.wav": seen(1)}
+    tracker = StabilityTracker(5)
+    tracker.update({"a.wav": seen(1)}, 0)
+    tracker.handed_on(tracker.stable({"a.wav": seen(1)}.get, 5))
+    tracker.update({}, 6)
+    tracker.update({"a.wav": seen(1)}, 7)
+    assert tracker.stable({"a.wav": seen(1)}.get, 12) == {"a.wav": seen(1)}
 
 
 def test_an_empty_file_gets_more_time() -> None:
-    settling = Settling(5)
-    settling.see({"a.wav": seen(0)}, 0)
-    assert settling.settled({"a.wav": seen(0)}.get, 5 * EMPTY - 1) == {}
-    assert settling.settled({"a.wav": seen(0)}.get, 5 * EMPTY)
+    tracker = StabilityTracker(5)
+    tracker.update({"a.wav": seen(0)}, 0)
+    assert tracker.stable({"a.wav": seen(0)}.get, 5 * EMPTY - 1) == {}
+    assert tracker.stable({"a.wav": seen(0)}.get, 5 * EMPTY)
 
 
 # rules
 
 
-def rules(root: Path, base: Rule | None = None, patience: float = 0) -> Rules:
-    made = Rules(root, base or Rule())
+def rules(root: Path, base: FolderRule | None = None, patience: float = 0) -> FolderRules:
+    made = FolderRules(root, base or FolderRule())
     made.patience = patience
     return made
 
@@ -238,15 +238,15 @@ def test_options_resolve_as_on_the_command_line() -> None:
 
 
 def test_places_of_services_tell_who_lives(tmp_path: Path) -> None:
-    with take_slot(tmp_path) as one:
-        with take_slot(tmp_path) as two:
+    with instance_lock(tmp_path) as one:
+        with instance_lock(tmp_path) as two:
             assert living(tmp_path) == [one, two]
             assert ended(tmp_path, [one, two, "service-1-0000", "service-9-0000"]) == [
                 "service-1-0000",
                 "service-9-0000",
             ]
         assert ended(tmp_path, [one, two]) == [two]
-        with take_slot(tmp_path) as three:
+        with instance_lock(tmp_path) as three:
             assert three != two
             assert ended(tmp_path, [two]) == [two], "its place is taken by another"
     assert living(tmp_path) == []

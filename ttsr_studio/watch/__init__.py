@@ -1,6 +1,7 @@
-"""The watch folder: a service that renders what is dropped into a tree of folders.
+"""The watch folder: a service that renders what is dropped into a root, a tree of folders.
 
-`tree` says what lies there, `settling` what has stopped changing, `rules` what is to be done with it, `queue` remembers
-every file in a database, `worker` renders in a process of its own under the eyes of `crew`, `delivery` puts the results
-in their place, `service` holds all of it together.
+`filesystem` says what lies there and what has stopped changing, `folder_config` what is to be done with it, `queue`
+remembers every file in a database, `scanner` fills it and `job_runner` takes `job` after job from it. `workers` render
+in processes of their own, `publish` puts the results in their place, `web` shows what goes on; `service` holds all of
+it together.
 """

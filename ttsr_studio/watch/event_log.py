@@ -11,19 +11,19 @@ from typing import Any
 BYTES = 10_000_000
 FILES = 5
 
-Heard = Callable[[str, dict[str, Any]], None]
+Listener = Callable[[str, dict[str, Any]], None]
 """Told of every event: its name and its fields."""
 
 
-class Journal:
+class EventLog:
     """Writes events down, and tells whoever listens.
 
     Args:
         path: of the newest file; older ones have .1 to .5 at the end.
     """
 
-    def __init__(self, path: Path, heard: Heard) -> None:
-        self.heard = heard
+    def __init__(self, path: Path, listener: Listener) -> None:
+        self.listener = listener
         self.handler = logging.handlers.RotatingFileHandler(
             path, maxBytes=BYTES, backupCount=FILES, encoding="utf-8", errors="backslashreplace", delay=True
         )
@@ -36,7 +36,7 @@ class Journal:
         """Write an event: what happened, and what there is to know of it, in plain JSON types."""
         at = datetime.now().astimezone().isoformat(timespec="milliseconds")
         self.logger.info(json.dumps({"at": at, "event": event, **values}, ensure_ascii=True, default=str))
-        self.heard(event, values)
+        self.listener(event, values)
 
     def close(self) -> None:
         self.handler.close()

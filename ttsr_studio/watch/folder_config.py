@@ -41,7 +41,7 @@ MEMORY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Rule:
+class FolderRule:
     """What holds in a folder.
 
     Attributes:
@@ -61,21 +61,21 @@ class Rule:
         return any(fnmatch.fnmatchcase(part, pattern) for pattern in self.ignore for part in PurePath(path).parts)
 
 
-class Rules:
+class FolderRules:
     """The rules of a tree. Files are read again when they have changed.
 
     Args:
         base: what holds at the root.
     """
 
-    def __init__(self, root: Path, base: Rule) -> None:
+    def __init__(self, root: Path, base: FolderRule) -> None:
         self.root, self.base = root, base
         self._read: dict[Path, tuple[int, Mapping[str, Any]]] = {}
         self.patience = MEMORY_SECONDS
         self.changed = False
-        self._found: dict[str, tuple[float, Rule]] = {}
+        self._found: dict[str, tuple[float, FolderRule]] = {}
 
-    def of(self, path: str) -> Rule:
+    def of(self, path: str) -> FolderRule:
         """The rule for a file, by its path relative to the root; for a moment the one that a neighbour had.
 
         Raises OptionError for a broken `ttsr-watch.toml`.
@@ -85,7 +85,7 @@ class Rules:
             self._found[folder] = now, self._find(PurePath(folder).parts)
         return self._found[folder][1]
 
-    def _find(self, folders: tuple[str, ...]) -> Rule:
+    def _find(self, folders: tuple[str, ...]) -> FolderRule:
         known = presets.available()
         folder, rule = self.root, self._within(self.root, self.base)
         for name in folders:
@@ -94,12 +94,12 @@ class Rules:
             rule = self._within(folder, replace(rule, preset=preset))
         return rule
 
-    def _within(self, folder: Path, rule: Rule) -> Rule:
+    def _within(self, folder: Path, rule: FolderRule) -> FolderRule:
         values = dict(self._config(folder / CONFIG))
         if not values:
             return rule
         own = {key: values.pop(key) for key in OWN_KEYS if key in values}
-        return Rule(
+        return FolderRule(
             preset=own.get("preset", rule.preset),
             values={**rule.values, **values},
             priority=own.get("priority", rule.priority),
@@ -139,7 +139,7 @@ class Rules:
                 raise OptionError(f"{name}: {unknown('preset', str(preset), presets.available())}")
         return values
 
-    def options_for(self, path: str, rule: Rule) -> RenderOptions:
+    def options_for(self, path: str, rule: FolderRule) -> RenderOptions:
         """Options of one render: the rule's, then the sidecar's.
 
         Raises OptionError or InputError for a wrong key or value, or a sidecar that names a file outside the root.

@@ -1,4 +1,4 @@
-"""On which terms jobs are done: what may be spent, when to stop, and how a job may come to nothing."""
+"""On which terms jobs are done: what may be spent, and how patient the service is."""
 
 import contextlib
 import hashlib
@@ -13,17 +13,28 @@ from typing import Any
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.watch.workers.supervisor import Limits
 
-MOST_DEATHS = 3
-"""Workers that may die of one file: as asked, with smaller batches, with the smallest (and on the CPU)."""
-
-FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
-SETTINGS_WAIT = 600.0
-"""Seconds before something that is around a file is tried again: three times longer every time, up to an hour; with
-settings that are wrong, up to ten minutes."""
+MOST_CRASHES = 3
+"""Workers that may crash over one file: as asked, with smaller batches, with the smallest (and on the CPU)."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class Backoff:
+    """Seconds before something is tried again: three times longer every time, up to the longest."""
+
+    first: float = 5.0
+    longest: float = 3600.0
+
+    def wait(self, tries: int) -> float:
+        return min(self.longest, self.first * 3.0**tries)
+
+
+AROUND_A_FILE = Backoff()
+WRONG_SETTINGS = Backoff(longest=600.0)
+NO_DISK_SPACE = Backoff(first=60.0)
+
+
+@dataclass(frozen=True)
+class WatchPolicy:
     """How jobs are done.
 
     Attributes:
@@ -41,44 +52,28 @@ class Terms:
     device: str = "auto"
 
 
-class Stop:
+class StopRequest:
     """How the service is asked to end: first no further jobs, then by a time, then at once."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
-        self.at: float | None = None
+        self.deadline: float | None = None
 
     def ask(self, grace: float) -> None:
         """End when the jobs at hand are done, or in so many seconds."""
         self.asked.set()
-        self.at = time.monotonic() + grace
+        self.deadline = time.monotonic() + grace
 
     @property
-    def now(self) -> bool:
-        return self.at is not None and time.monotonic() >= self.at
+    def overdue(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-class RetryError(Exception):
-    """A job cannot be done now, and may be later."""
-
-    def __init__(self, reason: str, longest: float = LONGEST_WAIT, first: float = FIRST_WAIT) -> None:
-        super().__init__(reason)
-        self.longest, self.first = longest, first
-
-
-class FailedError(Exception):
-    """A job cannot be done; the text is the reason."""
-
-
-class LostError(Exception):
-    """The job is somebody else's by now, or cancelled."""
-
-
-def ease(options: RenderOptions, deaths: int, cpu: bool) -> RenderOptions:
-    """Options that ask less of the machine, the more workers have died of a job."""
-    if deaths == 0:
+def ease(options: RenderOptions, crashes: int, cpu: bool) -> RenderOptions:
+    """Options that ask less of the machine, the more workers have crashed over a job."""
+    if crashes == 0:
         return options
-    if deaths + 1 < MOST_DEATHS:
+    if crashes + 1 < MOST_CRASHES:
         return replace(options, batch=max(1, options.batch // 4))
     return replace(options, batch=1, device="cpu" if cpu else options.device)
 

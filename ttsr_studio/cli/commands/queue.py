@@ -11,11 +11,12 @@ import click
 
 from ttsr_studio.cli.command import ROOT, Settings
 from ttsr_studio.errors import OptionError, shown
-from ttsr_studio.watch.filesystem.root import Tree, find_tree
-from ttsr_studio.watch.publish import TAKEN_AGAIN, Delivery
+from ttsr_studio.watch.filesystem.root import Root, find_root
+from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
 from ttsr_studio.watch.queue.jobs import Queue
-from ttsr_studio.watch.queue.status import plain
-from ttsr_studio.watch.queue.store import STATES, DamagedError
+from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.status import job_to_json
+from ttsr_studio.watch.queue.store import DamagedError
 
 
 @click.group("queue")
@@ -23,19 +24,19 @@ def queue_group() -> None:
     """What a watched folder has seen, is doing, and did: `ttsr queue list ROOT`."""
 
 
-def opened(root: Path) -> tuple[Tree, Queue]:
-    tree = find_tree(root)
+def open_watched(root: Path) -> tuple[Root, Queue]:
+    watched = find_root(root)
     try:
-        return tree, Queue(tree.database)
+        return watched, Queue(watched.database)
     except DamagedError as error:
         raise OptionError(f"{error}; start `ttsr watch` on it, which makes a new one") from error
 
 
-def names_in(tree: Tree, queue: Queue, files: Sequence[str]) -> list[str]:
+def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
     """Paths in the tree, as they were typed: relative to the root, or to here. Raises OptionError for unknown ones."""
     found = []
     for name in files:
-        inside = os.path.relpath(os.path.abspath(name), tree.root)
+        inside = os.path.relpath(os.path.abspath(name), watched.path)
         known = [path for path in (name, inside) if queue.find(path)]
         if not known:
             raise OptionError(f"{shown(Path(name))}: not a file that was seen; `ttsr queue list` shows them")
@@ -45,13 +46,19 @@ def names_in(tree: Tree, queue: Queue, files: Sequence[str]) -> list[str]:
 
 @queue_group.command("list", cls=Settings)
 @click.argument("root", type=ROOT)
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState]),
+    help="Only these; may be repeated.",
+)
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
 def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Every file with its state, and why."""
-    _, queue = opened(root)
-    for row in map(plain, queue.entries(states or STATES, limit)):
+    _, queue = open_watched(root)
+    for row in map(job_to_json, queue.jobs(states or tuple(JobState), limit)):
         if as_json:
             click.echo(json.dumps(row))
         else:
@@ -65,10 +72,10 @@ def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -
 @click.option("--json", "as_json", is_flag=True)
 def queue_show(root: Path, file: str, as_json: bool) -> None:
     """Everything known of a file, and what happened to it."""
-    tree, queue = opened(root)
-    row = queue.find(names_in(tree, queue, [file])[0])
+    watched, queue = open_watched(root)
+    row = queue.find(names_in(watched, queue, [file])[0])
     assert row
-    data = plain(row) | {"history": queue.history(row)}
+    data = job_to_json(row) | {"history": queue.history(row)}
     if as_json:
         click.echo(json.dumps(data, indent=2))
         return
@@ -90,8 +97,8 @@ def at(seconds: float) -> str:
 @click.argument("files", nargs=-1)
 def queue_retry(root: Path, files: tuple[str, ...]) -> None:
     """Try again: all that failed, or these, whether failed, done or waiting."""
-    tree, queue = opened(root)
-    count = queue.retry(names_in(tree, queue, files) if files else None)
+    watched, queue = open_watched(root)
+    count = queue.retry(names_in(watched, queue, files) if files else None)
     click.echo(f"{count} to be tried again")
 
 
@@ -100,11 +107,11 @@ def queue_retry(root: Path, files: tuple[str, ...]) -> None:
 @click.argument("files", nargs=-1, required=True)
 def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
     """Give up files that are pending or running; sources stay as they are."""
-    tree, queue = opened(root)
-    cancelled = queue.cancel(names_in(tree, queue, files))
-    delivery = Delivery(tree)
+    watched, queue = open_watched(root)
+    cancelled = queue.cancel(names_in(watched, queue, files))
+    publisher = Publisher(watched)
     for path in cancelled:
-        delivery.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)
+        publisher.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)
     click.echo(f"{len(cancelled)} cancelled")
 
 
@@ -113,7 +120,7 @@ def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
 @click.option("--reason", default="paused by hand", show_default=True)
 def queue_pause(root: Path, reason: str) -> None:
     """Begin no further job until `resume`; those at hand go on."""
-    opened(root)[1].pause(reason)
+    open_watched(root)[1].pause(reason)
     click.echo("paused")
 
 
@@ -121,7 +128,7 @@ def queue_pause(root: Path, reason: str) -> None:
 @click.argument("root", type=ROOT)
 def queue_resume(root: Path) -> None:
     """Go on after `pause`."""
-    opened(root)[1].pause(None)
+    open_watched(root)[1].pause(None)
     click.echo("resumed")
 
 
@@ -130,6 +137,6 @@ def queue_resume(root: Path) -> None:
 @click.option("--days", type=float, default=30.0, show_default=True, help="Only what ended so long ago.")
 def queue_prune(root: Path, days: float) -> None:
     """Forget finished files whose source is gone; renders and reports stay."""
-    tree, queue = opened(root)
-    count = queue.prune(lambda path: tree.look_at(path) is None, time.time() - 86400 * days)
+    watched, queue = open_watched(root)
+    count = queue.prune(lambda path: watched.signature_of(path) is None, time.time() - 86400 * days)
     click.echo(f"{count} forgotten")

@@ -20,13 +20,13 @@ from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
-from ttsr_studio.watch.filesystem.root import Tree, find_tree
-from ttsr_studio.watch.folder_config import Rule, Rules
-from ttsr_studio.watch.policy import Terms
-from ttsr_studio.watch.queue.jobs import Queue
+from ttsr_studio.watch.context import ServiceOptions
+from ttsr_studio.watch.filesystem.root import Root, find_root
+from ttsr_studio.watch.folder_config import FolderRule, FolderRules
+from ttsr_studio.watch.policy import WatchPolicy
 from ttsr_studio.watch.queue.status import status_of
-from ttsr_studio.watch.queue.store import DamagedError
-from ttsr_studio.watch.service import Plan, Service
+from ttsr_studio.watch.queue.store import DamagedError, Store
+from ttsr_studio.watch.service import Service
 from ttsr_studio.watch.web.server import serve_page
 from ttsr_studio.watch.workers.supervisor import Limits
 
@@ -166,33 +166,33 @@ def watch_command(
     at hand are done; the second one hands them back at once.
     """
     if only_status:
-        tree = find_tree(root)
-        show_status(tree, as_json)
+        watched = find_root(root)
+        show_status(watched, as_json)
         return
     with left_at_once():  # this takes seconds to load, and no other command here needs it
         from ttsr_studio.engines.device import resolve_device
 
     resolve_device(device)
     limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
-    terms = Terms(cpu, keep_free * 1_000_000, notify, limits, device)
-    plan = Plan(jobs=jobs, port=None if no_page else port, terms=terms, **values)
-    tree = Tree(root, state)
+    policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, limits, device)
+    options = ServiceOptions(jobs=jobs, port=None if no_page else port, policy=policy, **values)
+    watched = Root(root, state)
     if state is None:
-        tree = Tree(root, tree.marked())  # its database may be elsewhere
-    rules = Rules(tree.root, base_rule(named))
+        watched = Root(root, watched.marked())  # its database may be elsewhere
+    rules = FolderRules(watched.path, base_rule(named))
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
-    service = Service(tree, rules, plan, Teller(as_json), serve_page)
+    service = Service(watched, rules, options, EventPrinter(as_json), serve_page)
     try:
         with stop_on_signals(service):
             failed = service.run()
     except DamagedError as error:
         raise OptionError(str(error)) from error
-    if failed and plan.once:
+    if failed and options.once:
         sys.exit(1)
 
 
-def base_rule(named: Sequence[str]) -> Rule:
+def base_rule(named: Sequence[str]) -> FolderRule:
     """The rule at the root. Raises OptionError for presets that are not there."""
     plain = [text for text in named if "=" not in text]
     folders = dict(text.split("=", 1) for text in named if "=" in text)
@@ -201,7 +201,7 @@ def base_rule(named: Sequence[str]) -> Rule:
     for name in (*plain, *folders.values()):
         if name not in presets.available():
             raise unknown("preset", name, presets.available())
-    return Rule(plain[0] if plain else "general", folders=folders)
+    return FolderRule(plain[0] if plain else "general", folders=folders)
 
 
 def default_memory(jobs: int) -> int:
@@ -215,10 +215,7 @@ def stop_on_signals(service: Service) -> Iterator[None]:
     """The first signal ends the service when jobs are done, the second one now."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        grace = 0.0 if service.stop.asked.is_set() else service.plan.grace
-        service.stop.ask(grace)
-        service.wake.scan.set()
-        service.wake.work.set()
+        service.interrupt()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -228,7 +225,7 @@ def stop_on_signals(service: Service) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Teller:
+class EventPrinter:
     """Says events as they come: a line each, for people or for programs."""
 
     def __init__(self, as_json: bool) -> None:
@@ -249,14 +246,13 @@ class Teller:
 # Status
 
 
-def show_status(tree: Tree, as_json: bool) -> None:
-    queue = Queue(tree.database)
-    status = status_of(tree, queue)
+def show_status(watched: Root, as_json: bool) -> None:
+    status = status_of(watched, Store(watched.database))
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
     services = len(status["services"])
-    click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(tree.root)}")
+    click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(watched.path)}")
     click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()))
     for name in ("paused", "waiting"):
         if status[name]:
@@ -268,6 +264,3 @@ def show_status(tree: Tree, as_json: bool) -> None:
     for row in status["waiting_files"]:
         again = "" if row["again_in_s"] is None else f"; tried again in {row['again_in_s']} s"
         click.echo(f"  waiting  {row['file']}: {row['reason']}{again}")
-
-
-# The queue

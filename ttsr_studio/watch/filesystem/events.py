@@ -18,30 +18,36 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from ttsr_studio.watch.event_log import Journal
-from ttsr_studio.watch.filesystem.root import RESERVED, Tree
+from ttsr_studio.watch.event_log import EventLog
+from ttsr_studio.watch.filesystem.root import RESERVED, Root
 
-TELLING = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
+WAKING_EVENTS = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
 """Not those of reading, which scans cause themselves."""
 
 
 class Wake(FileSystemEventHandler):
-    """What wakes the service: `scan` when the tree changed, `work` when there may be work; and which files changed."""
+    """What wakes the service: `scan` when files changed, `work` when there may be work; and which files changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Root) -> None:
+        self.root = root
         self.scan, self.work = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._touched: set[str] = set()
-        self.root = ""
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Take an event of the tree."""
-        paths = [os.path.relpath(os.fsdecode(path), self.root) for path in (event.src_path, event.dest_path) if path]
+        """Take an event of the file system."""
+        changed = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
+        paths = [os.path.relpath(path, self.root.path) for path in changed]
         outside = [path for path in paths if path.split(os.sep)[0] not in RESERVED]
         if outside:
             with self._lock:
                 self._touched.update(outside)
             self.scan.set()
+
+    def everyone(self) -> None:
+        """Wake whoever waits."""
+        self.scan.set()
+        self.work.set()
 
     def touched(self) -> set[str]:
         """Files that something happened to since the last call."""
@@ -51,22 +57,19 @@ class Wake(FileSystemEventHandler):
 
 
 @contextmanager
-def watch_tree(tree: Tree, wake: Wake, polling: bool, journal: Journal) -> Iterator[None]:
-    """Have events of a tree wake the service, unless it polls; where that cannot be had, it polls, too."""
-    wake.root = str(tree.root)
+def watch_events(wake: Wake, log: EventLog) -> Iterator[None]:
+    """Have events of a root wake the service while entered; where there are none, that is logged and it polls."""
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="watchdog")  # one a new folder
-    observer = None
-    if not polling:
-        observer = Observer()
-        try:
-            observer.schedule(wake, str(tree.root), recursive=True, event_filter=TELLING)
-            observer.start()
-        except OSError as error:
-            journal("no events", reason=f"{error.strerror or error}; the tree is looked through by the clock only")
-            observer = None
+    observer = Observer()
+    try:
+        observer.schedule(wake, str(wake.root.path), recursive=True, event_filter=WAKING_EVENTS)
+        observer.start()
+    except OSError as error:
+        log("no events", reason=f"{error.strerror or error}; the tree is looked through by the clock only")
+        yield
+        return
     try:
         yield
     finally:
-        if observer:
-            observer.stop()
-            observer.join(5)
+        observer.stop()
+        observer.join(5)

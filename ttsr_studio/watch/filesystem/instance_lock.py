@@ -10,16 +10,16 @@ from filelock import FileLock, Timeout
 
 from ttsr_studio.errors import OptionError, shown
 
-SLOTS = 32
+MOST_INSTANCES = 32
 
 
 @contextmanager
-def take_slot(state: Path) -> Iterator[str]:
-    """Hold a place among the services of a root; gives the owner's name, which is never used again.
+def instance_lock(state: Path) -> Iterator[str]:
+    """Hold the lock of one instance of the service on a root; gives the owner's name, which is never used again.
 
-    Raises OptionError when all places are taken.
+    Raises OptionError when there are as many as there may be.
     """
-    for number in range(1, SLOTS + 1):
+    for number in range(1, MOST_INSTANCES + 1):
         lock = FileLock(state / f"service-{number}.lock")
         try:
             lock.acquire(timeout=0)
@@ -32,10 +32,10 @@ def take_slot(state: Path) -> Iterator[str]:
         finally:
             lock.release()
         return
-    raise OptionError(f"{shown(state)}: {SLOTS} services run here already")
+    raise OptionError(f"{shown(state)}: {MOST_INSTANCES} services run here already")
 
 
-def slot_of(owner: str) -> str:
+def instance_of(owner: str) -> str:
     """ "service-1-4fa2..." -> "service-1"."""
     return owner.rpartition("-")[0]
 
@@ -46,12 +46,12 @@ def ended(state: Path, owners: Iterable[str]) -> list[str]:
 
 
 def is_alive(state: Path, owner: str) -> bool:
-    lock = FileLock(state / f"{slot_of(owner)}.lock")
+    lock = FileLock(state / f"{instance_of(owner)}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         with contextlib.suppress(OSError):
-            return (state / f"{slot_of(owner)}.owner").read_text() == owner
+            return (state / f"{instance_of(owner)}.owner").read_text() == owner
         return True
     lock.release()
     return False

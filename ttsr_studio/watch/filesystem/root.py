@@ -1,4 +1,4 @@
-"""What lies in a watched tree: its reserved folders, and the audio files that were dropped."""
+"""A watched root: its reserved folders, and the audio files that were dropped into it."""
 
 import fnmatch
 import json
@@ -41,7 +41,7 @@ IGNORED = (
 )
 """Names that are never looked at: the leavings of systems, browsers and copiers on their way."""
 
-LOOKED_AT = (
+AUDIO_ENDINGS = (
     *SUFFIXES,
     *(".m4a", ".aac", ".mp4", ".mov", ".wma", ".ac3", ".ape", ".wv", ".mka", ".dsf", ".dff", ".au", ".snd", ".amr"),
 )
@@ -62,27 +62,27 @@ class Signature:
 
 @dataclass
 class Scan:
-    """What one look at the tree found.
+    """What one scan of the tree found.
 
     Attributes:
         files: path relative to the root -> signature.
-        troubles: folders that could not be read -> why.
+        unreadable: folders that could not be read -> why.
     """
 
     files: dict[str, Signature] = field(default_factory=dict)
-    troubles: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
-class Tree:
+class Root:
     """A watched root.
 
     Args:
         state: folder of the database and logs; None for the root's own work folder.
     """
 
-    def __init__(self, root: Path, state: Path | None = None) -> None:
-        self.root = Path(os.path.abspath(root))
-        self.renders, self.done, self.failed, self.work = (self.root / name for name in RESERVED)
+    def __init__(self, path: Path, state: Path | None = None) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.renders, self.done, self.failed, self.work = (self.path / name for name in RESERVED)
         self.state = Path(os.path.abspath(state)) if state else self.work
 
     @property
@@ -98,14 +98,14 @@ class Tree:
         return self.work / MARK
 
     @property
-    def here(self) -> bool:
+    def available(self) -> bool:
         """Whether the root is there; a share that went away leaves an empty folder behind."""
         return self.mark.is_file()
 
     def make(self) -> None:
         """Make the reserved folders. Raises OptionError where the root cannot be one."""
-        if not self.root.is_dir():
-            raise OptionError(f"{shown(self.root)}: no such folder; make it first")
+        if not self.path.is_dir():
+            raise OptionError(f"{shown(self.path)}: no such folder; make it first")
         self.refuse_nested()
         try:
             for folder in (self.renders, self.failed, self.stages, self.state):
@@ -119,7 +119,7 @@ class Tree:
                 self.leave_mark()
         except OSError as error:
             raise OptionError(
-                f"{shown(self.root)}: cannot be written to ({error.strerror}: {error.filename}); "
+                f"{shown(self.path)}: cannot be written to ({error.strerror}: {error.filename}); "
                 "check its permissions, and that its folders are on one disk"
             ) from error
 
@@ -133,7 +133,7 @@ class Tree:
             return
         if marked and living(marked):
             raise OptionError(
-                f"{shown(self.root)}: is watched with its database in {shown(marked)}; "
+                f"{shown(self.path)}: is watched with its database in {shown(marked)}; "
                 "stop that service first, or start this one without --state"
             )
         mark = self.stages / f"mark-{os.getpid()}"
@@ -153,36 +153,36 @@ class Tree:
 
     def refuse_nested(self) -> None:
         """Raise OptionError for a root within a root, or around one."""
-        for above in self.root.parents:
+        for above in self.path.parents:
             if (above / WORK / MARK).is_file():
-                raise OptionError(f"{shown(self.root)}: lies within the watched root {shown(above)}; watch only one")
-        for folder, names, _ in os.walk(self.root):
+                raise OptionError(f"{shown(self.path)}: lies within the watched root {shown(above)}; watch only one")
+        for folder, names, _ in os.walk(self.path):
             names[:] = [name for name in names if name not in RESERVED and not is_ignored(name)]
-            if Path(folder) != self.root and (Path(folder) / WORK / MARK).is_file():
-                raise OptionError(f"{shown(self.root)}: holds the watched root {shown(Path(folder))}; watch only one")
+            if Path(folder) != self.path and (Path(folder) / WORK / MARK).is_file():
+                raise OptionError(f"{shown(self.path)}: holds the watched root {shown(Path(folder))}; watch only one")
 
     def scan(self) -> Scan:
-        """Look at every folder; links are not followed, so nothing outside the root is ever read."""
+        """List every folder; links are not followed, so nothing outside the root is ever read."""
         found = Scan()
         waiting = [""]
         while waiting:
             folder = waiting.pop()
             try:
-                waiting += self._look(folder, found)
+                waiting += self._scan_folder(folder, found)
             except OSError as error:
-                found.troubles[folder or "."] = error.strerror or str(error)
+                found.unreadable[folder or "."] = error.strerror or str(error)
         return found
 
-    def _look(self, folder: str, found: Scan) -> Iterator[str]:
+    def _scan_folder(self, folder: str, found: Scan) -> Iterator[str]:
         files: dict[str, os.stat_result] = {}
         folders = []
-        with os.scandir(self.root / folder) as entries:
+        with os.scandir(self.path / folder) as entries:
             for entry in entries:
                 if is_ignored(entry.name) or (not folder and entry.name in RESERVED):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(os.path.join(folder, entry.name))
-                elif entry.name.lower().endswith((*LOOKED_AT, SIDECAR_ENDING)):
+                elif entry.name.lower().endswith((*AUDIO_ENDINGS, SIDECAR_ENDING)):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         files[entry.name] = status
@@ -192,23 +192,23 @@ class Tree:
                 found.files[os.path.join(folder, name)] = signature(status, beside)
         return iter(folders)
 
-    def look_at(self, path: str) -> Signature | None:
+    def signature_of(self, path: str) -> Signature | None:
         """The signature of one file now, None when it is gone or no regular file."""
-        source = self.root / path
+        source = self.path / path
         status = regular(source)
         return None if status is None else signature(status, regular(sidecar(source)))
 
-    def name(self, path: Path | str) -> str:
+    def without_root(self, text: Path | str) -> str:
         """A text without the root's own place in it."""
-        return str(path).replace(str(self.root) + os.sep, "").replace(str(self.root), ".")
+        return str(text).replace(str(self.path) + os.sep, "").replace(str(self.path), ".")
 
 
-def find_tree(root: Path) -> Tree:
-    """The tree of a root that is, or was, watched. Raises OptionError when it is none."""
-    state = Tree(root).marked()
+def find_root(path: Path) -> Root:
+    """A folder that is, or was, watched. Raises OptionError for another."""
+    state = Root(path).marked()
     if state is None:
-        raise OptionError(f"{shown(root)}: not a watched root; start `ttsr watch` on it first")
-    return Tree(root, state)
+        raise OptionError(f"{shown(path)}: not a watched root; start `ttsr watch` on it first")
+    return Root(path, state)
 
 
 def regular(path: Path) -> os.stat_result | None:

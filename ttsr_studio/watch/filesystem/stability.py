@@ -1,4 +1,4 @@
-"""Which files have stopped changing. A file is settled when nothing of it changed for a while, by a steady clock."""
+"""Which files have stopped changing. A file is stable when nothing of it changed for a while, by a steady clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ EMPTY = 12.0
 
 
 @dataclass
-class Settling:
+class StabilityTracker:
     """Files on their way in.
 
     Attributes:
-        quiet: seconds without a change, or a word of one, after which a file counts as complete.
+        quiet: seconds without a change, or an event, after which a file counts as complete.
         known: signatures that were handed on before.
     """
 
@@ -22,37 +22,34 @@ class Settling:
     known: dict[str, Signature] = field(default_factory=dict)
     _since: dict[str, tuple[Signature, float]] = field(default_factory=dict)
 
-    def see(self, files: Mapping[str, Signature], now: float) -> None:
-        """Take a scan: what is new or another begins to settle, what is gone is forgotten."""
+    def update(self, files: Mapping[str, Signature], now: float) -> None:
+        """Take a scan: what is new or another begins its wait, what is gone is forgotten."""
         for path in [path for path in self._since if path not in files]:
             del self._since[path]
         for path in [path for path in self.known if path not in files]:
             del self.known[path]
         for path, signature in files.items():
-            self._note(path, signature, now)
+            if self.known.get(path) == signature:
+                self._since.pop(path, None)
+            elif path not in self._since or self._since[path][0] != signature:
+                self._since[path] = signature, now
 
     def is_new(self, path: str, signature: Signature) -> bool:
         """Whether a file was not seen like this before."""
         return self.known.get(path) != signature and (path not in self._since or self._since[path][0] != signature)
 
-    def _note(self, path: str, signature: Signature, now: float) -> None:
-        if self.known.get(path) == signature:
-            self._since.pop(path, None)
-        elif path not in self._since or self._since[path][0] != signature:
-            self._since[path] = signature, now
-
     def touch(self, path: str, now: float) -> None:
-        """Take word that something happened to a file: its wait begins anew."""
+        """Take an event of a file: its wait begins anew."""
         if path in self._since:
             self._since[path] = self._since[path][0], now
 
-    def settled(self, look: Callable[[str], Signature | None], now: float) -> dict[str, Signature]:
-        """Files that are complete now, each looked at once more."""
+    def stable(self, signature_of: Callable[[str], Signature | None], now: float) -> dict[str, Signature]:
+        """Files that are complete now, each read from the disk once more."""
         ready = {}
         for path, (signature, since) in list(self._since.items()):
             if now < self._due(signature, since):
                 continue
-            seen = look(path)
+            seen = signature_of(path)
             if seen is None:
                 del self._since[path]
             elif seen != signature:
@@ -62,7 +59,7 @@ class Settling:
         return ready
 
     def handed_on(self, files: Mapping[str, Signature]) -> None:
-        """Take word that files were handed on: nothing is heard of them until they change."""
+        """Note that files were handed on: they are no longer waited for until they change."""
         for path, signature in files.items():
             self.known[path] = signature
             self._since.pop(path, None)

@@ -1,4 +1,4 @@
-"""What goes on in a watched tree, as plain data for the command line and the page."""
+"""What goes on in a watched root, as plain data for the command line and the page."""
 
 import json
 from collections.abc import Mapping
@@ -8,31 +8,32 @@ from typing import Any
 from ttsr_studio.errors import shown
 from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.watch.filesystem.instance_lock import living
-from ttsr_studio.watch.filesystem.root import Tree
+from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.queue.clock import Clock
-from ttsr_studio.watch.queue.store import Entry, Ledger
+from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.store import JobRecord, Store
 
 MOST_SCORES = 6
 MOST_LETTERS = 80
 
 
-def status_of(tree: Tree, queue: Ledger, many: int = 20) -> dict[str, Any]:
+def status_of(root: Root, store: Store, many: int = 20) -> dict[str, Any]:
     """What goes on, as plain data."""
-    with queue.moment():
+    with store.snapshot():
         return {
-            "root": str(tree.root),
-            "services": living(tree.state),
-            "counts": queue.counts(),
-            "paused": queue.fact("paused"),
-            "waiting": queue.fact("waiting"),
-            "running": [plain(row) for row in queue.entries(["running"])],
-            "failed": [plain(row) for row in queue.entries(["failed"], many, newest=True)],
-            "waiting_files": [plain(row) for row in queue.held_up(many)],
-            "done": [plain(row) for row in queue.entries(["done"], many, newest=True)],
+            "root": str(root.path),
+            "services": living(root.state),
+            "counts": store.counts(),
+            "paused": store.fact("paused"),
+            "waiting": store.fact("waiting"),
+            "running": [job_to_json(row) for row in store.jobs([JobState.RUNNING])],
+            "failed": [job_to_json(row) for row in store.jobs([JobState.FAILED], many, newest=True)],
+            "waiting_files": [job_to_json(row) for row in store.held_up(many)],
+            "done": [job_to_json(row) for row in store.jobs([JobState.DONE], many, newest=True)],
         }
 
 
-def plain(row: Entry) -> dict[str, Any]:
+def job_to_json(row: JobRecord) -> dict[str, Any]:
     """A file as people and programs get it."""
     return {
         "id": row.id,
@@ -40,13 +41,13 @@ def plain(row: Entry) -> dict[str, Any]:
         "state": row.state,
         "reason": row.held or row.reason,
         "again_in_s": seconds_until(row),
-        "progress": in_words(row.progress),
-        "share": share_done(row.progress),
+        "progress": progress_text(row.progress),
+        "share": progress_share(row.progress),
         "priority": row.priority,
         "attempts": row.attempts,
         "output": row.output and shown(Path(row.output)),
         "report": row.report and shown(Path(row.report)),
-        "same_as": row.twin and shown(Path(row.twin)),
+        "same_as": row.duplicate_of and shown(Path(row.duplicate_of)),
         "sha256": row.sha256,
         "queued_at": row.queued_at,
         "started_at": row.started_at,
@@ -54,28 +55,28 @@ def plain(row: Entry) -> dict[str, Any]:
     }
 
 
-def seconds_until(row: Entry) -> int | None:
+def seconds_until(row: JobRecord) -> int | None:
     """When a file that waits is tried again, None when it does not wait."""
     now = Clock().now()
-    waits = row.state == "pending" and row.reason and not row.held and row.boot == now.boot
+    waits = row.state is JobState.PENDING and row.reason and not row.held and row.boot == now.boot
     return max(0, round(row.until - now.steady)) if waits else None
 
 
-def in_words(progress: str | None) -> str | None:
+def progress_text(progress: str | None) -> str | None:
     """Where a render stands: '{"stage": "searching", ...}' -> "searching 40 %"."""
     if progress is None:
         return None
-    share = share_done(progress)
+    share = progress_share(progress)
     return str(json.loads(progress)["stage"]) + ("" if share is None else f" {100 * share:.0f} %")
 
 
-def share_done(progress: str | None) -> float | None:
+def progress_share(progress: str | None) -> float | None:
     """How much of its stage a render has done, 0 to 1; None when that is not known."""
     values = json.loads(progress) if progress else {}
     return values["done"] / values["total"] if values.get("total") else None
 
 
-def in_a_few_words(report: Mapping[str, Any]) -> dict[str, str]:
+def report_facts(report: Mapping[str, Any]) -> dict[str, str]:
     """What is worth knowing of a render at a glance, from its report, by name; what could not be measured is left out.
 
     Raises LookupError, TypeError, ValueError or AttributeError when it is no report.
@@ -85,29 +86,29 @@ def in_a_few_words(report: Mapping[str, Any]) -> dict[str, str]:
     windows, tried = len(report["windows"]), max((len(each["candidates"]) for each in report["windows"]), default=0)
     words = {
         "preset": report["tool"]["preset"],
-        "input": known("band to {:.1f} kHz", before["cutoff_hz"] and before["cutoff_hz"] / 1000),
-        "loudness": known("{:.1f} → {:.1f} LUFS", before["lufs"], after["lufs"]),
+        "input": measured("band to {:.1f} kHz", before["cutoff_hz"] and before["cutoff_hz"] / 1000),
+        "loudness": measured("{:.1f} → {:.1f} LUFS", before["lufs"], after["lufs"]),
         "candidates": f"{tried} in {windows} window{'' if windows == 1 else 's'}" if tried else None,
-        "evaluations": known("{:.0f} NFE", report["timing"]["nfe"]),
-        "uncertainty": known("{:.1f} dB on average", unsure["mean_db"]),
+        "evaluations": measured("{:.0f} NFE", report["timing"]["nfe"]),
+        "uncertainty": measured("{:.1f} dB on average", unsure["mean_db"]),
         "less certain": ", ".join(f"{each['start_s']:.1f} to {each['stop_s']:.1f} s" for each in unsure["regions"]),
-        **{name: score_of(report, name) for name in list(report["scores"])[:MOST_SCORES]},
+        **{name: score_text(report, name) for name in list(report["scores"])[:MOST_SCORES]},
     }
     return {name[:MOST_LETTERS]: shorter(str(text)) for name, text in words.items() if text}
 
 
-def score_of(report: Mapping[str, Any], name: str) -> str | None:
-    """A verifier's score of the choice, and of all candidates on average; None when there is none."""
-    score = report["scores"][name]
+def score_text(report: Mapping[str, Any], name: str) -> str | None:
+    """What a verifier gave the choice, and all candidates on average; None when it gave nothing."""
+    scores = report["scores"][name]
     unit = report["verifiers"].get(name.partition("/")[0], {}).get("unit", "")
-    chosen, mean = known("{:.2f}", score["chosen"]), known("{:.2f}", score["mean"])
+    chosen, mean = measured("{:.2f}", scores["chosen"]), measured("{:.2f}", scores["mean"])
     if chosen is None:
         return None
     beside = "" if mean in (None, chosen) else f", mean {mean}"
-    return f"{chosen} {unit}".rstrip() + beside + (", held out" if score["role"] == "held-out" else "")
+    return f"{chosen} {unit}".rstrip() + beside + (", held out" if scores["role"] == "held-out" else "")
 
 
-def known(text: str, *values: float | None) -> str | None:
+def measured(text: str, *values: float | None) -> str | None:
     """A text with numbers in it, None when one of them is not known."""
     return None if None in values else text.format(*values)
 

@@ -1,25 +1,27 @@
-"""The database of a watch folder, as it is read: every file that was ever seen, and what became of it."""
+"""The database of a watch folder, as it is read: every file that was ever seen, and what became of it.
+
+It outlives the service, so its columns keep the names that they were given first; `OLD_NAMES` says what they are here.
+"""
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ttsr_studio.errors import TtsrError
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.queue.clock import Clock
+from ttsr_studio.watch.queue.states import JobState
 
-State = Literal["pending", "running", "done", "failed"]
-STATES: tuple[State, ...] = ("pending", "running", "done", "failed")
-VERSION = 1
+SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 VIEW_SECONDS = 5.0
 
-SCHEMA = """
+TABLES = """
 CREATE TABLE files (
   id INTEGER PRIMARY KEY,
   path BLOB NOT NULL UNIQUE,
@@ -49,31 +51,35 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 INSERT INTO facts VALUES ('token', '0');
 """
 
+OLD_NAMES = {"crashes": "deaths", "expired_leases": "losses", "duplicate_of": "twin"}
+
 
 class DamagedError(TtsrError):
     """A database that cannot be read as what it should be."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class JobRecord:
     """One file, as the database has it. Paths are relative to the root; times are seconds since 1970.
 
     Attributes:
         held: why a pending file is not taken yet, None when it may be.
         attempts: times that it was taken.
-        deaths: times that its worker died of it.
+        crashes: times that its worker crashed or had to be ended.
         tries: times that something around it failed: a full disk, a share that was away.
+        expired_leases: times that the service ended while it was rendered.
         token: of whoever renders it; another one every time.
         owner: the service that does.
+        boot, until: when its lease or its wait ends, see `Moment`.
         sha256, fingerprint: of the source's content, and of everything that the render depends on besides.
         output, report: the render and its report, when there is one or is to be.
-        twin: another source with the same content whose render this is.
+        duplicate_of: another source with the same content whose render this is.
         to_move: whether the source is still to be taken out of the drop folder.
     """
 
     id: int
     path: str
-    state: State
+    state: JobState
     held: str | None
     priority: int
     size: int
@@ -82,9 +88,9 @@ class Entry:
     sidecar: str
     reason: str | None
     attempts: int
-    deaths: int
+    crashes: int
     tries: int
-    losses: int
+    expired_leases: int
     token: int | None
     owner: str | None
     boot: str | None
@@ -95,7 +101,7 @@ class Entry:
     output: str | None
     report: str | None
     output_sha256: str | None
-    twin: str | None
+    duplicate_of: str | None
     to_move: int
     queued_at: float
     started_at: float | None
@@ -105,12 +111,21 @@ class Entry:
     def signature(self) -> Signature:
         return Signature(self.size, self.mtime_ns, self.inode, self.sidecar)
 
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> "JobRecord":
+        values = dict(row)
+        for name in ("path", "output", "report", "duplicate_of"):
+            values[name] = None if values[name] is None else os.fsdecode(values[name])
+        return cls(**values | {"state": JobState(values["state"])})
 
-COLUMNS = ", ".join(field.name for field in fields(Entry))
-PATHS = ("path", "output", "report", "twin")
+
+SELECTED = ", ".join(
+    f"{OLD_NAMES[field.name]} AS {field.name}" if field.name in OLD_NAMES else field.name for field in fields(JobRecord)
+)
+"""The columns of a `JobRecord`, by their names here."""
 
 
-class Ledger:
+class Store:
     """The database of one root, for one thread.
 
     Args:
@@ -123,53 +138,49 @@ class Ledger:
 
     def __init__(self, path: Path, clock: Clock | None = None, lease: float = 60.0, *, view: bool = False) -> None:
         self.path, self.clock, self.lease = path, clock or Clock(), lease
+        name = f"{path.absolute().as_uri()}?mode=ro" if view else path
+        wait = VIEW_SECONDS if view else BUSY_SECONDS
+        self.db = sqlite3.connect(name, uri=view, timeout=wait, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
         try:
-            if view:
-                self._view()
-            else:
-                self._open()
+            if not view:
+                self._make()
+            version = self._version()
+            if version != SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(f"made by another version ({version}, not {SCHEMA_VERSION})")
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
             self.close()
             raise DamagedError(f"{path}: not a sound database ({error})") from error
 
-    def _open(self) -> None:
-        self.db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-        self.db.row_factory = sqlite3.Row
+    def _make(self) -> None:
+        """Set the connection up for writing; make the tables where there are none."""
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute("PRAGMA foreign_keys = ON")
         with self._change():
-            version = self.db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in SCHEMA.split(";\n"):
+            if self._version() == 0:
+                for statement in TABLES.split(";\n"):
                     if statement.strip():
                         self.db.execute(statement)
-                self.db.execute(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
-                raise sqlite3.DatabaseError(f"made by another version ({version}, not {VERSION})")
+                self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _view(self) -> None:
-        name = f"{self.path.absolute().as_uri()}?mode=ro"
-        self.db = sqlite3.connect(name, uri=True, timeout=VIEW_SECONDS, isolation_level=None)
-        self.db.row_factory = sqlite3.Row
-        version = self.db.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION:
-            raise sqlite3.DatabaseError(f"made by another version ({version}, not {VERSION})")
+    def _version(self) -> int:
+        return int(self.db.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
-        with contextlib.suppress(AttributeError, sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error):
             self.db.close()
 
     def check(self) -> None:
         """Look through the whole file. Raises DamagedError when something is wrong with it."""
         try:
-            said = self.db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            found = self.db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            said = str(error)
-        if said != "ok":
-            raise DamagedError(f"{self.path}: {' '.join(said.split())}")
+            found = str(error)
+        if found != "ok":
+            raise DamagedError(f"{self.path}: {' '.join(found.split())}")
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -183,7 +194,7 @@ class Ledger:
         self.db.execute("COMMIT")
 
     @contextmanager
-    def moment(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """What is read within is as it was at one moment, whatever others write meanwhile."""
         self.db.execute("BEGIN")
         try:
@@ -195,73 +206,61 @@ class Ledger:
         row = self.db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
+    @property
+    def paused(self) -> bool:
+        return self.fact("paused") is not None
+
     # What is known
 
-    def get(self, number: int) -> Entry | None:
-        row = self.db.execute(f"SELECT {COLUMNS} FROM files WHERE id = ?", (number,)).fetchone()
-        return None if row is None else entry(row)
+    def _select(self, condition: str, values: Iterable[Any] = ()) -> list[JobRecord]:
+        rows = self.db.execute(f"SELECT {SELECTED} FROM files WHERE {condition}", tuple(values))
+        return [JobRecord.from_row(row) for row in rows]
 
-    def find(self, path: str) -> Entry | None:
-        row = self.db.execute(f"SELECT {COLUMNS} FROM files WHERE path = ?", (os.fsencode(path),)).fetchone()
-        return None if row is None else entry(row)
+    def _first(self, condition: str, *values: Any) -> JobRecord | None:
+        return next(iter(self._select(f"{condition} LIMIT 1", values)), None)
 
-    def twins(self, sha256: str, fingerprint: str) -> list[Entry]:
-        """Files of the same content that are rendered the same way, the first one first."""
-        rows = self.db.execute(
-            f"SELECT {COLUMNS} FROM files WHERE sha256 = ? AND fingerprint = ? ORDER BY id", (sha256, fingerprint)
-        )
-        return [entry(row) for row in rows]
+    def get(self, number: int) -> JobRecord | None:
+        return self._first("id = ?", number)
 
-    def same_as(self, row: Entry) -> list[str]:
-        """Other paths at which the very same file was seen."""
-        rows = self.db.execute(
-            "SELECT path FROM files WHERE inode = ? AND size = ? AND mtime_ns = ? AND id != ?",
-            (row.inode, row.size, row.mtime_ns, row.id),
-        )
-        return [os.fsdecode(each["path"]) for each in rows]
+    def find(self, path: str) -> JobRecord | None:
+        return self._first("path = ?", os.fsencode(path))
 
-    def reported(self, report: str) -> Entry | None:
+    def reported(self, report: str) -> JobRecord | None:
         """Whose report has this name."""
-        row = self.db.execute(f"SELECT {COLUMNS} FROM files WHERE report = ?", (os.fsencode(report),)).fetchone()
-        return None if row is None else entry(row)
+        return self._first("report = ?", os.fsencode(report))
 
-    def entries(self, states: Sequence[str] = STATES, limit: int = -1, newest: bool = False) -> list[Entry]:
+    def duplicates(self, sha256: str, fingerprint: str) -> list[JobRecord]:
+        """Files of the same content that are rendered the same way, the first one first."""
+        return self._select("sha256 = ? AND fingerprint = ? ORDER BY id", (sha256, fingerprint))
+
+    def paths_of_same_file(self, row: JobRecord) -> list[str]:
+        """Other paths at which the very same file was seen."""
+        same = self._select(
+            "inode = ? AND size = ? AND mtime_ns = ? AND id != ?", (row.inode, row.size, row.mtime_ns, row.id)
+        )
+        return [each.path for each in same]
+
+    def jobs(self, states: Sequence[str] = tuple(JobState), limit: int = -1, newest: bool = False) -> list[JobRecord]:
         marks = ", ".join("?" * len(states))
         order = "COALESCE(finished_at, started_at, queued_at) DESC, id DESC" if newest else "priority DESC, id"
-        rows = self.db.execute(
-            f"SELECT {COLUMNS} FROM files WHERE state IN ({marks}) ORDER BY {order} LIMIT ?", (*states, limit)
-        )
-        return [entry(row) for row in rows]
+        return self._select(f"state IN ({marks}) ORDER BY {order} LIMIT ?", (*states, limit))
 
-    def held_up(self, limit: int = -1) -> list[Entry]:
+    def held_up(self, limit: int = -1) -> list[JobRecord]:
         """Pending files that wait for something, in the order in which they will be taken."""
-        rows = self.db.execute(
-            f"SELECT {COLUMNS} FROM files WHERE state = 'pending' AND (held IS NOT NULL OR reason IS NOT NULL) "
-            "ORDER BY priority DESC, id LIMIT ?",
+        return self._select(
+            "state = 'pending' AND (held IS NOT NULL OR reason IS NOT NULL) ORDER BY priority DESC, id LIMIT ?",
             (limit,),
         )
-        return [entry(row) for row in rows]
 
-    def unmoved(self) -> list[Entry]:
-        rows = self.db.execute(f"SELECT {COLUMNS} FROM files WHERE to_move = 1 AND state IN ('done', 'failed')")
-        return [entry(row) for row in rows]
+    def unmoved(self) -> list[JobRecord]:
+        """Finished files whose sources are still to be taken out of the drop folder."""
+        return self._select("to_move = 1 AND state IN ('done', 'failed')")
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[JobState, int]:
         found = dict(self.db.execute("SELECT state, count(*) FROM files GROUP BY state").fetchall())
-        return {state: found.get(state, 0) for state in STATES}
+        return {state: found.get(state, 0) for state in JobState}
 
-    def waiting(self) -> int:
-        """Pending files that may be taken, now or after their wait."""
-        return int(self.db.execute("SELECT count(*) FROM files WHERE state = 'pending' AND held IS NULL").fetchone()[0])
-
-    def history(self, row: Entry) -> list[dict[str, Any]]:
+    def history(self, row: JobRecord) -> list[dict[str, Any]]:
         """Everything that happened to a file, in order."""
         rows = self.db.execute("SELECT at, what, reason FROM history WHERE file = ? ORDER BY id", (row.id,))
         return [dict(each) for each in rows]
-
-
-def entry(row: sqlite3.Row) -> Entry:
-    values = dict(row)
-    for name in PATHS:
-        values[name] = None if values[name] is None else os.fsdecode(values[name])
-    return Entry(**values)

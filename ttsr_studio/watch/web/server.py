@@ -1,8 +1,10 @@
-"""The page of a watched tree: what goes on and what came of it, to look at and for nothing else.
+"""The page of a watched root: what goes on and what came of it, to look at and for nothing else.
 
 Everything it serves is read from the database and from the reports of finished files, which are asked for by their
 number in the database. It has no password, so it tells no paths outside the root, and it answers only those who call it
 by an address of this machine: a site elsewhere whose name is made to point here gets nothing.
+
+It is made with `http.server`: servers for WSGI limit how long a client is silent, not how long it takes in all.
 """
 
 import base64
@@ -19,16 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
-from ttsr_studio.watch.filesystem.root import Tree
-from ttsr_studio.watch.web.view import (
-    BROKEN,
-    HTML,
-    JSON,
-    NOTHING_ELSE,
-    Answer,
-    Board,
-    as_json,
-)
+from ttsr_studio.watch.filesystem.root import Root
+from ttsr_studio.watch.web.view import BROKEN, HTML, JSON, NOTHING_ELSE, Response, StatusBoard, as_json
 
 SILENT_SECONDS, LONGEST_SECONDS = 10.0, 60.0
 """A client may say nothing, and take for an answer, so long."""
@@ -52,9 +46,9 @@ ALWAYS = {
 
 
 @contextmanager
-def serve_page(tree: Tree, host: str, port: int) -> Iterator[str]:
-    """Serve the page of a tree while entered; gives its address. Raises OSError when it cannot be had."""
-    with Server(tree, host, port) as server:
+def serve_page(root: Root, host: str, port: int) -> Iterator[str]:
+    """Serve the page of a root while entered; gives its address. Raises OSError when it cannot be had."""
+    with Server(root, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
         try:
@@ -71,8 +65,8 @@ class Server(ThreadingHTTPServer):
         host, port: to listen at; port 0 for any that is free.
     """
 
-    def __init__(self, tree: Tree, host: str, port: int) -> None:
-        self.host, self.board = host, Board(tree, local=is_loopback(host))
+    def __init__(self, root: Root, host: str, port: int) -> None:
+        self.host, self.board = host, StatusBoard(root, local=is_loopback(host))
         self.template, self.policy = template()
         self.since: dict[Any, float] = {}
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -134,50 +128,50 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.send(self.answer())
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """What to answer."""
         if not self.server.is_called(self.headers.get_all("Host") or []):
-            return Answer(403, body=b"This page answers only to the address it is served at.\n")
+            return Response(403, body=b"This page answers only to the address it is served at.\n")
         path = self.path.partition("?")[0]
         try:
-            return self.found(path) or Answer(404, body=b"There is nothing here.\n")
+            return self.response_at(path) or Response(404, body=b"There is nothing here.\n")
         except BROKEN as error:
             why = self.server.board.plain_text(" ".join(str(error).split())) or type(error).__name__
             return as_json({"error": f"cannot be read: {why}"}, 503)
 
-    def found(self, path: str) -> Answer | None:
+    def response_at(self, path: str) -> Response | None:
         """What is at a path, None when nothing is."""
         board = self.server.board
         if path == "/":
-            return Answer(200, HTML, self.server.template, self.server.policy)
+            return Response(200, HTML, self.server.template, self.server.policy)
         if path == "/status.json":
-            return Answer(200, JSON, board.status())
+            return Response(200, JSON, board.status())
         if path == "/icon.svg":
-            return Answer(200, "image/svg+xml", ICON)
+            return Response(200, "image/svg+xml", ICON)
         match = REPORT.fullmatch(path)
         return board.report(int(match[1]), match[2]) if match else None
 
-    def send(self, answer: Answer) -> None:
-        self.send_response(answer.code)
+    def send(self, response: Response) -> None:
+        self.send_response(response.code)
         for name, value in ALWAYS.items():
             self.send_header(name, value)
-        self.send_header("Content-Security-Policy", answer.policy)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Security-Policy", response.policy)
+        self.send_header("Content-Type", response.kind)
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Connection", "close")
-        if answer.code == 405:
+        if response.code == 405:
             self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no request that this page takes."""
         self.close_connection = True
         if code == 501:
-            self.send(Answer(405, body=b"This page is only to look at: GET and HEAD.\n"))
+            self.send(Response(405, body=b"This page is only to look at: GET and HEAD.\n"))
         else:
-            self.send(Answer(code, body=b"This is no request.\n"))
+            self.send(Response(code, body=b"This is no request.\n"))
 
     def version_string(self) -> str:
         return "ttsr"

@@ -14,37 +14,36 @@ from typing import Any
 
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.report.paths import report_names
-from ttsr_studio.watch.filesystem.root import Tree, regular
-from ttsr_studio.watch.queue.status import in_a_few_words, status_of
-from ttsr_studio.watch.queue.store import Entry, Ledger
+from ttsr_studio.watch.filesystem.root import Root, regular
+from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.status import report_facts, status_of
+from ttsr_studio.watch.queue.store import JobRecord, Store
 
-MANY = 20
+MOST_FILES = 20
 """Files of a kind that the page shows."""
-
 
 FRESH_SECONDS = 1.0
 """For so long everybody gets the same status, however many look."""
 
-
 MOST_BYTES = 256_000_000
 """Of a report."""
 
-
 ABSOLUTE = re.compile(r"(https?://\S+)|(?<![^\s'\"(\[{=:,;|/])/(?:[^/\s'\":;,()]+/)*(?=[^/\s])")
-
 
 HTML, JSON, PNG, TEXT = "text/html; charset=utf-8", "application/json", "image/png", "text/plain; charset=utf-8"
 
-
 NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+
+ReportKey = tuple[int, int, int]
+"""Number of a file, and time of change and size of its report."""
 
 BROKEN = (TtsrError, OSError, sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What a damaged database or report may lead to."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What a client gets: status code, content type and body."""
 
     code: int
@@ -53,18 +52,18 @@ class Answer:
     policy: str = NOTHING_ELSE
 
 
-class Board:
-    """What the page shows of a tree.
+class StatusBoard:
+    """What the page shows of a root.
 
     Args:
         local: whether only this machine can see it; others are not told where the root lies.
     """
 
-    def __init__(self, tree: Tree, local: bool) -> None:
-        self.tree, self.local = tree, local
+    def __init__(self, root: Root, local: bool) -> None:
+        self.root, self.local = root, local
         self.lock = threading.Lock()
         self.made, self.made_at = b"", -FRESH_SECONDS
-        self.words: dict[tuple[int, int, int], dict[str, str]] = {}
+        self.facts: dict[ReportKey, dict[str, str]] = {}
 
     def status(self) -> bytes:
         """The status as JSON, not older than a moment."""
@@ -76,22 +75,22 @@ class Board:
 
     def read(self) -> dict[str, Any]:
         """The status now: what `ttsr watch --status` says, with links to reports and what they say in a few words."""
-        with closing(Ledger(self.tree.database, view=True)) as queue:
-            status = status_of(self.tree, queue, MANY)
-            words: dict[tuple[int, int, int], dict[str, str]] = {}
+        with closing(Store(self.root.database, view=True)) as queue:
+            status = status_of(self.root, queue, MOST_FILES)
+            facts: dict[ReportKey, dict[str, str]] = {}
             for row in status["done"]:
-                told = queue.get(row["id"])
-                if told is not None:
-                    row |= self.told(told, words)
-        self.words = words
+                job = queue.get(row["id"])
+                if job is not None:
+                    row |= self.result_of(job, facts)
+        self.facts = facts
         for row in (status, *status["running"], *status["failed"], *status["waiting_files"], *status["done"]):
             for name in ("paused", "waiting", "reason"):
                 if row.get(name):
                     row[name] = self.plain_text(row[name])
-        return status | {"root": shown(self.tree.root) if self.local else None, "at": time.time(), "many": MANY}
+        return status | {"root": shown(self.root.path) if self.local else None, "at": time.time(), "many": MOST_FILES}
 
-    def told(self, row: Entry, words: dict[tuple[int, int, int], dict[str, str]]) -> dict[str, Any]:
-        """Links to what a finished file has, and what its report says; `words` keeps that for the next time."""
+    def result_of(self, row: JobRecord, known: dict[ReportKey, dict[str, str]]) -> dict[str, Any]:
+        """Links to what a finished file has, and what its report says; `known` keeps that for the next time."""
         links, facts = {}, {}
         for kind, name in (("json", "report"), ("png", "picture")):
             path = self.locate(row, kind)
@@ -101,33 +100,33 @@ class Board:
             links[name] = f"/report/{row.id}.{kind}?at={row.finished_at or 0:.0f}"
             if kind == "json":
                 key = row.id, there.st_mtime_ns, there.st_size
-                facts = words[key] = self.words[key] if key in self.words else facts_of(path)
+                facts = known[key] = self.facts[key] if key in self.facts else facts_of(path)
         return {"links": links, "facts": facts}
 
-    def report(self, number: int, kind: str) -> Answer | None:
+    def report(self, number: int, kind: str) -> Response | None:
         """The report of a finished file, by its number; None when there is none."""
-        with closing(Ledger(self.tree.database, view=True)) as queue:
+        with closing(Store(self.root.database, view=True)) as queue:
             row = queue.get(number)
         path = None if row is None else self.locate(row, kind)
         content = None if path is None else content_of(path)
         if content is None:
             return None
-        return Answer(200, PNG, content) if kind == "png" else as_json(self.without_paths(json.loads(content)))
+        return Response(200, PNG, content) if kind == "png" else as_json(self.without_paths(json.loads(content)))
 
-    def locate(self, row: Entry, kind: str) -> Path | None:
+    def locate(self, row: JobRecord, kind: str) -> Path | None:
         """Where a report of a finished file lies; None where it would lie outside the folder of renders."""
-        if row.state != "done" or not row.output or not row.report:
+        if row.state is not JobState.DONE or not row.output or not row.report:
             return None
         try:
             name = Path(row.report) if kind == "json" else report_names(Path(row.output))[1]
-            path = (self.tree.root / name).resolve()
-            return path if path.is_relative_to(self.tree.renders.resolve()) else None
+            path = (self.root.path / name).resolve()
+            return path if path.is_relative_to(self.root.renders.resolve()) else None
         except (ValueError, RuntimeError):  # no name at all; links that lead in circles
             return None
 
     def plain_text(self, text: str) -> str:
         """A text that names no place outside the root, nor the root's own."""
-        return ABSOLUTE.sub(lambda match: match[1] or "…/", self.tree.name(text))
+        return ABSOLUTE.sub(lambda match: match[1] or "…/", self.root.without_root(text))
 
     def without_paths(self, value: Any) -> Any:
         """JSON with every text as `plain_text` has it."""
@@ -157,10 +156,10 @@ def content_of(path: Path) -> bytes | None:
 def facts_of(path: Path) -> dict[str, str]:
     """What a report says in a few words; nothing when it cannot be read."""
     try:
-        return in_a_few_words(json.loads(content_of(path) or b""))
+        return report_facts(json.loads(content_of(path) or b""))
     except (ArithmeticError, *BROKEN):
         return {}
 
 
-def as_json(value: Any, code: int = 200) -> Answer:
-    return Answer(code, JSON, json.dumps(value).encode() + b"\n")
+def as_json(value: Any, code: int = 200) -> Response:
+    return Response(code, JSON, json.dumps(value).encode() + b"\n")

@@ -13,20 +13,20 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from ttsr_studio.errors import ChangedError, InputError, MissingError, OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 
-BEAT_SECONDS = 0.25
-"""Between two words of where it stands."""
+Done = TypeVar("Done")
 
-Kind = Literal["input", "settings", "changed", "around", "crash"]
-"""What a failure is about: the file, its settings, another file by now, what is around it, or the process itself."""
+REPORT_SECONDS = 0.25
+"""Between two reports of progress."""
 
-AROUND = {
+TRANSIENT_ERRNOS = {
     getattr(errno, name)
     for name in (
         *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "EBUSY", "EAGAIN"),
@@ -41,8 +41,20 @@ UNEXPECTED = 70
 """Exit code after an error that nobody foresaw."""
 
 
+class Cause(Enum):
+    """What a failure is about."""
+
+    INPUT = auto()
+    SETTINGS = auto()
+    CHANGED = auto()
+    """The file is another by now."""
+    ENVIRONMENT = auto()
+    CRASH = auto()
+    """The process itself."""
+
+
 @dataclass(frozen=True)
-class Task:
+class RenderTask:
     """One render, as the worker is told.
 
     Attributes:
@@ -55,17 +67,40 @@ class Task:
     options: RenderOptions
 
 
-@dataclass(frozen=True)
-class Said:
-    """A word of the worker: `what` is "stage", "hashed", "rendered" or "failed"."""
+class Ready:
+    """The process has imported what it needs."""
 
-    what: Literal["ready", "stage", "hashed", "rendered", "failed"]
-    stage: str = ""
+
+@dataclass(frozen=True)
+class WorkerProgress:
+    """Where the work stands: `done` of `total` of a stage; total 0 when that is not known."""
+
+    stage: str
     done: float = 0.0
     total: float = 0.0
-    sha256: str = ""
-    line: str = ""
-    kind: Kind = "input"
+
+
+@dataclass(frozen=True)
+class HashDone:
+    """The checksum of a source."""
+
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RenderDone:
+    """A render lies at its target: its checksum, and what there is to say of it in a line."""
+
+    sha256: str
+    line: str
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """Why there is no answer, in a line."""
+
+    cause: Cause
+    line: str
 
 
 def work(pipe: Connection, leash: Connection, log: Path) -> None:
@@ -82,16 +117,16 @@ def work(pipe: Connection, leash: Connection, log: Path) -> None:
     from ttsr_studio.render.inference.session import Sessions
 
     sessions = Sessions()
-    pipe.send(Said("ready"))
+    pipe.send(Ready())
     while True:
         try:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        if isinstance(task, Path):
-            answer_hash(pipe, task)
-        else:
-            answer_render(pipe, task, sessions)
+        answer = hash_source(pipe, task) if isinstance(task, Path) else render_source(pipe, task, sessions)
+        pipe.send(answer)
+        if isinstance(answer, TaskFailed) and answer.cause is Cause.CRASH:
+            raise SystemExit(UNEXPECTED)  # what an error of the device leaves behind is not to be trusted
 
 
 def end_with_parent(leash: Connection) -> None:
@@ -114,7 +149,7 @@ def redirect(log: Path) -> None:
     faulthandler.enable()
 
 
-class Beat:
+class ProgressReporter:
     """Says where the work stands, now and then."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -122,80 +157,73 @@ class Beat:
 
     def __call__(self, stage: str, done: float, total: float) -> None:
         now = time.monotonic()
-        if stage != self.stage or now - self.at >= BEAT_SECONDS:
+        if stage != self.stage or now - self.at >= REPORT_SECONDS:
             self.stage, self.at = stage, now
-            self.pipe.send(Said("stage", stage=stage, done=done, total=total))
+            self.pipe.send(WorkerProgress(stage, done, total))
 
 
-def answer_hash(pipe: Connection, source: Path) -> None:
-    """Say the checksum of a file."""
+def hash_source(pipe: Connection, source: Path) -> HashDone | TaskFailed:
+    """The checksum of a file."""
 
-    def read() -> Said:
-        beat, digest, total = Beat(pipe), hashlib.sha256(), source.stat().st_size
+    def read() -> HashDone:
+        report, digest, total = ProgressReporter(pipe), hashlib.sha256(), source.stat().st_size
         with source.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-                beat("hashing", file.tell(), total)
-        return Said("hashed", sha256=digest.hexdigest())
+                report("hashing", file.tell(), total)
+        return HashDone(digest.hexdigest())
 
-    pipe.send(guarded(source, read))
+    return guarded(source, read)
 
 
-def answer_render(pipe: Connection, task: Task, sessions: Any) -> None:
-    """Render, and say how it went."""
+def render_source(pipe: Connection, task: RenderTask, sessions: Any) -> RenderDone | TaskFailed:
+    """Render a file to its target."""
 
-    def make() -> Said:
+    def make() -> RenderDone:
         from ttsr_studio.config.annotations import read_annotations
         from ttsr_studio.render.pipeline import render
 
-        beat = Beat(pipe)
-        beat("loading", 0, 1)
+        report = ProgressReporter(pipe)
+        report("loading", 0, 1)
         session = sessions.of(task.options)
-        beat("reading", 0, 1)
+        report("reading", 0, 1)
         done = render(
             session,
             task.source,
             task.target,
             annotations=read_annotations(task.source, task.options, session.engine.sample_rate),
             reference=task.options.reference,
-            progress=lambda event: beat(event.stage, event.done, event.total),
+            progress=lambda event: report(event.stage, event.done, event.total),
         )
-        return Said("rendered", line=done.line, sha256=done.summary["sha256"])
+        return RenderDone(done.summary["sha256"], done.line)
 
-    said = guarded(task.source, make)
-    pipe.send(said)
-    if said.what == "failed" and said.kind == "crash":
-        raise SystemExit(UNEXPECTED)  # what an error of the device leaves behind is not to be trusted
+    return guarded(task.source, make)
 
 
-def guarded(source: Path, step: Callable[[], Said]) -> Said:
-    """Do a step; whatever it raises becomes a word, with what it is about and in one line."""
+def guarded(source: Path, step: Callable[[], Done]) -> Done | TaskFailed:
+    """Do a step; whatever it raises becomes a failure, with what it is about and in one line."""
     try:
         return step()
     except ChangedError as error:
-        return Said("failed", kind="changed", line=str(error))
-    except (OSError, TtsrError) as error:
-        return Said("failed", kind=blame(error), line=in_words(source, error))
+        return TaskFailed(Cause.CHANGED, str(error))
+    except TtsrError as error:
+        return TaskFailed(cause_of(error), str(error))
+    except OSError as error:
+        return TaskFailed(cause_of(error), f"{source}: {error.strerror or error}")
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = " ".join(str(error).split())[:500]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        return Said("failed", kind="crash", line=f"{type(error).__name__}: {what} (at {where})")
+        return TaskFailed(Cause.CRASH, f"{type(error).__name__}: {what} (at {where})")
 
 
-def in_words(source: Path, error: OSError | TtsrError) -> str:
-    if isinstance(error, TtsrError):
-        return str(error)
-    return f"{source}: {error.strerror or error}"
-
-
-def blame(error: OSError | TtsrError) -> Kind:
+def cause_of(error: OSError | TtsrError) -> Cause:
     """What an error is about, by what the system said where it did."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in AROUND:
-            return "around"
+        if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
+            return Cause.ENVIRONMENT
         cause = cause.__cause__
     if isinstance(error, MissingError | OptionError):
-        return "settings"
-    return "input" if isinstance(error, InputError | OSError) else "around"
+        return Cause.SETTINGS
+    return Cause.INPUT if isinstance(error, InputError | OSError) else Cause.ENVIRONMENT

@@ -1,4 +1,4 @@
-"""A worker under watch: started when there is work, ended when it hangs, takes too much memory, or is not needed."""
+"""Starts a worker when there is work; ends it when it hangs, takes too much memory, or is not needed."""
 
 import contextlib
 import multiprocessing
@@ -6,20 +6,38 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from ttsr_studio.watch.workers.process import UNEXPECTED, Said, Task, work
+from ttsr_studio.watch.workers.process import (
+    UNEXPECTED,
+    Cause,
+    HashDone,
+    Ready,
+    RenderDone,
+    RenderTask,
+    TaskFailed,
+    WorkerProgress,
+    work,
+)
 
-LOOK_SECONDS = 0.2
-MEMORY_SECONDS = 1.0
+POLL_SECONDS = 0.2
+MEASURE_SECONDS = 1.0
+"""Between two measurements of memory."""
+
 START_SECONDS = 300.0
 """For a process to start and import what it needs; disks can be slow after a boot."""
 
 DECODE_SECONDS = 10.0
 DECODE_BYTES = 2e6
 """A decoder may be silent for 10 s, and for one more for every 2 MB of the file."""
+
+OnProgress = Callable[[WorkerProgress], bool]
+"""Told where the work stands, several times a second; answers whether to go on."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ class Limits:
     memory: int | None = None
 
 
-class DeadError(Exception):
+class CrashedError(Exception):
     """The worker ended, or had to be ended; the text says how."""
 
 
@@ -43,30 +61,24 @@ class StoppedError(Exception):
     """The work was called off from outside."""
 
 
+class TaskFailedError(Exception):
+    """The worker cannot do what it was asked; the text says why, `cause` what that is about."""
+
+    def __init__(self, failure: TaskFailed) -> None:
+        super().__init__(failure.line)
+        self.cause = failure.cause
+
+
 class Worker:
-    """One process that renders, for one thread of the service.
+    """A process that was just started."""
 
-    Args:
-        log: file for what it and its libraries print.
-    """
-
-    def __init__(self, log: Path, limits: Limits) -> None:
-        self.log, self.limits = log, limits
-        self.process: multiprocessing.process.BaseProcess | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self.process.pid if self.process else None
-
-    def start(self) -> None:
-        """Start the process where it does not run; its imports go on while the caller does."""
-        if self.process and self.process.is_alive():
-            return
-        self.stop()
+    def __init__(self, log: Path) -> None:
         context = multiprocessing.get_context("spawn")
+        theirs: Connection
+        their_leash: Connection
         self.pipe, theirs = context.Pipe()
         their_leash, self.leash = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(theirs, their_leash, self.log), daemon=True)
+        self.process: SpawnProcess = context.Process(target=work, args=(theirs, their_leash, log), daemon=True)
         self.process.start()
         theirs.close()
         their_leash.close()
@@ -74,91 +86,23 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, whatever it does."""
-        if self.process is None:
-            return
         with contextlib.suppress(ValueError, OSError):
             self.process.kill()
         self.process.join(10)
-        for end in (self.pipe, self.leash):
-            end.close()
-        self.process = None
+        self.pipe.close()
+        self.leash.close()
 
-    def hash(self, source: Path, told: Callable[[Said], bool]) -> Said:
-        """The checksum of a file, as `render` answers."""
-        return self._ask(source, 0, told)
-
-    def render(self, task: Task, told: Callable[[Said], bool]) -> Said:
-        """Have a task done.
-
-        Args:
-            told: is told where the work stands, several times a second; answers whether to go on.
-
-        Raises:
-            DeadError: the process ended, hung or took too much memory; it is gone then.
-            StoppedError: `told` said so; the process is gone then.
-        """
-        return self._ask(task, task.source.stat().st_size if task.source.exists() else 0, told)
-
-    def _ask(self, what: Task | Path, size: int, told: Callable[[Said], bool]) -> Said:
-        self.start()
-        assert self.process
+    def memory(self) -> int:
+        """Bytes of resident memory, 0 when the process is gone."""
         try:
-            if self.ready:
-                self.pipe.send(what)
-            return self._answer(what, size, told)
-        except (EOFError, OSError) as error:
-            raise DeadError(self._ending()) from error
-        except (DeadError, StoppedError):
-            self.stop()
-            raise
+            return int(psutil.Process(self.process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
 
-    def _answer(self, what: Task | Path, size: int, told: Callable[[Said], bool]) -> Said:
-        """Wait for the answer, keeping an eye on silence and memory."""
-        heard = measured = time.monotonic()
-        last = Said("stage", stage="starting")
-        while True:
-            if self.pipe.poll(LOOK_SECONDS):
-                said: Said = self.pipe.recv()
-                heard = time.monotonic()
-                if said.what == "ready":
-                    self.ready = True
-                    self.pipe.send(what)
-                elif said.what == "stage":
-                    last = said
-                else:
-                    return said
-            now = time.monotonic()
-            self._refuse_silence(last, now - heard, size)
-            if now - measured > MEMORY_SECONDS:
-                measured = now
-                self._refuse_memory()
-            if not told(last):
-                raise StoppedError
-
-    def _refuse_silence(self, last: Said, silence: float, size: int) -> None:
-        if last.stage == "reading":
-            allowed, what = DECODE_SECONDS + size / DECODE_BYTES, "the decoder hung"
-        elif last.stage in ("starting", "loading"):
-            allowed, what = max(START_SECONDS, self.limits.silence), "hung while it was started"
-        else:
-            allowed, what = self.limits.silence, f"hung while {last.stage}"
-        if silence > allowed:
-            raise DeadError(f"{what}: no progress for {silence:.0f} s")
-
-    def _refuse_memory(self) -> None:
-        if self.limits.memory is None or self.pid is None:
-            return
-        with contextlib.suppress(psutil.Error):
-            taken = psutil.Process(self.pid).memory_info().rss
-            if taken > self.limits.memory:
-                raise DeadError(f"took more memory than it may: {taken / 1e9:.1f} of {self.limits.memory / 1e9:.1f} GB")
-
-    def _ending(self) -> str:
+    def ending(self) -> str:
         """How the process ended, in words."""
-        assert self.process
         self.process.join(5)
         code = self.process.exitcode
-        self.stop()
         if code is None:
             return "lost its connection"
         if code == UNEXPECTED:
@@ -167,3 +111,100 @@ class Worker:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             return f"was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
         return f"ended with exit code {code}"
+
+
+class Supervisor:
+    """Keeps one worker at a time, for one thread of the service.
+
+    Args:
+        log: file for what the worker and its libraries print.
+    """
+
+    def __init__(self, log: Path, limits: Limits) -> None:
+        self.log, self.limits = log, limits
+        self.worker: Worker | None = None
+
+    def stop(self) -> None:
+        """End the worker, whatever it does."""
+        if self.worker:
+            self.worker.stop()
+        self.worker = None
+
+    def hash(self, source: Path, on_progress: OnProgress) -> str:
+        """The sha256 of a file. Raises what `render` does."""
+        answer = self._ask(source, 0, on_progress)
+        assert isinstance(answer, HashDone)
+        return answer.sha256
+
+    def render(self, task: RenderTask, on_progress: OnProgress) -> RenderDone:
+        """Have a render made.
+
+        Raises:
+            TaskFailedError: it cannot be made.
+            CrashedError: the process ended, hung or took too much memory; it is gone then.
+            StoppedError: `on_progress` said so; the process is gone then, as after whatever `on_progress` raises.
+        """
+        answer = self._ask(task, task.source.stat().st_size if task.source.exists() else 0, on_progress)
+        assert isinstance(answer, RenderDone)
+        return answer
+
+    def _ask(self, task: RenderTask | Path, size: int, on_progress: OnProgress) -> HashDone | RenderDone:
+        if self.worker is None or not self.worker.process.is_alive():
+            self.stop()
+            self.worker = Worker(self.log)
+        worker = self.worker
+        try:
+            if worker.ready:
+                worker.pipe.send(task)
+            answer = self._answer(worker, task, size, on_progress)
+        except (EOFError, OSError) as error:
+            how = worker.ending()
+            self.stop()
+            raise CrashedError(how) from error
+        except BaseException:
+            self.stop()  # it is at work still
+            raise
+        if isinstance(answer, TaskFailed):
+            if answer.cause is Cause.CRASH:
+                self.stop()
+                raise CrashedError(answer.line)
+            raise TaskFailedError(answer)
+        return answer
+
+    def _answer(self, worker: Worker, task: RenderTask | Path, size: int, on_progress: OnProgress) -> Any:
+        """Wait for the answer, keeping an eye on silence and memory."""
+        heard = measured = time.monotonic()
+        last = WorkerProgress("starting")
+        while True:
+            if worker.pipe.poll(POLL_SECONDS):
+                message = worker.pipe.recv()
+                heard = time.monotonic()
+                if isinstance(message, Ready):
+                    worker.ready = True
+                    worker.pipe.send(task)
+                elif isinstance(message, WorkerProgress):
+                    last = message
+                else:
+                    return message
+            now = time.monotonic()
+            self._refuse_silence(last, now - heard, size)
+            if now - measured > MEASURE_SECONDS:
+                measured = now
+                self._refuse_memory(worker.memory())
+            if not on_progress(last):
+                raise StoppedError
+
+    def _refuse_silence(self, last: WorkerProgress, silence: float, size: int) -> None:
+        if last.stage == "reading":
+            allowed, what = DECODE_SECONDS + size / DECODE_BYTES, "the decoder hung"
+        elif last.stage in ("starting", "loading"):
+            allowed, what = max(START_SECONDS, self.limits.silence), "hung while it was started"
+        else:
+            allowed, what = self.limits.silence, f"hung while {last.stage}"
+        if silence > allowed:
+            raise CrashedError(f"{what}: no progress for {silence:.0f} s")
+
+    def _refuse_memory(self, taken: int) -> None:
+        most = self.limits.memory
+        if most is not None and taken > most:
+            raise CrashedError(f"took more memory than it may: {taken / 1e9:.1f} of {most / 1e9:.1f} GB")
