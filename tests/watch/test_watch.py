@@ -338,22 +338,22 @@ def test_a_worker_without_memory_is_ended_and_the_file_given_up(ttsr: Ttsr, tmp_
 
 def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None:
     """A decoder may be silent for seconds, a search of a long file on a slow machine for minutes."""
-    import ttsr_studio.render
     from ttsr_studio.options import RenderOptions
+    from ttsr_studio.render import pipeline
     from ttsr_studio.render.inference.session import Session
 
     told: list[str] = []
-    real = ttsr_studio.render.pipeline.search_windows
+    real = pipeline.search_windows
 
     def search(*arguments: Any) -> Any:
         assert told[-1] == "searching", "the last that was heard is that it reads"
         return real(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ttsr_studio.render.pipeline, "search_windows", search)
+        patch.setattr(pipeline, "search_windows", search)
         session = Session(RenderOptions(candidates=1, steps=1, verifiers=("continuity",)))
         source = stem(tmp_path / "a.wav")
-        ttsr_studio.render.pipeline.render(
+        pipeline.render(
             session, source, tmp_path / "o.wav", progress=lambda event: told.append(event.stage)
         )
     assert "reading" in told
