@@ -86,7 +86,7 @@ class Publisher:
         job = report.get("job") or {}
         if job.get("fingerprint") != fingerprint or report["input"]["sha256"] != sha256:
             return False
-        return sha256_if_there(self.root.path / paths.output) == report["output"]["sha256"]
+        return sha256_if_there(self.root.path / paths.output) == str(report["output"]["sha256"])
 
     def _report(self, paths: ResultPaths) -> dict[str, Any]:
         try:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -171,7 +170,9 @@ class Supervisor:
             raise TaskFailedError(answer)
         return answer
 
-    def _answer(self, worker: Worker, task: RenderTask | Path, size: int, on_progress: OnProgress) -> Any:
+    def _answer(
+        self, worker: Worker, task: RenderTask | Path, size: int, on_progress: OnProgress
+    ) -> HashDone | RenderDone | TaskFailed:
         """Wait for the answer, keeping an eye on silence and memory."""
         heard = measured = time.monotonic()
         last = WorkerProgress("starting")
@@ -185,6 +186,7 @@ class Supervisor:
                 elif isinstance(message, WorkerProgress):
                     last = message
                 else:
+                    assert isinstance(message, HashDone | RenderDone | TaskFailed)
                     return message
             now = time.monotonic()
             self._refuse_silence(last, now - heard, size)
