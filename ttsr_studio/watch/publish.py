@@ -14,6 +14,7 @@ from ttsr_studio.audio.formats import KEPT
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.report.paths import report_names
+from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.report.write import write_report
 from ttsr_studio.storage.atomic import fit_name, sync_folder
 from ttsr_studio.storage.checksum import sha256 as sha256_of
@@ -130,7 +131,7 @@ class Publisher:
             for theirs, ours in zip(report_names(output), report_names(target), strict=True):
                 shutil.copyfile(theirs, ours)
             sha256 = sha256_if_there(target)
-            report = json.loads(report_names(target)[0].read_text(encoding="utf-8"))
+            report = dict(upgrade(json.loads(report_names(target)[0].read_text(encoding="utf-8"))))
         except (OSError, ValueError):
             return None
         if sha256 is None or report["output"]["sha256"] != sha256:
