@@ -38,6 +38,7 @@ from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 from ttsr_studio.weights import store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -229,7 +230,7 @@ def speed(
         )  # fmt: skip
         session = Session(options)
         began = time.perf_counter()
-        done = render(session, Path(folder) / "stem.wav", Path(folder) / "out.wav")
+        done = render(session, RenderRequest(Path(folder) / "stem.wav", Path(folder) / "out.wav"))
         rates["ttsr"] = 3600 * candidates / (time.perf_counter() - began)
     stages = sorted(done.summary["stages"].items(), key=lambda item: -item[1])
     click.echo(f"ttsr, {candidates} at once, {decode_top} decoded: {rates['ttsr']:.1f} candidates an hour")

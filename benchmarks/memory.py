@@ -16,6 +16,7 @@ import soundfile
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 
 RATE = 48000
 
@@ -40,7 +41,7 @@ def measure(minutes: float, candidates: int) -> tuple[float, float]:
         write_noise(source, minutes)
         session = Session(RenderOptions(candidates=candidates, steps=1, cutoff=6000))
         loaded = peak_mib()
-        render(session, source, Path(folder) / "out.wav")
+        render(session, RenderRequest(source, Path(folder) / "out.wav"))
         return loaded, peak_mib() - loaded
 
 

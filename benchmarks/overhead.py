@@ -19,6 +19,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.windows import FADE_SECONDS
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 
 
 def bare_seconds_per_row(session: Session, samples: int, rows: int, repeats: int = 3) -> float:
@@ -52,7 +53,7 @@ def main(file: Path, candidates: int, verifiers: tuple[str, ...], repeats: int) 
     for _ in range(repeats):
         bare = bare_seconds_per_row(session, window.render_stop - window.render_start, session.options.batch)
         with tempfile.TemporaryDirectory() as folder:
-            result = render(session, file, Path(folder) / "out.wav").summary
+            result = render(session, RenderRequest(file, Path(folder) / "out.wav")).summary
         stages = result["stages"]
         ideal = result["nfe"] * bare + stages["decode"] + stages["verify"]
         figures = {

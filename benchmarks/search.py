@@ -19,6 +19,7 @@ import torch
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 
 RATE = 48000
 
@@ -50,7 +51,7 @@ def main(file: Path | None, seconds: float, candidates: int, verifiers: tuple[st
         singles = Session(replace(options, candidates=1))
         click.echo(f"{torch.get_num_threads()} threads, {candidates} candidates, judged by {', '.join(verifiers)}")
         began = time.perf_counter()
-        done = render(search, source, Path(folder) / "search.wav")
+        done = render(search, RenderRequest(source, Path(folder) / "search.wav"))
         whole = time.perf_counter() - began
         for stage, spent in sorted(done.summary["stages"].items(), key=lambda item: -item[1]):
             click.echo(f"  {stage:10} {spent:6.2f} s")
@@ -60,7 +61,7 @@ def main(file: Path | None, seconds: float, candidates: int, verifiers: tuple[st
         began = time.perf_counter()
         for i in range(candidates):
             singles.options = replace(singles.options, seed=i)
-            render(singles, source, Path(folder) / f"{i}.wav")
+            render(singles, RenderRequest(source, Path(folder) / f"{i}.wav"))
         alone = time.perf_counter() - began
         click.echo(f"one by one: {alone:.1f} s, {alone / whole:.2f} times as long")
 

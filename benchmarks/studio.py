@@ -18,6 +18,7 @@ from ttsr_studio.errors import TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 
 
 def level_db(audio: np.ndarray) -> float:
@@ -45,7 +46,7 @@ def main(folder: Path, candidates: int) -> None:
         for path in sorted(p for p in folder.iterdir() if p.suffix != ".md"):
             target = Path(temporary) / f"{path.stem}.wav"
             try:
-                result = render(session, path, target, report=False).summary
+                result = render(session, RenderRequest(path, target, report=False)).summary
             except TtsrError as error:
                 click.echo(f"| {path.name} | | {str(error).removeprefix(str(path.parent) + '/')} | | | | |")
                 continue

@@ -18,7 +18,8 @@ from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.render.inference.candidates import CandidateBatch
-from ttsr_studio.render.inference.state import SamplingConfig
+from ttsr_studio.render.inference.sampling import Monitor
+from ttsr_studio.render.inference.state import SamplingConfig, WindowInputs
 from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.search.protocol import (
     Budget,
@@ -174,7 +175,7 @@ class Evaluation:
 
 
 class World:
-    """Windows to search with the real pool. The best noise of each is known: the goal is what its run ends in."""
+    """Windows to search as renders do. The best noise of each is known: the goal is what its run ends in."""
 
     def __init__(
         self,
@@ -186,6 +187,7 @@ class World:
         levels: Sequence[float] = SIGMAS,
         also: Sequence[Verifier] = (),
         segment_seconds: float = 0.0,
+        monitor: Monitor | None = None,
     ) -> None:
         self.engine, self.channels, self.sampler = Mixture(), channels, get_sampler(solver)
         self.sigmas = torch.tensor(levels, dtype=torch.float64)
@@ -202,7 +204,8 @@ class World:
             segment_seconds=segment_seconds,
         )  # fmt: skip
         self.engine.asked.clear()
-        self.pool = CandidateBatch(config, places, self.lr, self.keys, goals, self.stages)
+        inputs = WindowInputs(places, self.lr, self.keys, goals)
+        self.batch = CandidateBatch(config, inputs, self.stages, monitor)
         self.batches: list[int] = []
         self.seen: list[Evaluation] = []
 
@@ -245,9 +248,9 @@ class World:
         return (after.sqrt() * x0 + (1 - after - new**2).sqrt() * predicted + new * eps) / after.sqrt()
 
     def solve(self, tasks: Sequence[Task]) -> bool:
-        """Have the pool do it, and write down what the network was given for whom."""
+        """Have the batch do it, and write down what the network was given for whom."""
         first = len(self.engine.asked)
-        done = self.pool.solve(tasks)
+        done = self.batch.solve(tasks)
         self.batches.append(len(tasks))
         for x, sigma, centres in self.engine.asked[first:]:
             rows = zip(x.numpy(), centres.number.tolist(), centres.free.tolist(), strict=True)
@@ -266,9 +269,7 @@ class World:
         return self.finish(self.start(name, budget, **settings), batch=batch)
 
     def finish(self, runs: list[Run], batch: int = 64, **options: Any) -> list[Run]:
-        drive(runs, self.solve, self.pool.score, batch=batch, **options)
-        for mine in self.pool.windows:
-            mine.fill()
+        drive(runs, self.solve, self.batch.score, batch=batch, **options)
         return runs
 
     def wander(self, search: Callable[[Problem], Search], batch: int = 64) -> list[Run]:
@@ -281,7 +282,7 @@ class World:
         return [self.value(w, self.winner(run)) for w, run in enumerate(runs)]
 
     def value(self, window: int, candidate: Candidate) -> float:
-        return self.pool.windows[window].scores["near"][candidate.index]
+        return self.batch.windows[window].scores["near"][candidate.index]
 
     @staticmethod
     def winner(run: Run) -> Candidate:
@@ -294,6 +295,6 @@ class World:
 
     def finished(self) -> Iterator[tuple[int, NoiseKey, Tensor]]:
         """Window, key and audio of every candidate that came to its end."""
-        for w, mine in enumerate(self.pool.windows):
+        for w, mine in enumerate(self.batch.windows):
             for number, audio in mine.audio.items():
                 yield w, mine.keys[number], audio

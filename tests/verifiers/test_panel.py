@@ -16,7 +16,7 @@ from torch import Tensor
 from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.recorder import score_record
+from ttsr_studio.render.recorder import ScoredChoice, score_record
 from ttsr_studio.render.summary import gains
 from ttsr_studio.report.schema import ScoreRecord
 from ttsr_studio.report.validate import validate
@@ -78,13 +78,13 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
 @pytest.mark.golden
 def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     row = np.array([2.0, 1.0, 4.0])
-    better = score_record("search", "window", [(0.0, row, 4.0, None)])
+    better = score_record("search", "window", [ScoredChoice(0.0, row, 4.0)])
     assert list(better.harm) == []
-    worse = score_record("held-out", "window", [(3.0, row, 1.0, None), (3.0, row, 1.0, 2.0)])
+    worse = score_record("held-out", "window", [ScoredChoice(3.0, row, 1.0), ScoredChoice(3.0, row, 1.0, 2.0)])
     assert list(worse.harm) == ["below the input", "below the first draw"]
     assert (worse.random_baseline, better.random_baseline) == (2.0, None)
     assert worse.gain_sd == pytest.approx((1 - row.mean()) / row.std())
-    equal = score_record("search", "window", [(2.0, np.array([2.0, 2.0]), 2.0, None)])
+    equal = score_record("search", "window", [ScoredChoice(2.0, np.array([2.0, 2.0]), 2.0)])
     assert (list(equal.harm), equal.gain_sd) == ([], None)
     nothing = score_record("search", "window", [])
     assert (nothing.chosen, nothing.gain_sd) == (None, None)

@@ -341,6 +341,7 @@ def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None
     from ttsr_studio.options import RenderOptions
     from ttsr_studio.render import pipeline
     from ttsr_studio.render.inference.session import Session
+    from ttsr_studio.render.request import RenderRequest
 
     told: list[str] = []
     real = pipeline.search_windows
@@ -353,7 +354,9 @@ def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None
         patch.setattr(pipeline, "search_windows", search)
         session = Session(RenderOptions(candidates=1, steps=1, verifiers=("continuity",)))
         source = stem(tmp_path / "a.wav")
-        pipeline.render(session, source, tmp_path / "o.wav", progress=lambda event: told.append(event.stage))
+        pipeline.render(
+            session, RenderRequest(source, tmp_path / "o.wav"), progress=lambda event: told.append(event.stage)
+        )
     assert "reading" in told
 
 

@@ -12,6 +12,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.progress import CancellationToken, Watch
 from ttsr_studio.render.inference.session import Session, Sessions
 from ttsr_studio.render.pipeline import render
+from ttsr_studio.render.request import RenderRequest
 from ttsr_studio.render.summary import Rendered
 
 
@@ -82,16 +83,18 @@ class Run:
             given = options.reference
             rendered = render(
                 session,
-                job.source,
-                job.target,
-                annotations=read_annotations(job.source, options, session.engine.sample_rate),
-                report=self.report,
-                reference=given if given and given.is_file() else job.reference,
-                progress=progress,
-                stop=self.stop,
-                rewards=self.rewards,
-                replace=self.replace,
-                inputs=inputs,
+                RenderRequest(
+                    job.source,
+                    job.target,
+                    annotations=read_annotations(job.source, options, session.engine.sample_rate),
+                    reference=given if given and given.is_file() else job.reference,
+                    report=self.report,
+                    rewards=self.rewards,
+                    replace=self.replace,
+                    inputs=inputs,
+                ),
+                progress,
+                self.stop,
             )
         except CancelledError:
             raise

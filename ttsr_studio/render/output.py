@@ -4,24 +4,23 @@ import contextlib
 import hashlib
 import math
 import tempfile
-import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.encode import write_audio
-from ttsr_studio.audio.loudness import LoudnessMeter, decibels, match_gain
+from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OutputError, shown
-from ttsr_studio.render.inference.progress import Event, Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.render.inference.progress import Event
 from ttsr_studio.render.recorder import Recorder
+from ttsr_studio.render.request import RunningRender
 from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.render.source import BLOCK, Material
 from ttsr_studio.report.html import Audition, Version, write_page
@@ -43,55 +42,85 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{shown(folder)}: cannot be written to ({error.strerror}); choose another -o") from error
 
 
-def finish(
-    session: Session,
-    material: Material,
-    wide: Scratch,
-    target: Path,
-    *,
-    stack: ExitStack,
-    stages: Stages,
-    progress: Watch,
-    replace: bool = True,
+@dataclass(frozen=True)
+class Outputs:
+    """The audio that was written.
+
+    Attributes:
+        chosen: under the target's own name.
+        best: the best renders, the chosen one among them or not.
+        random_baseline: a random pick through the same assembly; None where none was wanted.
+        replaced: the report of the render that bore the name before; None where there was none.
+    """
+
+    chosen: OutputInfo
+    best: list[BestRecord]
+    random_baseline: OutputInfo | None
+    replaced: Report | None
+
+
+def write_outputs(
+    run: RunningRender, material: Material, renders: Sequence[Scratch], reranking: Reranking, recorder: Recorder
+) -> Outputs:
+    """Write the chosen render, the random baseline and the next best beside it.
+
+    Args:
+        renders: the finalists, the random baseline last where one is wanted, at the engine's rate.
+    """
+    target, replace = run.request.target, run.request.replace
+    replaced = earlier_report(target) if replace else None
+    chosen = write_render(run, material, renders[reranking.chosen], target, replace)
+    baseline = None
+    if run.session.options.control:
+        baseline = write_render(run, material, renders[-1], beside(target, "control"))
+    best: list[BestRecord] = []
+    for rank, number in distinct(reranking.order[: run.session.options.keep_top], recorder):
+        there = number == reranking.chosen
+        info = chosen if there else write_render(run, material, renders[number], beside(target, f"top{rank}"))
+        score = reranking.combined[number] if reranking.combined else recorder.mean_combined(number)
+        figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
+        parts = recorder.made_of(number)
+        best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
+    return Outputs(chosen, best, baseline, replaced)
+
+
+def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, int]]:
+    """Finalists with their ranks, 1 for the best; of those that came out equal the first."""
+    made: list[list[tuple[int, ...]]] = []
+    for rank, number in enumerate(order, 1):
+        parts = recorder.made_of(number)
+        if parts not in made:
+            made.append(parts)
+            yield rank, number
+
+
+def write_render(
+    run: RunningRender, material: Material, render: Scratch, target: Path, replace: bool = True
 ) -> OutputInfo:
-    """Bring the render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
-    began = time.perf_counter()
-    info, options = material.info, session.options
-    rate = info.rate if options.rate == "source" else options.rate
-    frames = -(-info.frames * rate // info.rate)
-    meter = LoudnessMeter(rate, info.channels)
-    final = stack.enter_context(Scratch(info.channels))
-    engine_rate = session.engine.sample_rate
-    for block in resample_blocks(wide.blocks(BLOCK), engine_rate, rate, info.channels, wide.frames):
-        block = block[:, : frames - final.frames]
-        if not np.isfinite(block).all():
-            raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
-        meter.update(block)
-        final.append(block)
-        progress(Event("writing", final.frames / rate, 2 * frames / rate))
-    loudness = meter.result()
-    container, subtype = material.form
-    # Float files hold what is above full scale, so that "off" can mean off.
-    unlimited = options.loudness == "off" and subtype in ("FLOAT", "DOUBLE")
-    gain = match_gain(material.loudness, loudness, options.loudness, np.inf if unlimited else options.ceiling)
-    factor = np.float32(10 ** (gain.db / 20))
-    lufs = None if loudness.lufs is None else loudness.lufs + gain.db
-    kept = lufs is None or material.loudness.lufs is None or abs(lufs - material.loudness.lufs) <= 0.1
-    change = Change(
-        container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
-    )
-    carried = carry(material.metadata, change)
-    written = write_audio(
-        target,
-        lambda: (block * factor for block in final.blocks(BLOCK)),
-        rate,
-        info.channels,
-        container,
-        subtype,
-        carried.insert,
-        replace,
-    )
-    stages.add("write", began)
+    """Bring a render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
+    with run.stages.timed("write"):
+        info, rate = material.info, run.session.options.rate
+        rate = info.rate if rate == "source" else rate
+        final, loudness = at_output_rate(run, material, render, rate)
+        container, subtype = material.form
+        gain = gain_of(run.session.options, material, loudness)
+        factor = np.float32(10 ** (gain.db / 20))
+        lufs = None if loudness.lufs is None else loudness.lufs + gain.db
+        kept = lufs is None or material.loudness.lufs is None or abs(lufs - material.loudness.lufs) <= 0.1
+        change = Change(
+            container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
+        )
+        carried = carry(material.metadata, change)
+        written = write_audio(
+            target,
+            lambda: (block * factor for block in final.blocks(BLOCK)),
+            rate,
+            info.channels,
+            container,
+            subtype,
+            carried.insert,
+            replace,
+        )
     clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
     return OutputInfo(
         name=target.name,
@@ -108,33 +137,31 @@ def finish(
     )
 
 
-def write_best(
-    count: int,
-    wides: Sequence[Scratch],
-    reranking: Reranking,
-    recorder: Recorder,
-    target: Path,
-    output: OutputInfo,
-    write: Callable[[Scratch, Path], OutputInfo],
-) -> list[BestRecord]:
-    """Write the best renders beside the chosen one, which is there already; those that came out equal once.
+def at_output_rate(run: RunningRender, material: Material, render: Scratch, rate: int) -> tuple[Scratch, Loudness]:
+    """A render at its final rate and length, and how loud it is there.
 
-    Args:
-        count: how many of the best there are to be, the chosen one among them or not.
+    Raises OutputError for values that are not finite.
     """
-    best: list[BestRecord] = []
-    made: list[list[tuple[int, ...]]] = []
-    for rank, number in enumerate(reranking.order[:count], 1):
-        parts = recorder.made_of(number)
-        if parts in made:
-            continue
-        made.append(parts)
-        there = number == reranking.chosen
-        info = output if there else write(wides[number], beside(target, f"top{rank}"))
-        score = reranking.combined[number] if reranking.combined else recorder.mean_combined(number)
-        figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
-        best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
-    return best
+    info, final = material.info, run.buffer(material.info.channels)
+    frames = -(-info.frames * rate // info.rate)
+    meter = LoudnessMeter(rate, info.channels)
+    engine_rate = run.session.engine.sample_rate
+    for block in resample_blocks(render.blocks(BLOCK), engine_rate, rate, info.channels, render.frames):
+        block = block[:, : frames - final.frames]
+        if not np.isfinite(block).all():
+            raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
+        meter.update(block)
+        final.append(block)
+        run.progress(Event("writing", final.frames / rate, 2 * frames / rate))
+    return final, meter.result()
+
+
+def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:
+    """The one gain of the whole file."""
+    # Float files hold what is above full scale, so that "off" can mean off.
+    unlimited = options.loudness == "off" and material.form[1] in ("FLOAT", "DOUBLE")
+    ceiling = np.inf if unlimited else options.ceiling
+    return match_gain(material.loudness, loudness, options.loudness, ceiling)
 
 
 def clear_earlier(
@@ -174,8 +201,9 @@ def earlier_report(target: Path) -> Report | None:
         return None
 
 
-def add_page(source: Path, target: Path, report: Report, recorder: Recorder, take: int) -> Path:
+def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
     """Write the audition page beside the report."""
+    source, target, take = run.request.source, run.request.target, run.session.options.take
     data, page = report_names(target)[0], page_name(target)
     others = [best for best in report.best if best.name != target.name]
     scores = {best.name: best.score for best in report.best}

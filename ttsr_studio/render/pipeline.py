@@ -3,147 +3,85 @@
 Audio flows one way. Memory is bounded by a group of windows: what has the length of the file lies in temporary files.
 """
 
-import time
-from collections.abc import Collection
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.errors import InputError, shown
-from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
+from ttsr_studio.render.inference.progress import CancellationToken, Watch
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.timing import Stages
 from ttsr_studio.render.inference.windows import CLIP_BYTES, clip_bytes, search_windows
-from ttsr_studio.render.output import add_page, clear_earlier, earlier_report, finish, make_folder, write_best
+from ttsr_studio.render.output import make_folder, write_outputs
 from ttsr_studio.render.recorder import Recorder
-from ttsr_studio.render.rerank import rerank
+from ttsr_studio.render.request import RenderRequest, RunningRender
+from ttsr_studio.render.rerank import Reranking, rerank
 from ttsr_studio.render.score_log import add_rewards, reward_record
-from ttsr_studio.render.source import Material, listen, read_reference
-from ttsr_studio.render.summary import (
-    Rendered,
-    annotations_record,
-    gains,
-    in_words,
-    input_info,
-    n_best_records,
-    search_record,
-    summary,
-    timing,
-    tool_info,
-    verifier_infos,
-    write_reports,
-)
-from ttsr_studio.report.paths import beside
-from ttsr_studio.report.schema import Report
-from ttsr_studio.verifiers.protocol import Annotations
+from ttsr_studio.render.source import Material, analyse_source
+from ttsr_studio.render.summary import Rendered, build_report, write_reports
 
 
 def render(
     session: Session,
-    source: Path,
-    target: Path,
-    *,
-    annotations: Annotations | None = None,
-    report: bool = True,
-    reference: Path | None = None,
+    request: RenderRequest,
     progress: Watch = lambda event: None,
     stop: CancellationToken | None = None,
-    rewards: Path | None = None,
-    replace: bool = True,
-    inputs: Collection[Path] = (),
 ) -> Rendered:
     """Render one file.
 
     Args:
-        target: final name of the output; its folder is made.
-        annotations: what is known of the file; None for nothing.
-        report: write `<target stem>.ttsr.json`, `.ttsr.png` and `.ttsr.npz` beside it.
-        reference: ground truth for oracle verifiers.
         stop: where the user says that it is enough; the best so far is then written.
-        rewards: file to which every score of every candidate is appended.
-        replace: whether an output of this name may be replaced, and then what belonged to it goes.
-        inputs: other sources, which stay even if they belonged to it.
 
     Raises:
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
         OutputError: the output cannot be written; nothing is left under its name.
     """
-    began, stages = time.perf_counter(), Stages()
-    with ExitStack() as stack:
-        material = listen(session, source, target, stack, stages, progress)
-        progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
-        make_folder(target.parent)
-        truth = read_reference(session, reference, material, stack) if reference else None
-        annotations = annotations or Annotations()
-        refuse_long_clips(session, source, material)
-        control = session.options.control
-        wides = [stack.enter_context(Scratch(material.info.channels)) for _ in range(session.finalists + control)]
-        rate = session.engine.sample_rate
-        recorder = Recorder(rate, material.lr.frames, material.cutoff_hz, control, session.options.take)
-        scale = material.level / session.engine.input_rms
-        steps = search_windows(
-            session, material.lr, truth, material.cutoff_hz, material.level, annotations, stages, progress, stop
-        )
-        for step in steps:
-            mark = time.perf_counter()
-            recorder.hear(step.window, step.pool, step.takes, step.heard, scale)
-            for wide, finished in zip(wides, step.finished, strict=True):
-                wide.append(finished)
-            if rewards and step.pool:
-                add_rewards(rewards, reward_record(session, source.name, material.cutoff_hz, step.pool))
-            stages.add("observe", mark)
-        picked = wides.pop() if control else None
-        mark = time.perf_counter()
-        by_windows = [recorder.mean_combined(number) for number in range(len(wides))]
-        reranking = rerank(session, material.lr, wides, truth, material.cutoff_hz, by_windows, annotations)
-        stages.add("verify", mark)
-        wide = wides[reranking.chosen]
-        if report:
-            mark = time.perf_counter()
-            recorder.see(material.lr, wide)
-            stages.add("observe", mark)
-        write = partial(finish, session, material, stack=stack, stages=stages, progress=progress)
-        earlier = earlier_report(target) if replace else None
-        output = write(wide, target, replace=replace)
-        random_baseline = None if picked is None else write(picked, beside(target, "control"))
-        best = write_best(session.options.keep_top, wides, reranking, recorder, target, output, write)
-        windows, scores = recorder.settle(reranking, session.panel)
-        result = Report(
-            tool=tool_info(session),
-            input=input_info(
-                material.info, material.sha256, material.loudness, material.cutoff_hz, material.cutoff_reason
-            ),
-            output=output,
-            verifiers=verifier_infos(session),
-            windows=windows,
-            timing=timing(stages, material.lr.frames / session.engine.sample_rate, time.perf_counter() - began),
-            uncertainty=recorder.uncertainty.summary(session.options.uncertain_above),
-            search_range=recorder.search_range(),
-            scores=scores,
-            gains=gains(scores),
-            n_best=n_best_records(reranking),
-            annotations=annotations_record(annotations, reranking.notes),
-            left_out=dict(session.panel.left_out),
-            search=search_record(session, recorder.cuts()),
-            best=best,
-            random_baseline=random_baseline,
-        )
-        files = write_reports(target, result, recorder) if report else None
-        page = (
-            add_page(source, target, result, recorder, session.options.take)
-            if report and session.options.page
-            else None
-        )
-        clear_earlier(target, earlier, result, page, [source, *inputs])
-        return Rendered(summary(result, target, files, page), in_words(result, target))
+    with ExitStack() as files:
+        run = RunningRender(session, request, files, progress)
+        material = analyse_source(run)
+        renders, recorder = search_file(run, material, stop)
+        reranking = rerank_renders(run, material, renders, recorder)
+        outputs = write_outputs(run, material, renders, reranking, recorder)
+        report = build_report(run, material, reranking, recorder, outputs)
+        return write_reports(run, report, recorder, outputs)
 
 
-def refuse_long_clips(session: Session, source: Path, material: Material) -> None:
+def search_file(
+    run: RunningRender, material: Material, stop: CancellationToken | None
+) -> tuple[list[Scratch], Recorder]:
+    """Search all windows: the assembled finalists, the random baseline last where one is wanted, and what was seen."""
+    session, request = run.session, run.request
+    make_folder(request.target.parent)
+    refuse_long_clips(run, material)
+    count = session.finalists + session.options.control
+    renders = [run.buffer(material.info.channels) for _ in range(count)]
+    recorder = Recorder(session, material.search)
+    for window in search_windows(session, material.search, run.stages, run.progress, stop):
+        with run.stages.timed("observe"):
+            recorder.add(window)
+            for render, finished in zip(renders, window.finished, strict=True):
+                render.append(finished)
+            if request.rewards and window.candidates:
+                cutoff = material.search.cutoff_hz
+                add_rewards(request.rewards, reward_record(session, request.source.name, cutoff, window.candidates))
+    return renders, recorder
+
+
+def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch], recorder: Recorder) -> Reranking:
+    """Choose among the finalists."""
+    with run.stages.timed("verify"):
+        finalists = renders[: run.session.finalists]
+        by_windows = [recorder.mean_combined(number) for number in range(len(finalists))]
+        reranking = rerank(run.session, material.search, finalists, by_windows)
+    if run.request.report:
+        with run.stages.timed("observe"):
+            recorder.compare(material.search.lr, renders[reranking.chosen])
+    return reranking
+
+
+def refuse_long_clips(run: RunningRender, material: Material) -> None:
     """Raise InputError when all candidates of the file would have to be held at once, and are too many."""
-    size = clip_bytes(session, material.lr.frames, material.info.channels)
-    if session.options.choice == "clip" and size > CLIP_BYTES:
+    size = clip_bytes(run.session, material.search.lr.frames, material.info.channels)
+    if run.session.options.choice == "clip" and size > CLIP_BYTES:
         raise InputError(
-            f"{shown(source)}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
+            f"{shown(run.request.source)}: --choice clip would hold {size / 1e9:.1f} GB of candidates; "
             "choose by window or segment, or take fewer --candidates"
         )

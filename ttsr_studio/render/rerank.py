@@ -1,4 +1,4 @@
-"""Judging assembled renders: what verifiers of scope "clip" say of the whole, and which finalist that chooses."""
+"""Reranking of the n best assembled renders by the verifiers that score whole clips."""
 
 import math
 from collections.abc import Sequence
@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.verifiers.protocol import Annotations, Context, goes_by_input, score_columns
+from ttsr_studio.render.inference.windows import SearchInput
+from ttsr_studio.verifiers.protocol import Context, Verifier, goes_by_input, score_columns
 
 WINDOWS = "windows"
-"""Column of what the verifiers of windows say of a finalist: the mean over windows of their combined score."""
+"""Column of the finalists' own scores by window: the mean over windows of the combined score."""
 
 
 @dataclass(frozen=True)
 class Reranking:
-    """Finalists and what was said of them.
+    """Finalists and their scores.
 
     Attributes:
         order: numbers of the finalists, the best first.
@@ -37,56 +39,71 @@ class Reranking:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def rerank(
-    session: Session,
-    lr: Scratch,
-    wides: Sequence[Scratch],
-    truth: Scratch | None,
-    cutoff_hz: float,
-    by_windows: Sequence[float],
-    annotations: Annotations,
-) -> Reranking:
-    """Let the clip verifiers judge every finalist. One finalist at a time is in memory, whole.
+def rerank(session: Session, source: SearchInput, renders: Sequence[Scratch], by_windows: Sequence[float]) -> Reranking:
+    """Let the clip verifiers score every finalist. One finalist at a time is in memory, whole.
 
     Args:
-        by_windows: mean combined score of every finalist's windows; NaN where nothing judged windows.
+        renders: the finalists, at the engine's rate.
+        by_windows: mean combined score of every finalist's windows; NaN where nothing scored windows.
     """
-    panel = session.panel
-    judges, take = panel.scoring("clip"), session.options.take - 1
-    if not judges:
-        return Reranking(tuple(range(len(wides))), take)
-    cache: dict[str, Any] = {}
-    heard = torch.from_numpy(lr.read(0, lr.frames))
-    reference = None if truth is None else torch.from_numpy(truth.read(0, lr.frames))
-
-    def said(audio: torch.Tensor) -> dict[str, float]:
-        context = Context(
-            session.engine.sample_rate,
-            cutoff_hz,
-            heard,
-            raw=audio[None],
-            reference=reference,
-            annotations=annotations,
-            cache=cache,
-        )
-        return {
-            name: values[0]
-            for verifier in judges
-            for name, values in score_columns(verifier, audio[None], context).items()
-        }
-
-    rows = [said(torch.from_numpy(wide.read(0, lr.frames))) for wide in wides]
-    scores = {name: [row[name] for row in rows] for name in rows[0]}
-    columns = {name: np.array(values) for name, values in scores.items()}
+    panel, take = session.panel, session.options.take - 1
+    verifiers = panel.scoring("clip")
+    if not verifiers:
+        return Reranking(tuple(range(len(renders))), take)
+    scorer = ClipScorer(session, source)
+    rows = [scorer.scores(scorer.whole(render), verifiers) for render in renders]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     also = {}
     if not any(math.isnan(value) for value in by_windows):
         columns[WINDOWS], also = np.array(by_windows), {WINDOWS: 1.0}
     combined = panel.combine(columns, also).values
-    context = Context(session.engine.sample_rate, cutoff_hz, heard, annotations=annotations, cache=cache)
-    notes = {verifier.name: str(verifier.note(context)) for verifier in judges if hasattr(verifier, "note")}
-    scores = {name: values.tolist() for name, values in columns.items()}
-    judges = tuple(verifier for verifier in judges if not goes_by_input(verifier, annotations))
     # Who is held out chooses nothing: without a clip verifier that chooses, the windows' winners stay.
-    ranked = np.argsort(-combined, kind="stable") if panel.choosing("clip") else range(len(wides))
+    ranked = np.argsort(-combined, kind="stable") if panel.choosing("clip") else range(len(renders))
     order = tuple(int(number) for number in ranked)
-    return Reranking(order, order[take], scores, combined.tolist(), said(heard) if judges else {}, notes)
+    apart = tuple(verifier for verifier in verifiers if not goes_by_input(verifier, source.annotations))
+    return Reranking(
+        order=order,
+        chosen=order[take],
+        scores={name: values.tolist() for name, values in columns.items()},
+        combined=combined.tolist(),
+        input_scores=scorer.scores(scorer.lr, apart),
+        notes=scorer.notes(verifiers),
+    )
+
+
+class ClipScorer:
+    """Scores whole renders of one file."""
+
+    def __init__(self, session: Session, source: SearchInput) -> None:
+        self.rate, self.source, self.frames = session.engine.sample_rate, source, source.lr.frames
+        self.cache: dict[str, Any] = {}
+        self.lr = self.whole(source.lr)
+        self.truth = None if source.truth is None else self.whole(source.truth)
+
+    def whole(self, audio: Scratch) -> Tensor:
+        """A file [channels, samples], cut or filled to the input's length."""
+        return torch.from_numpy(audio.read(0, self.frames))
+
+    def scores(self, audio: Tensor, verifiers: Sequence[Verifier]) -> dict[str, float]:
+        """Scores of a render [channels, samples] by column."""
+        context = self._context(audio[None])
+        return {
+            name: values[0] for verifier in verifiers for name, values in score_columns(verifier, audio[None], context).items()
+        }
+
+    def notes(self, verifiers: Sequence[Verifier]) -> dict[str, str]:
+        """What verifiers had to do without, by name."""
+        context = self._context(None)
+        return {verifier.name: str(verifier.note(context)) for verifier in verifiers if hasattr(verifier, "note")}
+
+    def _context(self, raw: Tensor | None) -> Context:
+        source = self.source
+        return Context(
+            self.rate,
+            source.cutoff_hz,
+            self.lr,
+            raw=raw,
+            reference=self.truth,
+            annotations=source.annotations,
+            cache=self.cache,
+        )

@@ -12,23 +12,23 @@ A line of JSON for each window ("reward tensor": clip, window, noise key, step, 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import OutputError
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import WindowCandidates
+from ttsr_studio.render.inference.state import CandidateState, WindowCandidates
 
 SCHEMA = "ttsr-rewards-1"
 
 
 def reward_record(
-    session: Session, clip: str, cutoff_hz: float, pool: WindowCandidates, kind: str | None = None
+    session: Session, clip: str, cutoff_hz: float, found: WindowCandidates, kind: str | None = None
 ) -> dict[str, Any]:
-    """All that was said of a window's candidates, as plain data; see the module."""
-    rate, plan = session.engine.sample_rate, session.plan
-    window = pool.window
+    """All scores of a window's candidates, as plain data; see the module."""
+    rate, plan, window = session.engine.sample_rate, session.plan, found.window
+    names = list(found.scores)
     return {
         "schema": SCHEMA,
         "clip": clip,
@@ -38,22 +38,23 @@ def reward_record(
         "start_s": window.start / rate,
         "stop_s": window.stop / rate,
         "course": {"steps": plan.steps, "evaluations": plan.evaluations, "each": plan.each},
-        "edges_s": [edge / rate for edge in pool.edges],
-        "input": known(pool.input_scores),
-        "candidates": [
-            {
-                "key": key.to_json(),
-                "step": pool.steps[number],
-                "looks": [{"step": look.step, "scores": known(look.scores)} for look in pool.previews.get(number, ())],
-                "scores": known({name: values[number] for name, values in pool.scores.items()}),
-                "segments": {
-                    name: [None if not math.isfinite(x) else round(float(x), 6) for x in parts[number]]
-                    for name, parts in pool.segments.items()
-                    if number in parts
-                },
-            }
-            for number, key in enumerate(pool.keys)
-        ],
+        "edges_s": [edge / rate for edge in found.edges],
+        "input": known(found.input_scores),
+        "candidates": [candidate_record(each, names) for each in found.candidates],
+    }
+
+
+def candidate_record(candidate: CandidateState, names: Iterable[str]) -> dict[str, Any]:
+    """All scores of a candidate, null where there is none; `names` are the columns."""
+    return {
+        "key": candidate.key.to_json(),
+        "step": candidate.step,
+        "looks": [{"step": preview.step, "scores": known(preview.scores)} for preview in candidate.previews],
+        "scores": known({name: candidate.scores.get(name, math.nan) for name in names}),
+        "segments": {
+            name: [None if not math.isfinite(x) else round(float(x), 6) for x in parts]
+            for name, parts in candidate.segments.items()
+        },
     }
 
 

@@ -1,9 +1,7 @@
-"""What is known of an input after it was heard once."""
+"""What is known of an input after it was decoded once."""
 
 import hashlib
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +16,9 @@ from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
 from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OptionError, OutputError, shown
-from ttsr_studio.render.inference.progress import Event, Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.render.inference.progress import Event
+from ttsr_studio.render.inference.windows import SearchInput
+from ttsr_studio.render.request import RunningRender
 
 BLOCK = 1 << 16
 
@@ -31,61 +29,79 @@ class Material:
 
     Attributes:
         form: container and subtype of the output.
-        lr: the input at the engine's rate.
-        level: RMS of its active parts, linear; 0 for silence.
+        search: the input at the engine's rate, with what a search has to know of it.
+        cutoff_reason: why its band is taken to end where it does.
         metadata: what the file says besides audio.
     """
 
     info: SourceInfo
     form: tuple[str, str]
     sha256: str
-    lr: Scratch
-    cutoff_hz: float
+    search: SearchInput
     cutoff_reason: str
     loudness: Loudness
-    level: float
     metadata: Found
 
 
-def listen(session: Session, source: Path, target: Path, stack: ExitStack, stages: Stages, progress: Watch) -> Material:
-    """Decode the input once: to the engine's rate, measuring band, loudness and level on the way."""
-    began = time.perf_counter()
-    info = probe(source, session.options.salvage)
+def analyse_source(run: RunningRender) -> Material:
+    """Decode the input once: to the engine's rate, measuring band, loudness and level on the way.
+
+    Raises InputError for an input that cannot be rendered, OutputError for an output of another kind than it can be.
+    """
+    options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
+    with run.stages.timed("read"):
+        info = probe(request.source, options.salvage)
+        form = form_of(info, options.depth, request.target)
+        metadata = read_metadata(info)
+        lr, measured = decode(run, info)
+        with request.source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    refuse_full_band(request.source, measured.band, options.cutoff)
+    run.progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
+    truth = read_reference(run, request.reference, info, lr.frames) if request.reference else None
+    band, given = measured.band, options.cutoff
+    reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
+    cutoff = min(given or band.cutoff_hz, rate / 2)
+    level = 0.0 if measured.loudness.silent else measured.level
+    search = SearchInput(lr, cutoff, level, truth, request.annotations)
+    return Material(info, form, digest, search, reason, measured.loudness, metadata)
+
+
+def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
+    """Container and subtype of the output. Raises OutputError for a target that cannot hold it."""
     try:
-        container, subtype, _ = output_format(info, session.options.depth, target.suffix)
+        container, subtype, _ = output_format(info, depth, target.suffix)
     except OptionError as error:
         raise OutputError(f"{shown(target)}: {error}") from error
-    metadata = read_metadata(info)
-    rate = session.engine.sample_rate
-    band, loud, level = (
-        BandwidthMeter(info.rate),
-        LoudnessMeter(info.rate, info.channels),
-        ActiveLevel(rate),
-    )
-    lr = stack.enter_context(Scratch(info.channels))
-    seconds = info.frames / info.rate
+    return container, subtype
 
-    def heard() -> Iterator[np.ndarray]:
-        for block in read_blocks(info, BLOCK, session.options.salvage):
+
+@dataclass(frozen=True)
+class Measured:
+    """An input's band, loudness, and the RMS of its active parts, linear."""
+
+    band: Bandwidth
+    loudness: Loudness
+    level: float
+
+
+def decode(run: RunningRender, info: SourceInfo) -> tuple[Scratch, Measured]:
+    """The input at the engine's rate, and what was measured on the way."""
+    rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
+    band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)
+    level, lr = ActiveLevel(rate), run.buffer(info.channels)
+
+    def measured() -> Iterator[np.ndarray]:
+        for block in read_blocks(info, BLOCK, run.session.options.salvage):
             band.update(block)
-            loud.update(block)
+            loudness.update(block)
             yield block
 
-    for block in resample_blocks(heard(), info.rate, rate, info.channels, info.frames):
+    for block in resample_blocks(measured(), info.rate, rate, info.channels, info.frames):
         level.update(block)
         lr.append(block)
-        progress(Event("reading", lr.frames / rate, seconds))
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    stages.add("read", began)
-    found = band.result()
-    refuse_full_band(source, found, session.options.cutoff)
-    given = session.options.cutoff
-    reason = f"given; detected {found.cutoff_hz:.0f} Hz ({found.reason})" if given else found.reason
-    loudness = loud.result()
-    rms = 0.0 if loudness.silent else level.rms()
-    cutoff = min(given or found.cutoff_hz, rate / 2)
-    return Material(info, (container, subtype), digest, lr, cutoff, reason, loudness, rms, metadata)
+        run.progress(Event("reading", lr.frames / rate, seconds))
+    return lr, Measured(band.result(), loudness.result(), level.rms())
 
 
 def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
@@ -96,16 +112,15 @@ def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> Non
         )
 
 
-def read_reference(session: Session, reference: Path, material: Material, stack: ExitStack) -> Scratch:
-    """Ground truth at the engine's rate. Raises InputError when it does not fit the input."""
-    info = probe(reference)
-    rate = session.engine.sample_rate
-    truth = stack.enter_context(Scratch(info.channels))
+def read_reference(run: RunningRender, reference: Path, source: SourceInfo, frames: int) -> Scratch:
+    """Ground truth at the engine's rate. Raises InputError when it does not fit the input of so many frames there."""
+    info, rate = probe(reference), run.session.engine.sample_rate
+    truth = run.buffer(info.channels)
     for block in resample_blocks(read_blocks(info), info.rate, rate, info.channels, info.frames):
         truth.append(block)
-    if info.channels != material.info.channels or abs(truth.frames - material.lr.frames) > rate // 20:
+    if info.channels != source.channels or abs(truth.frames - frames) > rate // 20:
         raise InputError(
-            f"{shown(reference)}: not the ground truth of {shown(material.info.path)}: {info.channels} channels and "
-            f"{truth.frames / rate:.2f} s against {material.info.channels} and {material.lr.frames / rate:.2f} s"
+            f"{shown(reference)}: not the ground truth of {shown(source.path)}: {info.channels} channels and "
+            f"{truth.frames / rate:.2f} s against {source.channels} and {frames / rate:.2f} s"
         )
     return truth

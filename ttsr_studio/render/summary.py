@@ -1,7 +1,9 @@
 """From a finished render to its report files and to one line for the user."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import torch
 
 from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
-from ttsr_studio.audio.decode import SourceInfo
-from ttsr_studio.audio.loudness import Loudness, decibels
+from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.render.output import Outputs, add_page, clear_earlier
 from ttsr_studio.render.recorder import Recorder
+from ttsr_studio.render.request import RunningRender
 from ttsr_studio.render.rerank import Reranking
+from ttsr_studio.render.source import Material
 from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
@@ -39,10 +43,64 @@ from ttsr_studio.verifiers.protocol import Annotations, Verifier
 
 @dataclass(frozen=True)
 class Rendered:
-    """A finished render: what `--json` prints of it, and what a person reads."""
+    """A finished render.
 
-    summary: dict[str, Any]
-    line: str
+    Attributes:
+        report: everything about it.
+        target: the file that was written.
+        files: where the report is, JSON and PNG; None where none was wanted.
+        page: where its audition page is, or None.
+    """
+
+    report: Report
+    target: Path
+    files: tuple[Path, Path] | None = None
+    page: Path | None = None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The figures that `--json` prints."""
+        return summary(self.report, self.target, self.files, self.page)
+
+    @property
+    def line(self) -> str:
+        """What a person reads."""
+        return in_words(self.report, self.target)
+
+
+def build_report(
+    run: RunningRender, material: Material, reranking: Reranking, recorder: Recorder, outputs: Outputs
+) -> Report:
+    """Everything about a render whose audio is written."""
+    session, search = run.session, material.search
+    windows, scores = recorder.settle(reranking)
+    return Report(
+        tool=tool_info(session),
+        input=input_info(material),
+        output=outputs.chosen,
+        verifiers=verifier_infos(session),
+        windows=windows,
+        timing=timing(run.stages, search.lr.frames / session.engine.sample_rate, time.perf_counter() - run.began),
+        uncertainty=recorder.uncertainty.summary(session.options.uncertain_above),
+        search_range=recorder.search_range(),
+        scores=scores,
+        gains=gains(scores),
+        n_best=n_best_records(reranking),
+        annotations=annotations_record(search.annotations, reranking.notes),
+        left_out=dict(session.panel.left_out),
+        search=search_record(session, recorder.cuts()),
+        best=outputs.best,
+        random_baseline=outputs.random_baseline,
+    )
+
+
+def write_reports(run: RunningRender, report: Report, recorder: Recorder, outputs: Outputs) -> Rendered:
+    """Write the report's files and the page where they are wanted; what belonged to a replaced render goes."""
+    request = run.request
+    files = write_report_files(request.target, report, recorder) if request.report else None
+    page = add_page(run, report, recorder) if files and run.session.options.page else None
+    clear_earlier(request.target, outputs.replaced, report, page, [request.source, *request.inputs])
+    return Rendered(report, request.target, files, page)
 
 
 def tool_info(session: Session) -> ToolInfo:
@@ -132,24 +190,25 @@ def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
     return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds}, speed)
 
 
-def input_info(info: SourceInfo, sha256: str, loudness: Loudness, cutoff_hz: float, reason: str) -> InputInfo:
+def input_info(material: Material) -> InputInfo:
+    info, loudness, cutoff = material.info, material.loudness, material.search.cutoff_hz
     return InputInfo(
         name=info.path.name,
-        sha256=sha256,
+        sha256=material.sha256,
         rate=info.rate,
         depth=info.subtype,
         channels=info.channels,
         frames=info.frames,
         lufs=loudness.lufs,
         true_peak_db=decibels(loudness.true_peak),
-        cutoff_hz=cutoff_hz,
-        crossover_hz=(cutoff_hz - transition_hz(cutoff_hz), cutoff_hz),
-        cutoff_reason=reason,
+        cutoff_hz=cutoff,
+        crossover_hz=(cutoff - transition_hz(cutoff), cutoff),
+        cutoff_reason=material.cutoff_reason,
         warnings=info.warnings,
     )
 
 
-def write_reports(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
+def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
     data, picture, arrays = report_names(target)
     write_report(data, report.to_json())

@@ -1,7 +1,7 @@
-"""The batcher: runs the searches of several windows side by side and merges what they ask for into device batches."""
+"""The scheduler: runs the searches of several windows side by side and merges what they ask for into device batches."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +11,7 @@ from ttsr_studio.search.protocol import Answer, Budget, Candidate, Request, Roll
 
 @dataclass(frozen=True)
 class Task:
-    """One leg of one window.
+    """One rollout of one window.
 
     Attributes:
         window: which of the searches.
@@ -80,8 +80,19 @@ class Run:
         except StopIteration as finished:
             self.request, self.winner = None, finished.value
 
+    def refuse_excess(self, tasks: Sequence[Task]) -> None:
+        """Raise RuntimeError when tasks take more than what is left of the budget."""
+        spent = self.nfe + sum(task.nfe for task in tasks)
+        if spent > self.budget.nfe:
+            raise RuntimeError(f"a search asked for {spent} of {self.budget.nfe} evaluations")
+
+    def take(self, task: Task) -> None:
+        """A task is done."""
+        self.made = max(self.made, task.candidate.index + 1)
+        self.nfe += task.nfe
+
     def tasks(self, window: int, request: Solve) -> list[Task]:
-        """The legs of a request as tasks; new candidates have no number yet."""
+        """The rollouts of a request as tasks; new candidates have no number yet."""
         until = self.plan.steps if request.until is None else request.until
         look = 0 if until == self.plan.steps else request.look
         tasks = []
@@ -111,67 +122,80 @@ def drive(
         halt: asked before every batch; a window that has to stop gets no more than what is essential.
         room: evaluations of a row that there is time for, of all windows together.
 
-    Raises AssertionError for a search that asks for more than its budget: a fault of the search.
+    Raises RuntimeError for a search that asks for more than its budget, or returns no candidate: a fault of the search.
     """
     while any(run.request for run in runs):
         for window, run in enumerate(runs):
             while isinstance(run.request, Score):
                 run.answer(score(window, run.request.candidates))
         _solve_all(runs, solve, batch, halt, room)
-    assert all(run.winner is not None for run in runs)
+    if any(run.winner is None for run in runs):
+        raise RuntimeError("a search ended without a candidate")
 
 
-@dataclass
-class _Asked:
-    """What one window asked for, and what is done of it."""
+@dataclass(frozen=True)
+class _Waiting:
+    """A task that was asked for, and its place in the request of its window."""
 
-    tasks: list[Task]
-    done: dict[int, Candidate] = field(default_factory=dict)
+    place: int
+    task: Task
 
 
 def _solve_all(runs: Sequence[Run], solve: SolveBatch, batch: int, halt: Halt, room: Callable[[], float]) -> None:
     """Render what all searches wait for, what is essential first, and answer them."""
-    asked = {w: _Asked(run.tasks(w, run.request)) for w, run in enumerate(runs) if isinstance(run.request, Solve)}
-    for window, wanted in asked.items():
-        spent = runs[window].nfe + sum(task.nfe for task in wanted.tasks)
-        assert spent <= runs[window].budget.nfe, f"a search asked for {spent} of {runs[window].budget.nfe} evaluations"
-    waiting = [(number, task) for wanted in asked.values() for number, task in enumerate(wanted.tasks)]
-    # Evenly over the windows, so that time that runs out cuts none of them short more than the others.
-    waiting.sort(key=lambda pair: (not pair[1].essential, pair[0], pair[1].window))
-    while waiting:
-        stopped = {window: reason for window in asked if (reason := halt(window))}
-        for _, task in waiting:
-            if task.window in stopped and not task.essential:
-                runs[task.window].cut = runs[task.window].cut or stopped[task.window]
-        waiting = [pair for pair in waiting if pair[1].essential or pair[1].window not in stopped]
-        if not waiting:
+    asked = {w: run.tasks(w, run.request) for w, run in enumerate(runs) if isinstance(run.request, Solve)}
+    for window, tasks in asked.items():
+        runs[window].refuse_excess(tasks)
+    waiting = _in_turn(asked)
+    done: dict[int, dict[int, Candidate]] = {window: {} for window in asked}
+    while waiting := _without_stopped(waiting, runs, halt):
+        part = _numbered(_next_batch(waiting, batch, room()), runs)
+        if not part or not solve([each.task for each in part]):
+            for each in waiting:
+                run = runs[each.task.window]
+                run.cut = run.cut or halt(each.task.window) or "time"
             break
-        first, shape = waiting[0][1], waiting[0][1].shape
-        part = list(islice((pair for pair in waiting if pair[1].shape == shape), batch))
-        fits = room() / max(1, first.nfe)
-        part = [pair for place, pair in enumerate(part) if pair[1].essential or place + 1 <= fits]
-        part = numbered(part, runs)
-        if not part or not solve([task for _, task in part]):
-            for _, task in waiting:
-                runs[task.window].cut = runs[task.window].cut or halt(task.window) or "time"
-            break
-        taken = {(number, task.window) for number, task in part}
-        waiting = [(number, task) for number, task in waiting if (number, task.window) not in taken]
-        for number, task in part:
-            runs[task.window].made = max(runs[task.window].made, task.candidate.index + 1)
-            asked[task.window].done[number] = task.candidate
-            runs[task.window].nfe += task.nfe
-    for window, wanted in asked.items():
-        runs[window].answer([wanted.done[number] for number in sorted(wanted.done)])
+        taken = {(each.task.window, each.place) for each in part}
+        waiting = [each for each in waiting if (each.task.window, each.place) not in taken]
+        for each in part:
+            runs[each.task.window].take(each.task)
+            done[each.task.window][each.place] = each.task.candidate
+    for window, candidates in done.items():
+        runs[window].answer([candidates[place] for place in sorted(candidates)])
 
 
-def numbered(part: Sequence[tuple[int, Task]], runs: Sequence[Run]) -> list[tuple[int, Task]]:
+def _in_turn(asked: Mapping[int, Sequence[Task]]) -> list[_Waiting]:
+    """What is essential first, then evenly over the windows: time that runs out cuts none short more than others."""
+    waiting = [_Waiting(place, task) for tasks in asked.values() for place, task in enumerate(tasks)]
+    return sorted(waiting, key=lambda each: (not each.task.essential, each.place, each.task.window))
+
+
+def _without_stopped(waiting: Sequence[_Waiting], runs: Sequence[Run], halt: Halt) -> list[_Waiting]:
+    """What is left to do when windows that have to stop get no more than what is essential."""
+    stopped = {w: reason for w in {each.task.window for each in waiting} if (reason := halt(w))}
+    for each in waiting:
+        if each.task.window in stopped and not each.task.essential:
+            run = runs[each.task.window]
+            run.cut = run.cut or stopped[each.task.window]
+    return [each for each in waiting if each.task.essential or each.task.window not in stopped]
+
+
+def _next_batch(waiting: Sequence[_Waiting], batch: int, room: float) -> list[_Waiting]:
+    """The first task and others of its shape, as many as fit in a batch and in the time; what is essential always."""
+    first = waiting[0].task
+    part = list(islice((each for each in waiting if each.task.shape == first.shape), batch))
+    fits = room / max(1, first.nfe)
+    return [each for place, each in enumerate(part, 1) if each.task.essential or place <= fits]
+
+
+def _numbered(part: Sequence[_Waiting], runs: Sequence[Run]) -> list[_Waiting]:
     """Tasks with the numbers that their new candidates take when they are done."""
     counts = {window: run.made for window, run in enumerate(runs)}
     result = []
-    for number, task in part:
+    for each in part:
+        task = each.task
         if task.candidate.index == NEW:
             task = replace(task, candidate=replace(task.candidate, index=counts[task.window]))
             counts[task.window] += 1
-        result.append((number, task))
+        result.append(_Waiting(each.place, task))
     return result

@@ -227,6 +227,7 @@ class Render:
 
     def make(self, item: Item) -> Made:
         from ttsr_studio.render.pipeline import render
+        from ttsr_studio.render.request import RenderRequest
 
         session = self.session(item.cutoff_hz)
         source, target, truth = (item.folder / name for name in ("input.wav", "output.wav", "truth.wav"))
@@ -236,7 +237,8 @@ class Render:
         with measured() as cost:
             known = read_annotations(source, session.options, session.engine.sample_rate)
             reference = truth if self.options.reference else None
-            done = render(session, source, target, annotations=known, report=False, reference=reference)
+            request = RenderRequest(source, target, known, reference, report=False)
+            done = render(session, request)
         audio = item.fitted(read_audio(target), f"{self.name}, {item.clip.name}")
         nfe = float(done.summary["nfe"])
         judged = done.summary["judged"].values()

@@ -9,7 +9,6 @@ A row of paper.jsonl holds, besides these four:
 - nfe, seconds: network evaluations and wall-clock seconds of the render; null for the input.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -160,6 +159,7 @@ def draw(plan: Plan, options: RenderOptions, item: Item, tell_cutoff: bool) -> t
     Raises MissingError when weights are no longer those that the results are kept under.
     """
     from ttsr_studio.render.pipeline import render
+    from ttsr_studio.render.request import RenderRequest
 
     session, clip = session_for(options), item.clip
     if weights_of(session) != weights_known(plan, options):
@@ -177,15 +177,9 @@ def draw(plan: Plan, options: RenderOptions, item: Item, tell_cutoff: bool) -> t
         write_audio(truth, item.truth, RATE)
     reference = truth if options.reference else None
     annotations = read_annotations(source, known, session.engine.sample_rate)
-    done = render(knowing(session, known), source, target, annotations=annotations, report=False, reference=reference)
+    request = RenderRequest(source, target, annotations, reference, report=False)
+    done = render(session.with_options(known), request)
     return item.fitted(read_audio(target), clip.name), done.summary
-
-
-def knowing(session: Session, options: RenderOptions) -> Session:
-    """The same loaded session with options that differ in what is known of the file, or in its cutoff, alone."""
-    other = copy.copy(session)
-    other.options = options
-    return other
 
 
 def scores(judges: Sequence[Verifier], audio: Audio, item: Item, annotations: Annotations) -> dict[str, float | None]:

@@ -12,7 +12,6 @@ Every clip has noises of its own: with the same ones in all of them, draws would
 - search_range: of the candidates (equation 4 of the paper).
 """
 
-import copy
 import hashlib
 import tempfile
 from collections.abc import Sequence
@@ -79,9 +78,7 @@ def reward_clip(
 def with_noises_of(session: Session, clip: Clip) -> Session:
     """The session with a seed that follows from its own and the clip's bytes."""
     told = hashlib.sha256(f"{session.options.seed} {clip.digest()}".encode()).digest()
-    own = copy.copy(session)
-    own.options = replace(session.options, seed=int.from_bytes(told[:4]))
-    return own
+    return session.with_options(replace(session.options, seed=int.from_bytes(told[:4])))
 
 
 def found(results: Results, key: str) -> list[Row] | None:

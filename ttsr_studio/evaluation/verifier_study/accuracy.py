@@ -37,9 +37,8 @@ from ttsr_studio.evaluation.reporting.tables import interval
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.render.inference.state import WindowCandidates
 from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.inference.windows import search_windows
+from ttsr_studio.render.inference.windows import SearchInput, search_windows
 from ttsr_studio.verifiers.ensemble import combine
-from ttsr_studio.verifiers.protocol import Annotations
 
 FIGURES = ("closed", "spearman", "mean", "chosen", "best", "range")
 TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best", "search range")
@@ -87,9 +86,9 @@ def candidate_windows(session: Session, item: Item) -> Iterator[Candidates]:
     level = active_rms(audio, RATE)
     with Scratch(audio.shape[0]) as lr:
         lr.append(audio)
-        steps = search_windows(session, lr, None, cutoff, level, Annotations(), Stages(), lambda event: None)
+        steps = search_windows(session, SearchInput(lr, cutoff, level), Stages(), lambda event: None)
         for step in steps:
-            window, pool = step.window, step.pool
+            window, pool = step.window, step.candidates
             if pool is None:
                 continue
             truth = torch.from_numpy(item.truth[:, window.start : window.stop])

@@ -1,132 +1,158 @@
-"""The clock of a file's search: what its budget still allows, when to stop, and how far it is."""
+"""What a budget still allows, when a search has to stop, and how far it is.
+
+`BudgetTracker` belongs to the file: it gives every group of windows its share of the time and reports progress.
+`GroupBudget` belongs to the search of one group, wherever that runs.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ttsr_studio.diffusion.denoiser import Meter
 from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.search.scheduler import Halt, SolveBatch, Task
+from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.search.protocol import Budget, SamplingPlan
+from ttsr_studio.search.scheduler import Halt
 
 BESIDE_THE_NETWORK = 1.5
-"""What an evaluation costs with decoding and judging, in network evaluations, until it has been measured."""
+"""What an evaluation costs with decoding and scoring, in network evaluations, until it has been measured."""
 
 
-class BudgetTracker:
-    """Time and evaluations of one file's search, shared evenly over its windows, and its progress.
+@dataclass(frozen=True)
+class TimeShare:
+    """What a group of windows may take of a budget in seconds; plain data.
+
+    Attributes:
+        seconds: of search; infinite without such a budget.
+        per_evaluation: seconds that an evaluation of a row took so far with all that comes with it; 0 before any.
+    """
+
+    seconds: float = float("inf")
+    per_evaluation: float = 0.0
+
+
+class GroupBudget:
+    """Time and evaluations of the search of one group of windows.
 
     Args:
-        windows: of the file.
-        seconds: length of the file.
-        meter: the network's, of the whole render.
-        stop: raised by the user.
+        most: evaluations of a window and channel that are never exceeded.
+        meter: the network's, of this group.
+        rows: of a window, one for each channel.
+        stop: set by the user.
     """
 
     def __init__(
-        self,
-        session: Session,
-        windows: int,
-        seconds: float,
-        channels: int,
-        meter: Meter,
-        progress: Watch,
-        stop: CancellationToken,
+        self, plan: SamplingPlan, most: int, share: TimeShare, meter: Meter, rows: int, stop: CancellationToken
     ) -> None:
         self._began = time.perf_counter()
-        self._session, self._meter, self._stop = session, meter, stop
-        self._windows, self._seconds, self._channels, self._progress = windows, seconds, channels, progress
-        self._through, self._finished, self._batch = 0, 0, 0
-        self._spent = 0.0
-        self._per_window = session.window_nfe
+        self._plan, self._most, self._share = plan, most, share
+        self._meter, self._rows, self._stop = meter, rows, stop
 
     @property
     def timed(self) -> bool:
         """Whether there is a budget in seconds."""
-        return self._session.options.budget_seconds is not None
+        return self._share.seconds != float("inf")
 
     @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self._began
-
-    def begin(self, windows: int) -> None:
-        """A group of so many windows is searched from here."""
-        self._through += windows
+    def unknown(self) -> bool:
+        """Whether there is a budget in seconds, and what an evaluation takes has yet to be measured."""
+        return self.timed and not self._cost()
 
     def _left(self) -> float:
-        """Seconds left of the share of the windows begun so far."""
-        budget = self._session.options.budget_seconds
-        return float("inf") if budget is None else budget * self._through / self._windows - self.elapsed
+        return self._share.seconds - (time.perf_counter() - self._began)
 
     def _cost(self) -> float:
-        """Seconds of one evaluation of a row with everything that comes with it."""
-        if not self._meter.nfe:
-            return 0.0
-        alone = BESIDE_THE_NETWORK * self._meter.seconds / self._meter.nfe
-        return self.elapsed / self._meter.nfe if self._finished else alone
+        """Seconds of one evaluation of a row with everything that comes with it; 0 when not known."""
+        if self._share.per_evaluation or not self._meter.nfe:
+            return self._share.per_evaluation
+        return BESIDE_THE_NETWORK * self._meter.seconds / self._meter.nfe
 
-    def nfe(self, windows: int) -> int:
-        """Evaluations that each of so many windows, which are searched next, may spend."""
-        most = self._session.window_nfe
-        cost = self._cost()
-        if not self.timed or not cost:
-            return most
-        affordable = int(max(0.0, self._left()) / (cost * windows * self._channels))
-        self._per_window = max(self._session.plan.run, min(most, affordable))
-        return self._per_window
+    def of_windows(self, windows: int) -> Budget:
+        """What each of so many windows, which are searched next, may spend."""
+        if not self.timed or self.unknown:
+            return Budget(self._most)
+        affordable = int(max(0.0, self._left()) / (self._cost() * windows * self._rows))
+        return Budget(max(self._plan.run, min(self._most, affordable)))
 
     def room(self) -> float:
         """Evaluations of a row, all channels of a window, that there is time for."""
-        cost = self._cost()
-        return float("inf") if not self.timed or not cost else max(0.0, self._left()) / (cost * self._channels)
+        if not self.timed or self.unknown:
+            return float("inf")
+        return max(0.0, self._left()) / (self._cost() * self._rows)
 
     def over(self) -> bool:
         """Whether what is under way has to be given up."""
         return self._stop.asked or self._left() <= 0
 
-    def halt(self, best: Callable[[int], Mapping[str, float]]) -> Halt:
-        """Why a window has to stop, if it has; `best` gives the scores of its best candidate so far."""
-        targets = self._session.options.targets
+    def halt(self, targets: Mapping[str, float], best: Callable[[int], Mapping[str, float]]) -> Halt:
+        """Why a window has to stop, if it has.
+
+        Args:
+            targets: scores by verifier that end a window's search once its best candidate has all of them.
+            best: the scores of a window's best candidate so far, by column.
+        """
 
         def asked(window: int) -> str | None:
             if self._stop.asked:
                 return "interrupted"
             if self._left() <= 0:
                 return "time"
-            if targets and (said := best(window)) and all(met(said, name, value) for name, value in targets):
+            if targets and (scores := best(window)) and all(met(scores, *target) for target in targets.items()):
                 return "target"
             return None
 
         return asked
 
-    def watched(self, solve: SolveBatch) -> SolveBatch:
-        """The same, reporting progress."""
 
-        def solving(tasks: Sequence[Task]) -> bool:
-            self._batch = sum(task.nfe for task in tasks)
-            done = solve(tasks)
-            self._spent += self._batch if done else 0
-            self._tell(self._spent)
-            return done
+@dataclass
+class BudgetTracker:
+    """The budget in seconds of one file's search, shared evenly over its windows, and its progress.
 
-        return solving
+    Attributes:
+        windows, seconds: of the file.
+        per_window: evaluations that a window is expected to take.
+        budget_seconds: of search; None for no such budget.
+        stages: what all groups that are done took.
+        progress: told of every batch.
+    """
 
-    def step(self, share: float) -> None:
-        """Such a share of the batch in hand is done."""
-        self._tell(self._spent + share * self._batch)
+    windows: int
+    seconds: float
+    per_window: int
+    budget_seconds: float | None
+    stages: Stages
+    progress: Watch
+    _began: float = field(default_factory=time.perf_counter)
+    _through: int = 0
+    _finished: int = 0
+
+    def begin(self, windows: int) -> TimeShare:
+        """A group of so many windows is searched from here: what it may take."""
+        self._through += windows
+        elapsed = time.perf_counter() - self._began
+        nfe = self.stages.network.nfe
+        speed = elapsed / nfe if nfe else 0.0
+        if self.budget_seconds is None:
+            return TimeShare(per_evaluation=speed)
+        return TimeShare(self.budget_seconds * self._through / self.windows - elapsed, speed)
+
+    def reached(self, spent: float, per_window: int) -> None:
+        """The group in hand has spent so many evaluations of windows, of which each may take `per_window`."""
+        self.per_window = per_window
+        self._report(self._finished * per_window + spent)
 
     def end(self, windows: int) -> None:
         """So many windows are done, however many evaluations they took."""
         self._finished += windows
-        self._spent = self._finished * self._per_window
-        self._tell(self._spent)
+        self._report(self._finished * self.per_window)
 
-    def _tell(self, done: float) -> None:
-        total = self._windows * self._per_window
+    def _report(self, done: float) -> None:
+        total = self.windows * self.per_window
         done = min(done, total)
-        self._progress(Event("searching", done, total, self._seconds * done / total))
+        self.progress(Event("searching", done, total, self.seconds * done / total))
 
 
-def met(said: Mapping[str, float], name: str, value: float) -> bool:
-    """Whether a verifier, or every scale of it, said at least so much."""
-    own = [score for column, score in said.items() if column.split("/")[0] == name or column == name]
+def met(scores: Mapping[str, float], name: str, value: float) -> bool:
+    """Whether a verifier, or every scale of it, gives at least so much."""
+    own = [score for column, score in scores.items() if column.split("/")[0] == name or column == name]
     return bool(own) and all(score >= value for score in own)

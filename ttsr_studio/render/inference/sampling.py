@@ -1,15 +1,178 @@
 """From starting noise to a finished candidate: what is random on the way, and addressed."""
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.diffusion.model import Engine
-from ttsr_studio.diffusion.noise import NoiseKey
+from ttsr_studio.diffusion.denoiser import MeteredDenoiser
+from ttsr_studio.diffusion.model import Conditioning, Engine
+from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise
+from ttsr_studio.diffusion.samplers.base import State, peek
+from ttsr_studio.render.inference.state import SamplingConfig, Standing
+from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.search.scheduler import Task
 
 EARLY_SIGMA = 0.4
 """Where the early x0-prediction is taken (Ma et al. 2025, "Self-Supervised Verifiers")."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Who watches a sampler between solver steps.
+
+    Attributes:
+        step: told which share of a batch is done.
+        over: asked whether a batch without essential tasks is to be given up.
+    """
+
+    step: Callable[[float], None] = lambda share: None
+    over: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Where a batch of rows came to, candidate by candidate, a candidate's channels together.
+
+    Attributes:
+        x: [N x channels, ...]; the finished x0 at the last step.
+        state: the solver's, of all rows.
+        early: see `Standing`.
+        preview: x0-prediction where the rows stopped on their way, [N x channels, ...]; None at the last step.
+    """
+
+    x: Tensor
+    state: State
+    early: Tensor | None
+    preview: Tensor | None = None
+
+    def standing(self, place: int, channels: int) -> Standing:
+        """Where one of the N candidates stands."""
+        rows = torch.arange(place * channels, (place + 1) * channels, device=self.x.device)
+        return Standing(self.x[rows], self.state.rows(rows), None if self.early is None else self.early[rows])
+
+
+class CandidateSampler:
+    """Runs rollouts of several windows as batches of rows.
+
+    Args:
+        conditioning: of all windows, W x channels rows.
+        shape: (channels, samples) of a window.
+        stages: take the time that it took.
+    """
+
+    def __init__(
+        self,
+        config: SamplingConfig,
+        conditioning: Conditioning,
+        shape: tuple[int, int],
+        stages: Stages,
+        monitor: Monitor,
+    ) -> None:
+        self.config, self.conditioning, self.stages, self.monitor = config, conditioning, stages, monitor
+        self.channels, samples = shape
+        self.noise_shape = config.engine.noise_shape(samples)
+        self.end = len(config.sigmas) - 1
+        needed = any("early" in verifier.needs for verifier in config.panel.everyone)
+        # Not the last level: its prediction is the result.
+        levels = config.sigmas[:-2].log() - math.log(EARLY_SIGMA)
+        self.early_step = int(levels.abs().argmin()) if needed else -1
+
+    def rows(self, windows: Sequence[int]) -> Conditioning:
+        """The conditioning of all channels of windows by number, repeats allowed."""
+        index = torch.tensor([w * self.channels + c for w in windows for c in range(self.channels)])
+        return self.conditioning.rows(index)
+
+    def mean_predictions(self, keys: Sequence[NoiseKey]) -> Tensor:
+        """What the engine expects of each window, x0 [W x channels, ...]: its prediction at the highest noise.
+
+        The mean over a noise and its opposite, so that what the prediction still owes to the noise cancels.
+        """
+        engine, sigma = self.config.engine, float(self.config.sigmas[0])
+        noise = torch.stack([normal(key, "expected", self.noise_shape) for key in keys])
+        x = engine.start(noise, sigma).repeat_interleave(self.channels, dim=0)
+        level = torch.full((len(x),), sigma, device=x.device)
+        denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.config.limit)
+        return 0.5 * (denoiser(x, level) + denoiser(-x, level))
+
+    def run(self, tasks: Sequence[Task], origins: Sequence[Standing]) -> Sampled | None:
+        """Take tasks of one shape on as one batch of rows; None when it was given up.
+
+        Args:
+            origins: where the candidates stand that the tasks go on from, one for each; none for fresh noise.
+        """
+        config, first = self.config, tasks[0]
+        rows = self.rows([task.window for task in tasks])
+        denoiser = MeteredDenoiser(
+            config.engine, rows, self.stages.network, guidance=config.guidance, limit=config.limit
+        )  # fmt: skip
+        with self.stages.timed("noise"):
+            start = self._depart(tasks, origins, denoiser)
+        with self.stages.timed("solver", without_network=True):
+            there = start
+            if first.candidate.step > first.rollout.start:
+                essential = any(task.essential for task in tasks)
+                taken = self._descend(start, denoiser, (first.rollout.start, first.candidate.step), essential)
+                if taken is None:
+                    return None
+                there = taken
+            if first.candidate.step < self.end:
+                there = self._look(there, denoiser, first.candidate.step, first.look)
+        return there
+
+    def _depart(self, tasks: Sequence[Task], origins: Sequence[Standing], denoiser: MeteredDenoiser) -> Sampled:
+        """Where the solver starts from."""
+        config, rollout, keys = self.config, tasks[0].rollout, [task.candidate.key for task in tasks]
+        if rollout.origin is None:
+            noise = torch.stack([draw(key, self.noise_shape) for key in keys]) * config.temperature
+            x = config.engine.start(noise, float(config.sigmas[0])).repeat_interleave(self.channels, dim=0)
+            return Sampled(x, State(), None)
+        x, state = torch.cat([one.x for one in origins]), State.cat([one.state for one in origins])
+        known = [one.early for one in origins if one.early is not None]
+        early = torch.cat(known) if len(known) == len(origins) else None
+        if rollout.kind == "resume":
+            return Sampled(x, state, early)
+        noise = torch.stack([normal(key, rollout.kind, self.noise_shape) for key in keys]) * config.temperature
+        eps = config.engine.start(noise, 1.0).repeat_interleave(self.channels, dim=0)
+        here, there = float(config.sigmas[rollout.origin.step]), float(config.sigmas[rollout.start])
+        if rollout.kind == "renoise":
+            return Sampled(renoise(x, here, there, eps), State(), early)
+        x0, _ = peek(denoiser, x, here, state)
+        eta = float(rollout.key.lineage[-1][3])
+        return Sampled(stochastic_step(x, x0, here, there, eps, eta), State(), early)
+
+    def _descend(
+        self, start: Sampled, denoiser: MeteredDenoiser, steps: tuple[int, int], essential: bool
+    ) -> Sampled | None:
+        """Solve from one step to a later one; None when the monitor gives it up, which it may if nothing essential is
+        lost and the result is not there yet."""
+        first, last = steps
+        x, state, early = start.x, start.state, start.early
+        levels = self.config.sigmas[first : last + 1]
+        for step, (reached, after) in enumerate(self.config.sampler.steps(denoiser, x, levels, state=state), first):
+            x, state = reached, after
+            self.monitor.step((step + 1 - first) / (last - first))
+            if step == self.early_step:
+                early = state.denoised[0]
+            if self.monitor.over() and not essential and step + 1 < self.end:
+                return None
+        return Sampled(x, state, early)
+
+    def _look(self, there: Sampled, denoiser: MeteredDenoiser, step: int, look: int) -> Sampled:
+        """The x0-prediction of rows that stop at a step; see `Solve.look`."""
+        if not look:
+            return Sampled(there.x, there.state, there.early, there.state.denoised[0])
+        sigma = float(self.config.sigmas[step])
+        preview, state = peek(denoiser, there.x, sigma, there.state)
+        early = preview if step == self.early_step else there.early
+        if look > 1:
+            # It begins with the evaluation that going on begins with.
+            coarse = self.config.coarse(sigma, look)
+            preview, _ = self.config.sampler(denoiser, there.x, coarse, state=State(ahead=preview))
+        return Sampled(there.x, state, early, preview)
 
 
 def stochastic_step(x: Tensor, x0: Tensor, sigma: float, sigma_next: float, eps: Tensor, eta: float) -> Tensor:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Engine
-from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.samplers.base import Sampler
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS, get_sampler
 from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
@@ -18,110 +20,75 @@ from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.render.inference.scoring import ScoringSetup
+from ttsr_studio.render.inference.state import SamplingConfig
+from ttsr_studio.render.inference.validation import problems
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
-from ttsr_studio.search.registry import USING_PREVIEWS, start_search
+from ttsr_studio.search.registry import start_search
 from ttsr_studio.verifiers.panel import Panel
-from ttsr_studio.verifiers.protocol import Need, Previewing, Verifier
+from ttsr_studio.verifiers.protocol import Need, Verifier
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 
 MOST_CANDIDATES = 128
 """Renders of a window that a budget in seconds alone may grow to."""
 
 FINALISTS = 4
-"""Assembled renders that clip verifiers judge, where others have judged the windows before."""
-
-
-def engine_settings(options: RenderOptions) -> EngineSettings:
-    return EngineSettings(**{name: getattr(options, name) for name in EngineSettings.__dataclass_fields__})
+"""Assembled renders that clip verifiers score, where others have scored the windows before."""
 
 
 class Session:
     """Everything that files of one run share.
 
     Args:
-        engine: the one of these options where it is loaded already; None to load it.
+        engine, panel, limit: those of these options where they are there already; None to load them.
 
     Raises OptionError or MissingError before anything is read when a name, device, weights file or a verifier's need
-    is not there.
+    is not there, or options do not fit one another.
     """
 
-    def __init__(self, options: RenderOptions, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        options: RenderOptions,
+        engine: Engine | None = None,
+        panel: Panel | None = None,
+        limit: BatchLimit | None = None,
+    ) -> None:
         self.check_names(options)
         self.options = options
         self.device = resolve_device(options.device)
-        self.panel = self._panel()
+        self.panel = panel or load_panel(options, self.device)
         self.engine = engine or load_engine(options.engine, self.device, engine_settings(options))
+        self.limit = limit or BatchLimit(options.batch)
         self.solver = options.solver or self.engine.default_solver
         self.steps = options.steps or self.engine.default_steps
         self.schedule = options.schedule or self.engine.default_schedule
         given = options.temperature
         self.temperature = self.engine.default_temperature if given is None else given
-        if self.steps < 2 and any("early" in verifier.needs for verifier in self.panel.everyone):
-            raise OptionError("verifier 'self_consistency' needs two --steps or more: with one nothing comes earlier")
-        self.guidance = self._guidance()
-        self.look = self._look()
-        self.sigmas()
-        self.limit = BatchLimit(options.batch)
-        self.plan = SamplingPlan(
-            tuple(map(float, self.sigmas())),
-            get_sampler(self.solver).evaluations,
-            2 if self.guidance.scale != 1 else 1,
+        scale = self.engine.default_guidance if options.guidance is None else options.guidance
+        interval = options.guidance_interval or (0.0, math.inf)
+        self.guidance = Guidance(scale, interval, options.guidance_rescale)
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise OptionError for the first of the options that does not fit the others, the engine or the verifiers."""
+        for problem in problems(self):
+            raise problem
+
+    def with_options(self, options: RenderOptions) -> "Session":
+        """Another session; engine and verifiers are loaded anew only where the options differ in them."""
+        return Session(options, *self.serving(options))
+
+    def serving(self, options: RenderOptions) -> "Parts":
+        """What is loaded here and serves other options as well."""
+        old = self.options
+        if self.device != resolve_device(options.device):
+            return Parts()
+        same = (old.engine, engine_settings(old)) == (options.engine, engine_settings(options))
+        return Parts(
+            self.engine if same else None,
+            self.panel if panel_options(old) == panel_options(options) else None,
+            self.limit if same and old.batch == options.batch else None,
         )
-        self.window_nfe = self._affordable()
-        if not self.panel.choosing("window") and self.options.finalists:
-            # More would be heard by nobody.
-            self.window_nfe = min(self.window_nfe, self.options.finalists * self.plan.run)
-        assert self.finalists
-        self._refuse_what_nobody_judges()
-        next(self.start(Problem(NoiseKey(options.seed), self.plan), Budget(self.window_nfe)))
-
-    def _panel(self) -> Panel:
-        """Load the verifiers. One whose name ends in "?" is left out when it is not installed, and named as such."""
-        options = self.options
-        available: set[Need] = {"expected", "early", "input"}
-        available |= {"reference"} if options.reference else set()
-        left_out: dict[str, str] = {}
-
-        def load(names: Collection[str]) -> Iterator[Verifier]:
-            for name in names:
-                try:
-                    yield from load_verifiers([name.removesuffix("?")], frozenset(available), self.device)
-                except MissingError as error:
-                    if not name.endswith("?"):
-                        raise
-                    left_out[name.removesuffix("?")] = str(error)
-
-        search, held_out = tuple(load(options.verifiers)), tuple(load(options.hold_out))
-        if not search:
-            raise MissingError(f"none of the optional verifiers is here: {'; '.join(left_out.values())}")
-        weights = dict(options.weights)
-        choosing = [verifier.name for verifier in search]
-        for name in weights:
-            if name not in choosing:
-                raise OptionError(f"--weight {name}: not among the verifiers that choose here: {', '.join(choosing)}")
-        if not any(weights.get(name, 1.0) for name in choosing):
-            raise OptionError("--weight: all verifiers that choose have weight 0; give at least one a weight")
-        return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)
-
-    @property
-    def finalists(self) -> int:
-        """Renders that are assembled whole: several when a verifier judges clips, or when several are wanted.
-
-        Raises OptionError when finalists were asked for and nothing judges them, or more than there are candidates.
-        """
-        wanted = max(self.options.keep_top, self.options.take)
-        if wanted > self.candidates:
-            name = "keep-top" if wanted == self.options.keep_top else "take"
-            raise OptionError(f"--{name} {wanted}: only {self.candidates} candidates are made; allow more --candidates")
-        return max(wanted, self._judged_finalists())
-
-    def _judged_finalists(self) -> int:
-        if not self.panel.scoring("clip"):
-            if self.options.finalists:
-                raise OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")
-            return 1
-        alone = not self.panel.choosing("window")
-        return min(self.candidates, self.options.finalists or (self.candidates if alone else FINALISTS))
 
     @staticmethod
     def check_names(options: RenderOptions) -> None:
@@ -136,86 +103,63 @@ class Session:
             if name is not None and name not in known:
                 raise unknown(kind, name, known)
 
-    def _guidance(self) -> Guidance:
-        """How the engine is guided. Raises OptionError for an engine that cannot be, or settings without a scale."""
-        options, engine = self.options, self.engine
-        scale = engine.default_guidance if options.guidance is None else options.guidance
-        if scale != 1 and not engine.guided:
-            raise OptionError(f"--guidance {scale:g}: engine {engine.name!r} cannot be guided; leave it out")
-        if scale == 1 and (options.guidance_interval or options.guidance_rescale):
-            raise OptionError("--guidance-interval and --guidance-rescale need guidance: a --guidance other than 1")
-        return Guidance(scale, options.guidance_interval or (0.0, math.inf), options.guidance_rescale)
+    @property
+    def look(self) -> str | None:
+        """The level at which candidates are scored before they are decoded, None when all are decoded."""
+        return None if self.options.decode_top is None else self.options.look or self.engine.previews[0]
 
-    def _look(self) -> str | None:
-        """The level at which candidates are judged before they are decoded, None when all are decoded."""
-        options, engine = self.options, self.engine
-        if options.decode_top is None:
-            return None
-        level = options.look or engine.previews[0]
-        if level not in engine.previews:
-            raise unknown(f"look of engine {engine.name!r}", level, engine.previews)
-        if not any(isinstance(verifier, Previewing) for verifier in self.panel.choosing("window")):
-            raise OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
-        return level
+    @property
+    def sampler(self) -> Sampler:
+        return get_sampler(self.solver)
+
+    @cached_property
+    def plan(self) -> SamplingPlan:
+        """A run of the sampler, and what it costs."""
+        levels = tuple(map(float, self.sigmas()))
+        return SamplingPlan(levels, self.sampler.evaluations, 2 if self.guidance.scale != 1 else 1)
+
+    @property
+    def overhead(self) -> int:
+        """Evaluations of a window and channel that go before the search: the mean render, where one is needed."""
+        needed = any("expected" in verifier.needs for verifier in self.panel.everyone)
+        return 2 * (self.look is not None or needed)
+
+    @cached_property
+    def window_nfe(self) -> int:
+        """Evaluations that a search may spend on a window and channel."""
+        run, options = self.plan.run, self.options
+        most = run * (options.candidates or MOST_CANDIDATES)
+        if options.budget_nfe is not None:
+            allowed = options.budget_nfe - self.overhead
+            most = min(allowed, most) if options.candidates else allowed
+        if not self.panel.choosing("window") and options.finalists:
+            most = min(most, options.finalists * run)  # nobody would compare more
+        return most
 
     @property
     def candidates(self) -> int:
         """The most renders of a window that are carried to their end."""
         return self.window_nfe // self.plan.run
 
-    def _affordable(self) -> int:
-        """Evaluations that a search may spend on a window and channel."""
-        run, options = self.plan.run, self.options
-        most = run * (options.candidates or MOST_CANDIDATES)
-        if options.budget_nfe is None:
-            return most
-        previews = 2 * (self.look is not None or any("expected" in verifier.needs for verifier in self.panel.everyone))
-        if options.budget_nfe - previews < run:
-            raise OptionError(
-                f"--budget {options.budget}: one candidate takes {run + previews} evaluations ({self.solver}, "
-                f"{self.steps} steps{', the mean render' if previews else ''}); allow at least that, or fewer --steps"
-            )
-        return min(options.budget_nfe - previews, most if options.candidates else options.budget_nfe)
-
-    def _refuse_what_nobody_judges(self) -> None:
-        """Raise OptionError for what needs a judge of windows where there is none."""
-        if self.panel.choosing("window"):
-            judging = [verifier.name for verifier in self.panel.search]
-            for name, _ in self.options.targets:
-                if name.split("/")[0] not in judging:
-                    raise OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(judging)}")
-            return
-        for what, wanted in (
-            (f"--search {self.options.search}", self.options.search in USING_PREVIEWS),
-            ("--choice clip", self.options.choice == "clip"),
-            ("--target", bool(self.options.targets)),
-        ):
-            if wanted:
-                raise OptionError(f"{what} needs a verifier that judges windows; add critic, or leave --scope out")
-
     @property
-    def witness(self) -> bool:
-        return self.options.witness
-
-    @property
-    def sampler(self) -> Sampler:
-        return get_sampler(self.solver)
+    def finalists(self) -> int:
+        """Renders that are assembled whole: several when a verifier scores clips, or when several are wanted."""
+        options, reranked = self.options, 1
+        if self.panel.scoring("clip"):
+            usual = FINALISTS if self.panel.choosing("window") else self.candidates
+            reranked = min(self.candidates, options.finalists or usual)
+        return max(options.keep_top, options.take, reranked)
 
     def sigmas(self) -> Tensor:
         """Noise levels [steps + 1] of a whole run, the engine's own shape for its own schedule."""
-        if self.schedule in SPACINGS:
-            if self.engine.times is None:
-                raise OptionError(
-                    f"--schedule {self.schedule}: engine {self.engine.name!r} has no timesteps to space; "
-                    f"use one of {', '.join(sorted(SCHEDULES))}"
-                )
+        if self.schedule in SPACINGS and self.engine.times is not None:
             return self.engine.times.schedule(self.schedule, self.steps)
         own = self.schedule == self.engine.default_schedule
         low, high = self.engine.sigma_range
         return sigmas(self.schedule, self.steps, low, high, **(self.engine.schedule_options if own else {}))
 
     def coarse_sigmas(self, sigma: float, steps: int) -> Tensor:
-        """Noise levels [steps + 1] from one of the course to 0, evenly picked from its own."""
+        """Noise levels [steps + 1] from one of the plan to 0, evenly picked from its own."""
         every = self.sigmas()
         first = int((every - sigma).abs().argmin())
         return every[np.unique(np.linspace(first, len(every) - 1, steps + 1).round().astype(int))]
@@ -224,9 +168,82 @@ class Session:
         """Start the search of one window."""
         return start_search(self.options.search, problem, budget, self.options.search_settings())
 
+    def sampling_config(self, setup: ScoringSetup) -> SamplingConfig:
+        """How the candidates of a file are made and scored."""
+        options = self.options
+        return SamplingConfig(
+            engine=self.engine,
+            sampler=self.sampler,
+            sigmas=self.sigmas(),
+            coarse=self.coarse_sigmas,
+            temperature=self.temperature,
+            crossover=Crossover(setup.cutoff_hz, setup.sample_rate),
+            panel=self.panel,
+            annotations=setup.annotations,
+            limit=self.limit,
+            guidance=self.guidance,
+            look=self.look,
+            top=options.decode_top or 0,
+            segment_seconds=options.segment if options.choice == "segment" else 0.0,
+            witness=options.witness,
+        )
+
+
+def engine_settings(options: RenderOptions) -> EngineSettings:
+    return EngineSettings(**{name: getattr(options, name) for name in EngineSettings.__dataclass_fields__})
+
+
+def load_panel(options: RenderOptions, device: str) -> Panel:
+    """Load the verifiers. One whose name ends in "?" is left out when it is not installed, and named as such.
+
+    Raises OptionError or MissingError for verifiers that cannot be loaded, and weights that fit none of them.
+    """
+    available: set[Need] = {"expected", "early", "input"}
+    available |= {"reference"} if options.reference else set()
+    left_out: dict[str, str] = {}
+
+    def load(names: Collection[str]) -> Iterator[Verifier]:
+        for name in names:
+            try:
+                yield from load_verifiers([name.removesuffix("?")], frozenset(available), device)
+            except MissingError as error:
+                if not name.endswith("?"):
+                    raise
+                left_out[name.removesuffix("?")] = str(error)
+
+    search, held_out = tuple(load(options.verifiers)), tuple(load(options.hold_out))
+    if not search:
+        raise MissingError(f"none of the optional verifiers is here: {'; '.join(left_out.values())}")
+    weights = dict(options.weights)
+    choosing = [verifier.name for verifier in search]
+    for name in weights:
+        if name not in choosing:
+            raise OptionError(f"--weight {name}: not among the verifiers that choose here: {', '.join(choosing)}")
+    if not any(weights.get(name, 1.0) for name in choosing):
+        raise OptionError("--weight: all verifiers that choose have weight 0; give at least one a weight")
+    return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)
+
+
+class Parts(NamedTuple):
+    """What is loaded for a session; nothing by default.
+
+    Attributes:
+        limit: rows of a batch that the device was found to hold.
+    """
+
+    engine: Engine | None = None
+    panel: Panel | None = None
+    limit: BatchLimit | None = None
+
+
+def panel_options(options: RenderOptions) -> tuple[object, ...]:
+    """What the verifiers depend on."""
+    given = options.verifiers, options.hold_out, options.ensemble, options.weights, options.scope
+    return *given, options.reference is not None
+
 
 class Sessions:
-    """Sessions of files whose options may differ: the last one serves while they do not, its engine while that does.
+    """Sessions of files whose options may differ: the last one serves while they do not, its parts while those do.
 
     Args:
         last: one that is there already.
@@ -239,13 +256,8 @@ class Sessions:
         """A session with these options. Raises what `Session` raises."""
         last = self.last
         if last is None or last.options != options:
-            engine = last.engine if last and self._same_engine(last, options) else None
+            parts = last.serving(options) if last else Parts()
             self.last = None  # two engines need not fit into memory
             del last
-            last = self.last = Session(options, engine)
+            last = self.last = Session(options, *parts)
         return last
-
-    @staticmethod
-    def _same_engine(last: Session, options: RenderOptions) -> bool:
-        wanted = options.engine, resolve_device(options.device), engine_settings(options)
-        return (last.options.engine, last.device, engine_settings(last.options)) == wanted

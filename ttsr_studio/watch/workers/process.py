@@ -182,6 +182,7 @@ def render_source(pipe: Connection, task: RenderTask, sessions: Any) -> RenderDo
     def make() -> RenderDone:
         from ttsr_studio.config.annotations import read_annotations
         from ttsr_studio.render.pipeline import render
+        from ttsr_studio.render.request import RenderRequest
 
         report = ProgressReporter(pipe)
         report("loading", 0, 1)
@@ -189,10 +190,12 @@ def render_source(pipe: Connection, task: RenderTask, sessions: Any) -> RenderDo
         report("reading", 0, 1)
         done = render(
             session,
-            task.source,
-            task.target,
-            annotations=read_annotations(task.source, task.options, session.engine.sample_rate),
-            reference=task.options.reference,
+            RenderRequest(
+                task.source,
+                task.target,
+                annotations=read_annotations(task.source, task.options, session.engine.sample_rate),
+                reference=task.options.reference,
+            ),
             progress=lambda event: report(event.stage, event.done, event.total),
         )
         return RenderDone(done.summary["sha256"], done.line)

@@ -1,4 +1,4 @@
-"""The pool makes candidates as searches ask for them: a world of Gaussian mixtures whose x0-predictions are exact."""
+"""Candidates are made as searches ask for them: a world of Gaussian mixtures whose x0-predictions are exact."""
 
 import math
 from collections import Counter
@@ -16,7 +16,7 @@ from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.noise import NoiseKey, draw, renoise, renoise_flow, renoise_vp
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.render.inference.candidates import segment_edges
-from ttsr_studio.render.inference.sampling import stochastic_step
+from ttsr_studio.render.inference.sampling import Monitor, stochastic_step
 from ttsr_studio.search.protocol import (
     Candidate,
     Problem,
@@ -48,7 +48,7 @@ def test_the_hidden_noise_scores_best_of_all() -> None:
     runs = world.wander(search)
     assert [world.winner(run).index for run in runs] == [20, 20]
     assert world.values(runs) == pytest.approx([0.0, 0.0], abs=1e-20)
-    assert max(world.pool.windows[0].scores["near"][:20]) < -0.01
+    assert max(world.batch.windows[0].scores["near"][:20]) < -0.01
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -168,7 +168,7 @@ def test_looks_are_what_they_say(solver: str) -> None:
         denoise(there, world.sigmas[2:3]),
         world.onward(denoise, there, 2, 4),
     ]
-    said = [world.pool.windows[0].previews[number][0].scores["near"] for number in range(3)]
+    said = [world.batch.windows[0].candidates[number].previews[0].scores["near"] for number in range(3)]
     assert said == pytest.approx([-float((x0 - goal).square().mean()) for x0 in expected], rel=1e-9)
     assert len(set(said)) == 3
 
@@ -187,7 +187,7 @@ def test_a_coarse_run_goes_over_levels_of_the_course() -> None:
 def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
     world = World(1, channels=2)
     world.lr[:] = world.lr[:, :1]
-    world.pool.conditioning = world.engine.condition(world.lr, torch.zeros(1, 2), [])
+    world.batch.sampler.conditioning = world.engine.condition(world.lr, torch.zeros(1, 2), [])
 
     def search(problem: Problem) -> Search:
         first = yield from solve(problem.draws(1), 2)
@@ -196,7 +196,7 @@ def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
         return third[0]
 
     world.wander(search)
-    left, right = world.pool.windows[0].audio[2]
+    left, right = world.batch.windows[0].audio[2]
     assert torch.equal(left, right)
 
 
@@ -206,7 +206,7 @@ def test_early_predictions_outlive_stops(name: str) -> None:
     cut, whole = World(2, also=[SelfConsistency()]), World(2, also=[SelfConsistency()])
     cut.search(name, 40)
     whole.search("random", 40 * 4)
-    for mine, theirs in zip(cut.pool.windows, whole.pool.windows, strict=True):
+    for mine, theirs in zip(cut.batch.windows, whole.batch.windows, strict=True):
         heard = sorted(mine.audio)
         said = [mine.scores["self_consistency"][number] for number in heard]
         assert said == pytest.approx([theirs.scores["self_consistency"][number] for number in heard], rel=1e-9)
@@ -217,32 +217,31 @@ def test_trajectories_with_turns_have_early_predictions(name: str, settings: dic
     """Of the last time that they passed the level, or of what they descend from."""
     world = World(2, also=[SelfConsistency()], levels=(8.0, 2.0, 0.5, 0.25, 0.125, 0.06, 0.0))
     world.search(name, 60, **settings)
-    for mine in world.pool.windows:
+    for mine in world.batch.windows:
         assert all(-1 <= mine.scores["self_consistency"][number] <= 1 for number in mine.audio)
 
 
 def test_what_is_given_up_leaves_no_trace_and_what_is_essential_goes_on() -> None:
-    world, told = World(1), list[float]()
-    world.pool.given_up, world.pool.ticked = lambda: True, told.append
+    told = list[float]()
+    world = World(1, monitor=Monitor(told.append, lambda: True))
     essential = Task(0, Rollout(world.keys[0]), Candidate(0, world.keys[0], 4), 0, 4, essential=True)
-    assert not world.pool.solve([replace(essential, essential=False)])
-    assert not world.pool.windows[0].keys
+    assert not world.batch.solve([replace(essential, essential=False)])
+    assert not world.batch.windows[0].candidates
     assert told == [0.25]
-    assert world.pool.solve([essential])
-    assert world.pool.windows[0].keys == [world.keys[0]]
+    assert world.batch.solve([essential])
+    assert world.batch.windows[0].keys == [world.keys[0]]
     assert told == [0.25, 0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_run_at_its_last_step_is_not_given_up() -> None:
-    world = World(1)
-    world.pool.given_up = lambda: True
+    world = World(1, monitor=Monitor(over=lambda: True))
     task = Task(0, Rollout(world.keys[0]), Candidate(0, world.keys[0], 3), 0, 3, essential=True)
-    assert world.pool.solve([task])
-    assert world.pool.solve(
+    assert world.batch.solve([task])
+    assert world.batch.solve(
         [replace(task, rollout=Rollout(world.keys[0], task.candidate), candidate=replace(task.candidate, step=4))]
     )
-    assert list(world.pool.windows[0].audio) == [0]
-    assert not world.pool.windows[0].running
+    assert list(world.batch.windows[0].audio) == [0]
+    assert world.batch.windows[0].candidates[0].standing is None
 
 
 def test_segments_cover_the_core_in_nearly_equal_parts() -> None:
@@ -252,9 +251,9 @@ def test_segments_cover_the_core_in_nearly_equal_parts() -> None:
     assert segment_edges(window, 30) == (0, 33, 66, 100)
     world = World(1, segment_seconds=2 / RATE)
     world.search("random", 12)
-    parts = world.pool.windows[0].segments["near"]
+    parts = [each.segments["near"] for each in world.batch.windows[0].candidates]
     goal = world.again(0, world.best[0])[0]
-    for number, audio in world.pool.windows[0].audio.items():
+    for number, audio in world.batch.windows[0].audio.items():
         expected = [-float((audio[0, i : i + 2] - goal[i : i + 2]).square().mean()) for i in (0, 2, 4)]
         assert parts[number] == pytest.approx(expected, rel=1e-12)
 

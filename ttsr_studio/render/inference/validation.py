@@ -1,0 +1,97 @@
+"""What may be wrong with the options of a session, once its engine and verifiers are known."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ttsr_studio.diffusion.noise import NoiseKey
+from ttsr_studio.diffusion.schedules import SCHEDULES
+from ttsr_studio.diffusion.timesteps import SPACINGS
+from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.search.protocol import Budget, Problem
+from ttsr_studio.search.registry import USING_PREVIEWS
+from ttsr_studio.verifiers.protocol import Previewing
+
+if TYPE_CHECKING:
+    from ttsr_studio.render.inference.session import Session
+
+
+def problems(session: "Session") -> Iterator[OptionError]:
+    """Everything that is wrong, in order; what comes later may only be asked for when nothing came before."""
+    yield from engine_problems(session)
+    yield from preview_problems(session)
+    yield from budget_problems(session)
+    yield from finalist_problems(session)
+    yield from window_verifier_problems(session)
+    yield from search_problems(session)
+
+
+def engine_problems(session: "Session") -> Iterator[OptionError]:
+    options, engine = session.options, session.engine
+    if session.steps < 2 and any("early" in verifier.needs for verifier in session.panel.everyone):
+        yield OptionError("verifier 'self_consistency' needs two --steps or more: with one nothing comes earlier")
+    scale = session.guidance.scale
+    if scale != 1 and not engine.guided:
+        yield OptionError(f"--guidance {scale:g}: engine {engine.name!r} cannot be guided; leave it out")
+    if scale == 1 and (options.guidance_interval or options.guidance_rescale):
+        yield OptionError("--guidance-interval and --guidance-rescale need guidance: a --guidance other than 1")
+    if session.schedule in SPACINGS and engine.times is None:
+        yield OptionError(
+            f"--schedule {session.schedule}: engine {engine.name!r} has no timesteps to space; "
+            f"use one of {', '.join(sorted(SCHEDULES))}"
+        )
+
+
+def preview_problems(session: "Session") -> Iterator[OptionError]:
+    engine, level = session.engine, session.look
+    if level is None:
+        return
+    if level not in engine.previews:
+        yield unknown(f"look of engine {engine.name!r}", level, engine.previews)
+    if not any(isinstance(verifier, Previewing) for verifier in session.panel.choosing("window")):
+        yield OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
+
+
+def budget_problems(session: "Session") -> Iterator[OptionError]:
+    options, needed = session.options, session.plan.run + session.overhead
+    if options.budget_nfe is not None and options.budget_nfe < needed:
+        mean = ", the mean render" if session.overhead else ""
+        yield OptionError(
+            f"--budget {options.budget}: one candidate takes {needed} evaluations ({session.solver}, "
+            f"{session.steps} steps{mean}); allow at least that, or fewer --steps"
+        )
+
+
+def finalist_problems(session: "Session") -> Iterator[OptionError]:
+    options, most = session.options, session.candidates
+    wanted = max(options.keep_top, options.take)
+    if wanted > most:
+        name = "keep-top" if wanted == options.keep_top else "take"
+        yield OptionError(f"--{name} {wanted}: only {most} candidates are made; allow more --candidates")
+    if options.finalists and not session.panel.scoring("clip"):
+        yield OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")
+
+
+def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
+    """What needs a verifier of windows where there is none."""
+    options, panel = session.options, session.panel
+    if panel.choosing("window"):
+        choosing = [verifier.name for verifier in panel.search]
+        for name, _ in options.targets:
+            if name.split("/")[0] not in choosing:
+                yield OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(choosing)}")
+        return
+    for what, wanted in (
+        (f"--search {options.search}", options.search in USING_PREVIEWS),
+        ("--choice clip", options.choice == "clip"),
+        ("--target", bool(options.targets)),
+    ):
+        if wanted:
+            yield OptionError(f"{what} needs a verifier that judges windows; add critic, or leave --scope out")
+
+
+def search_problems(session: "Session") -> Iterator[OptionError]:
+    """What the search itself refuses, which it does before its first request."""
+    try:
+        next(session.start(Problem(NoiseKey(session.options.seed), session.plan), Budget(session.window_nfe)))
+    except OptionError as error:
+        yield error

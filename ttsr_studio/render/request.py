@@ -1,0 +1,60 @@
+"""What a render is asked for, and what one carries along while it runs."""
+
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.render.inference.progress import Watch
+from ttsr_studio.render.inference.session import Session
+from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.verifiers.protocol import Annotations
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """One file to render.
+
+    Attributes:
+        target: final name of the output; its folder is made.
+        annotations: what is known of the file.
+        reference: ground truth for oracle verifiers.
+        report: write `<target stem>.ttsr.json`, `.ttsr.png` and `.ttsr.npz` beside it.
+        rewards: file to which every score of every candidate is appended.
+        replace: whether an output of this name may be replaced, and then what belonged to it goes.
+        inputs: other sources, which stay even if they belonged to it.
+    """
+
+    source: Path
+    target: Path
+    annotations: Annotations = field(default_factory=Annotations)
+    reference: Path | None = None
+    report: bool = True
+    rewards: Path | None = None
+    replace: bool = True
+    inputs: Collection[Path] = ()
+
+
+@dataclass(frozen=True)
+class RunningRender:
+    """A request in hand.
+
+    Attributes:
+        files: closes temporary files when the render is over.
+        progress: told of every step.
+        stages: take the time of every stage.
+        began: on the clock of `time.perf_counter`.
+    """
+
+    session: Session
+    request: RenderRequest
+    files: ExitStack
+    progress: Watch
+    stages: Stages = field(default_factory=Stages)
+    began: float = field(default_factory=time.perf_counter)
+
+    def buffer(self, channels: int) -> Scratch:
+        """A temporary file for audio of the input's length."""
+        return self.files.enter_context(Scratch(channels))
