@@ -1,5 +1,7 @@
 """How far apart the candidates of a set are: equation 4 of the paper."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,9 +24,12 @@ def search_range(
     Raises OptionError when no bin lies between the limits.
     """
     bins = bins_between(lo_hz, hi_hz, sample_rate)
-    # Twice through the set: all spectrograms at once would take four times the memory of the audio.
-    mean = torch.zeros((), dtype=torch.float64, device=candidates.device)
-    for candidate in candidates:
-        mean = mean + power_spectrogram(candidate)[..., bins, :].double().sqrt() / len(candidates)
-    distances = [log_distance(power_spectrogram(x)[..., bins, :].double(), mean.square()) for x in candidates]
-    return float(torch.stack(distances).mean())
+    return range_of([power_spectrogram(candidate)[..., bins, :] for candidate in candidates])
+
+
+def range_of(powers: Sequence[Tensor]) -> float:
+    """The same from power spectrograms, [channels, bins, frames] each, at least one."""
+    mean = torch.zeros((), dtype=torch.float64, device=powers[0].device)
+    for power in powers:
+        mean = mean + power.double().sqrt() / len(powers)
+    return float(torch.stack([log_distance(power.double(), mean.square()) for power in powers]).mean())

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ttsr_studio.analysis.search_range import search_range
+from ttsr_studio.analysis.search_range import range_of
+from ttsr_studio.analysis.spectra import power_spectrogram
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.disk_buffer import Scratch
@@ -92,8 +92,8 @@ class Recorder:
         if found is None:
             self._windows.append(WindowNotes(window))
             return
-        cores = torch.stack(list(found.audio.values())) * self.scale
-        self.uncertainty.update(window.start, cores, self.cutoff_hz)
+        powers = [power_spectrogram(core * self.scale) for core in found.audio.values()]
+        self.uncertainty.update_powers(window.start, powers, self.cutoff_hz)
         combined = found.combined(self.session.panel, range(len(found.candidates)))
         finished = sum(each.finished for each in found.candidates)
         notes = WindowNotes(
@@ -103,10 +103,10 @@ class Recorder:
             joined.selections,
             assembled=joined.scores,
             input_scores=found.input_scores,
-            previewed=found.previewed if len(cores) < finished else (),
-            decoded=len(cores),
+            previewed=found.previewed if len(powers) < finished else (),
+            decoded=len(powers),
             finished=finished,
-            search_range=search_range(cores) if len(cores) > 1 else None,
+            search_range=range_of(powers) if len(powers) > 1 else None,
             cut=found.cut,
         )
         self._windows.append(notes)
