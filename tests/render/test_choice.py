@@ -161,8 +161,8 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
         for kept, shown in zip(line["candidates"], window["candidates"], strict=True):
             assert kept["scores"] == shown["scores"]
             assert kept["key"] == shown["key"]
-            assert [preview["step"] for preview in kept["previews"]] == [1, 2, 3]
-            assert set(kept["previews"][0]["scores"]) == {"critic", "continuity"}
+            assert [preview["step"] for preview in kept["looks"]] == [1, 2, 3]
+            assert set(kept["looks"][0]["scores"]) == {"critic", "continuity"}
             assert len(kept["segments"]["critic"]) == len(line["edges_s"]) - 1
     plain = render(ttsr, stem, *options[:-2])
     assert [w["chosen"] for w in plain["windows"]] == [w["chosen"] for w in report["windows"]] or report["windows"][0][
