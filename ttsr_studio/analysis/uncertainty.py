@@ -125,11 +125,9 @@ class UncertaintyMap:
         Returns:
             The window's mean spread in dB, None when N is 1 or nothing lies above the cutoff.
         """
-        return self.update_powers(start, [power_spectrogram(x) for x in candidates], cutoff_hz, keep)
+        return self.update_powers(start, [power_spectrogram(x) for x in candidates], cutoff_hz)
 
-    def update_powers(
-        self, start: int, powers: Sequence[Tensor], cutoff_hz: float, keep: tuple[int, int] | None = None
-    ) -> float | None:
+    def update_powers(self, start: int, powers: Sequence[Tensor], cutoff_hz: float) -> float | None:
         """The same from power spectrograms of the candidates, [channels, bins, frames] each."""
         self._lowest_cutoff_hz = min(self._lowest_cutoff_hz, cutoff_hz)
         first_bin = max(1, math.ceil(cutoff_hz * N_FFT / self.rate))

@@ -88,7 +88,9 @@ class ClipScorer:
         """Scores of a render [channels, samples] by column."""
         context = self._context(audio[None])
         return {
-            name: values[0] for verifier in verifiers for name, values in score_columns(verifier, audio[None], context).items()
+            name: values[0]
+            for verifier in verifiers
+            for name, values in score_columns(verifier, audio[None], context).items()
         }
 
     def notes(self, verifiers: Sequence[Verifier]) -> dict[str, str]:

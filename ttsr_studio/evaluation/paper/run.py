@@ -41,7 +41,6 @@ from ttsr_studio.evaluation.benchmark.systems import Item, session_for, weights_
 from ttsr_studio.evaluation.paper.plan import GOES_BY, Line, Plan
 from ttsr_studio.evaluation.verifier_study.score_files import LEVEL
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
 from ttsr_studio.verifiers.protocol import Annotations, Context, Verifier, score_columns
 
 PAPER = 1

@@ -207,7 +207,9 @@ class CandidateScorer:
         for verifier in self.verifiers:
             known = verifier.name in own.previewed or goes_by_input(verifier, context.annotations)
             if not needs_early(verifier) and not known:
-                own.input_scores |= {name: values[0] for name, values in score_columns(verifier, own.lr[None], same).items()}
+                own.input_scores |= {
+                    name: values[0] for name, values in score_columns(verifier, own.lr[None], same).items()
+                }
 
 
 def by_window(rows: Tensor, channels: int) -> Tensor:
