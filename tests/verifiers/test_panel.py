@@ -1,4 +1,4 @@
-"""Who judges: searched and held-out verifiers, whole clips, weights, what is known of a file, what the report says."""
+"""Who scores: searched and held-out verifiers, whole clips, weights, what is known of a file, what the report says."""
 
 import json
 import math
@@ -53,15 +53,15 @@ def test_what_is_held_out_is_scored_and_chooses_nothing(ttsr: Ttsr, tmp_path: Pa
     assert watched["output"]["sha256"] == alone["output"]["sha256"]
     assert watched["verifiers"]["consensus"]["role"] == "held-out"
     assert all(math.isfinite(c["scores"]["consensus"]) for c in watched["windows"][0]["candidates"])
-    judged = watched["scores"]
-    assert judged["continuity"]["role"] == "search"
-    assert judged["consensus"]["role"] == "held-out"
+    records = watched["scores"]
+    assert records["continuity"]["role"] == "search"
+    assert records["consensus"]["role"] == "held-out"
     scores = np.array([c["scores"]["consensus"] for c in watched["windows"][0]["candidates"]])
     kept = scores[watched["windows"][0]["chosen"]]
-    assert judged["consensus"]["chosen"] == pytest.approx(kept)
-    assert judged["consensus"]["first"] == pytest.approx(scores[0])
-    assert judged["consensus"]["gain_sd"] == pytest.approx((kept - scores.mean()) / scores.std())
-    expected = np.mean([j["gain_sd"] for j in judged.values() if j["role"] == "held-out" and j["gain_sd"] is not None])
+    assert records["consensus"]["chosen"] == pytest.approx(kept)
+    assert records["consensus"]["first"] == pytest.approx(scores[0])
+    assert records["consensus"]["gain_sd"] == pytest.approx((kept - scores.mean()) / scores.std())
+    expected = np.mean([j["gain_sd"] for j in records.values() if j["role"] == "held-out" and j["gain_sd"] is not None])
     assert watched["gains"]["held_out"] == pytest.approx(expected)
     assert watched["gains"]["searched"] > 0
     assert watched["gains"]["ratio"] == pytest.approx(expected / watched["gains"]["searched"])
@@ -91,14 +91,14 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     watching = ("--hold-out", "dnsmos", "--hold-out", "lowband", "--candidates", 2)
     done = ttsr("render", "examples/voice_7k_band.flac", "-o", tmp_path / "out.wav", *watching)
     report = json.loads((tmp_path / "out.ttsr.json").read_text())
-    judged = report["scores"]
-    assert judged["lowband"]["input"] is None, "the input was compared with itself"
-    worse = judged["dnsmos"]["chosen"] < judged["dnsmos"]["input"]
-    assert ("below the input" in judged["dnsmos"]["harm"]) is worse
+    records = report["scores"]
+    assert records["lowband"]["input"] is None, "the input was compared with itself"
+    worse = records["dnsmos"]["chosen"] < records["dnsmos"]["input"]
+    assert ("below the input" in records["dnsmos"]["harm"]) is worse
     assert ("dnsmos is below the input" in done.output) is worse
 
 
-def test_gains_count_a_judge_of_several_scales_once() -> None:
+def test_gains_count_a_verifier_of_several_scales_once() -> None:
     def record(role: Any, gain: float | None) -> ScoreRecord:
         return ScoreRecord(role, "window", None, None, None, None, gain)
 
@@ -130,7 +130,7 @@ def test_scales_of_one_verifier_have_one_vote() -> None:
     assert mixed.values[1:].tolist() == [0.5, 0.5]
 
 
-def test_a_weight_decides_between_judges(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_a_weight_decides_between_verifiers(ttsr: Ttsr, tmp_path: Path) -> None:
     source = stem(tmp_path)
     names = ("continuity", "consensus")
     for seed in range(5):  # until they want different candidates
@@ -138,10 +138,10 @@ def test_a_weight_decides_between_judges(ttsr: Ttsr, tmp_path: Path) -> None:
         if only["continuity"] != only["consensus"]:
             break
     assert only["continuity"] != only["consensus"], "the test cannot tell them apart"
-    judges = ("--seed", seed, "--verifier", "continuity", "--verifier", "consensus")
+    verifiers = ("--seed", seed, "--verifier", "continuity", "--verifier", "consensus")
     for name, other in (("continuity", "consensus"), ("consensus", "continuity")):
         weights = ("--weight", f"{name}=1", "--weight", f"{other}=0")
-        report = render(ttsr, source, *judges, *weights)
+        report = render(ttsr, source, *verifiers, *weights)
         assert chosen(report) == only[name]
         again = ttsr("render", source, "-o", tmp_path / "b.wav", "--again", tmp_path / "out.ttsr.json", "--overwrite")
         assert again.exit_code == 0, again.output
@@ -150,7 +150,7 @@ def test_a_weight_decides_between_judges(ttsr: Ttsr, tmp_path: Path) -> None:
         "continuity": "NAME=W",
         "continuity=-1": "0 or more",
     }.items():
-        done = ttsr("render", source, "-o", tmp_path / "x.wav", *judges, "--weight", weight)
+        done = ttsr("render", source, "-o", tmp_path / "x.wav", *verifiers, "--weight", weight)
         assert done.exit_code == 2
         assert message in done.output
 
@@ -202,7 +202,7 @@ def test_auto_is_what_is_installed_and_suits(ttsr: Ttsr, tmp_path: Path, monkeyp
     assert set(voices["left_out"]) == {"aesthetics", "clap", "speaker", "wer"}
 
 
-def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_clips_are_scored_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(11.0), 5000))
     report = render(ttsr, source, "--verifier", "consensus", "--scope", "window", "--candidates", 3)
     assert report["n_best"] == []
@@ -210,8 +210,8 @@ def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     assert len(whole["windows"]) > 1
     assert len(set(chosen(whole))) == 1, "a clip is one draw throughout"
     assert len(whole["n_best"]) == 3
-    scores = [finalist["scores"]["continuity"] for finalist in whole["n_best"]]
-    kept = [finalist["chosen"] for finalist in whole["n_best"]].index(True)
+    scores = [each["scores"]["continuity"] for each in whole["n_best"]]
+    kept = [each["chosen"] for each in whole["n_best"]].index(True)
     assert scores[kept] == max(scores)
     assert chosen(whole)[0] == kept
     assert whole["scores"]["continuity"]["scope"] == "clip"
@@ -223,14 +223,14 @@ def test_clips_are_judged_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     assert "no verifier judges clips" in done.output
 
 
-def test_windows_are_judged_first_and_finalists_after(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_windows_are_scored_first_and_the_n_best_reranked_after(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "stem.wav", below(voice(6.0), 5000))
-    # consensus cannot be asked for a clip, so it judges windows whatever is asked.
+    # consensus cannot be asked for a clip, so it scores windows whatever is asked.
     options = ("--verifier", "consensus", "--verifier", "continuity", "--scope", "clip", "--candidates", 4)
     report = render(ttsr, source, *options, "--finalists", 2)
     assert len(report["n_best"]) == 2
     assert set(report["n_best"][0]["scores"]) == {"continuity", "windows"}
-    kept = [finalist["chosen"] for finalist in report["n_best"]].index(True)
+    kept = [each["chosen"] for each in report["n_best"]].index(True)
     for window in report["windows"]:
         scores = [c["scores"]["consensus"] for c in window["candidates"]]
         order = sorted(range(4), key=lambda i: -scores[i])
@@ -333,13 +333,13 @@ def every_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return install_every_model(tmp_path, monkeypatch)
 
 
-def test_every_judge_hears_a_render_with_the_network_blocked(
+def test_every_verifier_scores_a_render_with_the_network_blocked(
     ttsr: Ttsr, tmp_path: Path, every_model: Path, no_network: None
 ) -> None:
     source = stem(tmp_path, 1.2)
     names = ("critic", "consensus", "continuity", "self_consistency", "speaker", "wer", "aesthetics", "clap", "dnsmos")
-    judges = [part for name in names for part in ("--verifier", name)]
-    report = render(ttsr, source, *judges, "--candidates", 3, "--captions", "speech", "--captions", "a drum")
+    verifiers = [part for name in names for part in ("--verifier", name)]
+    report = render(ttsr, source, *verifiers, "--candidates", 3, "--captions", "speech", "--captions", "a drum")
     assert set(report["verifiers"]) == set(names)
     columns = set(report["scores"])
     assert report["scores"]["speaker"]["input"] is None, "the input was compared with itself"

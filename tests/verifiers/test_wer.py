@@ -226,10 +226,10 @@ def test_broken_audio_is_not_scored_and_harms_no_other(wer: WER) -> None:
     for scale in scores:
         assert scores[scale].isnan().tolist() == [False, False, True, True, False]
         assert torch.equal(scores[scale][[0, 1, 4]], whole[scale][[0, 1, 4]])
-    assert wer.score(audio, context(broken[2]))["WER"].isnan().all(), "judged by an input that is not audio"
+    assert wer.score(audio, context(broken[2]))["WER"].isnan().all(), "compared with an input that is not audio"
 
 
-def test_other_languages_are_judged_as_the_one_of_the_input(
+def test_other_languages_are_scored_as_the_one_of_the_input(
     folders: dict[int, Path], monkeypatch: pytest.MonkeyPatch, heard: list[dict[str, Any]]
 ) -> None:
     monkeypatch.setenv(store.VARIABLE, str(folders[ALL]))
@@ -272,7 +272,7 @@ def test_what_is_missing_is_named(folders: dict[int, Path], tmp_path: Path, monk
         WER()
 
 
-def test_evaluating_judges_of_windows_refuses_it(ttsr: Ttsr, wer: WER, tmp_path: Path) -> None:
+def test_evaluating_verifiers_of_windows_refuses_it(ttsr: Ttsr, wer: WER, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     save(tmp_path / "clips/a.wav", voice(1.0))
     result = ttsr("evaluate", tmp_path / "clips", "--out", tmp_path / "out", "--judge", "critic+wer")

@@ -16,7 +16,7 @@ POWER_FLOOR = 1e-8
 
 
 def power_spectrogram(x: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tensor:
-    """Return the power of the centred Hann STFT.
+    """The power of the centred Hann STFT.
 
     Args:
         x: audio, [..., samples], at least one sample; shorter than half a frame is padded with zeros.
@@ -36,7 +36,7 @@ def power_spectrogram(x: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tenso
 
 
 def bins_between(lo_hz: float, hi_hz: float | None, sample_rate: int, n_fft: int = N_FFT) -> slice:
-    """Return the bins with lo_hz <= centre <= hi_hz (None: up to half the rate).
+    """The bins with lo_hz <= centre <= hi_hz (None: up to half the rate).
 
     Raises OptionError when no bin lies between them.
     """
@@ -78,5 +78,5 @@ def lsd(x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, h
 
 
 def pool_edges(size: int, parts: int) -> NDArray[np.int64]:
-    """Return the first index of each of `parts` nearly equal groups of `size` items."""
+    """The first index of each of `parts` nearly equal groups of `size` items."""
     return np.arange(parts, dtype=np.int64) * size // parts

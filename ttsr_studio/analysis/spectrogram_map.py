@@ -58,7 +58,7 @@ class SpectrogramMap:
         self._pending = self._analyse(audio)
 
     def decibels(self, floor: float = -160.0) -> NDArray[np.float32]:
-        """Return the map in dB relative to a full-scale sine, [rows, columns], not below `floor`."""
+        """The map in dB relative to a full-scale sine, [rows, columns], not below `floor`."""
         levels: NDArray[np.float32] = 10 * np.log10(np.maximum(self.power, np.float32(10 ** (floor / 10))))
         return levels
 
@@ -86,7 +86,7 @@ class SpectrogramMap:
 
 
 def _mirror(audio: Tensor, count: int) -> Tensor:
-    """Return `count` samples that lead into [channels, samples]: its start turned about its first sample.
+    """`count` samples that lead into [channels, samples]: its start turned about its first sample.
 
     That keeps value and slope; what lies before it is zeros.
     """

@@ -92,7 +92,7 @@ class Moments:
         self._squares = self._squares + deviation * (x - self._mean)
 
     def variance(self, *, unbiased: bool) -> Tensor:
-        """Return the variance over the samples, divided by N - 1 (needs two samples) or by N."""
+        """The variance over the samples, divided by N - 1 (needs two samples) or by N."""
         return self._squares / (self.count - 1 if unbiased else self.count)
 
 
@@ -146,7 +146,7 @@ class UncertaintyMap:
         return self._add_spread(levels.variance(unbiased=True).sqrt().mean((0, 1)).numpy(), centres)
 
     def map(self) -> NDArray[np.float32]:
-        """Return equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the file.
+        """Equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the file.
 
         Variances are averaged to cells before they are scaled, so that the map of an hour fits.
         """
@@ -156,7 +156,7 @@ class UncertaintyMap:
         return scaled
 
     def display(self, percentile: float = 90.0) -> NDArray[np.float32]:
-        """Return the map for the eye: clipped at that percentile of the cells above the cutoff, then 0..1."""
+        """The map for the eye: clipped at that percentile of the cells above the cutoff, then 0..1."""
         scaled = self.map()
         row = min(int(self._lowest_cutoff_hz / (self.rate / 2) * len(scaled)), len(scaled) - 1)
         ceiling = float(np.percentile(scaled[row:], percentile))
@@ -164,7 +164,7 @@ class UncertaintyMap:
         return clipped
 
     def summary(self, threshold_db: float | None = None) -> UncertaintySummary:
-        """Return the spread in dB over the file and by second, and where it is above a threshold."""
+        """The spread in dB over the file and by second, and where it is above a threshold."""
         total, count = self._spread
         seconds = [float(t / n) if n else None for t, n in zip(total, count, strict=True)]
         mean = float(total.sum() / count.sum()) if count.any() else None
@@ -172,7 +172,7 @@ class UncertaintyMap:
         return UncertaintySummary(mean, tuple(seconds), threshold_db, found)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what the `.npz` holds: the map with its axes, and the spread by second in dB (NaN where unknown)."""
+        """What the `.npz` holds: the map with its axes, and the spread by second in dB (NaN where unknown)."""
         scaled = self.map()
         rows, columns = scaled.shape
         total, count = self._spread

@@ -201,7 +201,7 @@ def _draw_cutoff(axis: Axes, cutoff_khz: float, labelled: bool) -> None:
 
 
 def _strips(report: Report) -> list[str | None]:
-    """Return the columns of scores that get a strip; None stands for the combined score."""
+    """The columns of scores that get a strip; None stands for the combined score."""
     columns = dict.fromkeys(name for w in report.windows for candidate in w.candidates for name in candidate.scores)
     names = sorted(columns, key=lambda name: report.verifiers[_verifier(name)].role != "search")
     if len(names) == 1:
@@ -259,7 +259,7 @@ def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
 
 
 def _points(window: WindowRecord, name: str | None) -> list[tuple[float, float]]:
-    """Return (seconds, score) of each candidate; what has no score gets NaN, which is not drawn."""
+    """(seconds, score) of each candidate; what has no score gets NaN, which is not drawn."""
     scores = [c.combined if name is None else c.scores.get(name) for c in window.candidates]
     width = (window.stop_s - window.start_s) / max(1, len(scores))
     values = [np.nan if s is None or not np.isfinite(s) else float(s) for s in scores]
@@ -284,7 +284,7 @@ def _finish_time(axes: Sequence[Axes], seconds: float) -> None:
 
 
 def _clock(seconds: float, _: int | None) -> str:
-    """Return seconds as min:s, or h:min:s from 90 minutes on."""
+    """Seconds as min:s, or h:min:s from 90 minutes on."""
     whole = round(seconds)
     if whole <= 5400:
         return f"{whole // 60}:{whole % 60:02d}"

@@ -335,6 +335,6 @@ class Report(Record):
         return [*self.best, *([self.random_baseline] if self.random_baseline else [])]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types only; NaN and infinities become None."""
+        """Plain JSON types only; NaN and infinities become None."""
         report: dict[str, Any] = plain_json(asdict(self))
         return report

@@ -91,7 +91,7 @@ def _mean_rank(parts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _check(scores: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the weight of every verifier, or raise OptionError."""
+    """The weight of every verifier. Raises OptionError."""
     if not scores:
         raise OptionError("no verifier to combine; name at least one")
     shapes = {np.shape(score) for score in scores.values()}

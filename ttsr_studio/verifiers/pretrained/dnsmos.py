@@ -64,7 +64,7 @@ class DNSMOS:
         return torch.tensor([self._opinion(row) for row in rows], dtype=torch.float64)
 
     def _opinion(self, audio: NDArray[np.float32]) -> float:
-        """Return the MOS of [samples] at 16 kHz, or NaN for audio that is not finite."""
+        """The MOS of [samples] at 16 kHz, or NaN for audio that is not finite."""
         if not np.isfinite(audio).all():
             return math.nan
         opinions = []

@@ -62,7 +62,7 @@ class Continuity:
 
 
 def penalty(audio: Tensor, rate: int, cutoff_hz: float, top_hz: float) -> Tensor:
-    """Return the penalty of [channels, samples] as a float64 scalar, dB; 0 is best."""
+    """The penalty of [channels, samples] as a float64 scalar, dB; 0 is best."""
     count = max(1, math.floor(3 * math.log2(top_hz / cutoff_hz)))
     edges = [min(cutoff_hz * 2 ** (k / 3), rate / 2) for k in range(-3, count + 1)]
     levels = band_levels(audio, rate, edges, FAST_FFT, FAST_HOP)
