@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -599,10 +598,18 @@ def test_bursts_by_copy_move_slow_write_and_rename_are_rendered_once(tmp_path: P
     made = [stem(staging / f"{number}.wav", seed=number) for number in range(16)]
     with running(root, "--jobs", "2") as process:
         until(lambda: living(root / "_work"))
+        growing: list[Iterator[None]] = []
         for number, path in enumerate(made):
             target = root / "sfx" / f"d{number % 5}" / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            arrive(path, target, number % 4)
+            if number % 4 == 2:
+                growing.append(grow(path, target))
+            else:
+                arrive(path, target, number % 4)
+            for each in growing:
+                next(each, None)
+        for each in growing:
+            list(each)
         until(lambda: counts(root)["done"] == len(made))
         process.send_signal(signal.SIGTERM)
         events = [json.loads(line) for line in process.communicate(timeout=LONGEST)[0].splitlines()]
@@ -611,22 +618,24 @@ def test_bursts_by_copy_move_slow_write_and_rename_are_rendered_once(tmp_path: P
 
 
 def arrive(path: Path, target: Path, way: int) -> None:
-    """Bring a file into the tree: by copy, by move, by a slow growing write, by rename into place."""
+    """Bring a file into the tree: by copy, by move, by rename into place."""
     if way == 0:
         shutil.copy(path, target)
     elif way == 1:
         path.rename(target)
-    elif way == 2:
-        data = path.read_bytes()
-        with target.open("wb") as file:
-            for part in np.array_split(np.frombuffer(data, np.uint8), 4):
-                file.write(part.tobytes())
-                file.flush()
-                time.sleep(0.1)
     else:
         hidden = target.with_name(f".{target.name}.x7f")
         shutil.copy(path, hidden)
         hidden.rename(target)
+
+
+def grow(path: Path, target: Path) -> Iterator[None]:
+    """Write a file into the tree in four parts, one whenever it is asked for one."""
+    with target.open("wb") as file:
+        for part in np.array_split(np.frombuffer(path.read_bytes(), np.uint8), 4):
+            file.write(part.tobytes())
+            file.flush()
+            yield
 
 
 @pytest.fixture
