@@ -91,7 +91,8 @@ def main() -> None:
 @click.option("--tiny", is_flag=True, help="The tests' few channels instead of the official 6.2 GB.")
 def write(path: Path, tiny: bool) -> None:
     """Write a checkpoint in the official format with random weights."""
-    from ttsr_studio.engines.audiosr.dummy import TINY, write_checkpoint
+    from audiosr_dummy import TINY, write_checkpoint
+
     from ttsr_studio.engines.audiosr.networks import AudioSRConfig
 
     write_checkpoint(path, TINY if tiny else AudioSRConfig())

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from audiosr_dummy import TINY, write_checkpoint
 
-from ttsr_studio.engines.audiosr.dummy import TINY, write_checkpoint
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
 from ttsr_studio.weights.registry import find

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
@@ -68,6 +69,23 @@ def test_imports_point_one_way() -> None:
     assert not wrong
 
 
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {".".join(["ttsr_studio", *path.with_suffix("").parts]): names for path, names in files()}
+
+    def module(name: str) -> str | None:
+        """The module that an imported name is, or is in; None for those of other projects."""
+        return name if name in graph else module(name.rpartition(".")[0]) if "." in name else None
+
+    edges = {name: {module(each) for each in names} - {None, name} for name, names in graph.items()}
+    TopologicalSorter(edges).prepare()  # raises CycleError, which tells the way around
+
+
+def test_no_module_takes_a_private_name_of_another() -> None:
+    for path, names in files():
+        private = {name for name in names if name.rpartition(".")[2].startswith("_") and not name.endswith("__")}
+        assert not {name for name in private if name.startswith("ttsr_studio.")}, path
+
+
 def test_only_the_command_line_knows_click() -> None:
     users = {path.parts[0] for path, names in files() if {"click"} & {name.split(".")[0] for name in names}}
     assert users == {"cli", "__main__.py", "training"}
@@ -101,8 +119,6 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
 
 LONGEST_FUNCTION, LONGEST_CLASS, MOST_PARAMETERS = 60, 200, 6
 STANDING_SIZES = {
-    "audio/encode.py _encode", "audio/encode.py write_audio", 
-    "diffusion/samplers/dpmpp.py _step", "engines/audiosr/engine.py __init__",
     "evaluation/benchmark/runner.py evaluate",
     "evaluation/paper/run.py run_paper", "evaluation/paper/run.py compute",
     "evaluation/verifier_study/accuracy.py judge_clip",

@@ -15,7 +15,7 @@ import soxr
 from ttsr_studio.audio import encode as write
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.audio.encode import write_audio
+from ttsr_studio.audio.encode import Encoding, write_audio
 from ttsr_studio.audio.formats import output_format
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OptionError, OutputError
@@ -171,7 +171,7 @@ def test_a_file_that_is_replaced_while_read_fails(tmp_path: Path) -> None:
 def test_names_are_kept_and_messages_stay_one_line(tmp_path: Path) -> None:
     for name in ["-n 'x\".wav", "é声.wav", "a" * 244 + ".wav", os.fsdecode(b"\xff.wav"), "two\nlines.wav"]:
         audio = _noise(1, 50)
-        write_audio(tmp_path / name, _twice(audio), RATE, 1, "WAV", "FLOAT")
+        write_audio(tmp_path / name, _twice(audio), Encoding(RATE, 1, "WAV", "FLOAT"))
         np.testing.assert_array_equal(_read(probe(tmp_path / name)), audio)
         (tmp_path / name).write_bytes(b"no")
         with pytest.raises(InputError) as caught:
@@ -212,7 +212,7 @@ def test_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         scratch.append(audio)
     for kind, subtype in [("WAV", "FLOAT"), ("FLAC", "PCM_24"), ("AIFF", "PCM_16")]:
         with pytest.raises(OutputError, match="free space"):
-            write_audio(tmp_path / "out.x", _twice(audio), RATE, 2, kind, subtype)
+            write_audio(tmp_path / "out.x", _twice(audio), Encoding(RATE, 2, kind, subtype))
         assert list(tmp_path.iterdir()) == []
 
 
@@ -276,8 +276,8 @@ FORMATS = [
 @pytest.mark.parametrize(("container", "subtype"), FORMATS)
 def test_written_files_hold_the_audio(tmp_path: Path, container: str, subtype: str) -> None:
     audio = _noise(2, 3000)
-    first = write_audio(tmp_path / "a", _twice(audio), RATE, 2, container, subtype)
-    again = write_audio(tmp_path / "b", _twice(audio, 77), RATE, 2, container, subtype)
+    first = write_audio(tmp_path / "a", _twice(audio), Encoding(RATE, 2, container, subtype))
+    again = write_audio(tmp_path / "b", _twice(audio, 77), Encoding(RATE, 2, container, subtype))
     assert first.sha256 == again.sha256, "the same render must have the same checksum"
     assert (first.frames, first.clipped) == (3000, 0)
     step = {"PCM_16": 2.0 / 2**15, "PCM_24": 0.5 / 2**23, "PCM_32": 0.5 / 2**31}.get(subtype, 0.0)
@@ -288,7 +288,7 @@ def test_written_files_hold_the_audio(tmp_path: Path, container: str, subtype: s
 def test_16_bit_dither_leaves_silence_alone_and_noise_unbiased(tmp_path: Path) -> None:
     audio = np.full((1, 20000), 0.3 / 2**15, np.float32)
     audio[:, :5000] = 0.0
-    write_audio(tmp_path / "a.wav", _twice(audio), RATE, 1, "WAV", "PCM_16")
+    write_audio(tmp_path / "a.wav", _twice(audio), Encoding(RATE, 1, "WAV", "PCM_16"))
     steps = sf.read(tmp_path / "a.wav", dtype="int16")[0]
     assert not steps[:5000].any()
     assert steps[5000:].mean() == pytest.approx(0.3, abs=0.03)
@@ -296,8 +296,8 @@ def test_16_bit_dither_leaves_silence_alone_and_noise_unbiased(tmp_path: Path) -
 
 def test_clipping_is_counted(tmp_path: Path) -> None:
     audio = np.array([[0.5, 1.0, -1.0, 1.5, -2.0]], np.float32)
-    assert write_audio(tmp_path / "a.wav", _twice(audio), RATE, 1, "WAV", "PCM_24").clipped == 2
-    assert write_audio(tmp_path / "b.wav", _twice(audio), RATE, 1, "WAV", "FLOAT").clipped == 0
+    assert write_audio(tmp_path / "a.wav", _twice(audio), Encoding(RATE, 1, "WAV", "PCM_24")).clipped == 2
+    assert write_audio(tmp_path / "b.wav", _twice(audio), Encoding(RATE, 1, "WAV", "FLOAT")).clipped == 0
     np.testing.assert_allclose(_read(probe(tmp_path / "a.wav"))[0], [0.5, 1, -1, 1, -1], atol=1e-6)
 
 
@@ -305,7 +305,7 @@ def test_a_file_that_reads_back_differently_is_not_kept(tmp_path: Path) -> None:
     passes = iter([_noise(1, 500), _noise(1, 500) * 2])
     (tmp_path / "a.wav").write_bytes(b"old")
     with pytest.raises(OutputError, match="other samples"):
-        write_audio(tmp_path / "a.wav", lambda: [next(passes)], RATE, 1, "WAV", "PCM_24")
+        write_audio(tmp_path / "a.wav", lambda: [next(passes)], Encoding(RATE, 1, "WAV", "PCM_24"))
     assert (tmp_path / "a.wav").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -316,21 +316,21 @@ def test_a_render_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise InputError("gone")
 
     with pytest.raises(InputError, match="gone"):
-        write_audio(tmp_path / "a.wav", broken, RATE, 1, "WAV", "PCM_24")
+        write_audio(tmp_path / "a.wav", broken, Encoding(RATE, 1, "WAV", "PCM_24"))
     with pytest.raises(OutputError, match="not a number"):
-        write_audio(tmp_path / "a.wav", lambda: [np.full((1, 9), np.nan)], RATE, 1, "WAV", "PCM_24")
+        write_audio(tmp_path / "a.wav", lambda: [np.full((1, 9), np.nan)], Encoding(RATE, 1, "WAV", "PCM_24"))
     with pytest.raises(OutputError, match="folder does not exist"):
-        write_audio(tmp_path / "no" / "a.wav", broken, RATE, 1, "WAV", "PCM_24")
+        write_audio(tmp_path / "no" / "a.wav", broken, Encoding(RATE, 1, "WAV", "PCM_24"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_large_files_become_rf64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "_RIFF_LIMIT", 4000)
     audio = _noise(1, 3000)
-    write_audio(tmp_path / "a.wav", _twice(audio), RATE, 1, "WAV", "PCM_24")
+    write_audio(tmp_path / "a.wav", _twice(audio), Encoding(RATE, 1, "WAV", "PCM_24"))
     assert probe(tmp_path / "a.wav").container == "RF64"
     with pytest.raises(OutputError, match=r"\.wav"):
-        write_audio(tmp_path / "a.aif", _twice(audio), RATE, 1, "AIFF", "PCM_24")
+        write_audio(tmp_path / "a.aif", _twice(audio), Encoding(RATE, 1, "AIFF", "PCM_24"))
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -16,9 +16,9 @@ from helpers import Ttsr, below, voice
 from wavinfo import WavInfoReader
 
 from ttsr_studio.audio import encode as write
-from ttsr_studio.audio.container.chunks import Chunk, Contents
+from ttsr_studio.audio.container.contents import Chunk, Contents
 from ttsr_studio.audio.decode import SourceInfo, probe
-from ttsr_studio.audio.encode import write_audio
+from ttsr_studio.audio.encode import Encoding, write_audio
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import Carried, Found, carry, read_metadata
 from ttsr_studio.errors import OutputError
@@ -302,16 +302,16 @@ def test_metadata_that_outgrows_riff_makes_it_rf64(tmp_path: Path, monkeypatch: 
     sound = np.zeros((1, 3000), np.float32)
     path = source(tmp_path / "a.wav", [(b"bext", bext(9))], [(b"xtra", bytes(5001))], sound=sound.T)
     carried = carry(read_metadata(probe(path)), Change("WAV", "PCM_24", "PCM_24", 48000, 48000, 3000, 3000, 1))
-    write_audio(tmp_path / "bare.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24")
-    write_audio(tmp_path / "b.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24", carried.insert)
+    write_audio(tmp_path / "bare.wav", lambda: [sound], Encoding(48000, 1, "WAV", "PCM_24"))
+    write_audio(tmp_path / "b.wav", lambda: [sound], Encoding(48000, 1, "WAV", "PCM_24"), carried.insert)
     assert (tmp_path / "b.wav").stat().st_size == (tmp_path / "bare.wav").stat().st_size + carried.insert.size
     for limit, kind in ((9000 + carried.insert.size, b"RIFF"), (9000 + carried.insert.size - 1, b"RF64")):
         monkeypatch.setattr(write, "_RIFF_LIMIT", limit)
-        write_audio(tmp_path / "b.wav", lambda: [sound], 48000, 1, "WAV", "PCM_24", carried.insert)
+        write_audio(tmp_path / "b.wav", lambda: [sound], Encoding(48000, 1, "WAV", "PCM_24"), carried.insert)
         assert (tmp_path / "b.wav").read_bytes()[:4] == kind
         assert [name for chunks in walk(tmp_path / "b.wav") for name, _ in chunks] == [b"bext", b"xtra"]
     with pytest.raises(OutputError, match="4 GB"):
-        write_audio(tmp_path / "b.aif", lambda: [sound], 48000, 1, "AIFF", "PCM_24", carried.insert)
+        write_audio(tmp_path / "b.aif", lambda: [sound], Encoding(48000, 1, "AIFF", "PCM_24"), carried.insert)
 
 
 def test_speakers_and_valid_bits_of_an_extensible_wav(ttsr: Ttsr, tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ def copied(tmp_path: Path, kind: str, early: Chunks, late: Chunks, frames: int) 
     sound = np.zeros((frames, 1))
     info = probe(source(tmp_path / "a", early, late, kind=kind, sound=sound))
     carried = carry(read_metadata(info), Change(kind, "PCM_24", "PCM_24", 48000, 48000, frames, frames, 1))
-    write_audio(tmp_path / "b", lambda: [np.float32(sound.T)], 48000, 1, kind, "PCM_24", carried.insert)
+    write_audio(tmp_path / "b", lambda: [np.float32(sound.T)], Encoding(48000, 1, kind, "PCM_24"), carried.insert)
     assert sf.info(tmp_path / "b").frames == frames
     before, after = ([(n, d[:602] if n == b"bext" else d) for n, d in part] for part in walk(tmp_path / "b"))
     return before, after, carried
@@ -474,7 +474,7 @@ def test_bext_and_ixml_go_before_the_audio(tmp_path: Path) -> None:
     late = [(b"aaaa", b"1"), (b"iXML", ixml(48000, 1, 1)), (b"bbbb", b"2"), (b"bext", bext(1)), (b"cue ", cue(1))]
     info = probe(source(tmp_path / "a", [(b"cccc", b"3")], late, sound=np.zeros((5, 1))))
     carried = carry(read_metadata(info), Change("WAV", "PCM_24", "PCM_24", 48000, 48000, 5, 5, 1))
-    write_audio(tmp_path / "b", lambda: [np.zeros((1, 5))], 48000, 1, "WAV", "PCM_24", carried.insert)
+    write_audio(tmp_path / "b", lambda: [np.zeros((1, 5))], Encoding(48000, 1, "WAV", "PCM_24"), carried.insert)
     before, after = walk(tmp_path / "b")
     assert [name for name, _ in before] == [b"cccc", b"iXML", b"bext"]
     assert [name for name, _ in after] == [b"aaaa", b"bbbb", b"cue "]
@@ -484,7 +484,7 @@ def test_a_file_without_its_metadata_is_not_kept(tmp_path: Path, monkeypatch: py
     insert = fitted("who?", b"1234").insert
     monkeypatch.setattr(write, "weave", lambda plain, woven, _: woven.write_bytes(plain.read_bytes()))
     with pytest.raises(OutputError, match="other metadata"):
-        write_audio(tmp_path / "a.wav", lambda: [np.zeros((1, 9))], 48000, 1, "WAV", "PCM_24", insert)
+        write_audio(tmp_path / "a.wav", lambda: [np.zeros((1, 9))], Encoding(48000, 1, "WAV", "PCM_24"), insert)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -497,7 +497,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, kind: str, name: st
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     try:
         with pytest.raises(OutputError, match="free space"):
-            write_audio(tmp_path / "a.x", lambda: [sound], 48000, 1, kind, "PCM_24", insert)
+            write_audio(tmp_path / "a.x", lambda: [sound], Encoding(48000, 1, kind, "PCM_24"), insert)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
@@ -797,7 +797,7 @@ def across(container: str, *chunks: Chunk, tags: dict[str, str] | None = None, o
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC"])
 def test_texts_too_long_for_a_container_do_not_break_it(tmp_path: Path, container: str) -> None:
     carried = across(container, tags={"title": "x" * 9000, "comment": "y" * 2**21, "artist": "me"}, old="MP3")
-    write_audio(tmp_path / "a", lambda: [np.zeros((1, 9))], 48000, 1, container, "PCM_24", carried.insert)
+    write_audio(tmp_path / "a", lambda: [np.zeros((1, 9))], Encoding(48000, 1, container, "PCM_24"), carried.insert)
     kept = {"artist"} if container == "AIFF" else {"title", "artist"}
     if container == "WAV":  # soundfile gives up at 2 kB, others do not
         assert len(WavInfoReader(str(tmp_path / "a")).info.title) == 9000

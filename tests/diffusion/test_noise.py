@@ -14,8 +14,6 @@ from ttsr_studio.diffusion.noise import (
     draw,
     normal,
     renoise,
-    renoise_flow,
-    renoise_vp,
     stride_to_cosine,
 )
 from ttsr_studio.errors import OptionError
@@ -160,8 +158,6 @@ def test_stride_and_cosine_are_inverse():
         lambda: draw(KEY.child("draw", 0).child("near", 0, 0.9), (1,)),
         lambda: NoiseKey.from_json({"position": 3}),
         lambda: renoise(torch.zeros(1), 2.0, 1.0, torch.zeros(1)),
-        lambda: renoise_vp(torch.zeros(1), 0.5, 0.6, torch.zeros(1)),
-        lambda: renoise_flow(torch.zeros(1), 0.6, 0.5, torch.zeros(1)),
     ],
 )
 def test_what_does_not_fit_is_refused(call):
@@ -183,18 +179,6 @@ def test_json_round_trip():
     back = NoiseKey.from_json(json.loads(json.dumps(key.to_json())))
     assert back == key
     assert torch.equal(draw(back, (2, 9)), draw(key, (2, 9)))
-
-
-def test_renoising_forms_agree_through_their_coordinates():
-    """x_vp = sqrt(alpha bar)·x and x_flow = (1 - t)·x, at the same sigma."""
-    x = normal(KEY, "x", (4, 32)).double()
-    eps = normal(KEY, "eps", (4, 32)).double()
-    s, t = 0.7, 5.3
-    there = renoise(x, s, t, eps)
-    a_s, a_t = (1 / (1 + sigma**2) for sigma in (s, t))
-    assert torch.allclose(renoise_vp(math.sqrt(a_s) * x, a_s, a_t, eps), math.sqrt(a_t) * there, rtol=0, atol=1e-12)
-    f_s, f_t = (sigma / (1 + sigma) for sigma in (s, t))
-    assert torch.allclose(renoise_flow((1 - f_s) * x, f_s, f_t, eps), (1 - f_t) * there, rtol=0, atol=1e-12)
 
 
 def test_renoising_has_the_marginal_of_its_level():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas, truncate
+from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
 from ttsr_studio.errors import OptionError
 
 LOW, HIGH = 0.002, 80.0
@@ -68,9 +68,6 @@ def test_cosine_shift_moves_levels_to_high_noise():
         lambda: sigmas("edm", 5, LOW, math.inf),
         lambda: sigmas("edm", 5, LOW, math.nan),
         lambda: sigmas("edm", 5, LOW, HIGH, rho=0.5),
-        lambda: truncate(sigmas("edm", 5, LOW, HIGH), start=81.0),
-        lambda: truncate(sigmas("edm", 5, LOW, HIGH), start=1.0, stop=1.0),
-        lambda: truncate(sigmas("edm", 5, LOW, HIGH), stop=-1.0),
     ],
 )
 def test_what_does_not_fit_is_refused(call):
@@ -83,19 +80,3 @@ def test_unknown_names_list_the_known():
         sigmas("karras", 5, LOW, HIGH)
     with pytest.raises(OptionError, match=r"rho.*shift"):
         sigmas("cosine", 5, LOW, HIGH, rho=7.0)
-
-
-def test_truncate_starts_and_stops_where_it_is_told():
-    schedule = sigmas("linear", 5, 1.0, 5.0)
-    assert truncate(schedule, start=3.5).tolist() == [3.5, 3.0, 2.0, 1.0, 0.0]
-    assert truncate(schedule, stop=2.5).tolist() == [5.0, 4.0, 3.0, 2.5]
-    assert truncate(schedule, start=4.0, stop=2.0).tolist() == [4.0, 3.0, 2.0]
-    assert truncate(schedule, start=4.0 * (1 + 1e-9)).tolist() == pytest.approx([4.0, 3.0, 2.0, 1.0, 0.0])
-    assert torch.equal(truncate(schedule), schedule)
-
-
-def test_the_two_parts_of_a_cut_schedule_make_the_whole():
-    schedule = sigmas("edm", 12, LOW, HIGH)
-    cut = float(schedule[5])
-    parts = truncate(schedule, stop=cut), truncate(schedule, start=cut)
-    assert torch.equal(torch.cat([parts[0], parts[1][1:]]), schedule)

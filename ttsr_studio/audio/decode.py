@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.audio.container.chunks import _STREAMED, _is_chunk_list, chunks
+from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, UNKNOWN_SIZE, chunks, is_chunk_list
 from ttsr_studio.errors import ChangedError, InputError, shown
 
 RATES = (8000, 384000)
@@ -80,9 +80,9 @@ class _Audio:
     def plain_header(self, size: int) -> bytes:
         """The header of a WAV, or RF64, of the same format and ``size`` bytes of audio, and nothing else."""
         order = ">" if self.kind == b"RIFX" else "<"
-        wide = order == "<" and (self.kind != b"RIFF" or size > _STREAMED - 2**16)
+        wide = order == "<" and (self.kind != b"RIFF" or size > UNKNOWN_SIZE - 2**16)
         ds64 = struct.pack("<4sI3QI", b"ds64", 28, size, size, 0, 0) if wide else b""
-        said = _STREAMED if wide else size
+        said = UNKNOWN_SIZE if wide else size
         fmt = struct.pack(f"{order}4sI", b"fmt ", len(self.fmt)) + self.fmt + bytes(len(self.fmt) % 2)
         head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, said, b"WAVE")
         return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", said)
@@ -121,10 +121,10 @@ def _find_audio(path: Path) -> _Audio | None:
             if name == b"fmt " and kind in _WAVS and not fmt:
                 file.seek(start)
                 fmt = file.read(min(declared, _LONGEST_FORMAT))
-            elif name in (b"data", b"SSND") and (fmt or kind not in _WAVS):
+            elif name in AUDIO_CHUNKS and (fmt or kind not in _WAVS):
                 held = max(size - start, 0)
-                streamed = declared == 0 < held and name == b"data" and not _is_chunk_list(path, start, size)
-                unknown = streamed or declared < 0 or declared == _STREAMED
+                streamed = declared == 0 < held and name == b"data" and not is_chunk_list(path, start, size)
+                unknown = streamed or declared < 0 or declared == UNKNOWN_SIZE
                 return _Audio(kind, fmt, start, None if unknown else declared, held)
     if kind in _WAVS:
         raise _bad(path, "is not audio that can be read (no format with audio after it); export it again")

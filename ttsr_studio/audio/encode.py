@@ -1,10 +1,9 @@
 """Writing audio files so that what bears the final name is complete, synced and read back."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,20 @@ from ttsr_studio.audio.container.insert import NOTHING, Insert, lacks, set_forma
 from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.formats import WIDTHS
 from ttsr_studio.errors import OutputError, shown
-from ttsr_studio.storage.atomic import _sync, hidden, publish, sync_folder
+from ttsr_studio.storage.atomic import hidden, publish, sync_file, sync_folder
+from ttsr_studio.storage.checksum import sha256
 
 _RIFF_LIMIT = 2**32 - 2**20  # room for the other chunks
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a file is written as: rate in Hz; container and subtype as soundfile names them."""
+
+    rate: int
+    channels: int
+    container: str
+    subtype: str
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,9 @@ def _encoded(blocks: Blocks, subtype: str) -> Iterator[tuple[np.ndarray, int]]:
         yield whole << (32 - bits), clipped
 
 
-def _encode(
-    path: Path, blocks: Blocks, rate: int, channels: int, container: str, subtype: str, limit: int
-) -> tuple[int, int] | None:
+def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> tuple[int, int] | None:
     """Write the file and return (frames, samples clipped), or None when its audio outgrows ``limit`` bytes."""
+    rate, channels, container, subtype = astuple(encoding)
     frames = clipped = 0
     with sf.SoundFile(os.fsencode(path), "w", rate, channels, subtype, format=container) as file:
         for data, over in _encoded(blocks, subtype):
@@ -73,13 +82,13 @@ def _encode(
     return frames, clipped
 
 
-def _verify(path: Path, blocks: Blocks, rate: int, channels: int, frames: int, subtype: str) -> str | None:
+def _difference(path: Path, blocks: Blocks, encoding: Encoding, frames: int) -> str | None:
     """Read the file back; return what differs from ``blocks``, or None."""
     with sf.SoundFile(os.fsencode(path)) as file:
-        if (file.samplerate, file.channels, file.frames) != (rate, channels, frames):
+        if (file.samplerate, file.channels, file.frames) != (encoding.rate, encoding.channels, frames):
             return f"{file.frames} samples in {file.channels} channels at {file.samplerate} Hz"
-        kind = {"FLOAT": "float32", "DOUBLE": "float64"}.get(subtype, "int32")
-        for data, _ in _encoded(blocks, subtype):
+        kind = {"FLOAT": "float32", "DOUBLE": "float64"}.get(encoding.subtype, "int32")
+        for data, _ in _encoded(blocks, encoding.subtype):
             if not np.array_equal(file.read(len(data), dtype=kind, always_2d=True), data):
                 return "other samples"
     return None
@@ -88,10 +97,7 @@ def _verify(path: Path, blocks: Blocks, rate: int, channels: int, frames: int, s
 def write_audio(
     target: Path | str,
     blocks: Callable[[], Blocks],
-    rate: int,
-    channels: int,
-    container: str,
-    subtype: str,
+    encoding: Encoding,
     insert: Insert = NOTHING,
     replace: bool = True,
 ) -> Written:
@@ -106,27 +112,10 @@ def write_audio(
     target = Path(target)
     if not target.parent.is_dir():
         raise OutputError(f"{shown(target)}: its folder does not exist; create it or choose another")
-    temporary, woven = hidden(target), hidden(target)
-    limit = _RIFF_LIMIT - insert.size
+    temporary = hidden(target)
     try:
-        size = _encode(temporary, blocks(), rate, channels, container, subtype, limit)
-        if size is None and container != "AIFF":
-            container = "RF64"
-            size = _encode(temporary, blocks(), rate, channels, container, subtype, limit)
-        if size is None:
-            raise OutputError(f"{shown(target)}: AIFF ends at 4 GB; name the output .wav")
-        insert = insert.for_rf64() if container == "RF64" else insert
-        set_format(temporary, insert)
-        if insert.chunks:
-            weave(temporary, woven, insert)
-            woven.replace(temporary)
-        _sync(temporary, os.O_RDWR)
-        wrong = _verify(temporary, blocks(), rate, channels, size[0], subtype)
-        wrong = wrong or ("other metadata" if lacks(temporary, insert) else None)
-        if wrong:
-            raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        frames, clipped = _write(temporary, target, blocks, encoding, insert)
+        digest = sha256(temporary)
         publish(temporary, target, replace)
         sync_folder(target.parent)
     except (OSError, sf.SoundFileError) as error:
@@ -137,5 +126,32 @@ def write_audio(
         raise OutputError(f"{shown(target)}: {problem}: {todo}") from error
     finally:
         temporary.unlink(missing_ok=True)
-        woven.unlink(missing_ok=True)
-    return Written(target, size[0], digest, size[1])
+    return Written(target, frames, digest, clipped)
+
+
+def _write(
+    temporary: Path, target: Path, blocks: Callable[[], Blocks], encoding: Encoding, insert: Insert
+) -> tuple[int, int]:
+    """Write, sync and read back under a temporary name; return (frames, samples clipped)."""
+    limit = _RIFF_LIMIT - insert.size
+    size = _encode(temporary, blocks(), encoding, limit)
+    if size is None and encoding.container != "AIFF":
+        encoding = Encoding(encoding.rate, encoding.channels, "RF64", encoding.subtype)
+        size = _encode(temporary, blocks(), encoding, limit)
+    if size is None:
+        raise OutputError(f"{shown(target)}: AIFF ends at 4 GB; name the output .wav")
+    insert = insert.for_rf64() if encoding.container == "RF64" else insert
+    set_format(temporary, insert)
+    if insert.chunks:
+        woven = hidden(target)
+        try:
+            weave(temporary, woven, insert)
+            woven.replace(temporary)
+        finally:
+            woven.unlink(missing_ok=True)
+    sync_file(temporary)
+    wrong = _difference(temporary, blocks(), encoding, size[0])
+    wrong = wrong or ("other metadata" if lacks(temporary, insert) else None)
+    if wrong:
+        raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")
+    return size

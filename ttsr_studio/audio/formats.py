@@ -1,33 +1,23 @@
 """Formats of audio files: what is read, what is written, how wide samples are."""
 
-from ttsr_studio.audio.container.chunks import FAMILIES
 from ttsr_studio.audio.decode import SourceInfo
 from ttsr_studio.errors import OptionError, unknown
 
 SUFFIXES = (
-    ".wav",
-    ".wave",
-    ".rf64",
-    ".w64",
-    ".aif",
-    ".aiff",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".caf",
-    ".webm",
-)
-
+    ".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".caf", ".webm",
+)  # fmt: skip
+"""Endings of files that may be audio."""
 
 KEPT = (".wav", ".aif", ".aiff", ".flac")
 """Endings that an output keeps; anything else, lossy or rare, is answered with WAV."""
 
+FAMILIES = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF", "FLAC": "FLAC"}
+"""Containers, as soundfile names them, whose metadata is read and written, and which of them are of one kind."""
+
+WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
+"""Bytes of a sample."""
 
 _DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
-
-
 _SUFFIXES = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC"}
 
 
@@ -56,6 +46,3 @@ def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tu
     if container == "FLAC" and subtype not in ("PCM_16", "PCM_24"):
         raise OptionError(f"FLAC holds 16 or 24 bits, not {subtype}: name the output .wav, or use --depth 24")
     return container, subtype, suffix
-
-
-WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}

@@ -18,7 +18,7 @@ from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.analysis.spectra import lsd
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.audio.decode import probe, read_blocks
-from ttsr_studio.audio.encode import write_audio
+from ttsr_studio.audio.encode import Encoding, write_audio
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.diffusion.batch_limit import BatchLimit
@@ -205,4 +205,4 @@ def _envelope(audio: Tensor) -> Tensor:
 
 def write(path: Path, audio: Tensor, rate: int) -> None:
     block = audio.reshape(1, -1).numpy()
-    write_audio(path, lambda: iter([block]), rate, 1, "WAV", "FLOAT")
+    write_audio(path, lambda: iter([block]), Encoding(rate, 1, "WAV", "FLOAT"))

@@ -260,28 +260,3 @@ def renoise(x: Tensor, sigma_from: float, sigma_to: float, eps: Tensor) -> Tenso
     if not 0.0 <= sigma_from <= sigma_to:
         raise OptionError(f"cannot re-noise from sigma {sigma_from} to {sigma_to}: the level can only rise")
     return x + math.sqrt((sigma_to - sigma_from) * (sigma_to + sigma_from)) * eps
-
-
-def renoise_vp(x: Tensor, alpha_bar_from: float, alpha_bar_to: float, eps: Tensor) -> Tensor:
-    """As `renoise` in variance-preserving coordinates, x = sqrt(ᾱ) x0 + sqrt(1 - ᾱ) eps.
-
-    sqrt(ᾱ_t/ᾱ_s) x + sqrt(1 - ᾱ_t/ᾱ_s) eps, and sigma = sqrt((1 - ᾱ)/ᾱ). Raises OptionError unless
-    1 >= alpha_bar_from >= alpha_bar_to >= 0 with alpha_bar_from above 0.
-    """
-    if not 1.0 >= alpha_bar_from >= alpha_bar_to >= 0.0 or alpha_bar_from == 0.0:
-        raise OptionError(f"cannot re-noise from alpha bar {alpha_bar_from} to {alpha_bar_to}: it only falls")
-    ratio = alpha_bar_to / alpha_bar_from
-    return math.sqrt(ratio) * x + math.sqrt(1.0 - ratio) * eps
-
-
-def renoise_flow(x: Tensor, t_from: float, t_to: float, eps: Tensor) -> Tensor:
-    """As `renoise` in flow coordinates, x = (1 - t) x0 + t eps.
-
-    r x + sqrt(t² - r² s²) eps with r = (1 - t)/(1 - s), and sigma = t/(1 - t). Raises OptionError unless
-    0 <= t_from <= t_to <= 1 with t_from below 1.
-    """
-    if not 0.0 <= t_from <= t_to <= 1.0 or t_from == 1.0:
-        raise OptionError(f"cannot re-noise from flow time {t_from} to {t_to}: it only rises, up to 1")
-    ratio = (1.0 - t_to) / (1.0 - t_from)
-    kept = ratio * t_from
-    return ratio * x + math.sqrt((t_to - kept) * (t_to + kept)) * eps

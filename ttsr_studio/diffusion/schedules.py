@@ -92,20 +92,3 @@ def sigmas(name: str, steps: int, sigma_min: float, sigma_max: float, **params: 
     levels[-1] = sigma_min
     levels[0] = sigma_max
     return torch.cat([levels, levels.new_zeros(1)])
-
-
-def truncate(schedule: Tensor, start: float | None = None, stop: float | None = None) -> Tensor:
-    """Return the part of a schedule from noise level `start` down to `stop`, both exactly.
-
-    float64 [steps + 1], strictly descending. A level within one part in a million of an end gives way to it,
-    so that no step is vanishingly short. None keeps the schedule's own end.
-
-    Raises OptionError unless schedule[0] >= start > stop >= schedule[-1].
-    """
-    first, last = float(schedule[0]), float(schedule[-1])
-    start = first if start is None else start
-    stop = last if stop is None else stop
-    if not first >= start > stop >= last:
-        raise OptionError(f"cannot run from sigma {start} to {stop} on a schedule from {first} to {last}")
-    inside = schedule[(schedule < start * (1 - 1e-6)) & (schedule > stop * (1 + 1e-6))]
-    return torch.cat([schedule.new_tensor([start]), inside, schedule.new_tensor([stop])])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.audio.encode import write_audio
+from ttsr_studio.audio.encode import Encoding, write_audio
 from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
@@ -114,10 +114,7 @@ def write_render(
         written = write_audio(
             target,
             lambda: (block * factor for block in final.blocks(BLOCK)),
-            rate,
-            info.channels,
-            container,
-            subtype,
+            Encoding(rate, info.channels, container, subtype),
             carried.insert,
             replace,
         )

@@ -34,6 +34,11 @@ def _sync(path: Path, flags: int) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make sure that what was written to a file outlives a power cut. Raises OSError."""
+    _sync(path, os.O_RDWR)
+
+
 def sync_folder(folder: Path) -> None:
     """Make sure that names given in a folder outlive a power cut. Raises OSError."""
     if os.name != "nt":  # which cannot open folders

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from ttsr_studio.audio.container.chunks import _OWN, _PADDING, Chunk, Contents, _is_name
+from ttsr_studio.audio.container.chunks import UNKNOWN_SIZE, is_name
+from ttsr_studio.audio.container.contents import OF_THE_AUDIO, PADDING, Chunk, Contents
 
-# RFC 9639, section 8.1
-_FLAC_TYPES = ("STREAMINFO", "PADDING", "APPLICATION", "SEEKTABLE", "VORBIS_COMMENT", "CUESHEET", "PICTURE")
+BLOCK_TYPES = ("STREAMINFO", "PADDING", "APPLICATION", "SEEKTABLE", "VORBIS_COMMENT", "CUESHEET", "PICTURE")
+"""Names of the types by number (RFC 9639, section 8.1)."""
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
+def blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """Yield (type, declared size) of a FLAC's blocks, the file standing at the content; then it stands at the audio."""
     file.seek(0)
     head = file.read(10)
@@ -23,12 +24,13 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
     while not last and len(header := file.read(4)) == 4:
         last, kind, size = bool(header[0] >> 7), header[0] & 127, int.from_bytes(header[1:], "big")
         start = file.tell()
-        yield _FLAC_TYPES[kind] if kind < len(_FLAC_TYPES) else f"block {kind}", size
+        yield BLOCK_TYPES[kind] if kind < len(BLOCK_TYPES) else f"block {kind}", size
         file.seek(start + size)
 
 
-def _read_blocks(file: BinaryIO, contents: Contents) -> None:
-    for name, declared in _blocks(file):
+def read_blocks(file: BinaryIO, contents: Contents) -> None:
+    """Add a FLAC's metadata; a VORBIS_COMMENT that is broken is left out, with a warning."""
+    for name, declared in blocks(file):
         contents.take(file, name, declared, True)
     for at, chunk in enumerate(contents.chunks):
         if chunk.name == "VORBIS_COMMENT":
@@ -51,41 +53,41 @@ def comments(block: bytes) -> list[bytes] | None:
     return found if len(block) >= 4 else None
 
 
-def unpacked(blocks: list[Chunk]) -> list[Chunk]:
+def unpacked(held: list[Chunk]) -> list[Chunk]:
     """The chunks of a WAV that a FLAC's "riff" blocks hold, without those that describe its audio."""
     found, early = [], True
-    for block in blocks:
+    for block in held:
         if block.label != "APPLICATION riff" or len(block.data) < 12:
             continue
         name, size = struct.unpack_from("<4sI", block.data, 4)
         early = early and name != b"data"
         text = name.decode("latin-1")
-        if text in _OWN | _PADDING | {"RIFF", "RF64", "data"} or 12 + size > len(block.data):
+        if text in OF_THE_AUDIO | PADDING | {"RIFF", "RF64", "data"} or 12 + size > len(block.data):
             continue
-        if _is_name(name):
+        if is_name(name):
             found.append(Chunk(text, block.data[12 : 12 + size], early))
     return found
 
 
-def reframed(blocks: list[Chunk], rate: int, frames: int, width: int, bits: int) -> list[Chunk]:
+def reframed(held: list[Chunk], rate: int, frames: int, width: int, bits: int) -> list[Chunk]:
     """Size, format and length among a FLAC's "riff" blocks as a WAV of that audio has them; ``width`` is of a frame.
 
     `flac --keep-foreign-metadata` puts a WAV's chunks there, one a block: "riff", name, size, content.
     """
-    held = sum(len(block.data) - 4 for block in blocks if block.label == "APPLICATION riff")
+    foreign = sum(len(block.data) - 4 for block in held if block.label == "APPLICATION riff")
     audio = width * frames
-    sizes = {b"RIFF": held - 8 + audio + audio % 2, b"data": audio}
+    sizes = {b"RIFF": foreign - 8 + audio + audio % 2, b"data": audio}
     out = []
-    for block in blocks:
+    for block in held:
         data, name = bytearray(block.data), block.data[4:8]
         if block.label == "APPLICATION riff" and len(data) >= 12:
             if name in sizes:
-                struct.pack_into("<I", data, 8, min(sizes[name], 0xFFFFFFFF))
+                struct.pack_into("<I", data, 8, min(sizes[name], UNKNOWN_SIZE))
             elif name == b"fmt " and len(data) >= 28:
                 struct.pack_into("<IIHH", data, 16, rate, rate * width, width, bits)
                 if len(data) >= 52:  # WAVE_FORMAT_EXTENSIBLE: valid bits
                     struct.pack_into("<H", data, 30, bits)
             elif name == b"fact" and len(data) >= 16:
-                struct.pack_into("<I", data, 12, min(frames, 0xFFFFFFFF))
+                struct.pack_into("<I", data, 12, min(frames, UNKNOWN_SIZE))
         out.append(replace(block, data=bytes(data)))
     return out

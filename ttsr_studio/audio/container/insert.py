@@ -10,38 +10,12 @@ from typing import BinaryIO
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.audio.container.chunks import Chunk, chunks
-from ttsr_studio.audio.container.flac import _FLAC_TYPES, _blocks
-from ttsr_studio.audio.container.riff import (
-    _AUDIO,
-    _BLOCK,
-    read_contents,
-)
+from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, chunks
+from ttsr_studio.audio.container.contents import Chunk
+from ttsr_studio.audio.container.flac import BLOCK_TYPES, blocks
+from ttsr_studio.audio.container.read import read_contents
 
-
-class _Seekable(io.BytesIO):
-    """Bytes in which a seek to before their start fails as on a disk, and raises nothing into libsndfile."""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return -1 if whence == os.SEEK_SET and offset < 0 else super().seek(offset, whence)
-
-
-def legible(family: str, inserted: list[Chunk]) -> bool:
-    """Whether soundfile finds the audio of a WAV or AIFF with these chunks; some broken ones make it miss it."""
-    plain = io.BytesIO()
-    sf.write(plain, np.zeros(8), 48000, format=family, subtype="PCM_16")
-    data, whole = plain.getvalue(), _Seekable()
-    audio = data.index(b"SSND" if family == "AIFF" else b"data")
-    order = ">" if family == "AIFF" else "<"
-    whole.write(data[:audio])
-    _write_chunks(whole, order, [chunk for chunk in inserted if chunk.early])
-    whole.write(data[audio:])
-    _write_chunks(whole, order, [chunk for chunk in inserted if not chunk.early])
-    whole.seek(0)
-    try:
-        return bool(sf.info(whole).frames == 8)
-    except sf.SoundFileError:
-        return False
+_COPIED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,6 +40,16 @@ class Insert:
         return replace(self, chunks=tuple(map(_even, self.chunks)))
 
 
+NOTHING = Insert()
+
+
+class _Seekable(io.BytesIO):
+    """Bytes in which a seek to before their start fails as on a disk, and raises nothing into libsndfile."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return -1 if whence == os.SEEK_SET and offset < 0 else super().seek(offset, whence)
+
+
 def _even(chunk: Chunk) -> Chunk:
     if len(chunk.data) % 2 == 0 or not chunk.early:
         return chunk
@@ -73,7 +57,22 @@ def _even(chunk: Chunk) -> Chunk:
     return replace(chunk, data=chunk.data + b"\0") if text else replace(chunk, early=False)
 
 
-NOTHING = Insert()
+def legible(family: str, inserted: list[Chunk]) -> bool:
+    """Whether soundfile finds the audio of a WAV or AIFF with these chunks; some broken ones make it miss it."""
+    plain = io.BytesIO()
+    sf.write(plain, np.zeros(8), 48000, format=family, subtype="PCM_16")
+    data, whole = plain.getvalue(), _Seekable()
+    audio = data.index(b"SSND" if family == "AIFF" else b"data")
+    order = ">" if family == "AIFF" else "<"
+    whole.write(data[:audio])
+    _write_chunks(whole, order, [chunk for chunk in inserted if chunk.early])
+    whole.write(data[audio:])
+    _write_chunks(whole, order, [chunk for chunk in inserted if not chunk.early])
+    whole.seek(0)
+    try:
+        return bool(sf.info(whole).frames == 8)
+    except sf.SoundFileError:
+        return False
 
 
 def set_format(path: Path, insert: Insert) -> None:
@@ -104,7 +103,7 @@ def _weave_chunks(source: BinaryIO, plain: Path, target: BinaryIO, insert: Inser
     order = ">" if head.startswith(b"FORM") else "<"
     target.write(head)
     for name, start, size in chunks(plain):
-        if name in _AUDIO:
+        if name in AUDIO_CHUNKS:
             _write_chunks(target, order, [chunk for chunk in insert.chunks if chunk.early])
         source.seek(start - 8)
         _copy(source, target, 8 + size + size % 2)
@@ -122,17 +121,17 @@ def _write_chunks(target: BinaryIO, order: str, inserted: list[Chunk]) -> None:
 
 
 def _weave_blocks(source: BinaryIO, target: BinaryIO, insert: Insert) -> None:
-    own = [(name, source.read(size)) for name, size in _blocks(source)]
+    own = [(name, source.read(size)) for name, size in blocks(source)]
     audio = source.tell()
     written = dict(own).get("VORBIS_COMMENT", bytes(8))
     vendor = written[: 4 + int.from_bytes(written[:4], "little")]
     replaced = {"VORBIS_COMMENT"} & {chunk.name for chunk in insert.chunks}
-    blocks = [(name, data) for name, data in own if name not in replaced]
-    blocks += [(c.name, vendor + c.data if c.name == "VORBIS_COMMENT" else c.data) for c in insert.chunks]
+    whole = [(name, data) for name, data in own if name not in replaced]
+    whole += [(c.name, vendor + c.data if c.name == "VORBIS_COMMENT" else c.data) for c in insert.chunks]
     target.write(b"fLaC")
-    for number, (name, data) in enumerate(blocks):
-        kind = _FLAC_TYPES.index(name) if name in _FLAC_TYPES else int(name.removeprefix("block "))
-        last = (number == len(blocks) - 1) << 7
+    for number, (name, data) in enumerate(whole):
+        kind = BLOCK_TYPES.index(name) if name in BLOCK_TYPES else int(name.removeprefix("block "))
+        last = (number == len(whole) - 1) << 7
         target.write(bytes([last | kind]) + len(data).to_bytes(3, "big") + data)
     source.seek(audio)
     _copy(source, target, None)
@@ -141,7 +140,7 @@ def _weave_blocks(source: BinaryIO, target: BinaryIO, insert: Insert) -> None:
 def _copy(source: BinaryIO, target: BinaryIO, size: int | None) -> None:
     """Copy ``size`` bytes, or all that is left, a block at a time."""
     while size is None or size > 0:
-        block = source.read(_BLOCK if size is None else min(_BLOCK, size))
+        block = source.read(_COPIED_AT_ONCE if size is None else min(_COPIED_AT_ONCE, size))
         if not block:
             return
         target.write(block)

@@ -1,60 +1,20 @@
-"""Chunks of WAV, RF64 and AIFF files and metadata blocks of FLAC: read within bounds, and woven into a written file.
-
-A source is never opened for writing. Memory is bounded by the metadata kept (64 MiB at most), never by a size that a
-file declares. Chunks of a big-endian WAV (RIFX) are given as a little-endian one has them.
-"""
+"""Inside the chunks of a WAV: LISTs, and the numbers that a big-endian one (RIFX) has the other way round."""
 
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from ttsr_studio.audio.container.chunks import BUDGET, Chunk, Contents, _is_name, chunks
-from ttsr_studio.audio.container.flac import _read_blocks
+from ttsr_studio.audio.container.contents import Chunk, Contents
 
-_BLOCK = 1 << 20
-_MOST_CHUNKS = 10000
-_AUDIO = (b"data", b"SSND")
-
-
-def read_contents(path: Path, audio_to_end: bool = False, room: int = BUDGET) -> Contents:
-    """Read what a WAV, RF64, RIFX, AIFF or FLAC holds besides audio; broken chunks are left out with a warning.
-
-    ``audio_to_end`` says that all after the header of the audio is audio, as in a file whose header gives no length.
-    """
-    with path.open("rb") as file:
-        head = file.read(4)
-        contents = Contents(room=room)
-        if head in (b"fLaC", b"ID3\x02", b"ID3\x03", b"ID3\x04"):
-            _read_blocks(file, contents)
-        else:
-            _read_chunks(file, path, contents, audio_to_end)
-    if head == b"RIFX":
-        contents.chunks = [_turned_chunk(chunk, contents) for chunk in contents.chunks]
-        contents.fmt = _turned("2H2I4HI", contents.fmt) if len(contents.fmt) >= 24 else contents.fmt
-    return contents
-
-
-def _read_chunks(file: BinaryIO, path: Path, contents: Contents, audio_to_end: bool) -> None:
-    early = True
-    for name, start, declared in chunks(path):
-        if name in _AUDIO:
-            early = False
-            if audio_to_end:
-                return
-            continue
-        if not any(name):  # zeros to fill the last sector
-            return
-        if not _is_name(name) or len(contents.chunks) + len(contents.warnings) == _MOST_CHUNKS:
-            contents.warnings.append(f"left out from byte {start - 8} on: no chunks, or too many of them")
-            return
-        file.seek(start)
-        if name == b"fmt ":
-            contents.fmt = file.read(min(declared, 40))
-        contents.take(file, name.decode("ascii"), declared, early)
+_FORMAT = "2H2I4HI"
+# Where the numbers of a chunk are, for those that RIFX has the other way round; what follows them is text.
+_FIELDS = {
+    "bext": "338s2IH64s5H", "cart": "680sI4sI4sI4sI4sI4sI4sI4sI4sI", "acid": "I2HIIHHI",
+    "labl": "I", "note": "I", "file": "II", "ltxt": "II4s4H",
+}  # fmt: skip
+_ENDLESS = ("iXML", "axml", "_PMX", "id3 ", "ID3 ", "inst")
 
 
 def items(data: bytes, order: str = "<") -> Iterator[tuple[bytes, int, int]]:
@@ -68,16 +28,14 @@ def items(data: bytes, order: str = "<") -> Iterator[tuple[bytes, int, int]]:
         at += 8 + size + size % 2
 
 
-# Where the numbers of a chunk are, for those that RIFX has the other way round; what follows them is text.
-_FIELDS = {
-    "bext": "338s2IH64s5H", "cart": "680sI4sI4sI4sI4sI4sI4sI4sI4sI", "acid": "I2HIIHHI",
-    "labl": "I", "note": "I", "file": "II", "ltxt": "II4s4H",
-}  # fmt: skip
-_ENDLESS = ("iXML", "axml", "_PMX", "id3 ", "ID3 ", "inst")
+def turn(contents: Contents) -> None:
+    """Make the chunks of a RIFX what a RIFF has; those that are not understood stay as they are, with a warning."""
+    contents.chunks = [_turned_chunk(chunk, contents) for chunk in contents.chunks]
+    if len(contents.fmt) >= struct.calcsize(_FORMAT):
+        contents.fmt = _turned(_FORMAT, contents.fmt)
 
 
 def _turned_chunk(chunk: Chunk, contents: Contents) -> Chunk:
-    """A chunk of a RIFX as RIFF has it; one that is not understood stays as it is, with a warning."""
     try:
         return replace(chunk, data=_turned_data(chunk.name, chunk.data))
     except (ValueError, struct.error) as error:

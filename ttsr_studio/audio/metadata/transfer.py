@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import soundfile as sf
 
-from ttsr_studio.audio.container.chunks import FAMILIES, Chunk, Contents
+from ttsr_studio.audio.container.contents import Chunk, Contents
 from ttsr_studio.audio.container.flac import comments, reframed, unpacked
 from ttsr_studio.audio.container.insert import Insert, legible
-from ttsr_studio.audio.container.riff import items, read_contents
+from ttsr_studio.audio.container.read import read_contents
+from ttsr_studio.audio.container.riff import items
 from ttsr_studio.audio.decode import SourceInfo, opened
+from ttsr_studio.audio.formats import FAMILIES
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.rescale import FITTED_ALWAYS, FITTERS
 from ttsr_studio.errors import InputError, shown

@@ -82,6 +82,23 @@ class AudioSRConditioning:
         return replace(self, index=torch.cat([self.index, other.index]), empty=torch.cat([self.empty, other.empty]))
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A converted checkpoint in memory.
+
+    networks: by part of the model.
+    scale_factor: what the network's latents are multiplied by.
+    delay: of the vocoder, samples.
+    weights: {file: sha256}.
+    """
+
+    networks: dict[str, nn.Module]
+    config: AudioSRConfig
+    scale_factor: float
+    delay: int
+    weights: dict[str, str]
+
+
 class AudioSREngine:
     """See `ttsr_studio.diffusion.model.Engine` for the contract."""
 
@@ -101,21 +118,12 @@ class AudioSREngine:
     """The package scales every clip to a peak of 0.5; this is where that brings the loud parts of speech, music and
     effects in the median."""
 
-    def __init__(
-        self,
-        name: str,
-        networks: dict[str, nn.Module],
-        config: AudioSRConfig,
-        *,
-        device: torch.device,
-        settings: EngineSettings,
-        scale_factor: float,
-        delay: int,
-        weights: dict[str, str],
-    ) -> None:
-        self.name, self.config, self.device, self.settings = name, config, device, settings
+    def __init__(self, name: str, checkpoint: Checkpoint, device: torch.device, settings: EngineSettings) -> None:
+        networks = checkpoint.networks
+        self.name, self.config, self.device, self.settings = name, checkpoint.config, device, settings
         self.precision = settings.precision
-        self.networks, self.scale_factor, self.delay, self._weights = networks, scale_factor, delay, weights
+        self.networks, self._weights = networks, checkpoint.weights
+        self.scale_factor, self.delay = checkpoint.scale_factor, checkpoint.delay
         self.window_seconds = settings.window or min(WINDOWS)
         if self.window_seconds not in WINDOWS:
             known = ", ".join(f"{seconds:g}" for seconds in WINDOWS)
@@ -286,13 +294,5 @@ def assemble(
     at = torch.device("cpu") if settings.low_vram else device
     networks = {part: load_part(place, part, config, DTYPES[precision], at) for part in PARTS}
     delay = int(str(facts.get("vocoder_delay", GEOMETRIC_DELAY)))
-    return AudioSREngine(
-        name,
-        networks,
-        config,
-        device=device,
-        settings=replace(settings, precision=precision),  # type: ignore[arg-type]
-        scale_factor=float(str(facts["scale_factor"])),
-        delay=delay,
-        weights=weights,
-    )
+    checkpoint = Checkpoint(networks, config, float(str(facts["scale_factor"])), delay, weights)
+    return AudioSREngine(name, checkpoint, device, replace(settings, precision=precision))  # type: ignore[arg-type]
