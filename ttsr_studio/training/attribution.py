@@ -4,10 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
+from ttsr_studio.training.command import command, existing_folder, one_line
 from ttsr_studio.training.data import manifest
-from ttsr_studio.training.loop import one_line
 
 HEAD = """# Attribution of the training audio
 
@@ -51,13 +49,14 @@ def attributions(folders: Sequence[Path]) -> str:
     return text + TAIL
 
 
-@click.command()
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @one_line()
-def main(out: Path, data: tuple[Path, ...]) -> None:
-    """Write the attributions of DATA (folders with manifest.csv) to OUT."""
-    out.write_text(attributions(data), encoding="utf-8")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the attributions of the clips of folders with a manifest.csv."""
+    parser = command("attribution", "Write the attributions of DATA to OUT.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("data", nargs="+", type=existing_folder, help="folders with manifest.csv")
+    given = parser.parse_intermixed_args(arguments)
+    given.out.write_text(attributions(given.data), encoding="utf-8")
 
 
 if __name__ == "__main__":

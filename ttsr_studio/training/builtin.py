@@ -9,10 +9,11 @@ have seen.
 
 import math
 import time
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -44,8 +45,9 @@ from ttsr_studio.engines.builtin.spectral import (
     tonality,
     twice,
 )
+from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.loop import Run, learning_rate, one_line, recent_mean, same_sizes
+from ttsr_studio.training.loop import Run, learning_rate, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.weights.checkpoint import export
 
@@ -233,64 +235,52 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
     return run.step >= steps
 
 
-@click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--steps", type=int, help="In all; found from --minutes when not given.")
-@click.option("--minutes", default=60.0, show_default=True, help="That the run may take on this machine.")
-@click.option("--batch", default=16, show_default=True)
-@click.option("--frames", default=384, show_default=True, help="Length of an excerpt, frames of 512 samples.")
-@click.option("--width", default=NetworkConfig.width, show_default=True, help="Of the conditioner's core.")
-@click.option("--depth", default=NetworkConfig.depth, show_default=True)
-@click.option("--draw-width", default=NetworkConfig.draw_width, show_default=True, help="Of the denoiser's core.")
-@click.option("--draw-depth", default=NetworkConfig.draw_depth, show_default=True)
-@click.option("--peak", default=1e-3, show_default=True, help="Learning rate.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--half/--no-half", default=False, show_default=True, help="bfloat16; pays on CUDA and on some CPUs.")
-@click.option("--speeds/--no-speeds", default=True, show_default=True, help="Hear clips slower and faster, too.")
-@click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
-@click.option(
-    "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights to go on from, for a run that is new."
-)
-@click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
+def parser() -> ArgumentParser:
+    """The command line."""
+    made = command("builtin", "Train on the clips of DATA, keeping state, log and weights in FOLDER.")
+    made.add_argument("folder", type=new_folder)
+    made.add_argument("data", nargs="+", type=existing, help="folders with manifest.csv, or shards")
+    made.add_argument("--steps", type=int, help="in all; found from --minutes when not given")
+    made.add_argument("--minutes", type=float, default=60.0, help="that the run may take on this machine")
+    made.add_argument("--batch", type=int, default=16, help="excerpts of a step")
+    made.add_argument("--frames", type=int, default=384, help="length of an excerpt, frames of 512 samples")
+    made.add_argument("--width", type=int, default=NetworkConfig.width, help="of the conditioner's core")
+    made.add_argument("--depth", type=int, default=NetworkConfig.depth, help="of the conditioner's core")
+    made.add_argument("--draw-width", type=int, default=NetworkConfig.draw_width, help="of the denoiser's core")
+    made.add_argument("--draw-depth", type=int, default=NetworkConfig.draw_depth, help="of the denoiser's core")
+    made.add_argument("--peak", type=float, default=1e-3, help="learning rate")
+    made.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    made.add_argument("--device", default="cpu", help="of torch")
+    switch = BooleanOptionalAction
+    made.add_argument("--half", action=switch, default=False, help="bfloat16; pays on CUDA and on some CPUs")
+    made.add_argument("--speeds", action=switch, default=True, help="train on clips slower and faster, too")
+    made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    made.add_argument("--start-from", type=existing, help="weights to go on from, for a run that is new")
+    made.add_argument("--stop-after", type=int, help="steps of this call; the next call goes on from there")
+    return made
+
+
 @one_line()
-def main(
-    folder: Path,
-    data: tuple[Path, ...],
-    steps: int | None,
-    minutes: float,
-    batch: int,
-    frames: int,
-    width: int,
-    depth: int,
-    draw_width: int,
-    draw_depth: int,
-    peak: float,
-    seed: int,
-    device: str,
-    half: bool,
-    speeds: bool,
-    every: int,
-    start_from: Path | None,
-    stop_after: int | None,
-) -> None:
-    """Train on the clips of DATA (folders with manifest.csv, or shards), keeping state, log and weights in FOLDER."""
-    config = NetworkConfig(width=width, depth=depth, draw_width=draw_width, draw_depth=draw_depth)
-    run = BuiltinRun(folder, config, torch.device(device), seed)
-    if start_from and run.step == 0:
-        run.start_from(start_from)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, and export the weights when the last step is done."""
+    given = parser().parse_intermixed_args(arguments)
+    config = NetworkConfig(
+        width=given.width, depth=given.depth, draw_width=given.draw_width, draw_depth=given.draw_depth
+    )
+    run = BuiltinRun(given.folder, config, torch.device(given.device), given.seed)
+    if given.start_from and run.step == 0:
+        run.start_from(given.start_from)
     torch.set_float32_matmul_precision("high")
-    samples = (frames - 1) * HOP
-    factors = {} if speeds else {"speeds": ()}
-    corpus = Corpus(load(data, validation=False), run.device, **factors)
-    held = Corpus(load(data, validation=True), run.device, speeds=())
+    samples = (given.frames - 1) * HOP
+    factors = {} if given.speeds else {"speeds": ()}
+    corpus = Corpus(load(given.data, validation=False), run.device, **factors)
+    held = Corpus(load(given.data, validation=True), run.device, speeds=())
     run.log(hours={kind: round(seconds / 3600, 2) for kind, seconds in corpus.seconds.items()})
-    schedule = Schedule(steps, minutes, peak, every, half)
-    done = train(run, Pairs(corpus, batch, samples, seed), Pairs(held, batch, samples, seed + 1), schedule, stop_after)
-    if done:
-        training = {"steps": run.step, "batch": batch, "frames": frames, "seed": seed}
-        export(run.average, config.to_dict(), folder / "builtin.safetensors", training)
+    schedule = Schedule(given.steps, given.minutes, given.peak, given.every, given.half)
+    pairs = Pairs(corpus, given.batch, samples, given.seed)
+    if train(run, pairs, Pairs(held, given.batch, samples, given.seed + 1), schedule, given.stop_after):
+        training = {"steps": run.step, "batch": given.batch, "frames": given.frames, "seed": given.seed}
+        export(run.average, config.to_dict(), given.folder / "builtin.safetensors", training)
 
 
 if __name__ == "__main__":

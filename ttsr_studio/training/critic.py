@@ -7,12 +7,13 @@ Both stages and the bank are resumable.
 """
 
 import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-import click
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
@@ -27,8 +28,9 @@ from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.errors import InputError
+from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.loop import Run, learning_rate, one_line, recent_mean, same_sizes
+from ttsr_studio.training.loop import Run, learning_rate, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
 from ttsr_studio.weights.checkpoint import export
@@ -87,6 +89,32 @@ class Bank:
         return Bank(*(value[index].float() for value in self.__dict__.values()))
 
 
+@dataclass(frozen=True)
+class BankPlan:
+    """How many windows a bank has, how many candidates each, and the number of the first batch they come from."""
+
+    windows: int
+    count: int
+    first: int
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """How long and how fast a stage trains.
+
+    Attributes:
+        steps: in all.
+        peak: learning rate.
+        every: steps between checkpoints.
+        stop: the step at which this call ends.
+    """
+
+    steps: int
+    peak: float
+    every: int
+    stop: int
+
+
 def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     """Draw candidates as a render does: [B, count, samples]."""
     rows = len(batch.lr)
@@ -127,18 +155,16 @@ def log_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tens
 
 
 @torch.no_grad()
-def make_bank(
-    net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, windows: int, count: int, first: int
-) -> Bank:
-    """Load the bank at `path`, or draw it; parts are kept, so a stopped call goes on. Batches start at `first`."""
+def make_bank(net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, plan: BankPlan) -> Bank:
+    """Load the bank at `path`, or draw it; parts are kept, so a stopped call goes on."""
     if path.exists():
         return Bank(**torch.load(path, weights_only=True))
     parts = []
-    for step in range((windows + pairs.size - 1) // pairs.size):
+    for step in range(-(-plan.windows // pairs.size)):
         part = path.with_name(f"{path.stem}-{step}.part")
         if not part.exists():
-            batch = pairs.batch(first + step)
-            audio = candidates(engine, batch, count, first + step)
+            batch = pairs.batch(plan.first + step)
+            audio = candidates(engine, batch, plan.count, plan.first + step)
             edge = batch.edge_hz
             torch.save(
                 asdict(
@@ -209,8 +235,8 @@ def start_ranking(run: CriticRun, weights: Path) -> None:
     run.next_stage()
 
 
-def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, every: int, stop: int) -> None:
-    """Run the first stage's remaining steps, up to step `stop` at most."""
+def expect(run: CriticRun, pairs: Pairs, held: Pairs, plan: StagePlan) -> None:
+    """Run the first stage's remaining steps, up to where the plan stops."""
 
     def loss_of(net: CriticNetwork, batch: Batch) -> Tensor:
         cutoff = batch.cutoff_hz[:, 0]
@@ -219,11 +245,11 @@ def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, e
         return likelihood_loss(net, net.views(batch.hr), mean, variance, mask)
 
     began, first, losses = time.perf_counter(), run.step, []
-    for batch in pairs.stream(run.step, min(stop, steps)):
+    for batch in pairs.stream(run.step, min(plan.stop, plan.steps)):
         loss = loss_of(run.net, batch)
-        run.update(loss, learning_rate(run.step, steps, peak), slowest=0.998)
+        run.update(loss, learning_rate(run.step, plan.steps, plan.peak), slowest=0.998)
         losses.append(loss.detach())
-        if run.step % every == 0 or run.step in (stop, steps):
+        if run.step % plan.every == 0 or run.step in (plan.stop, plan.steps):
             with torch.no_grad():
                 kept = [loss_of(run.average, held.batch(i)) for i in range(8)]
             run.log(
@@ -237,108 +263,101 @@ def expect(run: CriticRun, pairs: Pairs, held: Pairs, steps: int, peak: float, e
             run.save()
 
 
-def rank(run: CriticRun, bank: Bank, held: Bank, steps: int, peak: float, every: int, stop: int) -> None:
-    """Run the second stage's remaining steps, up to step `stop` at most."""
+def rank(run: CriticRun, bank: Bank, held: Bank, plan: StagePlan) -> None:
+    """Run the second stage's remaining steps, up to where the plan stops."""
     if run.step == 0:
         run.log(stage=STAGES[1], step=0, **quality(run.average, held))
     losses = []
-    while run.step < min(stop, steps):
+    while run.step < min(plan.stop, plan.steps):
         generator = torch.Generator().manual_seed(run.step)
         part = bank.rows(torch.randint(len(bank), (12,), generator=generator))
         known, expected = judge(run.net, part)
         loss = known + ranking_loss(expected, part.distance) + F.mse_loss(expected, part.distance)
-        run.update(loss, learning_rate(run.step, steps, peak, warmup=30), slowest=0.99)
+        run.update(loss, learning_rate(run.step, plan.steps, plan.peak, warmup=30), slowest=0.99)
         losses.append(float(loss.detach()))
-        if run.step % every == 0 or run.step in (stop, steps):
-            recent = sum(losses[-every:]) / len(losses[-every:])
+        if run.step % plan.every == 0 or run.step in (plan.stop, plan.steps):
+            recent = sum(losses[-plan.every :]) / len(losses[-plan.every :])
             run.log(stage=STAGES[1], step=run.step, train=recent, **quality(run.average, held))
             run.save()
 
 
-@click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--engine",
-    "engines",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    help="Weights of the built-in engine whose candidates are ranked; several share the bank. Without any, the "
-    "run ends before ranking.",
-)
-@click.option("--expect-steps", default=2400, show_default=True)
-@click.option("--rank-steps", default=600, show_default=True)
-@click.option("--batch", default=16, show_default=True)
-@click.option("--frames", default=224, show_default=True, help="Length of an excerpt, frames of 512 samples.")
-@click.option("--windows", default=1200, show_default=True, help="Of the bank, in all.")
-@click.option("--held-windows", default=160, show_default=True, help="Of the validation bank.")
-@click.option("--count", default=8, show_default=True, help="Candidates of a window.")
-@click.option("--width", default=CriticConfig.width, show_default=True)
-@click.option("--depth", default=CriticConfig.depth, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="Of the first stage; candidates are made on the CPU.")
-@click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
-@click.option(
-    "--start-from", type=click.Path(exists=True, path_type=Path), help="Weights of a first stage; only ranking is left."
-)
-@click.option("--stop-after", type=int, help="Steps of this call; the next call goes on from there.")
+def parser() -> ArgumentParser:
+    """The command line."""
+    made = command("critic", "Train on the clips of DATA, keeping state, log and weights in FOLDER.")
+    made.add_argument("folder", type=new_folder)
+    made.add_argument("data", nargs="+", type=existing, help="folders with manifest.csv, or shards")
+    made.add_argument(
+        "--engine",
+        dest="engines",
+        action="append",
+        type=existing_file,
+        default=[],
+        help="weights of the built-in engine whose candidates are ranked; several share the bank; without any, the "
+        "run ends before ranking",
+    )
+    made.add_argument("--expect-steps", type=int, default=2400, help="of the first stage")
+    made.add_argument("--rank-steps", type=int, default=600, help="of the second stage")
+    made.add_argument("--batch", type=int, default=16, help="excerpts of a step")
+    made.add_argument("--frames", type=int, default=224, help="length of an excerpt, frames of 512 samples")
+    made.add_argument("--windows", type=int, default=1200, help="of the bank, in all")
+    made.add_argument("--held-windows", type=int, default=160, help="of the validation bank")
+    made.add_argument("--count", type=int, default=8, help="candidates of a window")
+    made.add_argument("--width", type=int, default=CriticConfig.width, help="of the network")
+    made.add_argument("--depth", type=int, default=CriticConfig.depth, help="of the network")
+    made.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    made.add_argument("--device", default="cpu", help="of the first stage; candidates are made on the CPU")
+    made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    made.add_argument("--start-from", type=existing, help="weights of a first stage; only ranking is left")
+    made.add_argument("--stop-after", type=int, help="steps of this call; the next call goes on from there")
+    return made
+
+
 @one_line()
-def main(
-    folder: Path,
-    data: tuple[Path, ...],
-    engines: tuple[Path, ...],
-    expect_steps: int,
-    rank_steps: int,
-    batch: int,
-    frames: int,
-    windows: int,
-    held_windows: int,
-    count: int,
-    width: int,
-    depth: int,
-    seed: int,
-    device: str,
-    every: int,
-    start_from: Path | None,
-    stop_after: int | None,
-) -> None:
-    """Train on the clips of DATA (folders with manifest.csv, or shards), keeping state, log and weights in FOLDER."""
-    if engines and find_spec("zimtohrli") is None:
-        raise InputError("ranking listens by zimtohrli, which is not installed; pip install 'ttsr-studio[evaluate]'")
-    config = CriticConfig(width=width, depth=depth)
-    run = CriticRun(folder, config, torch.device(device), seed)
-    if start_from and (run.stage, run.step) == (0, 0):
-        start_ranking(run, start_from)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is left of the stages, and export the weights when the last step is done."""
+    given = parser().parse_intermixed_args(arguments)
+    if given.engines and find_spec("zimtohrli") is None:
+        raise InputError("ranking compares by zimtohrli, which is not installed; pip install 'ttsr-studio[evaluate]'")
+    config = CriticConfig(width=given.width, depth=given.depth)
+    run = CriticRun(given.folder, config, torch.device(given.device), given.seed)
+    if given.start_from and (run.stage, run.step) == (0, 0):
+        start_ranking(run, given.start_from)
     torch.set_float32_matmul_precision("high")
-    samples = (frames - 1) * 512
-    pairs = Pairs(Corpus(load(data, validation=False), run.device), batch, samples, seed, splices=0.0)
-    held = Pairs(Corpus(load(data, validation=True), run.device, speeds=()), batch, samples, seed + 1, splices=0.0)
-    left = stop_after if stop_after is not None else expect_steps + rank_steps
+    clips = Corpus(load(given.data, validation=False), run.device)
+    kept = Corpus(load(given.data, validation=True), run.device, speeds=())
+    samples = (given.frames - 1) * 512
+    pairs = Pairs(clips, given.batch, samples, given.seed, splices=0.0)
+    held = Pairs(kept, given.batch, samples, given.seed + 1, splices=0.0)
+    left = given.stop_after if given.stop_after is not None else given.expect_steps + given.rank_steps
     if run.stage == 0:
         began = run.step
-        expect(run, pairs, held, expect_steps, 1e-3, every, run.step + left)
+        expect(run, pairs, held, StagePlan(given.expect_steps, 1e-3, given.every, run.step + left))
         left -= run.step - began
-        if run.step < expect_steps:
+        if run.step < given.expect_steps:
             return
         run.next_stage()
         run.save()
-    if run.stage == 1 and engines:
-        loaded = [cast(Engine, load_file("cpu", path, None)) for path in engines]
-        parts = [
-            make_bank(
-                run.average, engine, pairs, folder / f"bank{i}.pt", windows // len(loaded), count, 1_000_000 * (i + 1)
-            )
-            for i, engine in enumerate(loaded)
-        ]
-        bank = Bank(**{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
-        kept = make_bank(run.average, loaded[-1], held, folder / "held.pt", held_windows, count, 0)
-        rank(run, bank, kept, rank_steps, 3e-4, min(every, 100), run.step + left)
-        if run.step < rank_steps:
+    if run.stage == 1 and given.engines:
+        bank, held_bank = make_banks(run, pairs, held, given)
+        rank(run, bank, held_bank, StagePlan(given.rank_steps, 3e-4, min(given.every, 100), run.step + left))
+        if run.step < given.rank_steps:
             return
         run.next_stage()
         run.save()
-    training = {"expect_steps": expect_steps, "rank_steps": rank_steps, "seed": seed}
-    export(run.average, config.to_dict(), folder / "critic.safetensors", training)
+    training = {"expect_steps": given.expect_steps, "rank_steps": given.rank_steps, "seed": given.seed}
+    export(run.average, config.to_dict(), given.folder / "critic.safetensors", training)
+
+
+def make_banks(run: CriticRun, pairs: Pairs, held: Pairs, given: Namespace) -> tuple[Bank, Bank]:
+    """The bank that the engines share, and the validation bank, by the last of them."""
+    engines = [cast(Engine, load_file("cpu", path, None)) for path in given.engines]
+    parts = []
+    for number, engine in enumerate(engines):
+        plan = BankPlan(given.windows // len(engines), given.count, 1_000_000 * (number + 1))
+        parts.append(make_bank(run.average, engine, pairs, given.folder / f"bank{number}.pt", plan))
+    bank = Bank(**{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
+    plan = BankPlan(given.held_windows, given.count, 0)
+    return bank, make_bank(run.average, engines[-1], held, given.folder / "held.pt", plan)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import click
 import torch
 from torch import Tensor, nn
 
-from ttsr_studio.errors import InputError, TtsrError
+from ttsr_studio.errors import InputError
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -85,7 +83,7 @@ class Run(ABC, Generic[Net]):
     def log(self, **entry: object) -> None:
         with (self.folder / "log.jsonl").open("a") as lines:
             lines.write(json.dumps(entry) + "\n")
-        click.echo(json.dumps(entry))
+        print(json.dumps(entry), flush=True)
 
 
 def same_sizes(net: nn.Module, state: dict[str, Tensor], where: Path) -> None:
@@ -94,15 +92,6 @@ def same_sizes(net: nn.Module, state: dict[str, Tensor], where: Path) -> None:
         name: value.shape for name, value in net.state_dict().items()
     }:
         raise InputError(f"{where}: of a network of other sizes; go on with its own options, or choose another")
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Errors of the project end a command in one line, without a traceback."""
-    try:
-        yield
-    except TtsrError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:

@@ -14,15 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from torch import Tensor
 
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import InputError
+from ttsr_studio.training.command import command, existing_folder, new_folder, one_line
 from ttsr_studio.training.data import RATE, Clip, channels, held_out, load_clips, manifest
-from ttsr_studio.training.loop import one_line
 
 HOP = 256
 BAND = 8
@@ -177,14 +176,15 @@ def load(sources: Sequence[Path], validation: bool) -> list[Clip]:
     return clips
 
 
-@click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @one_line()
-def main(out: Path, data: tuple[Path, ...]) -> None:
-    """Pack the clips of DATA (folders with manifest.csv) into shards of at most 60 MiB in OUT."""
-    for path in write_shards(list(data), out):
-        click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Pack the clips of folders with a manifest.csv into shards of at most 60 MiB."""
+    parser = command("shards", "Pack the clips of DATA into shards of at most 60 MiB in OUT.")
+    parser.add_argument("out", type=new_folder)
+    parser.add_argument("data", nargs="+", type=existing_folder, help="folders with manifest.csv")
+    given = parser.parse_intermixed_args(arguments)
+    for path in write_shards(given.data, given.out):
+        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", flush=True)
 
 
 if __name__ == "__main__":

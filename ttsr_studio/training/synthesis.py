@@ -9,15 +9,18 @@ instruments recur.
 import csv
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
-import click
 import mido
 import numpy as np
 import soundfile
+
+from ttsr_studio.errors import MissingError
+from ttsr_studio.training.command import command, existing_file, new_folder, one_line
 
 RATE = 48000
 EDGE_HZ = 21500
@@ -194,23 +197,13 @@ def render(file: mido.MidiFile, font: Path, output: Path, seconds: float, effect
     soundfile.write(output, audio * (0.89 / max(peak, 1e-3)), RATE, subtype="PCM_16")
 
 
-@click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--count", default=300, show_default=True, help="Pieces.")
-@click.option("--seconds", default=8.0, show_default=True, help="Length of a piece.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--workers", default=2, show_default=True)
-@click.option(
-    "--font",
-    default="/usr/share/sounds/sf2/FluidR3_GM.sf2",
-    show_default=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Sound font; Debian's package fluid-soundfont-gm has this one.",
-)
-def main(folder: Path, count: int, seconds: float, seed: int, workers: int, font: Path) -> None:
-    """Render random pieces into FOLDER; pieces that are there already are kept."""
+def make_music(folder: Path, pieces: int, seconds: float, seed: int, workers: int, font: Path) -> None:
+    """Render random pieces into a folder, with a manifest.csv; pieces that are there already are kept.
+
+    Raises MissingError without fluidsynth.
+    """
     if which("fluidsynth") is None:
-        raise click.ClickException("fluidsynth is not installed; Debian has it as `fluidsynth`")
+        raise MissingError("fluidsynth is not installed; Debian has it as `fluidsynth`")
     (folder / "music").mkdir(parents=True, exist_ok=True)
 
     def make(index: int) -> dict[str, object]:
@@ -232,12 +225,31 @@ def main(folder: Path, count: int, seconds: float, seed: int, workers: int, font
         }
 
     with ThreadPoolExecutor(workers) as pool:
-        rows = list(pool.map(make, range(count)))
+        rows = list(pool.map(make, range(pieces)))
     with (folder / "manifest.csv").open("w", newline="") as lines:
         table = csv.DictWriter(lines, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    click.echo(f"{folder}: {count} pieces of {seconds:g} s")
+
+
+@one_line()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make music to train on."""
+    parser = command("synthesis", "Render random pieces into FOLDER; pieces that are there already are kept.")
+    parser.add_argument("folder", type=new_folder)
+    parser.add_argument("--count", type=int, default=300, help="pieces")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of a piece")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument("--workers", type=int, default=2, help="threads")
+    parser.add_argument(
+        "--font",
+        type=existing_file,
+        default="/usr/share/sounds/sf2/FluidR3_GM.sf2",
+        help="sound font; Debian's package fluid-soundfont-gm has this one",
+    )
+    given = parser.parse_intermixed_args(arguments)
+    make_music(given.folder, given.count, given.seconds, given.seed, given.workers, given.font)
+    print(f"{given.folder}: {given.count} pieces of {given.seconds:g} s")
 
 
 if __name__ == "__main__":
