@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 import torch
@@ -20,6 +21,10 @@ from ttsr_studio.engines.builtin import engine
 from ttsr_studio.report import figures
 
 torch.set_num_threads(1)
+
+# The same examples every time, on a slow machine as well.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=60, database=None)
+hypothesis.settings.load_profile("steady")
 
 WORKER_BYTES = 3e9
 """Memory that one worker may come to need."""

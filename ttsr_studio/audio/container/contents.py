@@ -51,7 +51,7 @@ class Contents:
         held = os.fstat(file.fileno()).st_size - file.tell()
         if name in OF_THE_AUDIO | PADDING:
             return
-        if declared > held:
+        if not 0 <= declared <= held:
             self.refuse(name, f"its header promises {declared} bytes and {held} are there")
         elif declared > self.room:
             self.refuse(name, f"with it there are more than {BUDGET >> 20} MiB of metadata")
