@@ -99,9 +99,9 @@ def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        said = net.conditioner(targets.heard).location[:, 30]
+        prediction = net.conditioner(targets.inputs).location[:, 30]
     loud = targets.energy[:, 30] > -8
-    assert said[loud].mean() - said[~loud].mean() > 2
+    assert prediction[loud].mean() - prediction[~loud].mean() > 2
 
 
 def test_shards_keep_energies_and_say_whose_clip_it_is(corpus: Path, tmp_path: Path) -> None:

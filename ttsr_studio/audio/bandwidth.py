@@ -58,7 +58,7 @@ class BandwidthMeter:
         self._peak = 0.0
 
     def update(self, block: np.ndarray) -> None:
-        """Hear float32 ``[channels, samples]``, which continues the block before."""
+        """Measure float32 ``[channels, samples]``, which continues the block before."""
         self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
         data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
         start = 0
@@ -68,12 +68,12 @@ class BandwidthMeter:
         self._rest = data[:, start:].copy()
 
     def result(self) -> Bandwidth:
-        """Return the edge of what was heard so far."""
+        """Return the edge of what was measured so far."""
         nyquist = self._rate / 2
         if self._peak <= _SILENCE:
             return Bandwidth(min(nyquist, FULL_BAND_HZ), False, "silence", True)
-        heard = self._rest.shape[1] if self._rest is not None else 0
-        if self._frames == 0 and heard < _SHORTEST_SECONDS * self._rate:
+        rest = self._rest.shape[1] if self._rest is not None else 0
+        if self._frames == 0 and rest < _SHORTEST_SECONDS * self._rate:
             return Bandwidth(min(_NYQUIST_SHARE * nyquist, FULL_BAND_HZ), False, "too short to tell", False)
         if self._frames == 0 and self._rest is not None:
             self._count(self._rest)

@@ -40,7 +40,7 @@ class Crossover:
     def merge(self, lr: Audio, generated: Audio) -> Audio:
         """Return ``lr`` below and ``generated`` above the crossover; all are float32 ``[..., samples]``.
 
-        The first and last ``pad`` samples hear the zeros outside: give that much context and drop it.
+        The first and last ``pad`` samples mix with the zeros outside: give that much context and drop it.
         """
         if isinstance(lr, np.ndarray):
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()

@@ -82,10 +82,10 @@ class _Audio:
         order = ">" if self.kind == b"RIFX" else "<"
         wide = order == "<" and (self.kind != b"RIFF" or size > UNKNOWN_SIZE - 2**16)
         ds64 = struct.pack("<4sI3QI", b"ds64", 28, size, size, 0, 0) if wide else b""
-        said = UNKNOWN_SIZE if wide else size
+        declared = UNKNOWN_SIZE if wide else size
         fmt = struct.pack(f"{order}4sI", b"fmt ", len(self.fmt)) + self.fmt + bytes(len(self.fmt) % 2)
-        head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, said, b"WAVE")
-        return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", said)
+        head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, declared, b"WAVE")
+        return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", declared)
 
 
 class _Plain(io.RawIOBase):

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pyloudnorm
 import soxr
+from pyloudnorm.iirfilter import IIRfilter
 from scipy import signal
 
 from ttsr_studio.errors import OptionError
@@ -22,6 +22,12 @@ _EXACT_LU = 0.05
 def decibels(value: float) -> float:
     """Return a linear level in dB; minus infinity for zero."""
     return 20.0 * math.log10(value) if value > 0.0 else -math.inf
+
+
+def _k_weighting(rate: int) -> tuple[IIRfilter, IIRfilter]:
+    """The shelf and the high-pass of BS.1770-4 at any rate, with pyloudnorm's figures."""
+    shelf = IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate, "high_shelf")
+    return shelf, IIRfilter(0.0, 0.5, 38.0, rate, "high_pass")
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,7 @@ class LoudnessMeter:
 
     def __init__(self, rate: int, channels: int) -> None:
         self._rate = rate
-        filters = pyloudnorm.Meter(rate)._filters.values()
-        self._filters = [(item.passband_gain * item.b, item.a) for item in filters]
+        self._filters = [(stage.b, stage.a) for stage in _k_weighting(rate)]
         self._states = [np.zeros((channels, 2)) for _ in self._filters]
         self._gains = np.array([*_WEIGHTS, *[1.0] * channels][:channels])
         self._factor = 4 if rate < 96000 else 2 if rate < 192000 else 1
@@ -62,20 +67,20 @@ class LoudnessMeter:
         self._peak = self._true_peak = 0.0
 
     def update(self, block: np.ndarray) -> None:
-        """Hear float32 ``[channels, samples]``, which continues the block before."""
+        """Measure float32 ``[channels, samples]``, which continues the block before."""
         if block.shape[1] == 0:
             return
         self._peak = max(self._peak, float(np.abs(block).max()))
         self._squares += float(np.square(block, dtype=np.float64).sum())
-        self._hear_between(block, last=False)
+        self._measure_between(block, last=False)
         data = block.astype(np.float64)
         for index, (b, a) in enumerate(self._filters):
             data, self._states[index] = signal.lfilter(b, a, data, axis=1, zi=self._states[index])
         self._add_power(self._gains @ np.square(data))
 
     def result(self) -> Loudness:
-        """Return what was heard; the meter is finished then."""
-        self._hear_between(np.zeros((self._channels, 0), np.float32), last=True)
+        """Return what was measured; the meter is finished then."""
+        self._measure_between(np.zeros((self._channels, 0), np.float32), last=True)
         count = self._frames * self._channels
         return Loudness(
             lufs=self._integrated(),
@@ -85,7 +90,7 @@ class LoudnessMeter:
             silent=self._peak <= _SILENCE,
         )
 
-    def _hear_between(self, block: np.ndarray, last: bool) -> None:
+    def _measure_between(self, block: np.ndarray, last: bool) -> None:
         if self._factor > 1:
             over = self._stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32), last=last)
             self._true_peak = max(self._true_peak, float(np.abs(over).max(initial=0.0)))
@@ -95,10 +100,10 @@ class LoudnessMeter:
         done = 0
         while done < len(power):
             end = int(_HOP * (len(self._segments) + 1) * self._rate)
-            take = min(end - self._frames, len(power) - done)
-            self._power += float(power[done : done + take].sum())
-            done += take
-            self._frames += take
+            count = min(end - self._frames, len(power) - done)
+            self._power += float(power[done : done + count].sum())
+            done += count
+            self._frames += count
             if self._frames == end:
                 self._segments.append(self._power)
                 self._power = 0.0

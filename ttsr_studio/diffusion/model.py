@@ -29,16 +29,16 @@ class Engine(Protocol):
         hop: every window start and length is a multiple of this many samples.
         core_seconds: length of the part of a window that is kept.
         context_seconds: rendered on both sides of the core and discarded.
-        lookaround: samples on both sides of a window that `condition` hears besides, a multiple of the hop.
+        lookaround: samples on both sides of a window that `condition` gets besides, a multiple of the hop.
         sigma_range: (sigma_min, sigma_max); sampling starts at sigma_max.
         precision: of its networks: fp32, bf16 or fp16.
         window_seconds: length of every render where it is fixed; None where it follows the file.
         guided: whether classifier-free guidance is available (it counts as two evaluations).
         default_guidance: its scale unless told otherwise; 1 is none.
         times: the model's own timesteps, None where it was trained on a continuum of noise levels.
-        early_look: the one of `looks` at which x0-predictions on the way are judged; None where they are decoded, since
-            that is cheap.
-        looks: levels at which a candidate can be looked at before it is decoded, cheapest first.
+        early_preview: the one of `previews` at which x0-predictions on the way are scored; None where they are decoded,
+            since that is cheap.
+        previews: levels at which a candidate can be previewed before it is decoded, cheapest first.
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
         default_temperature: scale of the starting noise.
         input_rms: the loud parts of the input are scaled to this RMS before `condition`, once per file.
@@ -71,7 +71,7 @@ class Engine(Protocol):
         ...
 
     def condition(self, lr: Tensor, cutoff_hz: Tensor, keys: Sequence[NoiseKey]) -> Conditioning:
-        """Hear windows once: lr, cutoff_hz and keys -> conditioning of W * channels rows, a window's channels together.
+        """Compute what a window needs only once, in W * channels rows, a window's channels together.
 
         Args:
             lr: [W, channels, lookaround + samples + lookaround].
@@ -107,7 +107,7 @@ class Engine(Protocol):
         ...
 
     def preview(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
-        """x0 [N, ...], or a prediction of it -> a picture [N, ...] at one of `looks`, for verifiers to compare."""
+        """x0 [N, ...], or a prediction of it -> a picture [N, ...] at one of `previews`, for verifiers to compare."""
         ...
 
     def decode(self, x0: Tensor, conditioning: Conditioning) -> Tensor:

@@ -11,7 +11,7 @@ Lineage is how a search names its candidates: moves applied one after the other 
 - ("near", j, cosine): neighbour j >= 0 of the noise named so far, in the zero-order neighbourhood of Ma et
   al., "Inference-time scaling for diffusion models beyond scaling denoising steps" (2025).
 - ("renoise", j, step, back): not a starting noise but a turn on the way: from where the run so far stands at that step
-  of the course, noise j is added up to the level of the step `back`, at most `step`, and the run goes on from there.
+  of the sampling plan, noise j is added up to the level of the step `back`, at most `step`, and the run goes on.
 - ("walk", j, step, eta): the same with a stochastic step from that step to the next (DDIM, eta above 0 to 1).
 
 A neighbour keeps the norm of its parent over the whole window, so it belongs to that window: neighbours in

@@ -68,64 +68,69 @@ PARTS = ("nll", "energy_off", "bias", "tonality_off", "draw")
 class Targets:
     """What a batch asks for: features of the input; energy, mask [B, 64, 2T]; tonality [B, 64, T]."""
 
-    heard: Features
+    inputs: Features
     energy: Tensor
     tonality: Tensor
     mask: Tensor
 
     @classmethod
     def of(cls, batch: Batch) -> "Targets":
-        heard = features(batch.lr, batch.cutoff_hz)
+        inputs = features(batch.lr, batch.cutoff_hz)
         energy = log_energy(batch.hr)
         wanted = missing_bands(by_frame(batch.cutoff_hz, energy.shape[-1] // 2))
         top = band_hz(energy.device)[None] + BAND_HZ / 2
         inside = (top <= batch.edge_hz[:, None] - EDGE_MARGIN_HZ).float()[:, :, None]
-        return cls(heard, energy, tonality(fine_power(batch.hr)), twice(wanted * inside))
+        return cls(inputs, energy, tonality(fine_power(batch.hr)), twice(wanted * inside))
 
 
-def cell_weights(targets: Targets, said: Prediction) -> Tensor:
+def cell_weights(targets: Targets, prediction: Prediction) -> Tensor:
     """Cells that are audible in the truth or in the prediction count in full, [B, 64, 2T]."""
-    louder = torch.maximum(targets.energy, said.location.detach())
+    louder = torch.maximum(targets.energy, prediction.location.detach())
     audible = (louder - math.log(POWER_FLOOR)) / math.log(AUDIBLE_POWER / POWER_FLOOR)
     return audible.clamp(QUIET_WEIGHT, 1) * targets.mask
 
 
-def conditioner_loss(targets: Targets, said: Prediction, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of what the conditioner says, and its parts."""
+def conditioner_loss(targets: Targets, prediction: Prediction, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of what it predicts, and its parts."""
     total = weight.sum().clamp(min=1)
-    off = targets.energy - said.location
-    likelihood = (math.sqrt(2) * (off / said.spread).abs()).clamp(max=40) + said.spread.log()
+    off = targets.energy - prediction.location
+    likelihood = (math.sqrt(2) * (off / prediction.spread).abs()).clamp(max=40) + prediction.spread.log()
     local = F.avg_pool1d(off, 9, 1, 4, count_include_pad=False).abs()
-    above = targets.energy - said.mean
+    above = targets.energy - prediction.mean
     # e^x, and a straight line where a single cell would rule.
     excess = torch.where(above < 2, above.clamp(max=2).exp(), math.exp(2) * (above - 1))
     slow = weight[..., ::2]
-    tonal = (targets.tonality - said.tonality).abs() * ((targets.tonality - NOISE_TONALITY).abs() + 0.3)
+    tonal = (targets.tonality - prediction.tonality).abs() * ((targets.tonality - NOISE_TONALITY).abs() + 0.3)
     loss = (weight * (likelihood + SMOOTH_WEIGHT * local + MEAN_WEIGHT * (excess - above))).sum() / total
     loss = loss + TONAL_WEIGHT * (tonal * slow).sum() / slow.sum().clamp(min=1)
     parts = {
         "nll": (weight * likelihood).sum() / total,
         "energy_off": (weight * off.abs()).sum() / total,
         "bias": (weight * -off).sum() / total,
-        "tonality_off": ((targets.tonality - said.tonality).abs() * slow).sum() / slow.sum().clamp(min=1),
+        "tonality_off": ((targets.tonality - prediction.tonality).abs() * slow).sum() / slow.sum().clamp(min=1),
     }
     return loss, parts
 
 
-def residual(targets: Targets, said: Prediction) -> Tensor:
+def residual(targets: Targets, prediction: Prediction) -> Tensor:
     """What the prediction leaves open, in its own units, [B, 144, T]; no gradient."""
-    cells = (targets.energy - said.location.detach()) / said.spread.detach()
-    tonal = pooled(targets.tonality - said.tonality.detach()) / TONALITY_SCALE
+    cells = (targets.energy - prediction.location.detach()) / prediction.spread.detach()
+    tonal = pooled(targets.tonality - prediction.tonality.detach()) / TONALITY_SCALE
     return together(cells, tonal).clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
 
 
 def draw_loss(
-    net: BuiltinNetwork, targets: Targets, said: Prediction, weight: Tensor, sigma: Tensor, noise: Tensor
+    net: BuiltinNetwork, targets: Targets, prediction: Prediction, weight: Tensor, sigma: Tensor, noise: Tensor
 ) -> Tensor:
     """EDM loss with weight 1 / c_out^2 (equation 8 of Karras et al. 2022 with sigma_data 1)."""
     mask = state_mask(targets.mask)
-    clean = residual(targets, said) * mask
-    fixed = replace(said, location=said.location.detach(), spread=said.spread.detach(), tonality=said.tonality.detach())
+    clean = residual(targets, prediction) * mask
+    fixed = replace(
+        prediction,
+        location=prediction.location.detach(),
+        spread=prediction.spread.detach(),
+        tonality=prediction.tonality.detach(),
+    )
     maps, frames = net.denoiser.prepare(fixed)
     denoised = net.denoiser(clean + sigma[:, None, None] * noise * mask, sigma, maps, frames, mask)
     tonal = pooled(weight[..., ::2]) * TONAL_DRAW_WEIGHT
@@ -137,13 +142,13 @@ def draw_loss(
 
 def losses(net: BuiltinNetwork, targets: Targets, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """The whole loss and its parts (`PARTS`)."""
-    said = net.conditioner(targets.heard)
-    weight = cell_weights(targets, said)
-    loss, parts = conditioner_loss(targets, said, weight)
+    prediction = net.conditioner(targets.inputs)
+    weight = cell_weights(targets, prediction)
+    loss, parts = conditioner_loss(targets, prediction, weight)
     rows, device = len(targets.energy), targets.energy.device
     level = torch.randn(rows, generator=generator, device=device)
-    noise = torch.randn((rows, *state_mask(said.missing).shape[1:]), generator=generator, device=device)
-    drawn = draw_loss(net, targets, said, weight, (SIGMA_MEAN + SIGMA_SPREAD * level).exp(), noise)
+    noise = torch.randn((rows, *state_mask(prediction.missing).shape[1:]), generator=generator, device=device)
+    drawn = draw_loss(net, targets, prediction, weight, (SIGMA_MEAN + SIGMA_SPREAD * level).exp(), noise)
     return loss + DRAW_WEIGHT * drawn, parts | {"draw": drawn}
 
 

@@ -40,7 +40,7 @@ EDGE_MARGIN_HZ = 200
 CLIP = 4.0
 """Deviations of the truth from its mean count up to about this many standard deviations."""
 
-OPINION_WEIGHT = 0.3
+RATING_WEIGHT = 0.3
 """Of a point of Zimtohrli (1 to 5) against a unit of log-spectral distance: candidates differ about alike in both."""
 
 RANK_SCALE = 0.02
@@ -48,7 +48,7 @@ RANK_SCALE = 0.02
 
 
 def likelihood_loss(net: CriticNetwork, truth: Tensor, mean: Tensor, variance: Tensor, mask: Tensor) -> Tensor:
-    """Negative Gaussian log-likelihood of the truth [B, views, T], mean over what is judged; views weigh alike."""
+    """Negative Gaussian log-likelihood of the truth [B, views, T], mean over what is scored; views weigh alike."""
     off = CLIP * ((truth - mean) / variance.sqrt() / CLIP).tanh()
     loss = (0.5 * (off**2 + variance.log())) * mask
     parts = zip(loss.split(net.sizes, dim=1), mask.split(net.sizes, dim=1), strict=True)
@@ -119,8 +119,8 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     """Draw candidates as a render does: [B, count, samples]."""
     rows = len(batch.lr)
     keys = [NoiseKey(1000 * seed + i) for i in range(rows)]
-    heard = F.pad(batch.lr, (engine.lookaround, engine.lookaround))
-    conditioning = engine.condition(heard[:, None], batch.cutoff_hz[:, :1], keys)
+    padded = F.pad(batch.lr, (engine.lookaround, engine.lookaround))
+    conditioning = engine.condition(padded[:, None], batch.cutoff_hz[:, :1], keys)
     index = torch.arange(rows).repeat_interleave(count)
     shape = engine.noise_shape(batch.lr.shape[-1])
     noise = torch.stack([draw(key.child("draw", k), shape) for key in keys for k in range(count)])
@@ -140,8 +140,8 @@ def distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) 
     import zimtohrli  # In the extra "evaluate".
 
     rows = zip(truth.numpy(), audio.numpy(), strict=True)
-    opinions = [[zimtohrli.mos_from_signals(true, one) for one in many] for true, many in rows]
-    return log_distances(audio, truth, cutoff_hz, edge_hz) + OPINION_WEIGHT * (5 - torch.tensor(opinions))
+    ratings = [[zimtohrli.mos_from_signals(true, one) for one in many] for true, many in rows]
+    return log_distances(audio, truth, cutoff_hz, edge_hz) + RATING_WEIGHT * (5 - torch.tensor(ratings))
 
 
 def log_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def make_bank(net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, plan
     return Bank(**whole)
 
 
-def judge(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
+def scored(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
     """Loss of the truth's views, and the expected distances of the candidates [W, K]."""
     mean, variance = net(bank.lr, bank.cutoff_hz)
     mask = net.band_mask(bank.cutoff_hz, bank.edge_hz - EDGE_MARGIN_HZ)
@@ -200,7 +200,7 @@ def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
     losses, closed, best, ranks = [], 0.0, 0.0, []
     for start in range(0, len(bank), 16):
         part = bank.rows(torch.arange(start, min(start + 16, len(bank))))
-        loss, expected = judge(net, part)
+        loss, expected = scored(net, part)
         losses.append(float(loss))
         chosen = part.distance.gather(1, expected.argmin(1, keepdim=True))[:, 0]
         mean = part.distance.mean(1)
@@ -271,7 +271,7 @@ def rank(run: CriticRun, bank: Bank, held: Bank, plan: StagePlan) -> None:
     while run.step < min(plan.stop, plan.steps):
         generator = torch.Generator().manual_seed(run.step)
         part = bank.rows(torch.randint(len(bank), (12,), generator=generator))
-        known, expected = judge(run.net, part)
+        known, expected = scored(run.net, part)
         loss = known + ranking_loss(expected, part.distance) + F.mse_loss(expected, part.distance)
         run.update(loss, learning_rate(run.step, plan.steps, plan.peak, warmup=30), slowest=0.99)
         losses.append(float(loss.detach()))

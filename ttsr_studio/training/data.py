@@ -26,7 +26,7 @@ MARGIN = 2048
 """Samples on both sides that take up the circular wrap of the filters."""
 
 SPEEDS = (8 / 9, 9 / 8)
-"""Clips are also heard slower and faster, with their pitch, at these factors."""
+"""Clips are also given slower and faster, with their pitch, at these factors."""
 
 SPEED_SHARE = 0.25
 """Of excerpts, for each of `SPEEDS`."""

@@ -76,49 +76,49 @@ def read_metadata(info: SourceInfo) -> Found:
 
 def carry(found: Found, change: Change) -> Carried:
     """Return what a render holds of its source's metadata."""
-    said = replace(found.contents, left_out=dict(found.contents.left_out), warnings=list(found.contents.warnings))
+    contents = replace(found.contents, left_out=dict(found.contents.left_out), warnings=list(found.contents.warnings))
     family = FAMILIES[change.container]
-    chunks, tags = said.chunks, dict[str, str]()
+    chunks, tags = contents.chunks, dict[str, str]()
     if FAMILIES.get(found.info.container) != family:
-        chunks, tags = _translated(found, family, said)
-    fitted = [_fitted(chunk, change, said) for chunk in chunks if _lasts(chunk, change, said)]
+        chunks, tags = _translated(found, family, contents)
+    fitted = [_fitted(chunk, change, contents) for chunk in chunks if _lasts(chunk, change, contents)]
     if family == "FLAC":
         width = change.channels * change.bits // 8
         fitted = reframed(fitted, change.rate, change.frames, width, change.bits)
-    kept = _settled(fitted, family, said)
+    kept = _settled(fitted, family, contents)
     insert = Insert((*_from_tags(tags, family), *kept), *_format(found, change))
     names = dict.fromkeys([*tags, *(chunk.label for chunk in kept)])
-    return Carried(insert, tuple(names), said.left_out, tuple(said.warnings))
+    return Carried(insert, tuple(names), contents.left_out, tuple(contents.warnings))
 
 
-def _translated(found: Found, family: str, said: Contents) -> tuple[list[Chunk], dict[str, str]]:
+def _translated(found: Found, family: str, contents: Contents) -> tuple[list[Chunk], dict[str, str]]:
     """(chunks, textual tags) that an output of another kind than the source can hold; the rest is noted."""
     tags, others = _tags(found)
-    chunks = unpacked(said.chunks) if (found.info.container, family) == ("FLAC", "WAV") else []
+    chunks = unpacked(contents.chunks) if (found.info.container, family) == ("FLAC", "WAV") else []
     chunks = [chunk for chunk in chunks if not (tags and chunk.label == "LIST INFO")]
     others -= {"APPLICATION riff"} if chunks else set()
     places, longest = _PLACES[family], _LONGEST_TEXT[family]
     others |= {tag for tag, text in tags.items() if tag not in places or len(text.encode()) > longest}
-    said.left_out |= dict.fromkeys(sorted(others), f"{family} has no place for it")
+    contents.left_out |= dict.fromkeys(sorted(others), f"{family} has no place for it")
     return chunks, {tag: text for tag, text in tags.items() if tag not in others}
 
 
-def _lasts(chunk: Chunk, change: Change, said: Contents) -> bool:
+def _lasts(chunk: Chunk, change: Change, contents: Contents) -> bool:
     """Whether a chunk is whole and still true of the render; noted if not."""
     label = chunk.label
     timed = change.rate != change.old_rate if label == "regn" else change.converted
     why = _STALE.get(label) or (_STALE_WHEN_CONVERTED.get(label) if timed else None)
     if why:
-        said.left_out[label] = why
+        contents.left_out[label] = why
     try:
         list(items(chunk.data) if chunk.name in ("LIST", "list") else ())
     except ValueError as error:
-        said.refuse(label, str(error))  # libsndfile #1118: such a list hangs what opens the file
+        contents.refuse(label, str(error))  # libsndfile #1118: such a list hangs what opens the file
         return False
     return not why
 
 
-def _settled(carried: list[Chunk], family: str, said: Contents) -> list[Chunk]:
+def _settled(carried: list[Chunk], family: str, contents: Contents) -> list[Chunk]:
     """Chunks where soundfile, and so many a tool, finds the audio: after it, or not at all, where it has to be."""
     kept = []
     if family == "FLAC":
@@ -126,7 +126,7 @@ def _settled(carried: list[Chunk], family: str, said: Contents) -> list[Chunk]:
             if len(chunk.data) < _LONGEST_BLOCK:
                 kept.append(chunk)
             else:
-                said.refuse(chunk.label, "a block of FLAC ends at 16 MiB")
+                contents.refuse(chunk.label, "a block of FLAC ends at 16 MiB")
         return kept
     if legible(family, carried):
         return carried
@@ -135,11 +135,11 @@ def _settled(carried: list[Chunk], family: str, said: Contents) -> list[Chunk]:
         if legible(family, [chunk]):
             kept.append(chunk)
         else:
-            said.refuse(chunk.label, "it is broken, and hides the audio from what reads the file")
+            contents.refuse(chunk.label, "it is broken, and hides the audio from what reads the file")
     return kept
 
 
-def _fitted(chunk: Chunk, change: Change, said: Contents) -> Chunk:
+def _fitted(chunk: Chunk, change: Change, contents: Contents) -> Chunk:
     """A chunk as it holds for the render; as it was, with a warning, where it is not understood."""
     early = chunk.early or chunk.name in ("bext", "iXML")
     fitter = FITTERS.get(chunk.name)
@@ -149,7 +149,7 @@ def _fitted(chunk: Chunk, change: Change, said: Contents) -> Chunk:
         return Chunk(chunk.name, fitter(chunk.data, change), early)
     except (ValueError, struct.error, IndexError) as error:
         why = str(error) if isinstance(error, ValueError) else "it ends early"
-        said.warnings.append(f"{chunk.label}: carried as it is: {why}")
+        contents.warnings.append(f"{chunk.label}: carried as it is: {why}")
         return replace(chunk, early=early)
 
 

@@ -25,7 +25,7 @@ class State:
 
     Attributes:
         sigmas: noise levels of the past evaluations, newest first.
-        denoised: their x0-predictions [N, ...], newest first; `denoised[0]` is a look at the result that
+        denoised: their x0-predictions [N, ...], newest first; `denoised[0]` is a preview of the result that
             costs nothing and is one step old.
         left: the point [N, ...] that the last step left from; what a corrector goes back to.
         order: of the last step.
@@ -87,7 +87,7 @@ def arrive(denoise: Denoise, x: Tensor, sigma: float, state: State) -> Tensor:
 def peek(denoise: Denoise, x: Tensor, sigma: float, state: State | None = None) -> tuple[Tensor, State]:
     """Return the x0-prediction [N, ...] at the present x and a state that remembers it.
 
-    One evaluation, which the next step then saves: looking is free for a run that goes on.
+    One evaluation, which the next step then saves: a preview is free for a run that goes on.
     """
     state = state or State()
     ahead = arrive(denoise, x, sigma, state)

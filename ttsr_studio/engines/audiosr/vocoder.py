@@ -51,7 +51,7 @@ def channels_last(net: nn.Module) -> nn.Module:
 def vocode(vocoder: nn.Module, mel: Tensor, tiled: bool = False) -> Tensor:
     """Log-mel [N, T, mels] -> audio [N, 480 T + 16], as the vocoder gives it.
 
-    Tiles hear as far as the vocoder does, so they join to rounding.
+    Tiles reach as far as the vocoder does, so they join to rounding.
     """
     frames = mel.shape[1]
     if not tiled or frames <= TILE:
@@ -106,10 +106,10 @@ def measure_delay(vocoder: nn.Module, mels: int) -> Delay:
     mel = log_mel(F.pad(bursts[None], (EDGE, EDGE)), mels)
     first = next(vocoder.parameters())
     spoken = vocode(vocoder, mel.to(first.device, first.dtype))[0].float().cpu()
-    heard, said = _envelope(bursts), _envelope(spoken)
+    given, made = _envelope(bursts), _envelope(spoken)
     span = slice(DELAY_RANGE, samples - DELAY_RANGE)
     shifts = list(range(-DELAY_RANGE, DELAY_RANGE + 1))
-    agreement = torch.stack([_correlation(heard[span], said[span.start + s : span.stop + s]) for s in shifts])
+    agreement = torch.stack([_correlation(given[span], made[span.start + s : span.stop + s]) for s in shifts])
     best = int(agreement.argmax())
     strength = float(agreement[best])
     if strength < CONVINCING or best in (0, len(shifts) - 1):

@@ -129,15 +129,15 @@ def tiles(lr: Tensor, cutoff_hz: Tensor, positions: Sequence[int]) -> Tensor:
     return whitened
 
 
-def _tiled(low: Tensor, edge: int, position: int, heard: Tensor) -> Tensor:
+def _tiled(low: Tensor, edge: int, position: int, sounding: Tensor) -> Tensor:
     """Low bands [C, 1025, T] below bin `edge`, whitened and copied above it by a lag held over `HOLD` frames.
 
-    The lag is the one at which the channels that are `heard` [C] repeat best.
+    The lag is the one at which the channels that are `sounding` [C] repeat best.
     """
     frames = low.shape[-1]
     envelope = moving_mean(moving_mean(power(low), WHITEN_BINS, 1), WHITEN_BINS, 1)
     white = low / (envelope + WHITEN_FLOOR).sqrt()
-    logs = (power(white[heard, :edge]) + 1e-3).log().clamp(-4, 3)
+    logs = (power(white[sounding, :edge]) + 1e-3).log().clamp(-4, 3)
     logs = moving_mean(logs - logs.mean(1, keepdim=True), LAG_FRAMES, 2)
     spectrum = torch.fft.rfft(logs, 2 * edge, dim=1)
     likeness = torch.fft.irfft(power(spectrum).sum(0) + 0j, 2 * edge, dim=0)[:edge]

@@ -64,7 +64,7 @@ FAST, SLOW, SLOW_FRAMES = 0.5, 0.06, 281
 White noise makes candidates that differ in what averages out within a window: by the log-spectral distance, best of 8
 is 2 % under the mean candidate. What the conditioner cannot know is mostly how bright a passage is, and slow noise
 lets candidates differ in that: with .12 it is 6 %. But a draw is then further from the truth (ViSQOL 2.8 for 3.1,
-distance 1.43 for 1.38), and no judge finds enough of what it offers; so a little of it (validation part, 4 kHz, 21
+distance 1.43 for 1.38), and no verifier finds enough of what it offers; so a little of it (validation part, 4 kHz, 21
 clips).
 """
 
@@ -92,7 +92,7 @@ class WindowTensors:
     """What is computed once per window and channel; R rows.
 
     Attributes:
-        said: what the conditioner predicts.
+        prediction: what the conditioner predicts.
         maps [R, 64, 2T, cells], frames [R, T, width]: what the denoiser takes of it. mask: [R, 144, T].
         low: the input up to the cutoff, [R, samples].
         noise, tiles: carriers, fast spectra [R, 257, 2T - 1].
@@ -101,7 +101,7 @@ class WindowTensors:
         sounding: 1 for fast frames in which the input sounds, [R, 1, 2T - 1].
     """
 
-    said: Prediction
+    prediction: Prediction
     maps: Tensor
     frames: Tensor
     mask: Tensor
@@ -196,7 +196,9 @@ class BuiltinEngine:
             self.network.conditioner(features(*pair)).cropped(AROUND)
             for pair in zip(rows.split(ROWS), edges.split(ROWS), strict=True)
         ]
-        said = Prediction(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
+        prediction = Prediction(
+            *(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True))
+        )
         inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
         edges = edges[:, AROUND : AROUND + frames]
         low = stft(inner, FAST_FFT, FAST_HOP)
@@ -212,13 +214,13 @@ class BuiltinEngine:
         if channels > 1:
             wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
             drawn = carriers.mixed(drawn, wanted[:, :, :, None])
-        maps, conditions = self.network.denoiser.prepare(said)
+        maps, conditions = self.network.denoiser.prepare(prediction)
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
         tensors = WindowTensors(
-            said,
+            prediction,
             maps.permute(0, 2, 3, 1).contiguous(),
             conditions,
-            state_mask(said.missing),
+            state_mask(prediction.missing),
             istft(kept, samples, FAST_FFT, FAST_HOP),
             drawn.flatten(0, 1),
             copied.flatten(0, 1),
@@ -247,11 +249,11 @@ class BuiltinEngine:
         return torch.stack(rows)
 
     def _decoded(self, x0: Tensor, row: int, tensors: WindowTensors) -> Tensor:
-        said, one = tensors.said, slice(row, row + 1)
+        prediction, one = tensors.prediction, slice(row, row + 1)
         cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
-        drawn = (said.location[one] + said.spread[one] * cells)[..., :-1]
+        drawn = (prediction.location[one] + prediction.spread[one] * cells)[..., :-1]
         energy = spread_over_time(drawn, tensors.sounding[one])
-        tonality = said.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
+        tonality = prediction.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
         share = per_bin(twice(share)[..., :-1])
         carrier = (1 - share).sqrt() * tensors.noise[one] + share.sqrt() * tensors.tiles[one]

@@ -149,7 +149,7 @@ def unfold(x: Tensor, channels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the conditioner says of a window.
+    """What the conditioner predicts of a window.
 
     Attributes:
         location, spread: of the natural log of energy, [B, 64, 2T]; the spread is a standard deviation.
@@ -207,11 +207,11 @@ class Conditioner(nn.Module):
         with torch.no_grad():
             self.leave.bias.copy_(torch.tensor([0.0, 0.4, 0.0, 0.0]))
 
-    def forward(self, heard: Features) -> Prediction:
-        cells = heard.cells.contiguous(memory_format=torch.channels_last)
+    def forward(self, inputs: Features) -> Prediction:
+        cells = inputs.cells.contiguous(memory_format=torch.channels_last)
         first = self.before(self.enter(cells))
         patches = self.inner(self.down(first))
-        frames = self.squeeze(fold(patches)) + self.ears(heard.ears).transpose(1, 2)
+        frames = self.squeeze(fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
         for block in self.core:
             frames = block(frames)
         frames = self.norm(frames)
@@ -252,12 +252,12 @@ class Denoiser(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def prepare(self, said: Prediction) -> tuple[Tensor, Tensor]:
+    def prepare(self, prediction: Prediction) -> tuple[Tensor, Tensor]:
         """What is the same at every evaluation: maps [B, cells, 64, 2T] and frames [B, T, width]."""
-        spread = said.spread.log()
-        maps = torch.stack([said.location / 4 + 3, spread, said.energy, said.missing], dim=1)
+        spread = prediction.spread.log()
+        maps = torch.stack([prediction.location / 4 + 3, spread, prediction.energy, prediction.missing], dim=1)
         maps = maps.contiguous(memory_format=torch.channels_last)
-        frames = torch.cat([said.frames.float(), pooled(said.tonality).transpose(1, 2)], dim=2)
+        frames = torch.cat([prediction.frames.float(), pooled(prediction.tonality).transpose(1, 2)], dim=2)
         return self.maps(maps), self.condition(frames)
 
     def forward(self, x: Tensor, sigma: Tensor, maps: Tensor, frames: Tensor, mask: Tensor) -> Tensor:

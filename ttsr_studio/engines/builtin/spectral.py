@@ -1,7 +1,7 @@
 """Spectra, bands, masks and features that training and rendering share.
 
 Two grids: *fast* cells are 64 bands of 375 Hz every 5.3 ms (STFT 512/256), fine enough in time to draw a hit;
-*slow* frames come every 10.7 ms (hop 512), and what is heard or drawn of partials comes from an STFT of 2048.
+*slow* frames come every 10.7 ms (hop 512), and what is read or drawn of partials comes from an STFT of 2048.
 A window of K * 512 samples has T = K + 1 slow frames and 2T fast ones (one of them past its end).
 """
 
@@ -27,7 +27,7 @@ TONAL_BANDS = 16
 """Groups of four bands in which tonality is drawn."""
 
 EARS = 160
-"""Bands of the input, narrow at the bottom (ERB-like), in which pitch, formants and noise floors are heard."""
+"""Bands of the input, narrow at the bottom (ERB-like), in which pitch, formants and noise floors are read."""
 
 POWER_FLOOR = 1e-9
 """Power below which a cell is not told from silence; 70 dB under white noise at the engine's input RMS."""
@@ -133,7 +133,7 @@ def by_frame(cutoff_hz: Tensor, frames: int) -> Tensor:
     return cutoff_hz[:, None, None].expand(-1, 1, frames) if cutoff_hz.dim() == 1 else cutoff_hz[:, None]
 
 
-def heard_bands(cutoff_hz: Tensor) -> Tensor:
+def known_bands(cutoff_hz: Tensor) -> Tensor:
     """Cutoffs [B, 1, T] -> 1 for bands that the input holds whole, [B, 64, T]."""
     return (band_hz(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 <= cutoff_hz).float()
 
@@ -150,12 +150,12 @@ def twice(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Features:
-    """What the conditioner hears of a window.
+    """What the conditioner is given of a window.
 
     Attributes:
-        cells: [B, 7, 64, 2T]: log energy, its rise over time, tonality, heard or not, distance to the cutoff (log),
+        cells: [B, 7, 64, 2T]: log energy, its rise over time, tonality, known or not, distance to the cutoff (log),
             position, and whether anything has to be generated.
-        ears: [B, 320, T]: log power in 160 ERB bands, 0 where it is not heard, and whether it is.
+        ears: [B, 320, T]: log power in 160 ERB bands, 0 where it is not known, and whether it is.
     """
 
     cells: Tensor
@@ -169,14 +169,14 @@ def features(lr: Tensor, cutoff_hz: Tensor) -> Features:
     """Input [B, samples] with cutoffs [B] or [B, T] (by slow frame), Hz -> its features."""
     fine = fine_power(lr)
     cutoff = by_frame(cutoff_hz.to(fine), fine.shape[-1])
-    heard = twice(heard_bands(cutoff))
-    energy = scaled(log_energy(lr)) * heard + scaled(math.log(POWER_FLOOR)) * (1 - heard)
+    known = twice(known_bands(cutoff))
+    energy = scaled(log_energy(lr)) * known + scaled(math.log(POWER_FLOOR)) * (1 - known)
     rise = F.pad(energy[..., 1:] - energy[..., :-1], (1, 0))
-    tonal = (twice(tonality(fine)) - NOISE_TONALITY) * heard
+    tonal = (twice(tonality(fine)) - NOISE_TONALITY) * known
     centre = band_hz(lr.device)[None, :, None]
     distance = twice((centre.log() - cutoff.log()) / 2)
     place = (centre / 12000 - 1).expand_as(distance)
-    cells = torch.stack([energy, 2 * rise, tonal, heard, distance, place, twice(missing_bands(cutoff))], dim=1)
+    cells = torch.stack([energy, 2 * rise, tonal, known, distance, place, twice(missing_bands(cutoff))], dim=1)
     level = scaled((ear_matrix(lr.device) @ fine + POWER_FLOOR).log())
     known = (ear_hz(lr.device)[None, :, None] <= cutoff).float()
     return Features(cells, torch.cat([level * known, known], dim=1))
