@@ -130,14 +130,14 @@ def parity(path: Path, seconds: float, steps: int, as_json: bool) -> None:
     """Relative errors of every stage against the package, in fp32 on equal weights."""
     from ttsr_studio.engines.audiosr import mel as melody
     from ttsr_studio.engines.audiosr.checkpoint import convert
-    from ttsr_studio.engines.audiosr.engine import assemble
+    from ttsr_studio.engines.audiosr.engine import load_folder
     from ttsr_studio.engines.audiosr.vocoder import vocode
 
     theirs = official(path)
     with tempfile.TemporaryDirectory() as folder:
         facts = convert(path, Path(folder), "fp32", lambda line: None)
         settings = replace(load_settings(), precision="fp32")
-        engine = assemble(NAME, Path(folder), facts, {}, torch.device("cpu"), settings)
+        engine = load_folder(NAME, Path(folder), facts, {}, torch.device("cpu"), settings)
     utils = importlib.import_module("audiosr.utils")
     ddim = importlib.import_module("audiosr.latent_diffusion.models.ddim")
     audio = torch.from_numpy(low(stem(seconds)))[None]

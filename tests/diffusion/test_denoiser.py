@@ -8,7 +8,7 @@ import torch
 
 from ttsr_studio.diffusion.batch_limit import BatchLimit, is_out_of_memory
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
-from ttsr_studio.diffusion.guidance import Guidance, combine, guide
+from ttsr_studio.diffusion.guidance import Guidance, guide, guided_prediction
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS, nfe
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.errors import OptionError, TtsrError
@@ -150,14 +150,14 @@ def test_rescale_restores_the_spread():
     """Full rescale gives each row the conditional's standard deviation; phi mixes linearly."""
     generator = torch.Generator().manual_seed(0)
     cond, uncond = torch.randn(2, 4, 3, 50, generator=generator, dtype=torch.float64)
-    plain = combine(cond, uncond, Guidance(5.0))
-    full = combine(cond, uncond, Guidance(5.0, rescale=1.0))
-    half = combine(cond, uncond, Guidance(5.0, rescale=0.5))
+    plain = guided_prediction(cond, uncond, Guidance(5.0))
+    full = guided_prediction(cond, uncond, Guidance(5.0, rescale=1.0))
+    half = guided_prediction(cond, uncond, Guidance(5.0, rescale=0.5))
     assert torch.allclose(full.std((1, 2)), cond.std((1, 2)))
     assert (plain.std((1, 2)) > 2 * cond.std((1, 2))).all()
     assert torch.allclose(half, (plain + full) / 2)
     silent = torch.zeros(1, 4)
-    assert torch.equal(combine(silent, silent, Guidance(5.0, rescale=0.7)), silent)
+    assert torch.equal(guided_prediction(silent, silent, Guidance(5.0, rescale=0.7)), silent)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ One row of one network evaluation is one NFE; guidance counts twice because it e
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ttsr_studio.diffusion.guidance import Guidance, guide
 from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
-    from ttsr_studio.diffusion.model import Conditioning, Engine
+    from ttsr_studio.diffusion.model import Conditioning, Engine, Guided
 
 
 @runtime_checkable
@@ -112,7 +112,7 @@ class MeteredDenoiser:
     def _pair(self, x: Tensor, sigma: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         if len(index) == 0:
             return self._evaluate(x, sigma, self.conditioning), x[:0]
-        engine: Any = self.engine
+        engine = cast("Guided", self.engine)
         uncond = engine.unconditional(self.conditioning.rows(index))
         at = index.to(x.device)
         if not isinstance(self.conditioning, Joinable):

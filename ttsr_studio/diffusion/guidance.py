@@ -51,7 +51,7 @@ class Guidance:
         return ((sigma > low) & (sigma <= high)).nonzero().flatten().cpu()
 
 
-def combine(cond: Tensor, uncond: Tensor, guidance: Guidance) -> Tensor:
+def guided_prediction(cond: Tensor, uncond: Tensor, guidance: Guidance) -> Tensor:
     """Return the guided x0-prediction of two [N, ...].
 
     uncond + scale·(cond - uncond); then for phi > 0 (Lin et al., equations 15 and 16) the share phi of it is
@@ -77,5 +77,5 @@ def guide(pair: Pair, guidance: Guidance, x: Tensor, sigma: Tensor) -> Tensor:
         return cond
     index = index.to(x.device)
     guided = cond.clone()
-    guided[index] = combine(cond[index], uncond, guidance)
+    guided[index] = guided_prediction(cond[index], uncond, guidance)
     return guided

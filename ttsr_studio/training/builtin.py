@@ -47,7 +47,7 @@ from ttsr_studio.engines.builtin.spectral import (
 )
 from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.loop import Run, learning_rate, recent_mean, same_sizes
+from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.weights.checkpoint import export
 
@@ -152,7 +152,7 @@ def losses(net: BuiltinNetwork, targets: Targets, generator: torch.Generator) ->
     return loss + DRAW_WEIGHT * drawn, parts | {"draw": drawn}
 
 
-class BuiltinRun(Run[BuiltinNetwork]):
+class BuiltinRun(TrainingRun[BuiltinNetwork]):
     """Trains both networks together."""
 
     def __init__(self, folder: Path, config: NetworkConfig, device: torch.device, seed: int) -> None:
@@ -172,7 +172,7 @@ class BuiltinRun(Run[BuiltinNetwork]):
         return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05, fused=fused)
 
 
-def validate(run: BuiltinRun, batches: list[Targets], half: bool) -> dict[str, float]:
+def validation_parts(run: BuiltinRun, batches: list[Targets], half: bool) -> dict[str, float]:
     """Parts of the averaged weights' loss on fixed batches of the validation part."""
     generator = torch.Generator(run.device).manual_seed(0)
     with torch.no_grad(), torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=half):
@@ -230,7 +230,7 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
                 step=run.step,
                 of=steps,
                 loss=round(mean, 4),
-                **validate(run, kept, schedule.half),
+                **validation_parts(run, kept, schedule.half),
                 s_per_step=round((time.perf_counter() - began) / (run.step - first), 4),
             )
             recent.clear()

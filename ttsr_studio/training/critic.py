@@ -30,7 +30,7 @@ from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
-from ttsr_studio.training.loop import Run, learning_rate, recent_mean, same_sizes
+from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
 from ttsr_studio.training.shards import load
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
 from ttsr_studio.weights.checkpoint import export
@@ -214,7 +214,7 @@ def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
     }
 
 
-class CriticRun(Run[CriticNetwork]):
+class CriticRun(TrainingRun[CriticNetwork]):
     """Trains all of the network in both stages."""
 
     def __init__(self, folder: Path, config: CriticConfig, device: torch.device, seed: int) -> None:

@@ -15,7 +15,7 @@ from ttsr_studio.errors import InputError
 Net = TypeVar("Net", bound=nn.Module)
 
 
-class Run(ABC, Generic[Net]):
+class TrainingRun(ABC, Generic[Net]):
     """Network, its average, optimiser, stage and step; saved whole.
 
     Attributes:

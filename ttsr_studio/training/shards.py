@@ -38,7 +38,7 @@ SHARD_BYTES = 58 * 2**20
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShardEntry:
     """One channel of a clip: where it lies in its shard, and what training wants to know of it.
 
     Attributes:
@@ -80,7 +80,7 @@ def inverse(coefficients: Tensor) -> Tensor:
     return (parts[1:, :HOP] + parts[:-1, HOP:]).reshape(-1)
 
 
-def encode(audio: Tensor) -> bytes:
+def pack(audio: Tensor) -> bytes:
     """Audio [samples] of full scale 1 -> bytes."""
     bands = forward(audio).unflatten(1, (-1, BAND))
     level = 10 * (bands.square().mean(2) + 1e-30).log10()
@@ -97,8 +97,8 @@ def encode(audio: Tensor) -> bytes:
     return len(first).to_bytes(4, "little") + first + second
 
 
-def decode(data: bytes, frames: int, device: torch.device) -> Tensor:
-    """What `encode` made -> audio [(frames - 1) * 256], float32 on the device."""
+def unpack(data: bytes, frames: int, device: torch.device) -> Tensor:
+    """What `pack` made -> audio [(frames - 1) * 256], float32 on the device."""
     count = int.from_bytes(data[:4], "little")
     deltas = np.frombuffer(zlib.decompress(data[4 : 4 + count]), np.int8).reshape(HOP // BAND, frames)
     steps = np.frombuffer(zlib.decompress(data[4 + count :]), np.int8).reshape(frames, HOP // BAND, BAND)
@@ -117,7 +117,7 @@ def write_shards(folders: list[Path], out: Path) -> Iterator[Path]:
     rows = [row for folder in folders for row in manifest(folder)]
     order = np.random.default_rng(0).permutation(len(rows))
     out.mkdir(parents=True, exist_ok=True)
-    entries: list[Entry] = []
+    entries: list[ShardEntry] = []
     body = bytearray()
     number = 0
     for place, i in enumerate(order):
@@ -128,9 +128,9 @@ def write_shards(folders: list[Path], out: Path) -> Iterator[Path]:
         peak = float(np.abs(audio).max())
         for channel in channels(audio):
             # At one level, so that the lowest scale means the same for all.
-            data = encode(torch.from_numpy(channel * np.float32(0.9 / max(peak, 1e-4))))
+            data = pack(torch.from_numpy(channel * np.float32(0.9 / max(peak, 1e-4))))
             frames = -(-channel.size // HOP) + 1
-            entries.append(Entry(row["kind"], row["speaker_or_class"], edge, frames, len(body), len(data)))
+            entries.append(ShardEntry(row["kind"], row["speaker_or_class"], edge, frames, len(body), len(data)))
             body += data
         if len(body) > SHARD_BYTES or place == len(order) - 1:
             path = out / f"shard{number:02d}.bin"
@@ -146,14 +146,14 @@ def read_shard(path: Path, validation: bool) -> list[Clip]:
     data = path.read_bytes()
     count = int.from_bytes(data[:4], "little")
 
-    def clip(entry: Entry) -> Clip:
+    def clip(entry: ShardEntry) -> Clip:
         start = 4 + count + entry.offset
-        audio = decode(data[start : start + entry.size], entry.frames, torch.device("cpu"))
+        audio = unpack(data[start : start + entry.size], entry.frames, torch.device("cpu"))
         rms = active_rms(audio[None].numpy(), RATE)
         short = (audio * 32767).round().clamp(-32768, 32767).to(torch.int16)
         return Clip(short, entry.kind, entry.group, entry.edge_hz, rms)
 
-    entries = [Entry(**fields) for fields in json.loads(zlib.decompress(data[4 : 4 + count]))]
+    entries = [ShardEntry(**fields) for fields in json.loads(zlib.decompress(data[4 : 4 + count]))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(clip, (entry for entry in entries if held_out(entry.group) == validation)))
 

@@ -181,7 +181,7 @@ def piece(rng: np.random.Generator, seconds: float) -> tuple[mido.MidiFile, str]
     return file, style
 
 
-def render(file: mido.MidiFile, font: Path, output: Path, seconds: float, effects: bool) -> None:
+def play(file: mido.MidiFile, font: Path, output: Path, seconds: float, effects: bool) -> None:
     """Render MIDI to a 16-bit FLAC at 48 kHz, peaking at -1 dBFS.
 
     Raises CalledProcessError when fluidsynth fails.
@@ -212,7 +212,7 @@ def make_music(folder: Path, pieces: int, seconds: float, seed: int, workers: in
         file, style = piece(rng, seconds)
         effects = bool(rng.random() < 0.6)
         if not (folder / name).exists():
-            render(file, font, folder / name, seconds, effects)
+            play(file, font, folder / name, seconds, effects)
         return {
             "file": name,
             "kind": "music",

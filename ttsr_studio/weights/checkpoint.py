@@ -1,6 +1,5 @@
 """Weights files as the package ships them: fp16 safetensors, the network's sizes in the metadata, a checksum beside."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ttsr_studio.errors import MissingError
+from ttsr_studio.storage.checksum import sha256
 
 Config = dict[str, int | float]
 Net = TypeVar("Net", bound=nn.Module)
@@ -57,8 +57,7 @@ def verified(path: Path, expected: Path | None) -> str:
 
     Raises MissingError when it differs.
     """
-    with path.open("rb") as stored:
-        digest = hashlib.file_digest(stored, "sha256").hexdigest()
+    digest = sha256(path)
     if expected is not None and digest != expected.read_text().split()[0]:
         raise MissingError(
             f"{path}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"

@@ -17,7 +17,6 @@ from ttsr_studio.storage.checksum import sha256
 
 MANIFEST = "model.json"
 VARIABLE = "TTSR_MODELS"
-CHUNK = 1 << 24
 
 Tell = Callable[[str], None]
 

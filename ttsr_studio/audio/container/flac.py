@@ -12,7 +12,7 @@ BLOCK_TYPES = ("STREAMINFO", "PADDING", "APPLICATION", "SEEKTABLE", "VORBIS_COMM
 """Names of the types by number (RFC 9639, section 8.1)."""
 
 
-def blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
+def metadata_blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """Yield (type, declared size) of a FLAC's blocks, the file standing at the content; then it stands at the audio."""
     file.seek(0)
     head = file.read(10)
@@ -28,9 +28,9 @@ def blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:
         file.seek(start + size)
 
 
-def read_blocks(file: BinaryIO, contents: Contents) -> None:
+def read_metadata_blocks(file: BinaryIO, contents: Contents) -> None:
     """Add a FLAC's metadata; a VORBIS_COMMENT that is broken is left out, with a warning."""
-    for name, declared in blocks(file):
+    for name, declared in metadata_blocks(file):
         contents.take(file, name, declared, True)
     for at, chunk in enumerate(contents.chunks):
         if chunk.name == "VORBIS_COMMENT":

@@ -12,7 +12,7 @@ import soundfile as sf
 
 from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, chunks
 from ttsr_studio.audio.container.contents import Chunk
-from ttsr_studio.audio.container.flac import BLOCK_TYPES, blocks
+from ttsr_studio.audio.container.flac import BLOCK_TYPES, metadata_blocks
 from ttsr_studio.audio.container.read import read_contents
 
 _COPIED_AT_ONCE = 1 << 20
@@ -121,7 +121,7 @@ def _write_chunks(target: BinaryIO, order: str, inserted: list[Chunk]) -> None:
 
 
 def _weave_blocks(source: BinaryIO, target: BinaryIO, insert: Insert) -> None:
-    own = [(name, source.read(size)) for name, size in blocks(source)]
+    own = [(name, source.read(size)) for name, size in metadata_blocks(source)]
     audio = source.tell()
     written = dict(own).get("VORBIS_COMMENT", bytes(8))
     vendor = written[: 4 + int.from_bytes(written[:4], "little")]

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, chunks, is_name
 from ttsr_studio.audio.container.contents import BUDGET, Contents
-from ttsr_studio.audio.container.flac import read_blocks
+from ttsr_studio.audio.container.flac import read_metadata_blocks
 from ttsr_studio.audio.container.riff import turn
 
 _MOST_CHUNKS = 10000
@@ -24,7 +24,7 @@ def read_contents(path: Path, audio_to_end: bool = False, room: int = BUDGET) ->
         head = file.read(4)
         contents = Contents(room=room)
         if head in (b"fLaC", b"ID3\x02", b"ID3\x03", b"ID3\x04"):
-            read_blocks(file, contents)
+            read_metadata_blocks(file, contents)
         else:
             _read_chunks(file, path, contents, audio_to_end)
     if head == b"RIFX":

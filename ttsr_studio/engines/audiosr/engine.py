@@ -46,7 +46,7 @@ KNOWN_SETTINGS = ("precision", "window", "compile", "low_vram", "posterior")
 
 
 @dataclass(frozen=True)
-class WindowTensors:
+class AudioSRTensors:
     """What is computed once per window.
 
     condition: latent of the input, scaled as the network takes it, [W, latent, T, F].
@@ -65,7 +65,7 @@ class WindowTensors:
 class AudioSRConditioning:
     """Rows into shared window tensors, each with its condition or (`empty`) the one that stands for none."""
 
-    tensors: WindowTensors
+    tensors: AudioSRTensors
     index: Tensor
     empty: Tensor
 
@@ -184,7 +184,7 @@ class AudioSREngine:
         loudest = F.max_pool1d(power[:, None], 5, stride=1, padding=2)[:, 0]
         presence = loudest / (loudest + SILENCE * self.input_rms**2)
         known = upper_hz(self.config.mels).to(self.device) <= cutoff_hz[:, None]
-        tensors = WindowTensors(self.scale_factor * torch.cat(parts), mel, known, presence)
+        tensors = AudioSRTensors(self.scale_factor * torch.cat(parts), mel, known, presence)
         index = torch.arange(len(lr), device=self.device)
         return AudioSRConditioning(tensors, index, torch.zeros_like(index, dtype=torch.bool))
 
@@ -277,10 +277,10 @@ def load(name: str, device: str, settings: EngineSettings) -> AudioSREngine:
     """
     settings.refuse(name, KNOWN_SETTINGS)
     place, manifest = require(name)
-    return assemble(name, place, manifest.config, manifest.checksums(), torch.device(device), settings)
+    return load_folder(name, place, manifest.config, manifest.checksums(), torch.device(device), settings)
 
 
-def assemble(
+def load_folder(
     name: str,
     place: Path,
     facts: dict[str, object],

@@ -88,7 +88,7 @@ ROWS = 2
 
 
 @dataclass(frozen=True)
-class WindowTensors:
+class BuiltinTensors:
     """What is computed once per window and channel; R rows.
 
     Attributes:
@@ -117,7 +117,7 @@ class WindowTensors:
 class BuiltinConditioning:
     """Rows into shared window tensors, so that candidates of one window share one copy."""
 
-    tensors: WindowTensors
+    tensors: BuiltinTensors
     index: Tensor
 
     def __len__(self) -> int:
@@ -216,7 +216,7 @@ class BuiltinEngine:
             drawn = carriers.mixed(drawn, wanted[:, :, :, None])
         maps, conditions = self.network.denoiser.prepare(prediction)
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
-        tensors = WindowTensors(
+        tensors = BuiltinTensors(
             prediction,
             maps.permute(0, 2, 3, 1).contiguous(),
             conditions,
@@ -248,7 +248,7 @@ class BuiltinEngine:
         ]
         return torch.stack(rows)
 
-    def _decoded(self, x0: Tensor, row: int, tensors: WindowTensors) -> Tensor:
+    def _decoded(self, x0: Tensor, row: int, tensors: BuiltinTensors) -> Tensor:
         prediction, one = tensors.prediction, slice(row, row + 1)
         cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
         drawn = (prediction.location[one] + prediction.spread[one] * cells)[..., :-1]
