@@ -14,7 +14,7 @@ from ttsr_studio.render.output import clear_earlier, earlier_report
 from ttsr_studio.report.html import Audition, Version, write_page
 from ttsr_studio.report.schema import JobRecord
 from ttsr_studio.report.validate import load_report, validate
-from ttsr_studio.watch.queue.status import in_a_few_words
+from ttsr_studio.watch.queue.status import report_facts
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "voice_7k_band.flac"
 SCHEMA_2 = sorted((Path(__file__).parent / "schema2").glob("*.json"))
@@ -70,10 +70,10 @@ def test_what_belonged_to_a_replaced_render_goes_by_its_old_report(tmp_path: Pat
     assert not control.exists()
 
 
-def test_the_watch_folder_tells_old_reports_in_a_few_words() -> None:
+def test_the_watch_folder_tells_old_reports_report_facts() -> None:
     for path in SCHEMA_2:
         old = json.loads(path.read_text())
-        words = in_a_few_words(old)
+        words = report_facts(old)
         for name, score in old["judged"].items():
             assert words[name].startswith(f"{score['chosen']:.2f}")
 
