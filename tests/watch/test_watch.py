@@ -1,61 +1,29 @@
 """The watch folder as a studio uses it: through the real command, with real files, processes and faults."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import pytest
 import soundfile
-from helpers import LONGEST, Ttsr, below, mere_user, save, started, until, voice
+from helpers import Ttsr, save, voice
+from watch_folder import QUICK, TINY, row, said, service_context, stem, watch
 
 from ttsr_studio.report.validate import validate
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.watch.filesystem.instance_lock import living
 from ttsr_studio.watch.filesystem.root import Root
-from ttsr_studio.watch.queue.jobs import Queue
-from ttsr_studio.watch.queue.states import Reason
-from ttsr_studio.watch.queue.store import JobRecord
-
-QUICK = ("--once", "--settle", "0.3", "--no-page", "--json")
-TINY = "candidates = 1\nsteps = 1\nverifier = 'continuity'\n"
-ENDLESS = "candidates = 5000\nsteps = 20\nverifier = 'continuity'\n"
-"""Settings by which a test that waits for a search to be under way cannot come too late."""
-
-
-def stem(path: Path, seconds: float = 0.3, seed: int = 0, **more: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return save(path, below(voice(seconds, seed=seed), 5000), **more)
-
-
-def watch(ttsr: Ttsr, root: Path, *options: object, code: int | None = 0) -> list[dict[str, Any]]:
-    """Run `ttsr watch --once`; the events it said."""
-    (root / "ttsr-watch.toml").touch()
-    if not (root / "ttsr-watch.toml").read_text():
-        (root / "ttsr-watch.toml").write_text(TINY)
-    result = ttsr("watch", root, *QUICK, *options)
-    assert code is None or result.exit_code == code, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def said(events: list[dict[str, Any]], what: str) -> list[str]:
-    return [event.get("file", "") for event in events if event["event"] == what]
-
-
-def row(root: Path, path: str) -> JobRecord:
-    with contextlib.closing(Queue(Root(root).database)) as queue:
-        found = queue.find(path)
-    assert found, f"{path} was never seen"
-    return found
+from ttsr_studio.watch.job_runner import JobRunner
+from ttsr_studio.watch.queue.jobs import Offer, Queue
+from ttsr_studio.watch.queue.states import Hold, Reason
+from ttsr_studio.watch.workers.process import RenderDone, RenderTask
+from ttsr_studio.watch.workers.supervisor import OnProgress
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +303,42 @@ def test_a_worker_without_memory_is_ended_and_the_file_given_up(ttsr: Ttsr, tmp_
     assert "with smaller batches" in reason
 
 
+def test_a_file_replaced_while_it_is_rendered_is_rendered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, root, events = stem(tmp_path / "sfx/a.wav"), Root(tmp_path), list[str]()
+    (tmp_path / "ttsr-watch.toml").write_text(TINY)
+
+    def dropped() -> Offer:
+        signature = root.signature_of("sfx/a.wav")
+        assert signature
+        return Offer("sfx/a.wav", signature)
+
+    def replace_after(task: RenderTask, on_progress: OnProgress) -> RenderDone:
+        made = render(task, on_progress)
+        stem(source, seconds=1, seed=4)
+        return made
+
+    with (
+        service_context(root, events) as context,
+        contextlib.closing(context.open_queue()) as queue,
+        contextlib.closing(JobRunner(context, queue, 1)) as runner,
+    ):
+        queue.offer([dropped()])
+        render = runner.supervisor.render
+        with monkeypatch.context() as patch:
+            patch.setattr(runner.supervisor, "render", replace_after)
+            assert runner.step()
+        assert row(tmp_path, "sfx/a.wav").held == Hold.UNSTABLE, "until a scan finds that it is complete"
+        assert not list(root.renders.iterdir()), "the render of what it was is gone"
+        queue.offer([dropped()])
+        assert runner.step()
+    assert events == ["started", "changed", "started", "done"]
+    report = json.loads((root.renders / "sfx/a.ttsr.json").read_text())
+    assert report["input"]["sha256"] == sha256(source)
+    assert soundfile.info(root.renders / "sfx/a.wav").frames == 48000
+
+
 def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None:
     """A decoder may be silent for seconds, a search of a long file on a slow machine for minutes."""
     from ttsr_studio.options import RenderOptions
@@ -379,185 +383,26 @@ def test_refusals_at_the_start_are_one_line(ttsr: Ttsr, tmp_path: Path) -> None:
     assert not (tmp_path / "in/_work").exists()
 
 
-# Services as processes of their own
-
-
-@contextlib.contextmanager
-def running(
-    root: Path, *options: object, settings: str = TINY, before: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[str]]:
-    (root / "ttsr-watch.toml").write_text(settings)
-    command = [*before, sys.executable, "-m", "ttsr_studio", "watch", root, "--settle", "0.3", "--no-page", "--json"]
-    with started([*command, *options], stdout=subprocess.PIPE) as process:
-        yield process
-
-
-def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
-    return next(p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline()))
-
-
-def searching(root: Path, path: str) -> bool:
-    return '"searching"' in (row(root, path).progress or "")
-
-
-def counts(root: Path) -> dict[str, int]:
-    with contextlib.closing(Queue(Root(root).database)) as queue:
-        return dict(queue.counts())
-
-
-def test_two_services_share_a_root_and_stop_when_told(tmp_path: Path) -> None:
-    for number in range(8):
-        stem(tmp_path / f"sfx/{number}.wav", seed=number)
-    with running(tmp_path) as one, running(tmp_path) as two:
-        until(lambda: counts(tmp_path)["done"] == 8)
-        for process in (one, two):
-            process.send_signal(signal.SIGTERM)
-        outputs = [process.communicate(timeout=LONGEST)[0] for process in (one, two)]
-        assert [one.returncode, two.returncode] == [0, 0]
-    events = [json.loads(line) for text in outputs for line in text.splitlines()]
-    assert sorted(said(events, "done")) == sorted(f"sfx/{number}.wav" for number in range(8)), "each once"
-    with contextlib.closing(Queue(Root(tmp_path).database)) as queue:
-        for entry in queue.jobs():
-            assert [each["what"] for each in queue.history(entry)].count("done") == 1
-
-
-def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: Ttsr) -> None:
-    def alive() -> int:
-        return len(living(Root(tmp_path).state))
-
-    (tmp_path / "sfx").mkdir()
-    with running(tmp_path) as one:
-        until(lambda: alive() == 1)
-        stem(tmp_path / "sfx/first.wav")
-        until(lambda: counts(tmp_path)["done"] == 1)
-        refused = ttsr("watch", tmp_path, *QUICK, "--state", tmp_path.parent / "elsewhere")
-        assert (refused.exit_code, "stop that service first" in refused.output) == (2, True)
-        with running(tmp_path) as two:
-            until(lambda: alive() == 2)
-            stem(tmp_path / "sfx/second.wav", seed=1)
-            until(lambda: counts(tmp_path)["done"] == 2)
-            for process in (one, two):
-                process.send_signal(signal.SIGTERM)
-            assert [process.wait(timeout=LONGEST) for process in (one, two)] == [0, 0]
-
-
-def test_a_folder_that_is_renamed_leaves_no_failures(ttsr: Ttsr, tmp_path: Path) -> None:
-    for number in range(3):
-        stem(tmp_path / f"sfx/n/{number}.wav", seed=number)
-    with running(tmp_path) as process:
-        until(lambda: living(Root(tmp_path).state))
-        ttsr("queue", "pause", tmp_path)
-        stem(tmp_path / "sfx/n/3.wav", seed=3)
-        until(lambda: row(tmp_path, "sfx/n/3.wav").held is None)
-        (tmp_path / "sfx/n").rename(tmp_path / "sfx/m")
-        ttsr("queue", "resume", tmp_path)
-        until(lambda: row(tmp_path, "sfx/m/3.wav").state == "done")
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LONGEST)
-    seen = ttsr("queue", "list", tmp_path, "--json").stdout.splitlines()
-    states = {data["file"]: data["state"] for data in map(json.loads, seen)}
-    assert {path: state for path, state in states.items() if state != "done"} == {}
-    assert states["sfx/m/3.wav"] == "done"
-    assert "sfx/n/3.wav" not in states
-    assert not list((tmp_path / "_failed").rglob("*.txt"))
-
-
-def test_permissions_that_are_lost_are_waited_for(ttsr: Ttsr, tmp_path: Path) -> None:
-    source, renders = stem(tmp_path / "sfx/a.wav"), tmp_path / "_renders"
-    source.chmod(0)
-    with running(tmp_path, before=mere_user()) as process:
-        until(lambda: "ermission denied" in (row(tmp_path, "sfx/a.wav").reason or ""))
-        assert row(tmp_path, "sfx/a.wav").state == "pending"
-        source.chmod(0o600)
-        renders.chmod(0o500)
-        ttsr("queue", "retry", tmp_path)
-        until(lambda: "_renders" in (row(tmp_path, "sfx/a.wav").reason or ""))
-        assert list(renders.iterdir()) == []
-        renders.chmod(0o700)
-        ttsr("queue", "retry", tmp_path, "sfx/a.wav")
-        until(lambda: counts(tmp_path)["done"] == 1)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=LONGEST) == 0
-    assert (renders / "sfx/a.wav").is_file()
-
-
-def test_a_file_replaced_while_it_is_rendered_is_rendered_again(tmp_path: Path) -> None:
-    source = stem(tmp_path / "sfx/a.wav", seconds=6)
-    with running(tmp_path, settings=ENDLESS + "budget = '8s'\n") as process:
-        until(lambda: searching(tmp_path, "sfx/a.wav"))
-        (tmp_path / "ttsr-watch.toml").write_text(TINY)
-        stem(source, seconds=1, seed=4)
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        until(lambda: row(tmp_path, "sfx/a.wav").state == "done" and row(tmp_path, "sfx/a.wav").sha256 == digest)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LONGEST)
-    report = json.loads((tmp_path / "_renders/sfx/a.ttsr.json").read_text())
-    assert report["input"]["sha256"] == digest
-    assert soundfile.info(tmp_path / "_renders/sfx/a.wav").frames == 48000
-
-
-def test_a_hanging_worker_is_ended_and_the_job_done_by_another(tmp_path: Path) -> None:
-    stem(tmp_path / "sfx/a.wav")
-    with running(tmp_path, "--hang", "8", settings=ENDLESS) as process:
-        until(lambda: searching(tmp_path, "sfx/a.wav"))
-        (tmp_path / "ttsr-watch.toml").write_text(TINY)  # for the next worker
-        worker_of(process).suspend()
-        until(lambda: row(tmp_path, "sfx/a.wav").state == "done")
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=LONGEST)[0]
-    died = [event for event in map(json.loads, output.splitlines()) if event["event"] == "worker died"]
-    assert died, "it went on"
-    assert "hung while searching" in died[0]["reason"]
-
-
-def test_a_second_signal_hands_the_job_back(tmp_path: Path) -> None:
-    def stopping() -> bool:
-        return any('"stopping"' in log.read_text() for log in Root(tmp_path).state.glob("*.log"))
-
-    stem(tmp_path / "sfx/a.wav")
-    with running(tmp_path, "--grace", LONGEST, settings=ENDLESS) as process:
-        for ready in (lambda: searching(tmp_path, "sfx/a.wav"), stopping):
-            until(ready)
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=LONGEST / 2)
-        assert process.returncode == 0
-    entry = row(tmp_path, "sfx/a.wav")
-    assert (entry.state, entry.attempts) == ("pending", 0)
-    assert list((tmp_path / "_work/stage").iterdir()) == []
-
-
-def test_repaired_settings_are_taken_at_once_and_nothing_of_others_is_replaced(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    stem(root / "speech/a.wav")
-    (root / "speech/ttsr-watch.toml").write_text("priority = high\n")
-    (root / "_renders/speech").mkdir(parents=True)
-    (root / "_renders/speech/mine.ttsr.json").write_text("notes of somebody")
-    with running(root) as process:
-        until(lambda: "not valid TOML" in (row(root, "speech/a.wav").reason or ""))
-        until(lambda: row(root, "speech/a.wav").tries >= 2)
-        (root / "speech/ttsr-watch.toml").write_text("priority = 3\n")
-        until(lambda: row(root, "speech/a.wav").state == "done")
-        stem(root / "speech/mine.wav", seed=1)
-        until(lambda: "is not what was rendered there" in (row(root, "speech/mine.wav").reason or ""))
-        assert (root / "_renders/speech/mine.ttsr.json").read_text() == "notes of somebody"
-        shutil.rmtree(root / "_work")
-        assert process.wait(LONGEST) == 2, "it does not go on with a database that is gone"
-
-
-def test_the_database_is_found_again_where_it_was_put(ttsr: Ttsr, tmp_path: Path) -> None:
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """A root with a file that waits, so that nothing is rendered, and whose database alone knows that it was seen."""
     root = tmp_path / "root"
     stem(root / "sfx/a.wav")
-    watch(ttsr, root, "--state", tmp_path / "state")
-    assert said(watch(ttsr, root), "started") == []
-    assert not (root / "_work/queue.sqlite").exists()
+    (root / "ttsr-watch.toml").write_text("wait-for-sidecar = true\n")
+    return root
 
 
-def test_a_mark_that_a_power_cut_emptied_is_made_anew(ttsr: Ttsr, tmp_path: Path) -> None:
-    stem(tmp_path / "sfx/a.wav")
-    watch(ttsr, tmp_path)
-    (tmp_path / "_work/root.json").write_text("")
-    assert said(watch(ttsr, tmp_path), "started") == []
-    assert json.loads((tmp_path / "_work/root.json").read_text()) == {"state": None}
+def test_the_database_is_found_again_where_it_was_put(ttsr: Ttsr, waiting: Path, tmp_path: Path) -> None:
+    assert "seen" in {event["event"] for event in watch(ttsr, waiting, "--state", tmp_path / "state")}
+    assert "seen" not in {event["event"] for event in watch(ttsr, waiting)}
+    assert not (waiting / "_work/queue.sqlite").exists()
+
+
+def test_a_mark_that_a_power_cut_emptied_is_made_anew(ttsr: Ttsr, waiting: Path) -> None:
+    watch(ttsr, waiting)
+    (waiting / "_work/root.json").write_text("")
+    assert "seen" not in {event["event"] for event in watch(ttsr, waiting)}
+    assert json.loads((waiting / "_work/root.json").read_text()) == {"state": None}
 
 
 def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) -> None:
@@ -592,52 +437,6 @@ def test_a_hook_that_cannot_run_is_refused_at_the_start(ttsr: Ttsr, tmp_path: Pa
     assert not (tmp_path / "_work").exists()
 
 
-def test_bursts_by_copy_move_slow_write_and_rename_are_rendered_once(tmp_path: Path) -> None:
-    root, staging = tmp_path / "root", tmp_path / "staging"
-    root.mkdir()
-    made = [stem(staging / f"{number}.wav", seed=number) for number in range(16)]
-    with running(root, "--jobs", "2") as process:
-        until(lambda: living(root / "_work"))
-        growing: list[Iterator[None]] = []
-        for number, path in enumerate(made):
-            target = root / "sfx" / f"d{number % 5}" / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if number % 4 == 2:
-                growing.append(grow(path, target))
-            else:
-                arrive(path, target, number % 4)
-            for each in growing:
-                next(each, None)
-        for each in growing:
-            list(each)
-        until(lambda: counts(root)["done"] == len(made))
-        process.send_signal(signal.SIGTERM)
-        events = [json.loads(line) for line in process.communicate(timeout=LONGEST)[0].splitlines()]
-    assert len(said(events, "done")) == len(made)
-    assert not said(events, "failed")
-
-
-def arrive(path: Path, target: Path, way: int) -> None:
-    """Bring a file into the tree: by copy, by move, by rename into place."""
-    if way == 0:
-        shutil.copy(path, target)
-    elif way == 1:
-        path.rename(target)
-    else:
-        hidden = target.with_name(f".{target.name}.x7f")
-        shutil.copy(path, hidden)
-        hidden.rename(target)
-
-
-def grow(path: Path, target: Path) -> Iterator[None]:
-    """Write a file into the tree in four parts, one whenever it is asked for one."""
-    with target.open("wb") as file:
-        for part in np.array_split(np.frombuffer(path.read_bytes(), np.uint8), 4):
-            file.write(part.tobytes())
-            file.flush()
-            yield
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 12 MB."""
@@ -663,15 +462,3 @@ def test_a_full_disk_makes_jobs_wait_and_loses_nothing(small_disk: Path, ttsr: T
     watch(ttsr, small_disk, "--keep-free", "1")
     assert row(small_disk, "sfx/a.wav").state == "done"
     assert source.read_bytes() == before
-
-
-@pytest.mark.timeout(2 * LONGEST)
-def test_kills_at_random_moments_lose_nothing() -> None:
-    """A short version of the benchmark of the same name."""
-    script = Path(__file__).parents[2] / "benchmarks" / "watch_kill.py"
-    command = [sys.executable, script, "--files", 10, "--kills", 6, "--jobs", 2, "--minutes", 4]
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "none lost, none twice, none partial" in done.stdout

@@ -20,18 +20,14 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 from helpers import LONGEST, below, save, voice
+from watch_folder import service_context
 
 from ttsr_studio.cli.main import main
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.validate import validate
-from ttsr_studio.watch.context import ServiceContext, ServiceOptions
-from ttsr_studio.watch.event_log import EventLog
-from ttsr_studio.watch.filesystem.events import Wake
+from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.instance_lock import instance_lock
 from ttsr_studio.watch.filesystem.root import Root, Signature
-from ttsr_studio.watch.folder_config import FolderRule, FolderRules
-from ttsr_studio.watch.policy import StopRequest
-from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Offer, Queue
 from ttsr_studio.watch.queue.states import Hold
 from ttsr_studio.watch.queue.store import JobRecord
@@ -775,18 +771,14 @@ def test_what_slips_in_does_not_run(browser: Any, address: str) -> None:
 
 def test_the_page_passes_to_a_service_that_outlives_the_first(root: Root) -> None:
     said: list[str] = []
-    with ExitStack() as stack:
-        log = stack.enter_context(closing(EventLog(root.state / "test.log", lambda event, values: said.append(event))))
-        first = ExitStack()
+    with ExitStack() as stack, ExitStack() as first:
         port = urlsplit(first.enter_context(serve_page(root, "127.0.0.1", 0))).port
-        rules = FolderRules(root.path, FolderRule())
-        options = ServiceOptions(port=port)
-        context = ServiceContext("me", root, rules, options, log, StopRequest(), Wake(root), Clock())
+        context = stack.enter_context(service_context(root, said, ServiceOptions(port=port)))
         keeper = stack.enter_context(closing(PageKeeper(context, serve_page)))
-        with first:
-            keeper.try_to_serve()
-            keeper.try_to_serve()
-            assert said == ["no page"], "said once"
+        keeper.try_to_serve()
+        keeper.try_to_serve()
+        assert said == ["no page"], "said once"
+        first.close()
         keeper.try_to_serve()
         keeper.try_to_serve()
         assert said == ["no page", "page"]

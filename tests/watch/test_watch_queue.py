@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ttsr_studio.watch.filesystem.root import Signature
+from ttsr_studio.watch.policy import Backoff
 from ttsr_studio.watch.queue.clock import Clock, Moment
 from ttsr_studio.watch.queue.jobs import Offer, Queue
 from ttsr_studio.watch.queue.leases import MOST_EXPIRED_LEASES
@@ -184,6 +185,10 @@ def test_what_ends_the_service_again_and_again_is_given_up(queue: Queue) -> None
     assert Reason.EXPIRED in (row.reason or "")
 
 
+def test_waits_grow_up_to_the_longest() -> None:
+    assert [Backoff(5, 100).wait(tries) for tries in range(5)] == [5, 15, 45, 100, 100]
+
+
 def test_a_wait_is_kept_and_counted(queue: Queue, clock: Hands) -> None:
     queue.offer([offer()])
     queue.hand_back(taken(queue), "no space", after=10, count=Count.RETRY)
@@ -255,6 +260,14 @@ def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(DamagedError, match="another version"):
         Queue(path)
+
+
+def test_columns_keep_the_names_that_they_were_given_first(queue: Queue) -> None:
+    queue.offer([offer()])
+    queue.db.execute("UPDATE files SET deaths = 2, losses = 3, twin = ?", (b"other.wav",))
+    row = queue.find("a.wav")
+    assert row
+    assert (row.crashes, row.expired_leases, row.duplicate_of) == (2, 3, "other.wav")
 
 
 def test_many_threads_take_every_job_once(tmp_path: Path) -> None:
