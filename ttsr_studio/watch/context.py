@@ -14,7 +14,7 @@ from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.store import DamagedError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 TROUBLE_SECONDS = 5.0
 
@@ -66,7 +66,7 @@ class ServiceContext:
         """The queue, for one thread."""
         return Queue(self.root.database, self.clock, self.options.lease)
 
-    def patiently(self, step: Callable[[], T]) -> T | None:
+    def patiently(self, step: Callable[[], _T]) -> _T | None:
         """Do a step; where a disk or the database cannot be used at the moment, say so and wait a while instead.
 
         Raises DamagedError where it is the database that is wrong.

@@ -1,4 +1,7 @@
-"""The log of a service: a JSON object a line, in files that are turned over before they grow large."""
+"""The log of a service: a JSON object a line, in files that are turned over before they grow large.
+
+Scripts read names of events and their fields: both stay as they are.
+"""
 
 import json
 import logging
@@ -11,7 +14,7 @@ from typing import Any
 BYTES = 10_000_000
 FILES = 5
 
-Listener = Callable[[str, dict[str, Any]], None]
+EventListener = Callable[[str, dict[str, Any]], None]
 """Told of every event: its name and its fields."""
 
 
@@ -22,7 +25,7 @@ class EventLog:
         path: of the newest file; older ones have .1 to .5 at the end.
     """
 
-    def __init__(self, path: Path, listener: Listener) -> None:
+    def __init__(self, path: Path, listener: EventListener) -> None:
         self.listener = listener
         self.handler = logging.handlers.RotatingFileHandler(
             path, maxBytes=BYTES, backupCount=FILES, encoding="utf-8", errors="backslashreplace", delay=True

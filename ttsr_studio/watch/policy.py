@@ -1,4 +1,4 @@
-"""On which terms jobs are done: what may be spent, and how patient the service is."""
+"""The policy by which jobs are done: what may be spent, and how patient the service is."""
 
 import contextlib
 import hashlib

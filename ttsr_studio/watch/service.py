@@ -6,7 +6,7 @@ import threading
 from contextlib import ExitStack, closing
 
 from ttsr_studio.watch.context import ServiceContext, ServiceOptions
-from ttsr_studio.watch.event_log import EventLog, Listener
+from ttsr_studio.watch.event_log import EventListener, EventLog
 from ttsr_studio.watch.filesystem.events import Wake, watch_events
 from ttsr_studio.watch.filesystem.instance_lock import instance_lock, instance_of
 from ttsr_studio.watch.filesystem.root import Root
@@ -42,7 +42,7 @@ class Service:
         root: Root,
         rules: FolderRules,
         options: ServiceOptions,
-        listener: Listener,
+        listener: EventListener,
         page: Page | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -173,11 +173,11 @@ class ServiceRun:
 
     def _take_jobs(self, runner: JobRunner) -> None:
         """Do what the queue has, job after job; look for more when woken, or now and then."""
-        looked = 0.0
+        asked_at = 0.0
         while not self.stop.asked.is_set():
             now = self.context.clock.now().steady
-            if self.wake.work.is_set() or now - looked > ELSEWHERE_SECONDS:
-                looked = now
+            if self.wake.work.is_set() or now - asked_at > ELSEWHERE_SECONDS:
+                asked_at = now
                 if self.context.patiently(runner.step):
                     self.wake.work.set()
                     continue

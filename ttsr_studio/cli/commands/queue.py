@@ -62,8 +62,8 @@ def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -
         if as_json:
             click.echo(json.dumps(row))
         else:
-            said = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
-            click.echo(f"{row['state']:8} {row['file']}" + (f"  ({said})" if said else ""))
+            detail = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
+            click.echo(f"{row['state']:8} {row['file']}" + (f"  ({detail})" if detail else ""))
 
 
 @queue_group.command("show", cls=Settings)

@@ -86,11 +86,11 @@ def report_facts(report: Mapping[str, Any]) -> dict[str, str]:
     windows, tried = len(report["windows"]), max((len(each["candidates"]) for each in report["windows"]), default=0)
     words = {
         "preset": report["tool"]["preset"],
-        "input": measured("band to {:.1f} kHz", before["cutoff_hz"] and before["cutoff_hz"] / 1000),
-        "loudness": measured("{:.1f} → {:.1f} LUFS", before["lufs"], after["lufs"]),
+        "input": formatted("band to {:.1f} kHz", before["cutoff_hz"] and before["cutoff_hz"] / 1000),
+        "loudness": formatted("{:.1f} → {:.1f} LUFS", before["lufs"], after["lufs"]),
         "candidates": f"{tried} in {windows} window{'' if windows == 1 else 's'}" if tried else None,
-        "evaluations": measured("{:.0f} NFE", report["timing"]["nfe"]),
-        "uncertainty": measured("{:.1f} dB on average", unsure["mean_db"]),
+        "evaluations": formatted("{:.0f} NFE", report["timing"]["nfe"]),
+        "uncertainty": formatted("{:.1f} dB on average", unsure["mean_db"]),
         "less certain": ", ".join(f"{each['start_s']:.1f} to {each['stop_s']:.1f} s" for each in unsure["regions"]),
         **{name: score_text(report, name) for name in list(report["scores"])[:MOST_SCORES]},
     }
@@ -101,14 +101,14 @@ def score_text(report: Mapping[str, Any], name: str) -> str | None:
     """What a verifier gave the choice, and all candidates on average; None when it gave nothing."""
     scores = report["scores"][name]
     unit = report["verifiers"].get(name.partition("/")[0], {}).get("unit", "")
-    chosen, mean = measured("{:.2f}", scores["chosen"]), measured("{:.2f}", scores["mean"])
+    chosen, mean = formatted("{:.2f}", scores["chosen"]), formatted("{:.2f}", scores["mean"])
     if chosen is None:
         return None
     beside = "" if mean in (None, chosen) else f", mean {mean}"
     return f"{chosen} {unit}".rstrip() + beside + (", held out" if scores["role"] == "held-out" else "")
 
 
-def measured(text: str, *values: float | None) -> str | None:
+def formatted(text: str, *values: float | None) -> str | None:
     """A text with numbers in it, None when one of them is not known."""
     return None if None in values else text.format(*values)
 

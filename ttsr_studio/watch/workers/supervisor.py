@@ -141,7 +141,7 @@ class Supervisor:
         Raises:
             TaskFailedError: it cannot be made.
             CrashedError: the process ended, hung or took too much memory; it is gone then.
-            StoppedError: `on_progress` said so; the process is gone then, as after whatever `on_progress` raises.
+            StoppedError: `on_progress` returned False; the process is gone then, as after whatever that raises.
         """
         answer = self._ask(task, task.source.stat().st_size if task.source.exists() else 0, on_progress)
         assert isinstance(answer, RenderDone)
@@ -174,12 +174,12 @@ class Supervisor:
         self, worker: Worker, task: RenderTask | Path, size: int, on_progress: OnProgress
     ) -> HashDone | RenderDone | TaskFailed:
         """Wait for the answer, keeping an eye on silence and memory."""
-        heard = measured = time.monotonic()
+        last_message = measured = time.monotonic()
         last = WorkerProgress("starting")
         while True:
             if worker.pipe.poll(POLL_SECONDS):
                 message = worker.pipe.recv()
-                heard = time.monotonic()
+                last_message = time.monotonic()
                 if isinstance(message, Ready):
                     worker.ready = True
                     worker.pipe.send(task)
@@ -189,7 +189,7 @@ class Supervisor:
                     assert isinstance(message, HashDone | RenderDone | TaskFailed)
                     return message
             now = time.monotonic()
-            self._refuse_silence(last, now - heard, size)
+            self._refuse_silence(last, now - last_message, size)
             if now - measured > MEASURE_SECONDS:
                 measured = now
                 self._refuse_memory(worker.memory())
