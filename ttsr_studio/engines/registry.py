@@ -19,7 +19,7 @@ class EngineSettings:
 
     Attributes:
         precision: of the networks; "auto" is the fastest that the device is good at.
-        window: seconds that the engine hears and draws at once; None for its own.
+        window: seconds that the engine takes and draws at once; None for its own.
         compile: compile the denoising network first (torch.compile): slow to start, faster after.
         low_vram: keep on the device only the network that runs, and decode in tiles.
         posterior: condition on the mean of the encoder's posterior, or on a sample, the same for all candidates.

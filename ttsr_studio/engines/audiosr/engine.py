@@ -33,7 +33,7 @@ UNCONDITIONAL = -11.4981
 """The condition that stands for none, in every place of the latent: the package's constant."""
 
 WINDOWS = {5.12: 0.48, 10.24: 0.64}
-"""Seconds that the model hears at once, and how much of them is context on either side. It was trained on 10.24 and,
+"""Seconds that the model takes at once, and how much of them is context on either side. It was trained on 10.24 and,
 as its authors say, is best on 5.12."""
 
 SILENCE = 1e-11

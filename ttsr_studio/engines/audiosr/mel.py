@@ -1,4 +1,4 @@
-"""The log-mel picture that AudioSR hears and draws: 256 bands from 20 Hz to 24 kHz, 100 frames a second."""
+"""The log-mel picture that AudioSR takes and draws: 256 bands from 20 Hz to 24 kHz, 100 frames a second."""
 
 from functools import lru_cache
 
@@ -47,7 +47,7 @@ def low_pass(audio: Tensor, cutoff_hz: Tensor) -> Tensor:
 
     The model was trained on inputs from Butterworth, Chebyshev, elliptic and Bessel filters and the package picks one
     at random for every render; here it is always this one, whose gain is 1 / (1 + (f / cutoff)^16): -6 dB at the
-    cutoff. Applied to a spectrum, so the ends hear each other: give some context and drop it.
+    cutoff. Applied to a spectrum, so the ends mix with each other: give some context and drop it.
     """
     samples = audio.shape[-1]
     hz = torch.fft.rfftfreq(samples, 1 / RATE, device=audio.device)

@@ -11,7 +11,7 @@ from ttsr_studio.engines.audiosr.networks import UPSAMPLING
 
 TILE = 128
 REACH = 26
-"""Frames that the vocoder hears on either side of one: 3 before the first stage, 14 in its blocks, 9 in the rest."""
+"""Frames that the vocoder sees on either side of one: 3 before the first stage, 14 in its blocks, 9 in the rest."""
 
 DELAY_RANGE = 240
 CONVINCING = 0.5

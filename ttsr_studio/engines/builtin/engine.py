@@ -1,6 +1,6 @@
 """The built-in engine: a small diffusion model of energies above the cutoff, at 48 kHz.
 
-Once per window a conditioner hears the low band and predicts, for every band of 375 Hz and 5.3 ms, where the energy
+Once per window a conditioner takes the low band and predicts, for every band of 375 Hz and 5.3 ms, where the energy
 lies and how sure that is, and how tonal each band is. The diffusion draws what that leaves open. Energies are given to
 carriers: noise, mixed between the channels as the low band is, and copies of the low band that carry its partials on,
 at a share that follows the drawn tonality. Carriers are the same for all candidates of a window, so candidates differ
@@ -56,7 +56,7 @@ TOP_HZ = (22800.0, 23700.0)
 """Where the generated band fades out."""
 
 AROUND = 140
-"""Slow frames on either side of a window that the conditioner hears besides, 1.5 s."""
+"""Slow frames on either side of a window that the conditioner gets besides, 1.5 s."""
 
 FAST, SLOW, SLOW_FRAMES = 0.5, 0.06, 281
 """The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.

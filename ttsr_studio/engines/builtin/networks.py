@@ -63,7 +63,7 @@ def dilations(depth: int, octaves: int) -> list[int]:
 
 
 HEARD_OCTAVES, DRAWN_OCTAVES = 5, 4
-"""Of the dilations: the conditioner hears two seconds on either side, the denoiser .6 s."""
+"""Of the dilations: the conditioner sees two seconds on either side, the denoiser .6 s."""
 
 
 class CellNorm(nn.Module):
@@ -155,7 +155,7 @@ class Prediction:
         location, spread: of the natural log of energy, [B, 64, 2T]; the spread is a standard deviation.
         mean: natural log of the mean energy, [B, 64, 2T].
         tonality: [B, 64, T]. frames: features for the denoiser, [B, T, width].
-        energy: of the input as the network hears it, [B, 64, 2T].
+        energy: of the input as the network gets it, [B, 64, 2T].
         missing: 1 where something is generated, [B, 64, 2T].
     """
 
