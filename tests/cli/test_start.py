@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers import LONGEST, Ttsr, below, save, voice
 
 LOADED = "import sys, ttsr_studio; print(*sorted({name.split('.')[0] for name in sys.modules}))"
@@ -31,7 +32,10 @@ def test_the_bare_import_loads_neither_torch_nor_click() -> None:
     assert not loaded & {"torch", "click", "numpy", "scipy", "matplotlib", "soundfile"}
 
 
-def test_options_are_checked_under_python_minus_o_as_without(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_options_are_checked_under_python_minus_o_as_without(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # of a terminal here, and of none there
     source = str(save(tmp_path / "stem.wav", below(voice(0.5), 5000)))
     wrong = (
         ["--finalists", "3"],

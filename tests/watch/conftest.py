@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from ttsr_studio.engines.builtin import engine
 
+ordinary = multiprocessing.get_context
+
 
 @pytest.fixture(scope="session")
 def loaded(quick: None) -> Iterator[Any]:
@@ -18,17 +21,19 @@ def loaded(quick: None) -> Iterator[Any]:
 
     They are as new as those that the service makes: what forks is a process with one thread that does nothing else.
     """
-    context = multiprocessing.get_context("forkserver")
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        yield ordinary("spawn")
+        return
+    context = ordinary("forkserver")
     context.set_forkserver_preload(["preloaded"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         patch.setenv("TTSR_TEST_ENGINE", str(engine.WEIGHTS))
+        if len(tempfile.gettempdir()) > 50:  # the name of a socket that it makes there has at most 107 bytes
+            patch.setattr(tempfile, "tempdir", "/tmp")
         forkserver.ensure_running()
     yield context
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
-
-
-ordinary = multiprocessing.get_context
 
 
 @pytest.fixture(scope="module", autouse=True)
