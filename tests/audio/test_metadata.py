@@ -61,7 +61,7 @@ IXML = """<?xml version="1.0" encoding="UTF-8"?>
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their picture, which takes most of the time of so short a render."""
-    monkeypatch.setattr("ttsr_studio.render.summary.draw_report", lambda *_, **__: None)
+    monkeypatch.setattr("ttsr_studio.report.figures.draw_report", lambda *_, **__: None)
 
 
 def chunk(name: bytes, data: bytes, order: str = "<") -> bytes:

@@ -23,7 +23,6 @@ from ttsr_studio.render.recorder import Recorder
 from ttsr_studio.render.request import RunningRender
 from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.render.source import BLOCK, Material
-from ttsr_studio.report.html import Audition, Version, write_page
 from ttsr_studio.report.paths import beside, page_name, report_names
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.report.validate import load_report
@@ -200,6 +199,8 @@ def earlier_report(target: Path) -> Report | None:
 
 def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
     """Write the audition page beside the report."""
+    from ttsr_studio.report.html import Audition, Version, write_page  # with matplotlib
+
     source, target, take = run.request.source, run.request.target, run.session.options.take
     data, page = report_names(target)[0], page_name(target)
     others = [best for best in report.best if best.name != target.name]

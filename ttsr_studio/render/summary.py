@@ -22,7 +22,6 @@ from ttsr_studio.render.recorder import Recorder
 from ttsr_studio.render.request import RunningRender
 from ttsr_studio.render.rerank import Reranking
 from ttsr_studio.render.source import Material
-from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
     AnnotationsRecord,
@@ -210,6 +209,8 @@ def input_info(material: Material) -> InputInfo:
 
 def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
+    from ttsr_studio.report.figures import draw_report  # with matplotlib, .4 s that only a picture is worth
+
     data, picture, arrays = report_names(target)
     write_report(data, report.to_json())
     write_arrays(arrays, recorder.uncertainty.arrays())
