@@ -58,12 +58,6 @@ IXML = """<?xml version="1.0" encoding="UTF-8"?>
 </BWFXML>"""
 
 
-@pytest.fixture(autouse=True)
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without their picture, which takes most of the time of so short a render."""
-    monkeypatch.setattr("ttsr_studio.report.figures.draw_report", lambda *_, **__: None)
-
-
 def chunk(name: bytes, data: bytes, order: str = "<") -> bytes:
     return struct.pack(f"{order}4sI", name, len(data)) + data + bytes(len(data) % 2)
 
