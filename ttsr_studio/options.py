@@ -313,7 +313,7 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
             )
         for name, count in (("keep-top", self.keep_top), ("take", self.take)):
             if self.decode_top is not None and self.decode_top < count:
-                raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that can be heard")
+                raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that are decoded")
         if self.look is not None and self.decode_top is None:
             raise OptionError("--look says how candidates are scored before --decode-top of them; pass that too")
         object.__setattr__(self, "verifiers", expand_auto(self.verifiers, self.preset))

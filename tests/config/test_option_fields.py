@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from helpers import Ttsr
+from jsonschema import Draft202012Validator
 
 from ttsr_studio.batch.job_file import job_schema
 from ttsr_studio.cli.commands.render import render_command
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered
+from ttsr_studio.config.reference import page
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import OWN
@@ -61,9 +63,24 @@ def test_those_who_take_options_take_them_from_the_table() -> None:
     assert set(options_schema()) == {field.field for field in FIELDS.values()}
 
 
-def test_the_schema_of_jobs_that_is_published_is_the_one_that_is_made() -> None:
-    published = files("ttsr_studio.batch").joinpath("job.schema.json").read_text(encoding="utf-8")
-    assert json.loads(published) == job_schema()
+def test_schemas_that_are_printed_hold_the_table(ttsr: Ttsr) -> None:
+    job, report = (json.loads(ttsr("schema", what).stdout) for what in ("job", "report"))
+    Draft202012Validator.check_schema(job)
+    assert job == job_schema()
+    of_a_job = Draft202012Validator(job["properties"]["options"])
+    of_a_job.validate({"candidates": 16, "verifier": "critic", "weight": ["critic=2"], "guidance-interval": [0.1, 5]})
+    for wrong in ({"candidats": 16}, {"candidates": 0}, {"speaker": "a.wav"}, {"rate": 12345}):
+        assert not of_a_job.is_valid(wrong), wrong
+    of_a_report = Draft202012Validator(report["$defs"]["ToolInfo"]["properties"]["options"])
+    options = RenderOptions(weights=["critic=2"], guidance_interval=[0.1, 5], budget="64nfe", candidates=None)
+    of_a_report.validate(options.to_json())
+    assert set(options.to_json()) == set(options_schema())
+    assert not of_a_report.is_valid(options.to_json() | {"steps": 0})
+
+
+def test_the_page_of_options_is_the_one_that_is_made() -> None:
+    written = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    assert written == page(), "write it again: docs/options.md is what ttsr_studio.config.reference.page() returns"
 
 
 def test_the_help_shows_every_option_in_its_group() -> None:

@@ -107,7 +107,7 @@ def read_json(path: Path) -> Any:
 
 
 def job_schema() -> dict[str, Any]:
-    """The JSON schema of a job, as `job.schema.json` publishes it."""
+    """The JSON schema of a job, which `ttsr schema job` prints."""
     text = {"type": "string", "minLength": 1}
     return {
         "$schema": Draft202012Validator.META_SCHEMA["$id"],
@@ -273,7 +273,7 @@ def write_answers(
     return wrong
 
 
-class Course:
+class ProgressFile:
     """Says in a file how far a job is, and looks for the wish to cancel it.
 
     Args:

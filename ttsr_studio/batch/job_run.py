@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.batch.job_file import Course, FileResult, JobFile, refuse_shared
+from ttsr_studio.batch.job_file import FileResult, JobFile, ProgressFile, refuse_shared
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import Outcome, Run
 from ttsr_studio.config import presets
@@ -29,12 +29,12 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
     refuse_answers_in_the_way(job, jobs, options)
     if job.existing == "refuse":
         refuse_existing(jobs, options, ADVICE)
-    course = Course(job, len(jobs))
-    course.write("starting", 0.0)
+    progress = ProgressFile(job, len(jobs))
+    progress.write("starting", 0.0)
 
     def begin(number: int, each: Job) -> Watch:
-        course.begin(number + 1, each.source)
-        return course
+        progress.begin(number + 1, each.source)
+        return progress
 
     run = Run(
         Sessions(Session(options)),
@@ -46,7 +46,7 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
     outcomes = list(run.over(jobs, [each.source for each in jobs]))
     known = {outcome.status for outcome in outcomes}
     if "cancelled" not in known:
-        course.write("done", 1.0)
+        progress.write("done", 1.0)
     status = next((status for status in ("cancelled", "failed") if status in known), "done")
     return status, [file_result(outcome) for outcome in outcomes]
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from ttsr_studio.errors import InputError
+from ttsr_studio.options import options_schema
 from ttsr_studio.report.schema import Report
 from ttsr_studio.report.upgrade import upgrade
 
@@ -49,4 +50,5 @@ class _Untitled(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a report (draft 2020-12)."""
     made = adapter().json_schema(mode="serialization", schema_generator=_Untitled)
+    made["$defs"]["ToolInfo"]["properties"]["options"]["properties"] = options_schema()
     return {"$schema": _Untitled.schema_dialect, "$id": SCHEMA_ID, **made}

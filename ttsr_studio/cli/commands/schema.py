@@ -1,4 +1,4 @@
-"""`ttsr schema`: the shape of a report, for other programs."""
+"""`ttsr schema`: the shape of a report, or of a job, for other programs."""
 
 import json
 
@@ -6,8 +6,11 @@ import click
 
 
 @click.command("schema")
-def schema_command() -> None:
-    """Print the JSON schema of the report NAME.ttsr.json that this version writes."""
-    from ttsr_studio.report.validate import json_schema
-
-    click.echo(json.dumps(json_schema(), indent=2))
+@click.argument("what", type=click.Choice(["report", "job"]), default="report")
+def schema_command(what: str) -> None:
+    """Print the JSON schema of the report NAME.ttsr.json that this version writes, or of the job files it reads."""
+    if what == "report":
+        from ttsr_studio.report.validate import json_schema as made
+    else:
+        from ttsr_studio.batch.job_file import job_schema as made
+    click.echo(json.dumps(made(), indent=2))

@@ -92,7 +92,7 @@ def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOp
     if "lsd" not in options.verifiers:
         return options
     if not oracle:
-        raise OptionError(f"system {name!r}: verifier lsd hears the truth; pass --oracle to allow it")
+        raise OptionError(f"system {name!r}: verifier lsd scores by the truth; pass --oracle to allow it")
     return replace(options, reference=Path("truth.wav"))
 
 
