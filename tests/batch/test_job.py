@@ -231,9 +231,9 @@ def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
     stem(tmp_path / "in.wav")
     real = run.render
 
-    def late(session: Any, source: Path, target: Path, **more: Any) -> Any:
-        target.write_bytes(b"of another job")
-        return real(session, source, target, **more)
+    def late(session: Any, request: Any, *more: Any) -> Any:
+        request.target.write_bytes(b"of another job")
+        return real(session, request, *more)
 
     monkeypatch.setattr(run, "render", late)
     assert ttsr("render", "--job", job(tmp_path)).exit_code == 1

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from helpers import Ttsr
 from jsonschema import Draft202012Validator
 
-from ttsr_studio.batch.job_file import job_schema
+from ttsr_studio.batch.job_schema import job_schema
 from ttsr_studio.cli.commands.render import render_command
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered

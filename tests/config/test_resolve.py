@@ -77,9 +77,9 @@ def test_a_sidecar_goes_before_flags_and_flags_before_its_preset(tmp_path: Path)
     source = sidecar(tmp_path, "seed = 9\nsegment = 2")
     mine = with_sidecar(source, options, given)
     assert (mine.seed, mine.segment, mine.steps, mine.preset) == (9, 2.0, 3, "general")
-    mine = with_sidecar(sidecar(tmp_path, "preset = 'master'\nseed = 9"), options, given)
-    assert (mine.preset, mine.seed, mine.steps, mine.verifiers) == ("master", 9, 3, ("continuity",))
-    assert mine.candidates == resolve("master", {}).candidates
+    mine = with_sidecar(sidecar(tmp_path, "preset = 'music'\nseed = 9"), options, given)
+    assert (mine.preset, mine.seed, mine.steps, mine.verifiers) == ("music", 9, 3, ("continuity",))
+    assert mine.ensemble == resolve("music", {}).ensemble == "zsum"
     assert with_sidecar(sidecar(tmp_path, "transcript = 'hello'"), options, given) == options
     assert with_sidecar(tmp_path / "b.wav", options, given) is options
 

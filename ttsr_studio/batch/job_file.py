@@ -19,14 +19,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from ttsr_studio import __version__
+from ttsr_studio.batch.job_schema import VERSION, job_schema
 from ttsr_studio.batch.run import CancelledError
-from ttsr_studio.config.option_fields import FIELDS, held_by
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
-from ttsr_studio.options import options_schema
 from ttsr_studio.render.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
 
-VERSION = "1"
 PROGRESS_SECONDS = 0.25
 STAGES = ("starting", "reading", "searching", "writing", "done")
 SHARES = {"starting": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95, "done": 1.0}
@@ -104,59 +102,6 @@ def read_json(path: Path) -> Any:
         raise OptionError(f"{shown(path)}: not UTF-8 ({error.reason} at byte {error.start})") from error
     except json.JSONDecodeError as error:
         raise OptionError(f"{shown(path)}: not JSON (line {error.lineno}: {error.msg})") from error
-
-
-def job_schema() -> dict[str, Any]:
-    """The JSON schema of a job, which `ttsr schema job` prints."""
-    text = {"type": "string", "minLength": 1}
-    return {
-        "$schema": Draft202012Validator.META_SCHEMA["$id"],
-        "title": "Job of ttsr render --job",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["job_version", "inputs", "result"],
-        "properties": {
-            "job_version": {"const": VERSION},
-            "inputs": {
-                "description": "Audio files or folders; relative paths are relative to the job file.",
-                "type": "array",
-                "minItems": 1,
-                "items": text,
-            },
-            "preset": text,
-            "options": {
-                "description": "Options of ttsr render by name, without dashes.",
-                "type": "object",
-                "additionalProperties": False,
-                "properties": job_options(),
-            },
-            "output": {"description": "File, folder or template, as -o.", **text},
-            "existing": {"enum": ["refuse", "overwrite", "skip"]},
-            "keep_top": {"type": "integer", "minimum": 1},
-            "page": {"type": "boolean"},
-            "result": {"description": "Where the result is written.", **text},
-            "progress": text,
-            "cancel": text,
-            "done": text,
-        },
-    }
-
-
-def job_options() -> dict[str, Any]:
-    """JSON schemas of the options that a job may hold, by name: from the table; of several, one alone will do."""
-    of_fields, found = options_schema(), dict[str, Any]()
-    for name in held_by("job"):
-        schema = of_fields[FIELDS[name].field]
-        kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
-        if len(kinds) > 1:
-            schema["anyOf"] = kinds
-        elif kinds:
-            schema |= kinds[0]
-        if FIELDS[name].several and FIELDS[name].kind is str:
-            schema["type"] = ["string", "array"]
-        schema.pop("default", None)  # it is the preset's value that holds
-        found[name] = schema
-    return found
 
 
 @cache

@@ -12,5 +12,5 @@ def schema_command(what: str) -> None:
     if what == "report":
         from ttsr_studio.report.validate import json_schema as made
     else:
-        from ttsr_studio.batch.job_file import job_schema as made
+        from ttsr_studio.batch.job_schema import job_schema as made
     click.echo(json.dumps(made(), indent=2))
