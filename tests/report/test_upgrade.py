@@ -70,7 +70,7 @@ def test_what_belonged_to_a_replaced_render_goes_by_its_old_report(tmp_path: Pat
     assert not control.exists()
 
 
-def test_the_watch_folder_tells_old_reports_report_facts() -> None:
+def test_the_watch_folder_tells_the_facts_of_old_reports() -> None:
     for path in SCHEMA_2:
         old = json.loads(path.read_text())
         words = report_facts(old)
