@@ -128,12 +128,6 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
 
 
 LONGEST_FUNCTION, LONGEST_CLASS, MOST_PARAMETERS = 60, 200, 6
-STANDING_SIZES = {
-    "evaluation/benchmark/runner.py evaluate",
-    "evaluation/paper/run.py run_paper", "evaluation/paper/run.py compute",
-    "evaluation/verifier_study/accuracy.py judge_clip",
-}  # fmt: skip
-"""What is longer, or takes more, than it should still."""
 
 
 def lines(node: ast.stmt) -> int:
@@ -158,4 +152,4 @@ def test_functions_and_classes_fit_a_screen() -> None:
     for path in PACKAGE.rglob("*.py"):
         names = too_large(ast.parse(path.read_text(encoding="utf-8")))
         found |= {f"{path.relative_to(PACKAGE).as_posix()} {name}" for name in names}
-    assert found == STANDING_SIZES
+    assert not found

@@ -23,7 +23,7 @@ from ttsr_studio.evaluation.benchmark.degradation import simulate
 from ttsr_studio.evaluation.benchmark.energies import bands_between
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.perceptual import LISTENERS, Listener, opinion
-from ttsr_studio.evaluation.benchmark.pictures import Pictures
+from ttsr_studio.evaluation.benchmark.pictures import ContactSheets
 from ttsr_studio.evaluation.benchmark.stereo import correlation_error, correlations, spectrum
 
 Audio = NDArray[np.float32]
@@ -294,7 +294,7 @@ def test_contact_sheets_show_what_is_there_and_what_is_missing(clips: Path, tmp_
 
 
 def test_a_sheet_holds_eight_clips_and_a_failed_system_leaves_a_gap(tmp_path: Path) -> None:
-    sheets = Pictures(tmp_path)
+    sheets = ContactSheets(tmp_path)
     sheets.keep({"in": noise(0.2, 1e-3), "out": noise(0.2)})
     assert not sheets.lacks("in", "out")
     assert sheets.lacks("in", "other")
@@ -306,5 +306,7 @@ def test_a_sheet_holds_eight_clips_and_a_failed_system_leaves_a_gap(tmp_path: Pa
     assert [path.name for path in written] == ["a_b-8000.png", "a_b-8000-2.png"]
     first, second = (imread(path).shape for path in written)
     assert (first[0] - second[0]) / 120 == pytest.approx(7 * 2.17, abs=0.02)
-    level = pictures.decibels(pictures.quantised(np.sin(2 * np.pi * 3000 * np.arange(RATE) / RATE)[None].astype("f4")))
+    level = pictures.panel_levels(
+        pictures.quantised(np.sin(2 * np.pi * 3000 * np.arange(RATE) / RATE)[None].astype("f4"))
+    )
     assert level.max() == pytest.approx(0, abs=0.5), "a sine at full scale is 0 dB"

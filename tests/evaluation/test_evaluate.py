@@ -13,18 +13,20 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from scipy import signal
 
-from ttsr_studio.cli.commands.evaluate import evaluate_command, write_report
+from ttsr_studio.cli.commands.evaluate import evaluate_command
 from ttsr_studio.config.presets import available
 from ttsr_studio.engines.builtin.engine import WEIGHTS
 from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.evaluation.benchmark.baselines import replicate
-from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, find_output, fit, load_corpus, read_audio
+from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, find_output, fit, load_corpus, read_clip
 from ttsr_studio.evaluation.benchmark.degradation import brick, check_cutoff, simulate
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
+from ttsr_studio.evaluation.benchmark.report import write_tables
 from ttsr_studio.evaluation.benchmark.system_spec import plan_specs
 from ttsr_studio.evaluation.benchmark.systems import Render
 from ttsr_studio.evaluation.reporting.bootstrap import bootstrap, paired
-from ttsr_studio.evaluation.verifier_study.accuracy import figures
+from ttsr_studio.evaluation.verifier_study.accuracy import accuracy
+from ttsr_studio.evaluation.verifier_study.candidates import WindowScores
 
 Audio = NDArray[np.float32]
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
@@ -384,7 +386,7 @@ def test_a_peer_is_measured_like_any_system(clips: Path, tmp_path: Path) -> None
     assert run(clips, "--out", out, "--system", "lr", "--write-lr", lr).exit_code == 0
     for cutoff in (4000, 8000):
         for clip in load_corpus(clips):
-            write(perfect / str(cutoff) / f"{clip.stem}.wav", read_audio(clip.path))
+            write(perfect / str(cutoff) / f"{clip.stem}.wav", read_clip(clip.path))
     peers = ("--outputs", lr, "--name", "echo", "--outputs", perfect, "--name", "perfect")
     done = run(clips, "--out", out, "--system", "lr", *peers, "--baseline", "lr")
     assert done.exit_code == 0, done.output
@@ -405,7 +407,7 @@ def test_a_peer_at_another_rate_is_resampled_and_a_missing_or_long_file_fails_al
 ) -> None:
     peer = tmp_path / "peer"
     for clip in load_corpus(clips):
-        audio = read_audio(clip.path)
+        audio = read_clip(clip.path)
         changed = signal.resample_poly(audio, 147, 160, axis=1).astype(np.float32)
         write(peer / f"{clip.stem}.wav", changed, 44100)
     (peer / "speech_0.wav").unlink()
@@ -429,7 +431,7 @@ def test_a_peer_at_another_rate_is_resampled_and_a_missing_or_long_file_fails_al
         (["--outputs", "."], "needs its --name"),
         (["--kind", "sfx"], "unknown kind 'sfx'"),
         (["--judge", "ears"], "unknown verifier 'ears'"),
-        (["--judge", "lsd"], "--judge lsd: the oracle is what judges are compared with"),
+        (["--judge", "lsd"], "--judge lsd: the oracle is what verifiers are compared with"),
     ],
 )
 @needs_weights
@@ -451,7 +453,7 @@ def test_curves_are_drawn_for_what_varies_only(tmp_path: Path) -> None:
         for n in (1, 2, 4)
         for clip in range(3)
     ]
-    written = {path.name for path in write_report(tmp_path, rows, None, 0, "title")}
+    written = {path.name for path in write_tables(tmp_path, rows, None, 0, "title")}
     assert {"lsd-candidates.png", "lsd_hf-nfe.png"} <= written
     assert not any("steps" in name for name in written), "all systems took four steps"
     assert (tmp_path / "curves" / "lsd-candidates.png").stat().st_size > 5000
@@ -474,27 +476,27 @@ def test_renders_are_measured_with_their_cost(clips: Path, tmp_path: Path) -> No
     assert "0 of them computed" in run(clips, "--out", out, *arguments, *grid).output
 
 
-def test_judges_are_compared_with_the_oracle() -> None:
+def test_verifiers_are_compared_with_the_oracle() -> None:
     rng = np.random.default_rng(0)
     windows = []
     for _ in range(50):
         distance = 1 + 0.1 * rng.standard_normal(16)
         scores = {"right": -distance, "wrong": distance, "blind": np.zeros(16), "guess": rng.standard_normal(16)}
-        windows.append((distance, scores, 0.5))
-    assert figures(windows, "right")["closed"] == figures(windows, "right")["spearman"] == 1
-    assert figures(windows, "wrong")["spearman"] == -1
-    assert figures(windows, "wrong")["closed"] < -0.5
-    assert abs(figures(windows, "guess")["closed"]) < 0.3
-    assert figures(windows, "blind")["spearman"] == 0
-    together = figures(windows, "right+guess")["spearman"]
-    assert figures(windows, "guess")["spearman"] < together < 1
-    best = figures(windows, "guess")
+        windows.append(WindowScores(distance, scores, 0.5))
+    assert accuracy(windows, "right")["closed"] == accuracy(windows, "right")["spearman"] == 1
+    assert accuracy(windows, "wrong")["spearman"] == -1
+    assert accuracy(windows, "wrong")["closed"] < -0.5
+    assert abs(accuracy(windows, "guess")["closed"]) < 0.3
+    assert accuracy(windows, "blind")["spearman"] == 0
+    together = accuracy(windows, "right+guess")["spearman"]
+    assert accuracy(windows, "guess")["spearman"] < together < 1
+    best = accuracy(windows, "guess")
     assert best["best"] < best["mean"] < 1.05
     assert best["range"] == 0.5
 
 
 @needs_weights
-def test_judges_are_measured_on_windows_of_clips_and_kept(clips: Path, tmp_path: Path) -> None:
+def test_verifiers_are_measured_on_windows_of_clips_and_kept(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     judges = ("--judge", "consensus", "--judge", "continuity", "--judged", 4, "--system", "lr")
     done = run(clips, "--out", out, "--limit", 1, "--cutoff", 8000, *judges)

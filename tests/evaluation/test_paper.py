@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from helpers import save, voice
 from tiny_models import install_every_model
 
-import ttsr_studio.evaluation.paper.run
+import ttsr_studio.evaluation.benchmark.systems
 from ttsr_studio.cli.main import main
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
 from ttsr_studio.evaluation.benchmark.system_spec import plan_specs
@@ -68,7 +68,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp("paper")
     manifest, annotations = corpus(folder), []
-    read = ttsr_studio.evaluation.paper.run.read_annotations
+    read = ttsr_studio.evaluation.benchmark.systems.read_annotations
 
     def spy(source: Path, options: Any, rate: int) -> Any:
         annotations.append((options.transcript, options.caption, tuple(path.name for path in options.speakers)))
@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
     with pytest.MonkeyPatch.context() as patch:
         install_every_model(folder, patch)
-        patch.setattr(ttsr_studio.evaluation.paper.run, "read_annotations", spy)
+        patch.setattr(ttsr_studio.evaluation.benchmark.systems, "read_annotations", spy)
         done = evaluate(manifest, "--out", folder / "out", *SMALL, "--cutoff", 4000, "--oracle")
         yield Made(manifest, folder / "out", done, annotations)
 

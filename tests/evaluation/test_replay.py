@@ -1,4 +1,4 @@
-"""Kept rewards and what is made of them: policies whose outcome is known, hacked judges, and a run that is kept."""
+"""Kept scores and what is made of them: policies whose outcome is known, hacked verifiers, and a run that is kept."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def record(
     edges: Sequence[float] = (0.0, 4.0),
     kind: str = "speech",
 ) -> dict[str, Any]:
-    """A window of rewards from arrays by column: scores [M], looks by step [M], segments [M, S]."""
+    """A window of a score file from arrays by column: scores [M], previews by step [M], segments [M, S]."""
     count = len(next(iter(scores.values())))
     return {
         "schema": "ttsr-rewards-1", "clip": clip, "kind": kind, "cutoff_hz": 4000.0, "window": window,
@@ -96,13 +96,13 @@ def best_of(values: Array, n: int) -> float:
     return float((values @ chances).mean())
 
 
-def test_a_judge_that_says_the_truth_closes_all_and_noise_closes_nothing(ttsr: Ttsr, corpus: Path) -> None:
+def test_a_verifier_that_knows_the_truth_closes_all_and_noise_closes_nothing(ttsr: Ttsr, corpus: Path) -> None:
     said = replayed(ttsr, corpus, "right: verifier=right", "noise: verifier=noise", "one: n=1", "half: verifier=half")
     right, noise, one, half = (said[name] for name in ("right", "noise", "one", "half"))
     assert (right["closed"]["mean"], right["clips"], right["nfe"]["mean"]) == (pytest.approx(1), 40, 4 * DRAWS)
     assert right["value"]["mean"] == pytest.approx(truths(corpus).max(axis=1).mean())
     assert noise["closed"]["low"] < 0 < noise["closed"]["high"]
-    assert one["gain"]["mean"] == pytest.approx(0, abs=1e-12), "a random pick is what gains are counted from"
+    assert one["gain"]["mean"] == pytest.approx(0, abs=1e-12), "a random choice is what gains are counted from"
     assert one["value"]["mean"] == pytest.approx(truths(corpus).mean())
     assert 0.4 < half["closed"]["mean"] < 0.9
     assert half["gain_sd"]["mean"] == pytest.approx(half["gain"]["mean"] / truths(corpus).std(axis=1).mean(), rel=0.1)
@@ -122,7 +122,7 @@ def test_the_best_of_n_is_expected_over_all_n_of_the_draws(ttsr: Ttsr, corpus: P
     assert replayed(ttsr, corpus, *policies) == replayed(ttsr, corpus, *policies), "the orders are keyed"
 
 
-def test_halving_costs_what_a_hand_count_says_and_prunes_by_looks(ttsr: Ttsr, corpus: Path) -> None:
+def test_halving_costs_what_a_hand_count_says_and_prunes_by_previews(ttsr: Ttsr, corpus: Path) -> None:
     """With 4 steps rungs .5 and .75 are after steps 2 and 3: 15 starts take 15 x 2, then 7 and 3 one more each."""
     said = replayed(
         ttsr, corpus,
@@ -134,7 +134,7 @@ def test_halving_costs_what_a_hand_count_says_and_prunes_by_looks(ttsr: Ttsr, co
     assert said["even"]["nfe"]["mean"] == 15 * 2 + 7 + 3
     assert said["one rung"]["nfe"]["mean"] == 8 * 2 + 2 * 2
     assert said["random"]["nfe"]["mean"] == 40
-    assert said["even"]["value"]["mean"] > said["random"]["value"]["mean"], "looks equal to scores prune for nothing"
+    assert said["even"]["value"]["mean"] > said["random"]["value"]["mean"], "previews equal to scores prune for nothing"
     best_of_8 = replayed(ttsr, corpus, "8: n=8 verifier=half", options=("--orders", 2000))["8"]
     assert said["one rung"]["value"]["mean"] == pytest.approx(best_of_8["value"]["mean"], abs=0.01)
     # Of 16 the 8 best go on, of these the 4 that look best at step 3, which are the worst 4: the 5th best remains.
@@ -190,7 +190,7 @@ def test_ensembles_are_those_of_a_search(rule: Rule) -> None:
         assert np.allclose(3 * panel.combine_segments({name: values[row] for name, values in parts.items()}), said)
 
 
-def test_looks_are_told_by_verifier_and_step(ttsr: Ttsr, corpus: Path) -> None:
+def test_previews_are_compared_by_verifier_and_step(ttsr: Ttsr, corpus: Path) -> None:
     done = ttsr("replay", corpus, "--looks", "--json")
     said = {(one["verifier"], one["step"]): one for one in json.loads(done.output)["looks"]}
     assert set(said) == {("half", 1), ("half", 2), ("half", 3), ("right", 2), ("right", 3)}
@@ -208,9 +208,9 @@ def test_a_clip_drawn_again_counts_once_as_it_was_drawn_last(ttsr: Ttsr, tmp_pat
     assert (said["best"]["value"]["mean"], said["best"]["clips"]) == (6, 1)
 
 
-def test_without_an_oracle_another_column_judges(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_without_an_oracle_another_column_is_the_outcome(ttsr: Ttsr, tmp_path: Path) -> None:
     file = write(tmp_path / "r.jsonl", [record({"critic": [0.0, 1.0], "clap": [1.0, 0.0]}, f"c{i}") for i in range(4)])
-    assert "judge --by one of clap, critic" in ttsr("replay", file, "--policy", "a: verifier=critic").output
+    assert "give --by one of clap, critic" in ttsr("replay", file, "--policy", "a: verifier=critic").output
     said = replayed(ttsr, file, "a: verifier=critic", options=("--by", "clap"))
     assert said["a"]["closed"]["mean"] == -1
     table = ttsr("replay", file, "--policy", "a: verifier=critic", "--by", "clap").output
@@ -227,7 +227,7 @@ def test_without_an_oracle_another_column_judges(ttsr: Ttsr, tmp_path: Path) -> 
         ("a: n=4 verifier=ears", "unknown policy 'a': verifier 'ears'; known: half, lsd, noise, right"),
         ("a: n=17 verifier=half", "17 draws, but the file holds 16 of a window (clip 0, 4000 Hz)"),
         ("a: nfe=3 verifier=half", "nfe=3 is not enough for one run of 4 evaluations"),
-        ("a: search=halving rungs=0.5,0.75 verifier=noise", "verifier of looks 'noise'; known: half, right"),
+        ("a: search=halving rungs=0.5,0.75 verifier=noise", "verifier of previews 'noise'; known: half, right"),
         ("a: search=zero-order", "search=zero-order: unknown value 'zero-order'; known: halving, random"),
         ("a: rungs=0.5 verifier=half", "rungs: of search=halving only"),
         ("a: search=halving rungs=0.5,0.2 verifier=half", "above 0 and below 1, ascending"),
@@ -241,7 +241,7 @@ def test_a_policy_that_cannot_be_is_refused_by_name(ttsr: Ttsr, corpus: Path, po
     assert (done.exit_code, message in done.output) == (2, True), done.output
 
 
-def test_what_is_no_rewards_file_is_named_by_line(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_what_is_no_score_file_is_named_by_line(ttsr: Ttsr, tmp_path: Path) -> None:
     good = record({"critic": [0.0, 1.0], "lsd": [0.0, 1.0]})
     file = tmp_path / "r.jsonl"
 
@@ -253,15 +253,17 @@ def test_what_is_no_rewards_file_is_named_by_line(ttsr: Ttsr, tmp_path: Path) ->
 
     pruned = record({"critic": [0.0, 1.0], "lsd": [0.0, 1.0]}, window=1)
     pruned["candidates"][1]["step"] = 2
-    assert "r.jsonl, line 2: not a line of rewards" in said(json.dumps(good)[:-20])
-    assert "line 2: not a line of rewards: no 'schema'" in said("{}")
+    assert "r.jsonl, line 2: not a line of scores" in said(json.dumps(good)[:-20])
+    assert "line 2: not a line of scores: no 'schema'" in said("{}")
     assert "candidate 1 is not an independent draw run to its end" in said(json.dumps(pruned))
-    assert "line 2: another course" in said(json.dumps(good | {"course": {"steps": 4, "evaluations": 2, "each": 1}}))
+    assert "line 2: another sampling plan" in said(
+        json.dumps(good | {"course": {"steps": 4, "evaluations": 2, "each": 1}})
+    )
     assert ttsr("replay", file).output.count("nothing to replay") == 1
 
 
 def games(draws: int, clips: int, rate: float) -> list[dict[str, Any]]:
-    """Draws of which a share `rate` games the judge `hacked`, which else tells the truth, as `critic` half does."""
+    """Draws of which a share `rate` games the verifier `hacked`, which else tells the truth, as `critic` half does."""
     rng = np.random.default_rng(3)
     records = []
     for clip in range(clips):
@@ -279,7 +281,7 @@ def games(draws: int, clips: int, rate: float) -> list[dict[str, Any]]:
     return records
 
 
-def test_a_judge_that_is_gamed_raises_the_alarm_and_noise_does_not_transfer(tmp_path: Path) -> None:
+def test_a_verifier_that_is_gamed_raises_the_alarm_and_noise_does_not_transfer(tmp_path: Path) -> None:
     alarms = write_scaling(tmp_path, games(64, 12, 0.03), ["critic", "hacked", "noise"], 0, "made up")
     assert any("guided by hacked: lsd follows less" in alarm for alarm in alarms)
     assert not any("guided by critic" in alarm or "guided by noise" in alarm for alarm in alarms)
@@ -288,7 +290,7 @@ def test_a_judge_that_is_gamed_raises_the_alarm_and_noise_does_not_transfer(tmp_
     assert {n for _, _, n in rows} == {1, 2, 4, 8, 16, 32, 64}
     hacked = [float(rows["hacked", "lsd", n]["transfer"]) for n in (2, 8, 64)]
     assert hacked[0] > hacked[1] > hacked[2]
-    assert hacked[2] < -0.2, "the best by the gamed judge is worse than a random pick"
+    assert hacked[2] < -0.2, "the best by the gamed verifier is worse than a random choice"
     assert float(rows["hacked", "lsd", 64]["relative_percent_high"]) < 0
     assert abs(float(rows["noise", "lsd", 64]["transfer"])) < 0.15
     honest = rows["critic", "lsd", 64]
@@ -301,12 +303,12 @@ def test_a_judge_that_is_gamed_raises_the_alarm_and_noise_does_not_transfer(tmp_
     row = next(line for line in text.splitlines() if line.startswith("| sfx | 12 | critic |"))
     assert row.split("|")[4].strip() in ("8", "16", "32"), "the best of N of a bell curve bends at 16"
     assert "| sfx | 12 | noise | 1 (no gain clear of 0) |" in text, "where nothing is gained one draw is enough"
-    assert "| sfx | critic+consensus | sfx | 16 | – | not judged here: consensus |" in text
+    assert "| sfx | critic+consensus | sfx | 16 | – | not scored here: consensus |" in text
     assert (tmp_path / "scaling.png").stat().st_size > 20000
 
 
 @needs_weights
-def test_rewards_of_real_draws_are_kept_scaled_and_replayed(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_scores_of_real_draws_are_kept_scaled_and_replayed(ttsr: Ttsr, tmp_path: Path) -> None:
     clips, out = tmp_path / "clips", tmp_path / "out"
     for number, kind in enumerate(("speech", "music", "music")):
         (clips / kind).mkdir(parents=True, exist_ok=True)

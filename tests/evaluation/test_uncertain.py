@@ -9,8 +9,8 @@ import torch
 from helpers import Ttsr, save, voice
 
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
-from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_audio
-from ttsr_studio.evaluation.verifier_study.calibration import figures
+from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_clip
+from ttsr_studio.evaluation.verifier_study.calibration import calibration
 
 
 def noisy(gains: np.ndarray, seed: int) -> torch.Tensor:
@@ -25,23 +25,25 @@ def world(follow: bool, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
     widths = rng.uniform(0.1, 10.0, 40)
     strange = widths if follow else rng.permutation(widths)
-    takes = torch.stack([noisy(widths * rng.standard_normal(40), 100 + i) for i in range(12)])
-    return takes, noisy(strange * rng.standard_normal(40), 99)
+    renders = torch.stack([noisy(widths * rng.standard_normal(40), 100 + i) for i in range(12)])
+    return renders, noisy(strange * rng.standard_normal(40), 99)
 
 
 def test_uncertainty_that_is_true_correlates_with_error_and_other_does_not() -> None:
-    true, false = ([figures(*world(follow, seed), 4000, None) for seed in range(6)] for follow in (True, False))
+    true, false = ([calibration(*world(follow, seed), 4000, None) for seed in range(6)] for follow in (True, False))
     assert np.mean([row["spread"] for row in true]) > 0.35
     assert np.mean([row["middle"] for row in true]) > 0.3
     assert abs(np.mean([row["middle"] for row in false])) < 0.2
     assert all(row["uncertain_db"] > 1.5 * row["certain_db"] for row in true)
 
 
-def test_candidate_0_is_judged_and_has_no_say() -> None:
-    takes, truth = world(follow=True)
-    odd = takes.clone()
+def test_candidate_0_is_measured_and_has_no_part_in_uncertainty() -> None:
+    renders, truth = world(follow=True)
+    odd = renders.clone()
     odd[0] *= 100.0
-    assert figures(odd, truth, 4000, None)["certain_db"] > figures(takes, truth, 4000, None)["certain_db"] + 20
+    assert (
+        calibration(odd, truth, 4000, None)["certain_db"] > calibration(renders, truth, 4000, None)["certain_db"] + 20
+    )
 
 
 def test_uncertainty_is_tabled_by_kind_and_kept(ttsr: Ttsr, tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_clips_are_joined_by_kind_without_a_rest_that_is_too_short(tmp_path: Pat
     assert [(clip.kind, clip.edge_hz) for clip in joined] == [("a", 20000.0), ("b", None)]
     lengths = [soundfile.info(clip.path).frames / RATE for clip in joined]
     assert lengths == pytest.approx([1.0 + 1.5 + 0.5 + 0.4, 2.0])
-    audio = read_audio(joined[0].path)
+    audio = read_clip(joined[0].path)
     assert audio.shape[0] == 1
     edge = RATE
     assert np.abs(audio[0, edge - 3 : edge + 3]).max() < 0.02 * np.abs(audio).max(), "no click where two meet"

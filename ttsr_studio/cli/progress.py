@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ttsr_studio.evaluation.sweep import Reporter
 from ttsr_studio.render.inference.progress import Event, Watch
 
 LINE_SECONDS = 15.0
@@ -75,9 +77,29 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
         yield watch
 
 
+class SweepProgress(Reporter):
+    """How far a sweep over clips is, as a bar; what fails is a line on standard error."""
+
+    def __init__(self, bar: Progress) -> None:
+        super().__init__()
+        self.bar, self.task, self.begun = bar, bar.add_task("", total=None), 0
+
+    def expect(self, cases: int) -> None:
+        self.begun = 0
+        self.bar.reset(self.task, total=cases)
+
+    def step(self, study: str, clip: str) -> None:
+        self.bar.update(self.task, completed=self.begun, description=f"{study}  {clip}"[-60:])
+        self.begun += 1
+
+    def failed(self, reason: str) -> None:
+        super().failed(reason)
+        click.echo(f"failed: {reason}", err=True)
+
+
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[str, str], None]]:
-    """Give what is told of every step; draws nothing when standard error is not a terminal."""
+def sweep_progress() -> Iterator[SweepProgress]:
+    """Give what sweeps report to; draws nothing when standard error is not a terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -88,11 +110,4 @@ def progress_bar(total: int) -> Iterator[Callable[[str, str], None]]:
     )
     quiet = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        task, begun = bar.add_task("", total=total), 0
-
-        def step(system: str, clip: str) -> None:
-            nonlocal begun
-            bar.update(task, completed=begun, description=f"{system}  {clip}"[-60:])
-            begun += 1
-
-        yield step
+        yield SweepProgress(bar)

@@ -8,9 +8,17 @@ import click
 
 from ttsr_studio.cli.command import Settings
 from ttsr_studio.errors import OptionError
-from ttsr_studio.evaluation.replay import estimate as replay
+from ttsr_studio.evaluation.replay.estimate import (
+    outcome_column,
+    outcomes_markdown,
+    preview_figures,
+    previews_markdown,
+    replay,
+    summarise_outcomes,
+    to_json,
+)
 from ttsr_studio.evaluation.replay.policy import parse_policy
-from ttsr_studio.evaluation.replay.score_file import Rewards, read_rewards
+from ttsr_studio.evaluation.replay.score_file import read_score_file
 
 EPILOG = """\b
 A policy is NAME: KEY=VALUE ..., with the keys
@@ -27,16 +35,18 @@ ttsr replay results/rewards.jsonl
   --policy "halving: nfe=64 search=halving verifier=critic"
   --policy "target: verifier=critic target=critic:-1.1"
 \b
-Segments are chosen without the price of seams, which a file of rewards does
-not hold; renders with a --target draw in batches, and may draw some more.
+Segments are chosen without the price of seams, which a score file does not
+hold; renders with a --target draw in batches, and may draw some more.
 """
 
 
 @click.command("replay", cls=Settings, epilog=EPILOG)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--policy", "policies", multiple=True, metavar="SPEC", help="A policy to replay, repeatable.")
-@click.option("--looks", is_flag=True, help="What x0-predictions tell of finished renders: the grounds for rungs.")
-@click.option("--by", metavar="COLUMN", help="Verifier that judges the outcome.  [default: lsd, the oracle]")
+@click.option(
+    "--looks", "previews", is_flag=True, help="What x0-predictions tell of finished renders: the grounds for rungs."
+)
+@click.option("--by", metavar="COLUMN", help="Verifier whose scores are the outcome.  [default: lsd, the oracle]")
 @click.option(
     "--orders",
     type=click.IntRange(1),
@@ -47,42 +57,27 @@ not hold; renders with a --target draw in batches, and may draw some more.
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the orders and the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def replay_command(
-    file: Path, policies: tuple[str, ...], looks: bool, by: str | None, orders: int, seed: int, as_json: bool
+    file: Path, policies: tuple[str, ...], previews: bool, by: str | None, orders: int, seed: int, as_json: bool
 ) -> None:
-    """Replay policies of a search on kept rewards, without the engine: what they choose, and what it costs.
+    """Replay policies of a search on kept scores, without the engine: what they choose, and what it costs.
 
     FILE is of `ttsr evaluate --keep-rewards` (rewards.jsonl), or of `ttsr render --keep-rewards` with --search census
     or random. Tables are Markdown, by kind and cutoff, with 95 % intervals over clips; differences are paired with
     the first policy.
     """
-    if not policies and not looks:
+    if not policies and not previews:
         raise OptionError("nothing to replay: give a --policy, or --looks")
     asked = [parse_policy(text) for text in policies]
-    rewards = read_rewards(file)
+    scores = read_score_file(file)
     found: dict[str, Any] = {"file": str(file)}
+    texts = []
     if asked:
-        column = replay.judged_by(rewards, by)
-        summaries = replay.summarise(replay.replay(asked, rewards, column, orders, seed), seed)
-        found |= {"by": column, "policies": [replay.plain(one) for one in summaries]}
-        say(as_json, replay.to_markdown(summaries, column))
-    if looks:
-        told = look_at(rewards, by, seed)
-        found["looks"] = [replay.plain(one) for one in told]
-        say(as_json, ("\n" if asked else "") + replay.previews_to_markdown(told, by))
-    if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
-
-
-def look_at(rewards: Rewards, by: str | None, seed: int) -> list[replay.Summary]:
-    """The correlations of looks. Raises OptionError when the file has none."""
-    if not rewards.previews:
-        raise OptionError("no looks in the file: they are kept by --search census")
-    known = by is not None or replay.ORACLE in rewards.columns
-    return list(
-        replay.previews(replay.preview_rows(rewards, replay.judged_by(rewards, by) if known else None), rewards, seed)
-    )
-
-
-def say(as_json: bool, text: str) -> None:
-    if not as_json:
-        click.echo(text, nl=False)
+        column = outcome_column(scores, by)
+        outcomes = summarise_outcomes(replay(asked, scores, column, orders, seed), seed)
+        found |= {"by": column, "policies": [to_json(one) for one in outcomes]}
+        texts.append(outcomes_markdown(outcomes, column))
+    if previews:
+        figures = preview_figures(scores, by, seed)
+        found["looks"] = [to_json(one) for one in figures]
+        texts.append(previews_markdown(figures, by))
+    click.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(texts), nl=as_json)

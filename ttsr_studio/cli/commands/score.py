@@ -1,4 +1,4 @@
-"""`ttsr score`: the judges on any audio."""
+"""`ttsr score`: verifiers on any audio."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from rich.text import Text
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import MissingError, OptionError, TtsrError
-from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, Scored, Scorer, annotations_of
+from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, FileScores, Scorer, annotations_of
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.registry import VERIFIERS
 
@@ -25,8 +25,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--verifier",
     "verifiers",
     multiple=True,
-    help=f"Judge, may be repeated: {', '.join(name for name in VERIFIERS if name not in ONLY_IN_A_SEARCH)}.  "
-    "[default: all that can be asked here]",
+    help=f"May be repeated: {', '.join(name for name in VERIFIERS if name not in ONLY_IN_A_SEARCH)}.  "
+    "[default: all that can score here]",
 )
 @click.option("--input", "lr", type=FILE, help="The band-limited input that the files were made from.")
 @click.option("--reference", type=FILE, help="Ground truth, for lsd.")
@@ -47,11 +47,11 @@ def score_command(
     as_json: bool,
     **known: Any,
 ) -> None:
-    """Judge finished files, of this tool or another. Higher is better in every column.
+    """Score finished files, of this tool or another. Higher is better in every column.
 
-    A file's own sidecar (NAME.ttsr.toml) goes before the options. Exit code 1 when a file could not be judged.
+    A file's own sidecar (NAME.ttsr.toml) goes before the options. Exit code 1 when a file could not be scored.
     """
-    rows: list[Scored] = []
+    rows: list[FileScores] = []
     try:
         options = RenderOptions(cutoff=cutoff, **known)
         scorer = Scorer(lr, reference, cutoff, resolve_device(device))
@@ -79,7 +79,7 @@ def _plain(scores: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
-def show(rows: list[Scored]) -> None:
+def show(rows: list[FileScores]) -> None:
     """A table, the best of every column in bold."""
     columns = list(dict.fromkeys(name for row in rows for name in row.scores))
     best = {name: max((row.scores.get(name, -math.inf) for row in rows), default=-math.inf) for name in columns}

@@ -6,19 +6,26 @@ from typing import Any
 
 import click
 
-from ttsr_studio import __version__
-from ttsr_studio.cli.progress import progress_bar
+from ttsr_studio.cli.progress import sweep_progress
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.engines.registry import ENGINES
-from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.errors import TtsrError
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
-from ttsr_studio.evaluation.benchmark.degradation import check_cutoff
-from ttsr_studio.evaluation.benchmark.runner import Conditions, Results
-from ttsr_studio.evaluation.tuning.report import WORDS, judge, rows_of, summarise, to_markdown, to_preset
-from ttsr_studio.evaluation.tuning.space import Axes, Setting
-from ttsr_studio.evaluation.tuning.study import Task, Tuning, load_optuna, search_grid, search_optuna
+from ttsr_studio.evaluation.benchmark.degradation import Conditions
+from ttsr_studio.evaluation.reporting.tables import write_text
+from ttsr_studio.evaluation.sweep import Results, Run
+from ttsr_studio.evaluation.tuning.report import (
+    check_target,
+    decide,
+    preset_text,
+    rank_settings,
+    tuning_line,
+    tuning_markdown,
+)
+from ttsr_studio.evaluation.tuning.space import Axes
+from ttsr_studio.evaluation.tuning.study import Tuning, TuningTask, load_optuna, search_grid, search_optuna
 
 EPILOG = """\b
 ttsr tune clips/manifest.csv --nfe 8 --objective lsd --out tuned
@@ -87,7 +94,7 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 )
 @click.option("--kind", "kinds", multiple=True, help="Only clips of this kind, repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many clips of each kind.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Hear only so much of each clip.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Only so much of each clip.")
 @click.option(
     "--candidates",
     type=click.IntRange(1),
@@ -122,99 +129,45 @@ def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> N
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
     context = click.get_current_context()
-    target = preset or out / "tuned.toml"
+    target, by_grid = preset or out / "tuned.toml", given["method"] == "grid"
     try:
         conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
-        for cutoff in conditions.cutoffs:
-            check_cutoff(cutoff, conditions.low_pass)
-        refuse_another(target)
+        check_target(target)
         objective = tuple(given["objective"].split("+"))
-        task = Task(
+        task = TuningTask(
             given["engine"], given["device"], objective, given["nfe"], given["candidates"], given["seed"], conditions
         )
-        chosen = load_corpus(clips, given["kinds"], given["limit"])
-        if len(objective) > 1 and len(chosen) < 2:
-            raise OptionError(
-                "--objective of several verifiers scales them by their spread over clips; give two clips or more"
-            )
-        tuning = Tuning(task, chosen)
+        tuning = Tuning(task, load_corpus(clips, given["kinds"], given["limit"]))
         axes = Axes.of(tuning.engine, given)
         tuning.check(axes)
-        if given["method"] == "optuna":
+        if not by_grid:
             load_optuna()
         results = Results(out / "tune.jsonl")
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
     try:
-        failures = search(tuning, axes, results, given)
-        entries = summarise(tuning)
+        with sweep_progress() as progress:
+            run = Run(conditions, results, progress)
+            if by_grid:
+                search_grid(tuning, axes, run)
+            else:
+                search_optuna(tuning, axes, run, given["trials"])
+        settings = rank_settings(tuning)
+        decision = decide(tuning, settings)
+        title = tuning_line(clips, tuning, "grid" if by_grid else f"optuna, {given['trials']} trials")
+        table = write_text(out / "tune.md", tuning_markdown(tuning, settings, decision, title))
+        write_text(target, preset_text(tuning, decision))
     except TtsrError as error:
         raise click.ClickException(str(error)) from error
-    verdict = judge(tuning, entries)
-    title = describe(clips, task, given, len(chosen), len({clip.path for clip, _ in tuning.places}))
-    try:
-        (out / "tune.md").write_text(to_markdown(tuning, entries, verdict, title), encoding="utf-8")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(to_preset(tuning, verdict), encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-    click.echo(verdict.words)
-    for warning in verdict.warnings:
+    click.echo(decision.words)
+    for warning in decision.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for path in (out / "tune.md", target):
+    for path in (table, target):
         click.echo(str(path))
     click.echo(
-        f"{len(entries)} settings, {tuning.above} more above the limit left out; {len(rows_of(tuning))} results, "
-        f"{results.computed} of them computed now, {failures} failed"
+        f"{len(settings)} settings, {tuning.above} more above the limit left out; "
+        f"{sum(map(len, tuning.rows.values()))} results, {results.computed} of them computed now, "
+        f"{len(progress.failures)} failed"
     )
-    if failures:
+    if progress.failures:
         sys.exit(1)
-
-
-def refuse_another(target: Path) -> None:
-    """Raise OptionError for a preset of the user's own, and for a name that `ttsr render` would not take for a file."""
-    if target.suffix != ".toml":
-        raise OptionError(f"--preset {target}: a preset is a .toml file")
-    if target.exists() and WORDS not in target.read_text(encoding="utf-8", errors="replace"):
-        raise OptionError(f"--preset {target}: exists already and is not of this command; choose another name")
-
-
-def search(tuning: Tuning, axes: Axes, results: Results, given: dict[str, Any]) -> int:
-    """Measure settings, saying what fails; returns how many failed."""
-    failures = 0
-
-    def failed(reason: str) -> None:
-        nonlocal failures
-        failures += 1
-        click.echo(f"failed: {reason}", err=True)
-
-    by_grid = given["method"] == "grid"
-    settings = len(axes.grid(tuning.task.limit)[0]) if by_grid else given["trials"] + 1
-    with progress_bar(settings * len(tuning.places)) as step:
-
-        def measure(setting: Setting) -> Any:
-            return tuning.measure(setting, results, step, failed)
-
-        if by_grid:
-            search_grid(tuning, axes, measure)
-        else:
-            search_optuna(tuning, axes, measure, given["trials"])
-    return failures
-
-
-def describe(source: Path, task: Task, given: dict[str, Any], clips: int, usable: int) -> str:
-    """One line for the head of the table: what the numbers were measured under."""
-    method = "grid" if given["method"] == "grid" else f"optuna, {given['trials']} trials"
-    parts = [
-        f"ttsr {__version__}",
-        f"engine {task.engine}",
-        f"at most {task.limit} network evaluations a run",
-        method,
-        f"clips of {source.name}, cutoff {', '.join(f'{cutoff:g}' for cutoff in task.conditions.cutoffs)} Hz, told",
-        *([f"{clips - usable} of {clips} clips end at the cutoff and are left out"] if usable < clips else []),
-        f"{task.candidates} candidates",
-        f"seed {task.seed}",
-    ]
-    if task.conditions.seconds is not None:
-        parts.append(f"first {task.conditions.seconds:g} s of each clip")
-    return "; ".join(parts) + "."

@@ -1,11 +1,11 @@
 """Clips joined into programmes: a choice by window is only another than one by clip where windows are several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_audio, write_audio
+from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_clip, write_float_wav
 
 FADE_SECONDS = 0.01
 
@@ -23,18 +23,19 @@ def join_clips(clips: Sequence[Clip], seconds: float, folder: Path) -> list[Clip
     """
     programmes = []
     for kind in dict.fromkeys(clip.kind for clip in clips):
-        for number, parts in enumerate(grouped([clip for clip in clips if clip.kind == kind], seconds)):
+        for number, parts in enumerate(in_programmes([clip for clip in clips if clip.kind == kind], seconds)):
             path = folder / f"{kind}_{number:02d}.wav"
-            write_audio(path, np.concatenate([faded(audio) for _, audio in parts])[None], RATE)
+            write_float_wav(path, np.concatenate([faded(audio) for _, audio in parts])[None], RATE)
             edges = [clip.edge_hz for clip, _ in parts if clip.edge_hz is not None]
             programmes.append(Clip(path, path.name, kind, min(edges, default=None)))
     return programmes
 
 
-def grouped(clips: Sequence[Clip], seconds: float) -> list[list[tuple[Clip, np.ndarray]]]:
+def in_programmes(clips: Sequence[Clip], seconds: float) -> list[list[tuple[Clip, np.ndarray]]]:
     """Successive clips with their mono audio, in groups of at least so many seconds."""
     groups: list[list[tuple[Clip, np.ndarray]]] = [[]]
-    for clip, audio in heard(clips):
+    for clip in clips:
+        audio = read_clip(clip.path).mean(axis=0)
         if sum(len(part) for _, part in groups[-1]) >= seconds * RATE:
             groups.append([])
         groups[-1].append((clip, audio))
@@ -42,11 +43,6 @@ def grouped(clips: Sequence[Clip], seconds: float) -> list[list[tuple[Clip, np.n
         rest = groups.pop()
         groups[-1] += rest
     return groups
-
-
-def heard(clips: Sequence[Clip]) -> Iterator[tuple[Clip, np.ndarray]]:
-    for clip in clips:
-        yield clip, read_audio(clip.path).mean(axis=0)
 
 
 def faded(audio: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The clips of an evaluation, and audio as arrays: float32 [channels, samples] at 48 kHz, full scale 1.0."""
 
 import csv
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,11 +49,6 @@ class Clip:
     @property
     def stem(self) -> str:
         return self.path.stem
-
-    def digest(self) -> str:
-        """sha256 of the file's bytes, hex. Raises OSError when it cannot be read."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_corpus(source: Path, kinds: Sequence[str] = (), limit: int | None = None) -> list[Clip]:
@@ -143,7 +137,7 @@ def _edge(path: Path, row: dict[str, str]) -> float | None:
     return edge if edge < RATE / 2 else None
 
 
-def read_audio(path: Path, seconds: float | None = None) -> Audio:
+def read_clip(path: Path, seconds: float | None = None) -> Audio:
     """Read a file, or its first seconds, at 48 kHz. Raises InputError when it cannot be read."""
     info = probe(path)
     audio = np.concatenate(list(read_blocks(info)), axis=1)
@@ -151,7 +145,7 @@ def read_audio(path: Path, seconds: float | None = None) -> Audio:
     return resample(audio, info.rate, RATE)
 
 
-def write_audio(path: Path, audio: Audio, rate: int) -> None:
+def write_float_wav(path: Path, audio: Audio, rate: int) -> None:
     """Write 32-bit float WAV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, audio.T, rate, subtype="FLOAT", format="WAV")

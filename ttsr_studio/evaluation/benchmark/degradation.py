@@ -5,15 +5,26 @@ brick: linear-phase Kaiser FIR at 48 kHz, flat within 0.001 dB to 100 Hz below t
 resample: soxr VHQ to twice the cutoff, which is flat to 0.91 of it; the file is stored at that low rate.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from ttsr_studio.errors import OptionError
-from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio, resample
+from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.evaluation.benchmark.dataset import (
+    RATE,
+    Audio,
+    Clip,
+    fit,
+    read_clip,
+    resample,
+    write_float_wav,
+)
 
 LowPass = Literal["brick", "resample"]
 LOW_PASSES: tuple[LowPass, ...] = get_args(LowPass)
@@ -33,6 +44,22 @@ def check_cutoff(cutoff_hz: float, low_pass: LowPass) -> None:
         raise OptionError(f"--cutoff {cutoff_hz:g}: {low_pass} takes {lowest:g} to {HIGHEST_HZ:g} Hz")
     if low_pass == "resample" and 2 * cutoff_hz % 1 != 0:
         raise OptionError(f"--cutoff {cutoff_hz:g}: twice the cutoff is a rate, in whole Hz")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for all that is compared: cutoffs in Hz, the low-pass, seconds of each clip that count (None: all).
+
+    Raises OptionError for a cutoff that cannot be simulated.
+    """
+
+    cutoffs: tuple[float, ...]
+    low_pass: LowPass
+    seconds: float | None
+
+    def __post_init__(self) -> None:
+        for cutoff in self.cutoffs:
+            check_cutoff(cutoff, self.low_pass)
 
 
 def kept_hz(cutoff_hz: float, low_pass: LowPass) -> float:
@@ -63,3 +90,52 @@ def simulate(truth: Audio, cutoff_hz: float, low_pass: LowPass) -> tuple[Audio, 
         return filtered(truth, brick(cutoff_hz)), RATE
     rate = int(2 * cutoff_hz)
     return resample(truth, RATE, rate), rate
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip at one cutoff.
+
+    Attributes:
+        truth: [channels, samples] at 48 kHz.
+        lr: the input made from it, at `lr_rate`.
+        folder: for files that live as long as the item.
+    """
+
+    clip: Clip
+    cutoff_hz: float
+    low_pass: LowPass
+    truth: Audio
+    lr: Audio
+    lr_rate: int
+    folder: Path
+
+    @classmethod
+    def make(cls, clip: Clip, cutoff_hz: float, low_pass: LowPass, seconds: float | None, folder: Path) -> "Item":
+        """Read a clip and simulate its input. Raises InputError when it cannot be read."""
+        truth = read_clip(clip.path, seconds)
+        return cls(clip, cutoff_hz, low_pass, truth, *simulate(truth, cutoff_hz, low_pass), folder)
+
+    @property
+    def kept_hz(self) -> float:
+        """Up to where the input holds the clip unchanged, Hz."""
+        return kept_hz(self.cutoff_hz, self.low_pass)
+
+    def fitted(self, audio: Audio, what: str) -> Audio:
+        """Audio at 48 kHz in the truth's shape; see `dataset.fit`."""
+        return fit(audio, self.truth.shape[0], self.truth.shape[1], what)
+
+    def lr_wide(self) -> Audio:
+        """The input at 48 kHz, in the truth's shape."""
+        return self.fitted(resample(self.lr, self.lr_rate, RATE), self.clip.name)
+
+
+def write_inputs(folder: Path, clips: Sequence[Clip], conditions: Conditions) -> Iterator[str]:
+    """Write the simulated inputs for other systems, as FOLDER/CUTOFF/CLIP.wav; yields what failed, one line a clip."""
+    for clip in clips:
+        try:
+            for cutoff in conditions.cutoffs:
+                item = Item.make(clip, cutoff, conditions.low_pass, conditions.seconds, folder)
+                write_float_wav((folder / f"{cutoff:g}" / clip.name).with_suffix(".wav"), item.lr, item.lr_rate)
+        except (TtsrError, OSError) as error:
+            yield f"{clip.name}: {error}"

@@ -2,7 +2,7 @@
 
 Levels are in dB of mean square: 0 dB is a square wave at full scale. Channels are measured alone and averaged where
 not said otherwise. No gain is matched. ESTOI and PESQ are left out: PESQ's reference code has a licence of its own, it
-hears at most 16 kHz (wideband), ESTOI at most 5 kHz, so both are deaf to most of what is added here. ViSQOL and
+covers at most 16 kHz (wideband), ESTOI at most 5 kHz, so neither sees most of what is added here. ViSQOL and
 Zimtohrli are in `perceptual`.
 """
 
@@ -66,7 +66,7 @@ METRICS = (
     Metric("lsd_edge", "LSD to the clip's edge", "lower", "fidelity", 3),
     Metric("lsd_low", "LSD below the cutoff", "lower", "fidelity", 3),
     Metric("lsd_hf", "LSD above the cutoff", "lower", "fidelity", 3),
-    Metric("held_out", "held-out judge", "higher", "fidelity", 3, ratio=False),
+    Metric("held_out", "held-out verifier", "higher", "fidelity", 3, ratio=False),
     Metric("hf_bias_db", "HF energy bias, dB", "zero", "texture", ratio=False),
     Metric("pause_hiss_db", "pause hiss, dB", "zero", "texture", ratio=False),
     Metric("onset_error_db", "onset error, dB", "lower", "texture"),

@@ -1,19 +1,19 @@
 """ViSQOL (audio mode) and Zimtohrli: what a listener would say of an output beside the truth, from 1 to 5.
 
 The columns that count first, since a log-spectral distance pays for cells that nobody hears as for loud ones. Both are
-packages of the extra `evaluate`, neither brings a network's framework, and each is heard only where it is installed.
+packages of the extra `evaluate`, neither brings a network's framework, and each scores only where it is installed.
 
 Conventions: audio is float32 [channels, samples] at 48 kHz, full scale 1.0, of one shape, which is what both packages
-ask for. Channels are heard alone; a channel that is silent in the truth is left out, the mean is over the others.
+ask for. Channels are scored alone; a channel that is silent in the truth is left out, the mean is over the others.
 Higher is better.
 
 visqol: visqol-python (Apache-2.0), a port of Google's ViSQOL 3 (Chinen et al., "ViSQOL v3: An Open Source Production
     Ready Objective Speech and Audio Metric", QoMEX 2020) with its support vector model for audio. MOS-LQO from 1 to
-    4.73, which equal audio gets. It hears 50 Hz to 15 kHz, matches the level of the whole clip (so a loss of level goes
-    unheard), aligns in time, and needs a second of audio (NaN for less).
+    4.73, which equal audio gets. It covers 50 Hz to 15 kHz, matches the level of the whole clip (so a loss of level
+    goes unseen), aligns in time, and needs a second of audio (NaN for less).
 zimtohrli: zimtohrli (Apache-2.0), Google's measure of just noticeable differences. MOS-like from 1 to 5, which equal
-    audio gets. It takes a sine at full scale for 80 dB SPL and hears levels. The package writes past its memory when it
-    is given less than about 80 ms: NaN for less than a tenth of a second.
+    audio gets. It takes a sine at full scale for 80 dB SPL and counts levels. The package writes past its memory when
+    it is given less than about 80 ms: NaN for less than a tenth of a second.
 
 A silent output of a sounding truth gets 1, the lowest, from ViSQOL, whose package has no answer to it.
 """
@@ -44,7 +44,7 @@ class Listener:
         column: of the results.
         package: that it comes from.
         shortest: seconds that it needs.
-        load: imports the package and returns what hears; loaded once.
+        load: imports the package and returns what scores; loaded once.
     """
 
     column: str
@@ -68,10 +68,10 @@ def load_visqol() -> Opinion:
     api = VisqolApi()
     api.create(mode="audio")
 
-    def hear(truth: NDArray[np.float32], output: NDArray[np.float32]) -> float:
+    def score(truth: NDArray[np.float32], output: NDArray[np.float32]) -> float:
         return float(api.measure_from_arrays(truth, output, RATE).moslqo) if output.any() else LOWEST
 
-    return hear
+    return score
 
 
 @cache
@@ -87,7 +87,7 @@ LISTENERS = (
 )
 
 
-def versions() -> dict[str, str | None]:
+def package_versions() -> dict[str, str | None]:
     """The version of every package that is asked, by column; None where it is not installed."""
     return {listener.column: listener.version for listener in LISTENERS}
 
@@ -102,7 +102,7 @@ def missing_note() -> str | None:
 
 
 def perceived(truth: Audio, output: Audio) -> dict[str, float]:
-    """What every installed package says of one output, by column; NaN for those that are not, and for short clips."""
+    """Every installed package's score of one output, by column; NaN for those that are not, and for short clips."""
     return {
         listener.column: math.nan if listener.version is None else opinion(listener, truth, output)
         for listener in LISTENERS
@@ -117,9 +117,9 @@ def opinion(listener: Listener, truth: Audio, output: Audio) -> float:
     if truth.shape[1] < listener.shortest * RATE:
         return math.nan
     try:
-        hear = listener.load()
+        score = listener.load()
     except (ImportError, OSError) as error:
         why = " ".join(str(error).split())[:160]
         raise MissingError(f"{listener.package} is installed and cannot be loaded ({why}); install it again") from error
-    heard = [hear(true, made) for true, made in zip(truth, output, strict=True) if true.any()]
-    return float(np.mean(heard)) if heard else math.nan
+    scores = [score(true, made) for true, made in zip(truth, output, strict=True) if true.any()]
+    return float(np.mean(scores)) if scores else math.nan

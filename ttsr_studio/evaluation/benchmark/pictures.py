@@ -35,13 +35,13 @@ ROWS, COLUMNS = 256, 320
 LOWEST_DB, STEP_DB = -120.0, 0.5
 """Cells are kept in 8 bits: from -120 to 7.5 dB."""
 
-RANGE_DB = 100.0
+SHEET_RANGE_DB = 100.0
 PANEL_INCHES = (2.6, 1.75)
 MARGIN_INCHES, HEAD_INCHES, GAP_INCHES = 0.6, 0.75, 0.42
 DPI = 120
-STYLE: dict[str, Any] = {"text.parse_math": False, "font.size": 8.0, "font.family": "DejaVu Sans"}
+SHEET_STYLE: dict[str, Any] = {"text.parse_math": False, "font.size": 8.0, "font.family": "DejaVu Sans"}
 
-Panel = NDArray[np.uint8]
+Cells = NDArray[np.uint8]
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Strip:
 
 
 @dataclass
-class Pictures:
+class ContactSheets:
     """The panels of a run, kept in a folder, and the sheets that show them.
 
     Attributes:
@@ -99,19 +99,19 @@ class Pictures:
             name, strips = re.sub(r"[^\w.-]+", "_", kind), list(by_name.values())
             systems = list(dict.fromkeys(system for strip in strips for system in strip.systems))
             keys = [key for strip in strips for key in (strip.given, strip.truth, *strip.systems.values())]
-            loudest = max(float(decibels(self.panel(key)).max()) for key in keys)
+            loudest = max(float(panel_levels(self.panel(key)).max()) for key in keys)
             for first in range(0, len(strips), CLIPS):
                 number = f"-{first // CLIPS + 1}" if first else ""
                 page = f"{name}-{cutoff:g}{number}.png"
-                with style.context(["default", STYLE]):
+                with style.context(["default", SHEET_STYLE]):
                     content = self.page(strips[first : first + CLIPS], systems, cutoff, loudest, seconds)
                 write_atomic(self.folder / page, content)
                 written.append(self.folder / page)
         return written
 
-    def panel(self, key: str) -> Panel:
+    def panel(self, key: str) -> Cells:
         with np.load(self.path(key)) as kept:
-            cells: Panel = kept["cells"]
+            cells: Cells = kept["cells"]
         return cells
 
     def page(
@@ -144,7 +144,7 @@ class Pictures:
                 if key is None:
                     axes.set_axis_off()
                     continue
-                levels = decibels(self.panel(key)) - loudest
+                levels = panel_levels(self.panel(key)) - loudest
                 image = draw_panel(axes, levels, seconds[strip.clip.name], cutoff_hz, strip.clip.edge_hz)
                 if column:
                     axes.set_xticklabels([])
@@ -170,7 +170,7 @@ def draw_panel(
         origin="lower",
         aspect="auto",
         cmap="magma",
-        vmin=-RANGE_DB,
+        vmin=-SHEET_RANGE_DB,
         vmax=0.0,
     )
     for hertz, dashes in ((cutoff_hz, (6, 4)), (edge_hz, (1, 3))):
@@ -181,13 +181,13 @@ def draw_panel(
     return image
 
 
-def quantised(audio: Audio) -> Panel:
+def quantised(audio: Audio) -> Cells:
     """The spectrogram of audio [channels, samples] at 48 kHz as 8-bit levels [rows, columns]."""
     cells = SpectrogramMap(RATE, audio.shape[1], columns=COLUMNS, rows=ROWS)
     cells.update(0, audio)
     return np.clip(np.round((cells.decibels() - LOWEST_DB) / STEP_DB), 0, 255).astype(np.uint8)
 
 
-def decibels(panel: Panel) -> NDArray[np.float32]:
+def panel_levels(panel: Cells) -> NDArray[np.float32]:
     """Levels of a panel, dB of a sine at full scale."""
     return (panel * np.float32(STEP_DB) + np.float32(LOWEST_DB)).astype(np.float32)

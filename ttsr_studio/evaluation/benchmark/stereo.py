@@ -35,10 +35,10 @@ def correlation_error(truth: Audio, output: Audio, bands: Sequence[slice]) -> fl
     for band in bands:
         expected, energies = correlations(true[:, band])
         found, levels = correlations(made[:, band])
-        counts, heard = energies > floor, levels > (energies * RANGE).clamp_min(floor)
+        counts, sounds = energies > floor, levels > (energies * RANGE).clamp_min(floor)
         for i, j in combinations(range(len(truth)), 2):
             if counts[i] and counts[j]:
-                differences.append(abs(float(found[i, j]) * bool(heard[i] and heard[j]) - float(expected[i, j])))
+                differences.append(abs(float(found[i, j]) * bool(sounds[i] and sounds[j]) - float(expected[i, j])))
     return sum(differences) / len(differences) if differences else math.nan
 
 

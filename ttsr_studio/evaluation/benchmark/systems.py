@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ttsr_studio.config.annotations import read_annotations
-from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.evaluation.benchmark.baselines import replicate
 from ttsr_studio.evaluation.benchmark.ceiling import ceiling
 from ttsr_studio.evaluation.benchmark.dataset import (
@@ -19,57 +19,23 @@ from ttsr_studio.evaluation.benchmark.dataset import (
     Audio,
     Clip,
     find_output,
-    fit,
     output_folder,
-    read_audio,
-    resample,
-    write_audio,
+    read_clip,
+    write_float_wav,
 )
-from ttsr_studio.evaluation.benchmark.degradation import LowPass, kept_hz, simulate
+from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.system_spec import Spec
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
+from ttsr_studio.storage.checksum import sha256
 
 
 @dataclass(frozen=True)
-class Item:
-    """One clip at one cutoff.
-
-    Attributes:
-        truth: [channels, samples] at 48 kHz.
-        lr: the input made from it, at `lr_rate`.
-        folder: for files that live as long as the item.
-    """
-
-    clip: Clip
-    cutoff_hz: float
-    low_pass: LowPass
-    truth: Audio
-    lr: Audio
-    lr_rate: int
-    folder: Path
-
-    @classmethod
-    def make(cls, clip: Clip, cutoff_hz: float, low_pass: LowPass, seconds: float | None, folder: Path) -> "Item":
-        """Read a clip and simulate its input. Raises InputError when it cannot be read."""
-        truth = read_audio(clip.path, seconds)
-        return cls(clip, cutoff_hz, low_pass, truth, *simulate(truth, cutoff_hz, low_pass), folder)
-
-    def fitted(self, audio: Audio, what: str) -> Audio:
-        """Audio at 48 kHz in the truth's shape; see `corpus.fit`."""
-        return fit(audio, self.truth.shape[0], self.truth.shape[1], what)
-
-    def lr_wide(self) -> Audio:
-        """The input at 48 kHz, in the truth's shape."""
-        return self.fitted(resample(self.lr, self.lr_rate, RATE), self.clip.name)
-
-
-@dataclass(frozen=True)
-class Made:
+class SystemOutput:
     """A system's output [channels, samples] at 48 kHz, in the truth's shape, and what it took; NaN where unknown.
 
     Attributes:
-        held_out: what the first held-out judge of a render said of the choice.
+        held_out: what the first held-out verifier of a render gives the choice.
     """
 
     audio: Audio
@@ -97,7 +63,7 @@ class System(Protocol):
         """Everything besides clip, cutoff and low-pass that its output depends on, as plain data."""
         ...
 
-    def make(self, item: Item) -> Made: ...
+    def make(self, item: Item) -> SystemOutput: ...
 
 
 @dataclass
@@ -107,7 +73,7 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
+def metered() -> Iterator[Cost]:
     """Wall seconds, and the largest resident memory of the whole process meanwhile.
 
     Where the system cannot reset its high-water mark (only Linux can), memory is the largest since the start.
@@ -150,10 +116,10 @@ class Plain:
     def identity(self, clip: Clip, cutoff_hz: float) -> dict[str, Any]:
         return {"plain": self.name}
 
-    def make(self, item: Item) -> Made:
-        with measured() as cost:
+    def make(self, item: Item) -> SystemOutput:
+        with metered() as cost:
             audio = self.answer(item)
-        return Made(audio, 0.0, cost.seconds, cost.peak_rss_mb)
+        return SystemOutput(audio, 0.0, cost.seconds, cost.peak_rss_mb)
 
 
 INPUT = "lr"
@@ -161,8 +127,8 @@ INPUT = "lr"
 
 PLAIN: dict[str, Callable[[Item], Audio]] = {
     INPUT: Item.lr_wide,
-    "replication": lambda item: replicate(item.lr_wide(), kept_hz(item.cutoff_hz, item.low_pass)),
-    "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, kept_hz(item.cutoff_hz, item.low_pass)),
+    "replication": lambda item: replicate(item.lr_wide(), item.kept_hz),
+    "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, item.kept_hz),
 }
 
 
@@ -225,26 +191,28 @@ class Render:
             raise MissingError("a weights file was changed during the evaluation; run it again")
         return session
 
-    def make(self, item: Item) -> Made:
-        from ttsr_studio.render.pipeline import render
-        from ttsr_studio.render.request import RenderRequest
+    def make(self, item: Item) -> SystemOutput:
+        audio, summary, cost = render_item(self.session(item.cutoff_hz), item)
+        held_out = [of["chosen"] for of in summary["judged"].values() if of["role"] == "held-out"]
+        score = next((float(score) for score in held_out if score is not None), math.nan)
+        nfe, cutoff_hz = float(summary["nfe"]), summary.get("cutoff_hz")
+        return SystemOutput(audio, nfe, cost.seconds, cost.peak_rss_mb, cutoff_hz, score)
 
-        session = self.session(item.cutoff_hz)
-        source, target, truth = (item.folder / name for name in ("input.wav", "output.wav", "truth.wav"))
-        write_audio(source, item.lr, item.lr_rate)
-        if self.options.reference:
-            write_audio(truth, item.truth, RATE)
-        with measured() as cost:
-            known = read_annotations(source, session.options, session.engine.sample_rate)
-            reference = truth if self.options.reference else None
-            request = RenderRequest(source, target, known, reference, report=False)
-            done = render(session, request)
-        audio = item.fitted(read_audio(target), f"{self.name}, {item.clip.name}")
-        nfe = float(done.summary["nfe"])
-        judged = done.summary["judged"].values()
-        held_out = [judge["chosen"] for judge in judged if judge["role"] == "held-out" and judge["chosen"] is not None]
-        heard = float(held_out[0]) if held_out else math.nan
-        return Made(audio, nfe, cost.seconds, cost.peak_rss_mb, done.summary.get("cutoff_hz"), heard)
+
+def render_item(session: Session, item: Item) -> tuple[Audio, dict[str, Any], Cost]:
+    """Render an item's input: the output in the truth's shape, the render's summary, and what it took."""
+    from ttsr_studio.render.pipeline import render
+    from ttsr_studio.render.request import RenderRequest
+
+    source, target, truth = (item.folder / name for name in ("input.wav", "output.wav", "truth.wav"))
+    write_float_wav(source, item.lr, item.lr_rate)
+    if session.options.reference:
+        write_float_wav(truth, item.truth, RATE)
+    reference = truth if session.options.reference else None
+    with metered() as cost:
+        known = read_annotations(source, session.options, session.engine.sample_rate)
+        done = render(session, RenderRequest(source, target, known, reference, report=False))
+    return item.fitted(read_clip(target), item.clip.name), done.summary, cost
 
 
 @dataclass(frozen=True)
@@ -264,8 +232,39 @@ class Finished:
 
     def identity(self, clip: Clip, cutoff_hz: float) -> dict[str, Any]:
         path = find_output(self.folders[cutoff_hz], clip)
-        return {"finished": self.name, "audio": Clip(path, path.name, "", None).digest()}
+        return {"finished": self.name, "audio": sha256(path)}
 
-    def make(self, item: Item) -> Made:
+    def make(self, item: Item) -> SystemOutput:
         path = find_output(self.folders[item.cutoff_hz], item.clip)
-        return Made(item.fitted(read_audio(path), str(path)))
+        return SystemOutput(item.fitted(read_clip(path), str(path)))
+
+
+def plan_systems(
+    plain: Sequence[str],
+    finished: Sequence[tuple[str, Path]],
+    specs: Sequence[Spec],
+    cutoffs: Sequence[float],
+    tell_cutoff: bool = False,
+    baseline: str | None = None,
+) -> list[System]:
+    """All systems in the order of the tables, checked before anything runs.
+
+    Args:
+        plain: names of `PLAIN`.
+        finished: names and folders of other systems' audio.
+        baseline: name of the one that the others are compared with.
+
+    Raises OptionError or MissingError for one that cannot run here, and for names that clash.
+    """
+    plain = list(dict.fromkeys(plain))
+    names = [*plain, *(name for name, _ in finished), *(spec.name for spec in specs)]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"two systems are named {name!r}")
+    if baseline is not None and baseline not in names:
+        raise unknown("--baseline", baseline, names)
+    return [
+        *(Plain(name, PLAIN[name]) for name in plain),
+        *(Finished.find(name, folder, list(cutoffs)) for name, folder in finished),
+        *(Render.load(spec, tell_cutoff) for spec in specs),
+    ]

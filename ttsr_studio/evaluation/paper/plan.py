@@ -1,8 +1,8 @@
-"""What the paper compares (Jin et al. 2026, Table 1), as far as it is here: guides, algorithms, judges of each kind.
+"""What the paper compares (Jin et al. 2026, Table 1), as far as it is here: guides, algorithms, verifiers of each kind.
 
 The kind's preset (paper-speech, paper-music, paper-sfx) gives engine, solver, steps, guidance, N, K, lambda, the
-verifiers and the rule of their ensemble. One draw holds for a whole clip, as in the paper: verifiers judge windows, and
-their means over the clip's windows choose, since zero-order search needs to be told on its way.
+verifiers and the rule of their ensemble. One draw holds for a whole clip, as in the paper: verifiers score windows, and
+their means over the clip's windows choose, since zero-order search needs scores on its way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from ttsr_studio.audio.decode import probe
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.evaluation.benchmark.dataset import Clip
-from ttsr_studio.evaluation.benchmark.runner import Conditions
+from ttsr_studio.evaluation.benchmark.degradation import Conditions
 from ttsr_studio.evaluation.benchmark.system_spec import make_options
 from ttsr_studio.evaluation.benchmark.systems import session_for
 from ttsr_studio.options import RenderOptions
@@ -23,10 +23,10 @@ from ttsr_studio.verifiers.ensemble import Rule
 from ttsr_studio.verifiers.protocol import Verifier
 from ttsr_studio.verifiers.registry import load_verifier
 
-KINDS = ("speech", "music", "sfx")
+PAPER_KINDS = ("speech", "music", "sfx")
 INPUT, DRAW, ORACLE = "LR input", "Vanilla (one draw)", "Oracle LSD (ceiling)"
 ALGORITHMS = {"random": "Random", "zero-order": "Zero-Order"}
-TITLES = {"aesthetics": "AES", "speaker": "SpkSim", "wer": "WER", "clap": "CLAP", "dnsmos": "DNSMOS"}
+PAPER_NAMES = {"aesthetics": "AES", "speaker": "SpkSim", "wer": "WER", "clap": "CLAP", "dnsmos": "DNSMOS"}
 """Verifiers as the paper's tables name them; others keep their own names."""
 
 BUILT_IN = ("critic", "consensus")
@@ -35,11 +35,11 @@ GOES_BY = {
     "speaker": ("speaker", "another recording of the speaker", "the input itself"),
     "clap": ("caption", "a caption", "the preset's captions, or the input itself"),
 }
-"""Judge -> the field of a clip that it needs to measure it, that in words, and what it guides by without it."""
+"""Verifier -> the field of a clip that it needs to measure it, that in words, and what it guides by without it."""
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of Table 1 for one kind.
 
     Attributes:
@@ -59,28 +59,28 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is compared, on what, and who hears it.
+class PaperPlan:
+    """What is compared, on what, and who scores it.
 
     Attributes:
         lines: in the order of the tables, kind after kind.
-        clips: with transcripts only where all their words are heard.
-        judges: by name, loaded.
-        hearing: {kind: names of the judges of its columns}.
+        clips: with transcripts only where all their words are in what counts of them.
+        verifiers: by name, loaded.
+        scoring: {kind: names of the verifiers of its columns}.
         missing: {name: why it is not here, and how to get it}.
         weights: {engine: {file name: sha256}}.
     """
 
-    lines: list[Line]
+    lines: list[TableLine]
     clips: list[Clip]
-    judges: dict[str, Verifier]
-    hearing: dict[str, tuple[str, ...]]
+    verifiers: dict[str, Verifier]
+    scoring: dict[str, tuple[str, ...]]
     missing: dict[str, str]
     weights: dict[str, dict[str, str]]
 
     @property
     def kinds(self) -> list[str]:
-        return list(self.hearing)
+        return list(self.scoring)
 
 
 def plan_paper(
@@ -91,7 +91,7 @@ def plan_paper(
     candidates: int | None = None,
     seed: int = 0,
     oracle: bool = False,
-) -> Plan:
+) -> PaperPlan:
     """Find out what can be compared here.
 
     Args:
@@ -101,27 +101,29 @@ def plan_paper(
 
     Raises OptionError for a kind that the paper has not, MissingError when the engine's weights are not installed.
     """
-    kinds = [kind for kind in KINDS if any(clip.kind == kind for clip in clips)]
-    if strange := sorted({clip.kind for clip in clips} - set(KINDS)):
-        raise OptionError(f"--paper: it compares {', '.join(KINDS)}; there are clips of kind {', '.join(strange)}")
+    kinds = [kind for kind in PAPER_KINDS if any(clip.kind == kind for clip in clips)]
+    if strange := sorted({clip.kind for clip in clips} - set(PAPER_KINDS)):
+        raise OptionError(
+            f"--paper: it compares {', '.join(PAPER_KINDS)}; there are clips of kind {', '.join(strange)}"
+        )
     bases = {kind: base_options(kind, engine, candidates, seed) for kind in kinds}
     weights = {
         o.engine: engine_weights(o, asked=engine is not None) for o in {o.engine: o for o in bases.values()}.values()
     }
     paper = {kind: [name.removesuffix("?") for name in options.verifiers] for kind, options in bases.items()}
     wanted = {kind: tuple(dict.fromkeys((*names, *besides(kind), "critic"))) for kind, names in paper.items()}
-    judges, missing = probe_judges([name for names in wanted.values() for name in names], bases[kinds[0]].device)
-    hearing = {kind: tuple(name for name in names if name in judges) for kind, names in wanted.items()}
+    here, missing = probe_verifiers([name for names in wanted.values() for name in names], bases[kinds[0]].device)
+    scoring = {kind: tuple(name for name in names if name in here) for kind, names in wanted.items()}
     lines = [
         line
         for kind, options in bases.items()
-        for line in make_lines(kind, options, [name for name in paper[kind] if name in judges], hearing[kind], oracle)
+        for line in make_lines(kind, options, [name for name in paper[kind] if name in here], scoring[kind], oracle)
     ]
-    return Plan(lines, [heard_whole(clip, conditions.seconds) for clip in clips], judges, hearing, missing, weights)
+    return PaperPlan(lines, [cut_short(clip, conditions.seconds) for clip in clips], here, scoring, missing, weights)
 
 
 def besides(kind: str) -> tuple[str, ...]:
-    """Judges that the paper has not, where they are installed."""
+    """Verifiers that the paper has not, where they are installed."""
     return ("dnsmos",) if kind == "speech" else ()
 
 
@@ -149,7 +151,7 @@ def engine_weights(options: RenderOptions, asked: bool) -> dict[str, str]:
         ) from error
 
 
-def probe_judges(names: Sequence[str], device: str) -> tuple[dict[str, Verifier], dict[str, str]]:
+def probe_verifiers(names: Sequence[str], device: str) -> tuple[dict[str, Verifier], dict[str, str]]:
     """Load verifiers: those that are here by name, and why the others are not."""
     here: dict[str, Verifier] = {}
     missing: dict[str, str] = {}
@@ -162,30 +164,32 @@ def probe_judges(names: Sequence[str], device: str) -> tuple[dict[str, Verifier]
 
 
 def make_lines(
-    kind: str, options: RenderOptions, paper: Sequence[str], hearing: Sequence[str], oracle: bool
-) -> Iterator[Line]:
+    kind: str, options: RenderOptions, paper: Sequence[str], scoring: Sequence[str], oracle: bool
+) -> Iterator[TableLine]:
     """The lines of a kind: the paper's verifiers that are here and their ensemble, then those of this tool.
 
     Args:
-        paper, hearing: names of the paper's verifiers, and of all judges, that are here.
+        paper, scoring: names of the paper's verifiers, and of all, that are here.
     """
-    guides: list[tuple[str, tuple[str, ...], Rule]] = [(TITLES.get(name, name), (name,), "rank") for name in paper]
+    guides: list[tuple[str, tuple[str, ...], Rule]] = [(PAPER_NAMES.get(name, name), (name,), "rank") for name in paper]
     if len(paper) > 1:
         guides.append((ensemble_title(paper), tuple(paper), options.ensemble))
     guides += [(name, (name,), "rank") for name in BUILT_IN if name not in paper]
     guides.append(("+".join(BUILT_IN), BUILT_IN, "zsum"))
-    guides += [(TITLES[name], (name,), "rank") for name in besides(kind) if name in hearing and name not in paper]
-    yield Line(kind, INPUT)
-    yield Line(kind, DRAW, "", guided(options, ("critic",), "rank", "random", candidates=1, budget=None))
+    guides += [(PAPER_NAMES[name], (name,), "rank") for name in besides(kind) if name in scoring and name not in paper]
+    yield TableLine(kind, INPUT)
+    yield TableLine(kind, DRAW, "", guided(options, ("critic",), "rank", "random", candidates=1, budget=None))
     for title, verifiers, rule in guides:
         for algorithm in ALGORITHMS:
-            yield Line(kind, title, algorithm, guided(options, verifiers, rule, algorithm))
+            yield TableLine(kind, title, algorithm, guided(options, verifiers, rule, algorithm))
     if oracle:
-        yield Line(kind, ORACLE, "random", guided(options, ("lsd",), "rank", "random", reference=Path("truth.wav")))
+        yield TableLine(
+            kind, ORACLE, "random", guided(options, ("lsd",), "rank", "random", reference=Path("truth.wav"))
+        )
 
 
 def ensemble_title(names: Sequence[str]) -> str:
-    return f"Ensemble ({', '.join(TITLES.get(name, name) for name in names)})"
+    return f"Ensemble ({', '.join(PAPER_NAMES.get(name, name) for name in names)})"
 
 
 def guided(
@@ -200,18 +204,18 @@ def guided(
     )
 
 
-def heard_whole(clip: Clip, seconds: float | None) -> Clip:
-    """A clip, without its transcript where only its first seconds are heard."""
+def cut_short(clip: Clip, seconds: float | None) -> Clip:
+    """A clip, without its transcript where only its first seconds count."""
     if seconds is None:
         return clip
     try:
         info = probe(clip.path)
     except InputError:
-        return clip  # told when it is its turn
+        return clip  # a failure when it is its turn
     return clip if info.frames <= seconds * info.rate else replace(clip, transcript=None)
 
 
-def settings_line(plan: Plan) -> str:
+def settings_line(plan: PaperPlan) -> str:
     """What the renders were made with, for the head of the tables."""
     lines = {}
     for line in plan.lines:
@@ -229,21 +233,21 @@ def settings_line(plan: Plan) -> str:
     return "; ".join(f"{kind}: {text}" for kind, text in lines.items())
 
 
-def notes(plan: Plan) -> list[str]:
+def notes(plan: PaperPlan) -> list[str]:
     """What is not in the tables, and why."""
-    said = [f"{TITLES.get(name, name)} is not here: {why}." for name, why in plan.missing.items()]
-    said.append(
+    found = [f"{PAPER_NAMES.get(name, name)} is not here: {why}." for name, why in plan.missing.items()]
+    found.append(
         "consensus guides and has no column: it compares with the engine's own mean, which finished audio has not."
     )
     for kind in plan.kinds:
         if not any(line.kind == kind and line.guide.startswith("Ensemble") for line in plan.lines):
-            said.append(f"No ensemble for {kind}: fewer than two of the paper's verifiers are here.")
+            found.append(f"No ensemble for {kind}: fewer than two of the paper's verifiers are here.")
         clips = [clip for clip in plan.clips if clip.kind == kind]
         for name, (known, what, instead) in GOES_BY.items():
             count = sum(bool(getattr(clip, known)) for clip in clips)
-            if name in plan.hearing[kind] and count < len(clips):
-                said.append(
-                    f"{TITLES[name]}, {kind}: {count} of {len(clips)} clips have {what}, and only these count in its "
-                    f"column. As a guide it goes by {instead} for the others."
+            if name in plan.scoring[kind] and count < len(clips):
+                found.append(
+                    f"{PAPER_NAMES[name]}, {kind}: {count} of {len(clips)} clips have {what}, and only these count in "
+                    f"its column. As a guide it goes by {instead} for the others."
                 )
-    return said
+    return found

@@ -1,11 +1,9 @@
-"""The paper's Table 1, Table 2 and Figure 2 from the rows of `paper`: means over clips with 95 % bootstrap intervals.
+"""The paper's Table 1, Table 2 and Figure 2 from the rows of `run`: means over clips with 95 % bootstrap intervals.
 
 Marks are those of the paper: bold for the best, underlined for the second, italics for worse than the input. What is
 equal in the digits shown shares its mark; the input and the oracle take no part in the first two.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,23 +14,24 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ttsr_studio.evaluation.benchmark.runner import Row
-from ttsr_studio.evaluation.paper.plan import ALGORITHMS, DRAW, INPUT, ORACLE, Plan, notes, settings_line
+from ttsr_studio.evaluation.paper.plan import ALGORITHMS, DRAW, INPUT, ORACLE, PaperPlan, notes, settings_line
 from ttsr_studio.evaluation.reporting.bootstrap import RESAMPLES, Estimate, bootstrap, paired
-from ttsr_studio.evaluation.reporting.tables import interval
+from ttsr_studio.evaluation.reporting.figures import plain_style
+from ttsr_studio.evaluation.reporting.tables import csv_table, interval, markdown_table, write_text
+from ttsr_studio.evaluation.sweep import Row
 
 Who = tuple[str, str]
 """Guide and algorithm."""
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A metric of finished audio.
 
     Attributes:
-        scores: columns of the judge, whose mean it is; none for a key of the row itself.
+        scores: columns of the verifier, whose mean it is; none for a key of the row itself.
         better: 1 when higher is better, -1 when lower is.
-        negated: the judge says minus the metric.
+        negated: the score is minus the metric.
         main: in Table 1 itself, not only in the tables with intervals.
     """
 
@@ -57,42 +56,42 @@ class Column:
         return float(np.mean(known)) * (-1 if self.negated else 1)
 
 
-SCALES = ("CE", "CU", "PC", "PQ")
-COLUMNS = (
-    Column("AES", 2, tuple(f"aesthetics/{scale}" for scale in SCALES)),
-    *(Column(f"AES {scale}", 2, (f"aesthetics/{scale}",), main=False) for scale in SCALES),
-    Column("SpkSim", 3, ("speaker",)),
-    Column("WER", 3, ("wer/WER",), better=-1, negated=True),
-    Column("CLAP", 3, ("clap",)),
-    Column("DNSMOS", 2, ("dnsmos",)),
-    Column("critic", 3, ("critic",)),
-    Column("LSD", 3, key="lsd", better=-1),
-    Column("LSD to edge", 3, key="lsd_edge", better=-1),
+AES_SCALES = ("CE", "CU", "PC", "PQ")
+TABLE1_COLUMNS = (
+    TableColumn("AES", 2, tuple(f"aesthetics/{scale}" for scale in AES_SCALES)),
+    *(TableColumn(f"AES {scale}", 2, (f"aesthetics/{scale}",), main=False) for scale in AES_SCALES),
+    TableColumn("SpkSim", 3, ("speaker",)),
+    TableColumn("WER", 3, ("wer/WER",), better=-1, negated=True),
+    TableColumn("CLAP", 3, ("clap",)),
+    TableColumn("DNSMOS", 2, ("dnsmos",)),
+    TableColumn("critic", 3, ("critic",)),
+    TableColumn("LSD", 3, key="lsd", better=-1),
+    TableColumn("LSD to edge", 3, key="lsd_edge", better=-1),
 )
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One value of Table 1."""
 
     kind: str
     cutoff_hz: float
     who: Who
-    column: Column
+    column: TableColumn
     estimate: Estimate
 
 
-def summarise(rows: Sequence[Row], seed: int) -> list[Cell]:
+def table1_cells(rows: Sequence[Row], seed: int) -> list[TableCell]:
     """Every column of every line that has a value, by kind and cutoff."""
     cells = []
     for kind, cutoff in places(rows):
         part = [row for row in rows if (row["kind"], row["cutoff_hz"]) == (kind, cutoff)]
         for who in everyone(part):
             mine = [row for row in part if (row["guide"], row["algorithm"]) == who]
-            for column in COLUMNS:
+            for column in TABLE1_COLUMNS:
                 estimate = bootstrap(np.array([column.value(row) for row in mine]), seed)
                 if estimate.n:
-                    cells.append(Cell(kind, cutoff, who, column, estimate))
+                    cells.append(TableCell(kind, cutoff, who, column, estimate))
     return cells
 
 
@@ -108,20 +107,19 @@ def everyone(rows: Sequence[Row]) -> list[Who]:
     return list(dict.fromkeys((row["guide"], row["algorithm"]) for row in rows))
 
 
-def to_csv(cells: Sequence[Cell]) -> str:
+def table1_csv(cells: Sequence[TableCell]) -> str:
     """All values in full precision, one line each; empty where there is no interval."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "cutoff_hz", "verifier", "search", "metric", "better", "n", "mean", "low", "high"])
+    titles = ["kind", "cutoff_hz", "verifier", "search", "metric", "better", "n", "mean", "low", "high"]
+    rows = []
     for cell in cells:
-        e, better = cell.estimate, "higher" if cell.column.better > 0 else "lower"
-        numbers = ["" if math.isnan(x) else f"{x:.6g}" for x in (e.mean, e.low, e.high)]
-        guide, algorithm = cell.who
-        writer.writerow([cell.kind, f"{cell.cutoff_hz:g}", guide, algorithm, cell.column.title, better, e.n, *numbers])
-    return text.getvalue()
+        e, column = cell.estimate, cell.column
+        better = "higher" if column.better > 0 else "lower"
+        head = [cell.kind, f"{cell.cutoff_hz:g}", *cell.who, column.title, better]
+        rows.append([*head, e.n, e.mean, e.low, e.high])
+    return csv_table(titles, rows)
 
 
-def marked(cells: Sequence[Cell]) -> dict[Who, str]:
+def marked(cells: Sequence[TableCell]) -> dict[Who, str]:
     """The cells of one column at one cutoff as Markdown, with the paper's marks."""
     if not cells:
         return {}
@@ -146,7 +144,7 @@ def khz(cutoff_hz: float) -> str:
     return f"{cutoff_hz / 1000:g} kHz"
 
 
-def table1(plan: Plan, cells: Sequence[Cell], title: str) -> str:
+def table1(plan: PaperPlan, cells: Sequence[TableCell], title: str) -> list[str]:
     """Markdown: lines down, cutoffs and metrics across, kind after kind; then the same with intervals."""
     lines = [
         "# Table 1",
@@ -163,7 +161,7 @@ def table1(plan: Plan, cells: Sequence[Cell], title: str) -> str:
         heads = [
             (cutoff, column)
             for cutoff in sorted({cell.cutoff_hz for cell in mine})
-            for column in COLUMNS
+            for column in TABLE1_COLUMNS
             if column.main and any(cell.column == column for cell in mine)
         ]
         columns = [marked([c for c in mine if (c.cutoff_hz, c.column) == head]) for head in heads]
@@ -178,29 +176,26 @@ def table1(plan: Plan, cells: Sequence[Cell], title: str) -> str:
     ]
     for kind, cutoff in dict.fromkeys((cell.kind, cell.cutoff_hz) for cell in cells):
         mine = [cell for cell in cells if (cell.kind, cell.cutoff_hz) == (kind, cutoff)]
-        present = [column for column in COLUMNS if any(cell.column == column for cell in mine)]
+        present = [column for column in TABLE1_COLUMNS if any(cell.column == column for cell in mine)]
         columns = [
             {c.who: f"{interval(c.estimate, column.digits)} ({c.estimate.n})" for c in mine if c.column == column}
             for column in present
         ]
         lines += ["", f"## {kind}, {khz(cutoff)}", "", *grid([c.headline for c in present], whos(mine), columns)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def whos(cells: Sequence[Cell]) -> list[Who]:
+def whos(cells: Sequence[TableCell]) -> list[Who]:
     return list(dict.fromkeys(cell.who for cell in cells))
 
 
 def grid(heads: Sequence[str], lines: Sequence[Who], columns: Sequence[Mapping[Who, str]]) -> list[str]:
     """Lines of a Markdown table of guides and algorithms; a dash where there is no value."""
-    table = ["| verifier | search | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(heads)]
-    for who in lines:
-        cells = " | ".join(column.get(who, "–") for column in columns)
-        table.append(f"| {who[0]} | {ALGORITHMS.get(who[1], '')} | {cells} |")
-    return table
+    rows = [[who[0], ALGORITHMS.get(who[1], ""), *(column.get(who, "–") for column in columns)] for who in lines]
+    return markdown_table(["verifier", "search", *heads], rows, left=("verifier", "search"))
 
 
-def table2(plan: Plan, rows: Sequence[Row], title: str, seed: int) -> str:
+def table2(plan: PaperPlan, rows: Sequence[Row], title: str, seed: int) -> list[str]:
     """Markdown: the search range (equation 4) by algorithm and verifier, kinds and cutoffs across, and their mean."""
     searched = [row for row in rows if row["algorithm"]]
     heads = list(places(searched))
@@ -212,11 +207,10 @@ def table2(plan: Plan, rows: Sequence[Row], title: str, seed: int) -> str:
         "",
         f"{settings_line(plan)}. Search range: mean LSD between every candidate and the mean spectrogram of all "
         "(equation 4), mean over windows and clips with 95 % bootstrap intervals. Random search draws the same "
-        "candidates whoever judges them, so that its range does not depend on the verifier.",
+        "candidates whoever scores them, so that its range does not depend on the verifier.",
         "",
-        "| search | verifier | " + " | ".join(f"{kind}, {khz(cutoff)}" for kind, cutoff in heads) + " | mean |",
-        "|---|---|" + "---:|" * (len(heads) + 1),
     ]
+    shown = []
     groups: list[tuple[str, str, list[Who]]] = [
         ("Random", "any", [who for who in everyone(searched) if who[1] == "random"]),
         ("Zero-Order", "mean of all", whos),
@@ -226,8 +220,9 @@ def table2(plan: Plan, rows: Sequence[Row], title: str, seed: int) -> str:
         found = [bootstrap(ranges(searched, place, members), seed) for place in heads]
         known = [estimate.mean for estimate in found if estimate.n]
         mean = f"{np.mean(known):.3f}" if len(known) == len(heads) else "–"
-        lines.append(f"| {search} | {verifier} | {' | '.join(interval(e, 3) for e in found)} | {mean} |")
-    return "\n".join(lines) + "\n"
+        shown.append([search, verifier, *(interval(e, 3) for e in found), mean])
+    titles = ["search", "verifier", *(f"{kind}, {khz(cutoff)}" for kind, cutoff in heads), "mean"]
+    return lines + markdown_table(titles, shown, left=("search", "verifier"))
 
 
 def ranges(rows: Sequence[Row], place: tuple[str, float], members: Sequence[Who]) -> NDArray[np.float64]:
@@ -240,7 +235,7 @@ def ranges(rows: Sequence[Row], place: tuple[str, float], members: Sequence[Who]
     return np.array([np.mean(values) for values in by_clip.values()], np.float64)
 
 
-def enhancement(rows: Sequence[Row], who: Who, column: Column, seed: int) -> Estimate:
+def enhancement(rows: Sequence[Row], who: Who, column: TableColumn, seed: int) -> Estimate:
     """How much better than the input on the same clips, in % of its mean, with the 95 % interval of the difference."""
     values: dict[Who, dict[str, float]] = {(INPUT, ""): {}, who: {}}
     for row in rows:
@@ -267,13 +262,13 @@ def figure2(rows: Sequence[Row], seed: int) -> Figure:
     names = list(dict.fromkeys(short(who) for who in shown))
     palette = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
     colours = {name: palette(number) for number, name in enumerate(names)}
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with plain_style():
         figure = Figure(figsize=(12, 2.5 * len(kinds) + 0.6), dpi=120, layout="constrained")
         handles = {}
         for panel, kind in zip(figure.subfigures(len(kinds), 1, squeeze=False)[:, 0], kinds, strict=True):
             mine = [row for row in rows if row["kind"] == kind]
             guides = [who for who in everyone(mine) if who in shown]
-            columns = [c for c in COLUMNS if c.main and any(math.isfinite(c.value(row)) for row in mine)]
+            columns = [c for c in TABLE1_COLUMNS if c.main and any(math.isfinite(c.value(row)) for row in mine)]
             panel.suptitle(f"{kind}, {khz(lowest)}")
             panel.supylabel("better than the input by, %", fontsize=8)
             for axis, column in zip(panel.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
@@ -298,18 +293,15 @@ def short(who: Who) -> str:
     return who[0].split(" (")[0]
 
 
-def write_paper(folder: Path, plan: Plan, rows: Sequence[Row], seed: int, title: str) -> list[Path]:
+def write_paper(folder: Path, plan: PaperPlan, rows: Sequence[Row], seed: int, title: str) -> list[Path]:
     """Write table1.md, table1.csv, table2.md and figure2.png; returns the files, none without rows."""
     if not rows:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
-    cells = summarise(rows, seed)
-    texts = {
-        "table1.md": table1(plan, cells, title),
-        "table1.csv": to_csv(cells),
-        "table2.md": table2(plan, rows, title, seed),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    cells = table1_cells(rows, seed)
+    written = [
+        write_text(folder / "table1.md", table1(plan, cells, title)),
+        write_text(folder / "table1.csv", table1_csv(cells)),
+        write_text(folder / "table2.md", table2(plan, rows, title, seed)),
+    ]
     figure2(rows, seed).savefig(folder / "figure2.png")
-    return [folder / name for name in (*texts, "figure2.png")]
+    return [*written, folder / "figure2.png"]

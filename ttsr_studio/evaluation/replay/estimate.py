@@ -1,11 +1,11 @@
 """`ttsr replay`: what policies of a search would have come to on draws that are there, at no evaluation of the engine.
 
-Every figure is an expectation over which draws a policy would have made (see `choosing`), mean over the windows of a
+Every figure is an expectation over which draws a policy would have made (see `selection`), mean over the windows of a
 clip, then over clips with a bootstrap interval. Scores are higher is better; `lsd` is minus the distance to the truth.
 
-- value: the score of what is chosen, by the column that the outcome is judged by. Where segments are chosen, the
+- value: the score of what is chosen, by the column that outcomes go by. Where segments are chosen, the
     window's mean and what the chosen segments have over the mean of theirs.
-- gain: that above the mean of all draws, which is what a random pick comes to.
+- gain: that above the mean of all draws, which is what a random choice comes to.
 - gain_sd: the same in standard deviations over a window's draws.
 - closed: the share of the way from the mean draw to the best of all draws of every window that the choice goes,
     whatever the policy drew; a choice by segment can go beyond it.
@@ -20,34 +20,35 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.evaluation.benchmark.runner import Row
 from ttsr_studio.evaluation.replay.policy import Policy, check
-from ttsr_studio.evaluation.replay.score_file import Array, Draws, Recording, Rewards
+from ttsr_studio.evaluation.replay.score_file import Array, Draws, Recording, ScoreFile
 from ttsr_studio.evaluation.replay.selection import Choice, choices
 from ttsr_studio.evaluation.reporting.bootstrap import Estimate, bootstrap, paired
-from ttsr_studio.evaluation.reporting.tables import groups, interval
+from ttsr_studio.evaluation.reporting.tables import by_kind_and_cutoff, interval, markdown_table
+from ttsr_studio.evaluation.sweep import Row
+from ttsr_studio.search.protocol import SamplingPlan
 
 ORACLE = "lsd"
 ALIKE = 1e-9
 """Draws that differ by less, relative to their size, are alike: nothing can be chosen."""
 
-FIGURES = {"value": "{by}", "gain": "gain", "gain_sd": "gain, sd", "closed": "closed", "nfe": "evaluations"}
+OUTCOME = {"value": "{by}", "gain": "gain", "gain_sd": "gain, sd", "closed": "closed", "nfe": "evaluations"}
 """Figure -> title of its column."""
 
 
-def judged_by(rewards: Rewards, by: str | None) -> str:
-    """The column that outcomes are judged by: the one asked for, or the oracle where it is there.
+def outcome_column(file: ScoreFile, by: str | None) -> str:
+    """The column that outcomes go by: the one asked for, or the oracle where it is there.
 
     Raises OptionError for a column that is not in the file, or when none is asked for and the oracle is not.
     """
-    if by is None and ORACLE not in rewards.columns:
-        raise OptionError(f"the oracle lsd is not in the file; judge --by one of {', '.join(sorted(rewards.columns))}")
-    if (by or ORACLE) not in rewards.columns:
-        raise unknown("column for --by", by or ORACLE, rewards.columns)
+    if by is None and ORACLE not in file.columns:
+        raise OptionError(f"the oracle lsd is not in the file; give --by one of {', '.join(sorted(file.columns))}")
+    if (by or ORACLE) not in file.columns:
+        raise unknown("column for --by", by or ORACLE, file.columns)
     return by or ORACLE
 
 
-def replay(policies: Sequence[Policy], rewards: Rewards, by: str, orders: int, seed: int) -> list[Row]:
+def replay(policies: Sequence[Policy], file: ScoreFile, by: str, orders: int, seed: int) -> list[Row]:
     """Rows of every policy on every clip; see the module for their figures.
 
     Raises OptionError, before anything is replayed, for a policy that cannot be.
@@ -56,23 +57,23 @@ def replay(policies: Sequence[Policy], rewards: Rewards, by: str, orders: int, s
     for policy in policies:
         if names.count(policy.name) > 1:
             raise OptionError(f"two policies are named {policy.name!r}")
-        check(policy, rewards)
-        if policy.choice == "segment" and by not in rewards.segments and several_segments(rewards):
-            raise unknown(f"policy {policy.name!r}: column of segments for --by", by, rewards.segments)
+        check(policy, file)
+        if policy.choice == "segment" and by not in file.segments and several_segments(file):
+            raise unknown(f"policy {policy.name!r}: column of segments for --by", by, file.segments)
     return [
         {"policy": policy.name, "clip": clip.clip, "kind": clip.kind, "cutoff_hz": clip.cutoff_hz}
-        | figures(clip, choices(policy, clip, rewards.plan, orders, seed), by)
+        | outcome(clip, choices(policy, clip, file.plan, orders, seed), by)
         for policy in policies
-        for clip in rewards.recordings
+        for clip in file.recordings
     ]
 
 
-def several_segments(rewards: Rewards) -> bool:
-    return any(len(window.shares) > 1 for recording in rewards.recordings for window in recording.windows)
+def several_segments(file: ScoreFile) -> bool:
+    return any(len(window.shares) > 1 for recording in file.recordings for window in recording.windows)
 
 
-def figures(clip: Recording, made: Sequence[Choice], by: str) -> dict[str, float]:
-    """A policy's figures on a clip; NaN for what cannot be said, such as `closed` where all draws are alike."""
+def outcome(clip: Recording, made: Sequence[Choice], by: str) -> dict[str, float]:
+    """A policy's figures on a clip; NaN for what is not known, such as `closed` where all draws are alike."""
     rows = []
     for window, choice in zip(clip.windows, made, strict=True):
         values = window.scores[by]
@@ -84,7 +85,7 @@ def figures(clip: Recording, made: Sequence[Choice], by: str) -> dict[str, float
         alike = best - mean <= ALIKE * max(1.0, abs(mean))
         rows.append((mean + gain, gain, np.nan if alike else gain / spread, 0.0 if alike else best - mean, choice.nfe))
     if not rows:
-        return dict.fromkeys(FIGURES, np.nan)
+        return dict.fromkeys(OUTCOME, np.nan)
     table = np.array(rows)
     value, gain, _, way, nfe = table.mean(axis=0)
     known = table[np.isfinite(table[:, 2]), 2]
@@ -102,7 +103,7 @@ def gained(window: Draws, choice: Choice, column: str) -> float:
     parts = window.segments[column] if choice.chances.shape[1] > 1 else window.scores[column][:, None]
     shares = window.shares if choice.chances.shape[1] > 1 else np.ones(1)
     above = shares @ (expected(parts, choice.chances) - expected(parts, np.ones_like(parts)))
-    return round(float(above), 12) + 0.0  # what rounding leaves of a random pick's gain is none, and not minus 0
+    return round(float(above), 12) + 0.0  # what rounding leaves of a random choice's gain is none, and not minus 0
 
 
 def expected(values: Array, chances: Array) -> Array:
@@ -117,19 +118,19 @@ Summary = dict[str, Any]
 """Of a policy on a kind at a cutoff: Estimates by figure, and `difference` to the first policy's value."""
 
 
-def summarise(rows: Sequence[Row], seed: int) -> list[Summary]:
+def summarise_outcomes(rows: Sequence[Row], seed: int) -> list[Summary]:
     """Means over clips by kind, cutoff and policy, with 95 % intervals; differences are paired by clip."""
     found = []
-    for kind, cutoff, part in groups(rows):
+    for kind, cutoff, part in by_kind_and_cutoff(rows, together=True):
         names = list(dict.fromkeys(row["policy"] for row in part))
         columns = {
             (name, figure): np.array([row[figure] for row in part if row["policy"] == name], np.float64)
             for name in names
-            for figure in FIGURES
+            for figure in OUTCOME
         }
         for name in names:
             difference = paired(columns[name, "value"], columns[names[0], "value"], seed).estimate
-            estimates = {figure: bootstrap(columns[name, figure], seed) for figure in FIGURES}
+            estimates = {figure: bootstrap(columns[name, figure], seed) for figure in OUTCOME}
             found.append(
                 {"kind": kind, "cutoff_hz": cutoff, "policy": name, "clips": estimates["value"].n, **estimates}
                 | {"difference": None if name == names[0] else difference}
@@ -137,32 +138,31 @@ def summarise(rows: Sequence[Row], seed: int) -> list[Summary]:
     return found
 
 
-def to_markdown(summaries: Sequence[Summary], by: str) -> str:
+def outcomes_markdown(summaries: Sequence[Summary], by: str) -> str:
     """Tables by kind and cutoff, policies down."""
     lines = [
-        f"Judged by {by}{' (minus the distance to the truth)' if by == ORACLE else ''}, higher is better: means over "
-        "clips with 95 % bootstrap intervals. Gain is above a random pick; closed: 0 is a random pick, 1 the best draw "
-        "of every window.",
+        f"Outcomes by {by}{' (minus the distance to the truth)' if by == ORACLE else ''}, higher is better: means over "
+        "clips with 95 % bootstrap intervals. Gain is above a random choice; closed: 0 is a random choice, 1 the best "
+        "draw of every window.",
     ]
     for kind, cutoff in dict.fromkeys((one["kind"], one["cutoff_hz"]) for one in summaries):
         part = [one for one in summaries if (one["kind"], one["cutoff_hz"]) == (kind, cutoff)]
-        titles = [title.format(by=by) for title in FIGURES.values()]
+        titles = [title.format(by=by) for title in OUTCOME.values()]
         lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({part[0]['clips']} clips)", ""]
-        lines += ["| policy | " + " | ".join([*titles, f"against {part[0]['policy']}"]) + " |"]
-        lines += ["|---|" + "---:|" * (len(titles) + 1)]
+        rows = []
         for one in part:
-            cells = [interval(one[figure], 3) for figure in FIGURES if figure != "nfe"]
-            cells += [f"{one['nfe'].mean:.1f}"]
-            cells += ["–" if one["difference"] is None else interval(one["difference"], 3, "+")]
-            lines.append(f"| {one['policy'].replace('|', '&#124;')} | " + " | ".join(cells) + " |")
+            cells = [interval(one[figure], 3) for figure in OUTCOME if figure != "nfe"]
+            difference = "–" if one["difference"] is None else interval(one["difference"], 3, "+")
+            rows.append([one["policy"], *cells, f"{one['nfe'].mean:.1f}", difference])
+        lines += markdown_table(["policy", *titles, f"against {part[0]['policy']}"], rows)
     return "\n".join(lines) + "\n"
 
 
-def preview_rows(rewards: Rewards, by: str | None) -> list[Row]:
-    """Rank correlation (Spearman) of what a verifier says of x0-predictions with finished renders, by clip.
+def preview_rows(file: ScoreFile, by: str | None) -> list[Row]:
+    """Rank correlation (Spearman) of a verifier's scores of x0-predictions with finished renders, by clip.
 
     Over the draws of a window, mean over windows. `own` is with the verifier's own score of the render, `by` with the
-    column that outcomes are judged by; 0 where a verifier tells no x0-predictions apart, NaN where renders are alike.
+    column that outcomes go by; 0 where a verifier tells no x0-predictions apart, NaN where renders are alike.
     """
     return [
         {
@@ -171,31 +171,30 @@ def preview_rows(rewards: Rewards, by: str | None) -> list[Row]:
             "clip": clip.clip,
             "kind": clip.kind,
             "cutoff_hz": clip.cutoff_hz,
-            "own": correlation(clip, step, column, column),
-            "by": correlation(clip, step, column, by) if by else np.nan,
+            "own": preview_correlation(clip, step, column, column),
+            "by": preview_correlation(clip, step, column, by) if by else np.nan,
         }
-        for step, columns in rewards.previews.items()
+        for step, columns in file.previews.items()
         for column in columns
-        if column in rewards.columns
-        for clip in rewards.recordings
+        if column in file.columns
+        for clip in file.recordings
     ]
 
 
-def correlation(clip: Recording, step: int, column: str, final: str) -> float:
-    """Mean over a clip's windows; see `look_rows`."""
+def preview_correlation(clip: Recording, step: int, column: str, final: str) -> float:
+    """Mean over a clip's windows; see `preview_rows`."""
     found = []
     for window in clip.windows:
-        look, end = window.previews[step][column], window.scores[final]
-        both = np.isfinite(look) & np.isfinite(end)
+        early, end = window.previews[step][column], window.scores[final]
+        both = np.isfinite(early) & np.isfinite(end)
         if both.sum() > 2 and np.ptp(end[both]) > 0:
-            found.append(float(spearmanr(look[both], end[both]).statistic) if np.ptp(look[both]) > 0 else 0.0)
+            found.append(float(spearmanr(early[both], end[both]).statistic) if np.ptp(early[both]) > 0 else 0.0)
     return float(np.mean(found)) if found else np.nan
 
 
-def previews(rows: Sequence[Row], rewards: Rewards, seed: int) -> Iterator[Summary]:
+def summarise_previews(rows: Sequence[Row], plan: SamplingPlan, seed: int) -> Iterator[Summary]:
     """Means over clips by kind, cutoff, verifier and step."""
-    plan = rewards.plan
-    for kind, cutoff, part in groups(rows):
+    for kind, cutoff, part in by_kind_and_cutoff(rows, together=True):
         for column, step in sorted({(row["verifier"], row["step"]) for row in part}):
             mine = [row for row in part if (row["verifier"], row["step"]) == (column, step)]
             yield {
@@ -209,23 +208,37 @@ def previews(rows: Sequence[Row], rewards: Rewards, seed: int) -> Iterator[Summa
             }
 
 
-def previews_to_markdown(summaries: Sequence[Summary], by: str | None) -> str:
+def previews_markdown(summaries: Sequence[Summary], by: str | None) -> str:
     """Tables by kind and cutoff, verifiers and steps down."""
     lines = [
-        "What looks at x0-predictions are worth: Spearman's rank correlation with the finished render over the draws "
+        "What scores of x0-predictions are worth: Spearman's rank correlation with the finished render over the draws "
         "of a window; means over clips with 95 % bootstrap intervals. A rung of halving wants about 0.6.",
     ]
     for kind, cutoff in dict.fromkeys((one["kind"], one["cutoff_hz"]) for one in summaries):
         lines += ["", f"## {kind}, cutoff {cutoff:g} Hz", ""]
-        lines += [f"| verifier | step | share of a run | with its own score | with {by or 'the oracle'} |"]
-        lines += ["|---|---:|---:|---:|---:|"]
+        rows = []
         for one in (one for one in summaries if (one["kind"], one["cutoff_hz"]) == (kind, cutoff)):
-            head = f"| {one['verifier']} | {one['step']} | {100 * one['spent']:.0f} % "
-            lines.append(f"{head}| {interval(one['own'], 2)} | {interval(one['by'], 2)} |")
+            estimates = interval(one["own"], 2), interval(one["by"], 2)
+            rows.append([one["verifier"], str(one["step"]), f"{100 * one['spent']:.0f} %", *estimates])
+        lines += markdown_table(
+            ["verifier", "step", "share of a run", "with its own score", f"with {by or 'the oracle'}"], rows
+        )
     return "\n".join(lines) + "\n"
 
 
-def plain(summary: Mapping[str, Any]) -> dict[str, Any]:
+def preview_figures(file: ScoreFile, by: str | None, seed: int) -> list[Summary]:
+    """What scores of x0-predictions tell of finished renders; without `by`, of the oracle where it is there.
+
+    Raises OptionError when the file has no previews, or not the column that is asked for.
+    """
+    if not file.previews:
+        raise OptionError("no previews in the file: they are kept by --search census")
+    known = by is not None or ORACLE in file.columns
+    rows = preview_rows(file, outcome_column(file, by) if known else None)
+    return list(summarise_previews(rows, file.plan, seed))
+
+
+def to_json(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary as JSON has it: estimates as objects, None for NaN."""
 
     def value(one: Any) -> Any:

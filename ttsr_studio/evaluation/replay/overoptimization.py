@@ -1,7 +1,7 @@
 """The alarm for verifier hacking, and the N where drawing more stops being worth it.
 
 - transfer: a held-out column's gain over the guide's (the mean of its members'), both in standard deviations. Constant
-    is healthy; it falls when the search games its judge: the alarm is an interval below 0 of the difference between
+    is healthy; it falls when the search games its verifiers: the alarm is an interval below 0 of the difference between
     the largest N and N = 8, over the same clips.
 - knee: the smallest N above 1 for which twice the draws add less than a fifth to the gain so far; measured on the
     oracle `lsd` where it is there, on the mean over held-out columns otherwise. 1 where the gain there is not clear
@@ -27,7 +27,7 @@ EARLY = 8
 LEAST_CLIPS = 12
 """An interval from fewer clips raises no alarm: the bootstrap makes it too narrow.
 
-On rewards made up so that the ratio is constant (3 windows a clip, 32 draws, 120 to 200 trials) alarms were raised in
+On scores made up so that the ratio is constant (3 windows a clip, 32 draws, 120 to 200 trials) alarms were raised in
 10 % of the comparisons with 8 clips, 5 % with 12 and 6 % with 30, where 2.5 % would be right.
 """
 
@@ -38,7 +38,7 @@ def ratio(held_out: Array, searched: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TransferCheck:
     """Whether a held-out column follows a guide: its transfer at N = 8 and at the largest N, and the difference."""
 
     group: Group
@@ -65,7 +65,7 @@ class Verdict:
         return "holds" if self.late.low > 0 else "no gain clear of 0"
 
 
-def verdicts(curve: Curve, group: Group, seed: int) -> list[Verdict]:
+def check_transfer(curve: Curve, group: Group, seed: int) -> list[TransferCheck]:
     """Of every held-out column. Without N above 8 there is nothing to compare: NaN, and no alarm."""
     searched, found = group.by_clip(curve.searched), []
     early = curve.sizes.index(EARLY) if EARLY in curve.sizes else len(curve.sizes) - 1
@@ -76,7 +76,7 @@ def verdicts(curve: Curve, group: Group, seed: int) -> list[Verdict]:
         if early == len(curve.sizes) - 1:
             change = Estimate(np.nan, np.nan, np.nan, change.n)
         sizes = (curve.sizes[early], curve.sizes[-1])
-        found.append(Verdict(group, curve.policy.name, column, sizes, by_size[early], by_size[-1], change))
+        found.append(TransferCheck(group, curve.policy.name, column, sizes, by_size[early], by_size[-1], change))
     return found
 
 
@@ -107,7 +107,7 @@ class Knee:
         return "–" if np.isnan(self.low) else f"{self.low:g} to {self.high:g}"
 
 
-def measured(curve: Curve) -> tuple[str, Array]:
+def knee_gains(curve: Curve) -> tuple[str, Array]:
     """What the knee is measured on, in words, and its gains, [recordings, sizes]."""
     if ORACLE in curve.held_out:
         return "the oracle lsd", curve.gains[ORACLE]
@@ -118,7 +118,7 @@ def measured(curve: Curve) -> tuple[str, Array]:
 
 def find_knee(curve: Curve, group: Group, seed: int) -> Knee:
     """Where a guide's curve bends, and how sure that is."""
-    gains = group.by_clip(measured(curve)[1])
+    gains = group.by_clip(knee_gains(curve)[1])
     gains = gains[np.isfinite(gains).all(axis=1)]
     by_size = estimates([gains], lambda mean: mean, seed)
     place = int(bends(gains.mean(axis=0)[None])[0]) if len(gains) else 0

@@ -6,13 +6,13 @@ from typing import Any
 
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.evaluation.replay.score_file import Rewards, named
+from ttsr_studio.evaluation.replay.score_file import ScoreFile, columns_named
 from ttsr_studio.options import parse_pairs, parse_targets
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import RULES, Rule
 
-SEARCHES = ("random", "halving")
+REPLAYED_SEARCHES = ("random", "halving")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Policy:
     """How draws are made and one of them is chosen.
 
     Attributes:
-        verifiers: names or columns of those that choose; none for a random pick.
+        verifiers: names or columns of those that choose; none for a random choice.
         n: draws that are started; None for what `nfe` allows, or for all there are.
         nfe: the most evaluations of a window and channel.
         rungs, keep: of halving, see `search.halving`.
@@ -49,10 +49,10 @@ def one_of(known: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
+POLICY_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "n": ("n", int),
     "nfe": ("nfe", int),
-    "search": ("search", one_of(SEARCHES)),
+    "search": ("search", one_of(REPLAYED_SEARCHES)),
     "rungs": ("rungs", lambda text: tuple(float(part) for part in text.split(","))),
     "keep": ("keep", float),
     "verifier": ("verifiers", lambda text: tuple(text.replace("+", ",").split(","))),
@@ -71,9 +71,9 @@ def parse_policy(text: str) -> Policy:
         raise OptionError(f"--policy {text!r}: write NAME: KEY=VALUE ..., such as 'best8: n=8 verifier=critic'")
     fields: dict[str, Any] = {}
     for key, value in parse_pairs("--policy", rest.split(), "n=8"):
-        if key not in KEYS:
-            raise unknown("--policy key", key, KEYS)
-        field, read = KEYS[key]
+        if key not in POLICY_KEYS:
+            raise unknown("--policy key", key, POLICY_KEYS)
+        field, read = POLICY_KEYS[key]
         try:
             fields[field] = read(value)
         except (ValueError, OptionError) as error:
@@ -109,29 +109,31 @@ def starts(policy: Policy, plan: SamplingPlan, most: int) -> int:
     return count
 
 
-def check(policy: Policy, rewards: Rewards) -> None:
+def check(policy: Policy, file: ScoreFile) -> None:
     """Raise OptionError for a policy that the file has not what to replay with."""
     where = f"policy {policy.name!r}"
-    least = min(rewards.recordings, key=lambda recording: recording.count)
-    count = starts(policy, rewards.plan, least.count)
+    least = min(file.recordings, key=lambda recording: recording.count)
+    count = starts(policy, file.plan, least.count)
     if count > least.count:
         raise OptionError(f"{where}: {count} draws, but the file holds {least.count} of a window ({least.label})")
     if not policy.verifiers and (count > 1 or policy.choice == "segment"):
-        raise OptionError(f"{where}: who chooses? verifier=A+B; known: {', '.join(sorted(rewards.columns))}")
-    columns = rewards.resolve(policy.verifiers, f"{where}: verifier")
+        raise OptionError(f"{where}: who chooses? verifier=A+B; known: {', '.join(sorted(file.columns))}")
+    columns = file.resolve(policy.verifiers, f"{where}: verifier")
     choosing = {column.split("/")[0] for column in columns}
     for name, _ in policy.targets:
         if name.split("/")[0] not in choosing:
             raise unknown(f"{where}: target", name, columns)
-        rewards.resolve([name], f"{where}: target")
-    if policy.choice == "segment" and any(len(w.shares) > 1 for r in rewards.recordings for w in r.windows):
+        file.resolve([name], f"{where}: target")
+    if policy.choice == "segment" and any(len(w.shares) > 1 for r in file.recordings for w in r.windows):
         for name in policy.verifiers:
-            named(name, rewards.segments, f"{where}: verifier of segments")
-    if policy.choice == "clip" and any(len({w.count for w in r.windows}) > 1 for r in rewards.recordings):
+            columns_named(name, file.segments, f"{where}: verifier of segments")
+    if policy.choice == "clip" and any(len({w.count for w in r.windows}) > 1 for r in file.recordings):
         raise OptionError(f"{where}: choice=clip needs the same draws in all windows of a clip")
-    for step in rung_steps(policy.rungs, rewards.plan) if policy.search == "halving" else ():
-        if step not in rewards.previews:
-            held = ", ".join(map(str, rewards.previews)) or "none"
-            raise OptionError(f"{where}: no looks at step {step} in the file, which has {held}; draw with census")
-        if not {column.split("/")[0] for column in rewards.previews[step]} & choosing:
-            raise unknown(f"{where}: verifier of looks", "+".join(policy.verifiers), rewards.previews[step])
+    for step in rung_steps(policy.rungs, file.plan) if policy.search == "halving" else ():
+        if step not in file.previews:
+            held = ", ".join(map(str, file.previews)) or "none"
+            raise OptionError(
+                f"{where}: no previews at step {step} in the file, which has {held}; draw with --search census"
+            )
+        if not {column.split("/")[0] for column in file.previews[step]} & choosing:
+            raise unknown(f"{where}: verifier of previews", "+".join(policy.verifiers), file.previews[step])

@@ -1,4 +1,4 @@
-"""The N that is worth it for every preset of the built-in engine: the knee of its own judges' curve, by replay."""
+"""The N that is worth it for every preset of the built-in engine: the knee of its own verifiers' curve, by replay."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluation.benchmark.system_spec import make_options
 from ttsr_studio.evaluation.replay.overoptimization import Knee, find_knee
 from ttsr_studio.evaluation.replay.policy import Policy
-from ttsr_studio.evaluation.replay.scaling import Curve, Group, pooled, trace
-from ttsr_studio.evaluation.replay.score_file import Rewards
+from ttsr_studio.evaluation.replay.scaling import Curve, Group, kinds_alone, trace
+from ttsr_studio.evaluation.replay.score_file import ScoreFile
+from ttsr_studio.evaluation.reporting.tables import markdown_table
 from ttsr_studio.options import RenderOptions
 
 
@@ -23,16 +24,16 @@ class Advice:
     """
 
     preset: str
-    judged_by: str
+    chosen_by: str
     kind: str
     now: str
     knee: Knee | None
     why_not: str = ""
 
 
-def advise(rewards: Rewards, parts: Sequence[Group], seed: int) -> Iterator[Advice]:
+def advise(file: ScoreFile, parts: Sequence[Group], seed: int) -> Iterator[Advice]:
     """The knee for every preset of the built-in engine, by its own verifiers, on its own kind where there are clips."""
-    here = {column.split("/")[0] for column in rewards.columns}
+    here = {column.split("/")[0] for column in file.columns}
     curves: dict[Policy, Curve] = {}
     for name in sorted(presets.available()):
         try:
@@ -45,22 +46,22 @@ def advise(rewards: Rewards, parts: Sequence[Group], seed: int) -> Iterator[Advi
         asked = [v for v in options.verifiers if not v.endswith("?") or v.removesuffix("?") in here]
         names = tuple(v.removesuffix("?") for v in asked)
         kind = next((part.kind for part in parts if part.kind in name.split("-")), parts[-1].kind)
-        told = Advice(name, "+".join(names), kind, str(options.candidates or options.budget), None)
-        if reason := obstacle(options, names, here, rewards.plan.steps):
-            yield replace(told, why_not=reason)
+        advice = Advice(name, "+".join(names), kind, str(options.candidates or options.budget), None)
+        if reason := obstacle(options, names, here, file.plan.steps):
+            yield replace(advice, why_not=reason)
             continue
         choice = "clip" if "clip" in (options.scope, options.choice) else options.choice
         policy = Policy("", names, ensemble=options.ensemble, choice=choice)
-        group = next(part for part in pooled(parts) if part.kind == kind)
-        curves[policy] = curve = curves.get(policy) or trace(policy, rewards, seed)
-        yield replace(told, knee=find_knee(curve, group, seed))
+        group = next(part for part in kinds_alone(parts) if part.kind == kind)
+        curves[policy] = curve = curves.get(policy) or trace(policy, file, seed)
+        yield replace(advice, knee=find_knee(curve, group, seed))
 
 
 def obstacle(options: RenderOptions, names: Sequence[str], here: Collection[str], steps: int) -> str:
     """Why a preset cannot be replayed on these draws; empty when it can."""
     absent = ", ".join(name for name in names if name not in here)
     if absent or not names:
-        return f"not judged here: {absent or ', '.join(options.verifiers)}"
+        return f"not scored here: {absent or ', '.join(options.verifiers)}"
     if options.steps not in (None, steps):
         return f"takes {options.steps} steps, these draws {steps}"
     if options.search != "random":
@@ -69,8 +70,9 @@ def obstacle(options: RenderOptions, names: Sequence[str], here: Collection[str]
 
 
 def advice_table(advice: Sequence[Advice]) -> list[str]:
-    lines = ["", "| preset | judged by | measured on | now | recommended N | 95 % |", "|---|---|---|---:|---:|---:|"]
+    rows = []
     for one in advice:
-        found = f"{one.knee.words} | {one.knee.span}" if one.knee else f"– | {one.why_not}"
-        lines.append(f"| {one.preset} | {one.judged_by} | {one.kind} | {one.now} | {found} |")
-    return lines
+        found = (one.knee.words, one.knee.span) if one.knee else ("–", one.why_not)
+        rows.append([one.preset, one.chosen_by, one.kind, one.now, *found])
+    left = ("preset", "chosen by", "measured on")
+    return ["", *markdown_table([*left, "now", "recommended N", "95 %"], rows, left)]

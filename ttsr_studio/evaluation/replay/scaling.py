@@ -1,7 +1,7 @@
-"""Does what a search gains by its judge last, as it draws more? The paper's Figure 3, by replay.
+"""Does what a search gains by its verifiers last, as it draws more? The paper's Figure 3, by replay.
 
 For each guide (a verifier, or a sum a+b of z-scores) and N = 1, 2, 4 ...: the best of N draws by the guide, window by
-window, and what every column says of it: expected over which N are drawn (see `choosing`), mean over the windows of a
+window, and its score in every column: expected over which N are drawn (see `selection`), mean over the windows of a
 clip, then over clips.
 
 - relative: change of the mean score against N = 1, per cent of its size; positive is better. NaN where the mean score
@@ -21,9 +21,9 @@ import numpy as np
 
 from ttsr_studio.evaluation.replay.estimate import gained
 from ttsr_studio.evaluation.replay.policy import Policy
-from ttsr_studio.evaluation.replay.score_file import Array, Draws, Rewards
+from ttsr_studio.evaluation.replay.score_file import Array, Draws, ScoreFile
 from ttsr_studio.evaluation.replay.selection import choices
-from ttsr_studio.evaluation.reporting.bootstrap import RESAMPLES, Estimate
+from ttsr_studio.evaluation.reporting.bootstrap import RESAMPLES, Estimate, mean_known
 from ttsr_studio.evaluation.reporting.tables import ALL
 
 ORDERS = 200
@@ -67,16 +67,16 @@ def sizes_up_to(most: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(most.bit_length()))
 
 
-def trace(policy: Policy, rewards: Rewards, seed: int, orders: int = ORDERS) -> Curve:
+def trace(policy: Policy, file: ScoreFile, seed: int, orders: int = ORDERS) -> Curve:
     """Replay a policy with N = 1, 2, 4 ... draws up to what every window has."""
-    sizes = sizes_up_to(min(recording.count for recording in rewards.recordings))
-    columns = rewards.segments if policy.choice == "segment" and rewards.segments else rewards.columns
-    shape = (len(rewards.recordings), len(sizes))
+    sizes = sizes_up_to(min(recording.count for recording in file.recordings))
+    columns = file.segments if policy.choice == "segment" and file.segments else file.columns
+    shape = (len(file.recordings), len(sizes))
     values, gains = ({column: np.full(shape, np.nan) for column in columns} for _ in range(2))
-    for i, recording in enumerate(rewards.recordings):
+    for i, recording in enumerate(file.recordings):
         levels = {column: np.array([level(window, column) for window in recording.windows]).T for column in columns}
         for j, size in enumerate(sizes):
-            made = choices(replace(policy, n=size), recording, rewards.plan, orders, seed)
+            made = choices(replace(policy, n=size), recording, file.plan, orders, seed)
             for column, (means, spreads) in levels.items():
                 pairs = zip(recording.windows, made, strict=True)
                 above = np.array([gained(window, choice, column) for window, choice in pairs])
@@ -95,14 +95,9 @@ def level(window: Draws, column: str) -> tuple[float, float]:
     return mean, spread if spread > 1e-12 * max(1.0, abs(mean)) else np.nan
 
 
-def mean_known(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else np.nan
-
-
 @dataclass(frozen=True)
 class Group:
-    """Clips that are told of together: recordings by number, [clips][cutoffs]. The cutoff is None for all of them."""
+    """Clips whose figures are averaged: recordings by number, [clips][cutoffs]. The cutoff is None for all of them."""
 
     kind: str
     cutoff_hz: float | None
@@ -113,9 +108,9 @@ class Group:
         return np.stack([values[list(numbers)].mean(axis=0) for numbers in self.clips])
 
 
-def groups(rewards: Rewards) -> list[Group]:
+def clip_groups(file: ScoreFile) -> list[Group]:
     """By kind and cutoff; with all cutoffs and all kinds together where there are several."""
-    every = rewards.recordings
+    every = file.recordings
     kinds, cutoffs = list(dict.fromkeys(r.kind for r in every)), sorted({r.cutoff_hz for r in every})
     found = []
     for kind in [*kinds, *([ALL] if len(kinds) > 1 else [])]:
@@ -129,7 +124,7 @@ def groups(rewards: Rewards) -> list[Group]:
     return found
 
 
-def pooled(parts: Sequence[Group]) -> list[Group]:
+def kinds_alone(parts: Sequence[Group]) -> list[Group]:
     """By kind alone: the last group of a kind has all its cutoffs."""
     return list({part.kind: part for part in parts}.values())
 
@@ -157,7 +152,7 @@ def estimates(parts: Sequence[Array], figure: Callable[..., Array], seed: int) -
     ]
 
 
-def relative(values: Array, seed: int) -> list[Estimate]:
+def relative_change(values: Array, seed: int) -> list[Estimate]:
     """Change against N = 1, per cent, by N; values [clips, sizes]."""
     first = estimates([values[:, :1]], lambda mean: mean, seed)[0]
     if not first.low > 0 and not first.high < 0 and first.n > 1:

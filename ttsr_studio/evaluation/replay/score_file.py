@@ -1,6 +1,6 @@
-"""Reading a file of rewards (see `ttsr_studio.render.score_log`) as arrays that policies are replayed on.
+"""Reading a score file (see `ttsr_studio.render.score_log`) as arrays that policies are replayed on.
 
-Every score is higher is better; NaN where a judge could not say. Draws of a window are independent noises, each run to
+Every score is higher is better; NaN where a verifier has none. Draws of a window are independent noises, each run to
 its end: what a search pruned or derived from other candidates says nothing about other policies, and is refused.
 """
 
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Draws:
-    """The M draws of one window, and what was said of them.
+    """The M draws of one window, and their scores.
 
     Attributes:
         scores: of the finished renders by column, [M].
-        looks: of x0-predictions by step and column, [M].
+        previews: of x0-predictions by step and column, [M].
         segments: of the finished renders by column, [M, S].
         shares: of the window's time that its segments take, [S].
     """
@@ -63,14 +63,14 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Rewards:
+class ScoreFile:
     """What a file holds.
 
     Attributes:
-        course: of every draw, for what evaluations cost; its noise levels are not known.
+        plan: of every draw, for what evaluations cost; its noise levels are not known.
         columns: that every window has, of finished renders.
         segments: those that every window of several segments has of its segments.
-        looks: by step, those that every window has of x0-predictions.
+        previews: by step, those that every window has of x0-predictions.
     """
 
     recordings: tuple[Recording, ...]
@@ -80,16 +80,16 @@ class Rewards:
     previews: dict[int, tuple[str, ...]]
 
     @classmethod
-    def of(cls, recordings: Sequence[Recording], plan: SamplingPlan) -> "Rewards":
+    def of(cls, recordings: Sequence[Recording], plan: SamplingPlan) -> "ScoreFile":
         windows = [window for recording in recordings for window in recording.windows]
         return cls(
             tuple(recordings),
             plan,
-            shared(window.scores for window in windows),
-            shared(window.segments for window in windows if len(window.shares) > 1),
+            in_all(window.scores for window in windows),
+            in_all(window.segments for window in windows if len(window.shares) > 1),
             {
-                step: shared(window.previews.get(step, {}) for window in windows)
-                for step in shared(window.previews for window in windows)
+                step: in_all(window.previews.get(step, {}) for window in windows)
+                for step in in_all(window.previews for window in windows)
             },
         )
 
@@ -98,10 +98,10 @@ class Rewards:
 
         Raises OptionError for a name that no column has.
         """
-        return tuple(column for name in verifiers for column in named(name, self.columns, what))
+        return tuple(column for name in verifiers for column in columns_named(name, self.columns, what))
 
 
-def named(name: str, columns: Collection[str], what: str = "verifier") -> list[str]:
+def columns_named(name: str, columns: Collection[str], what: str = "verifier") -> list[str]:
     """The columns that a name stands for. Raises OptionError when there are none."""
     found = [column for column in columns if name in (column, column.split("/")[0])]
     if not found:
@@ -109,16 +109,16 @@ def named(name: str, columns: Collection[str], what: str = "verifier") -> list[s
     return found
 
 
-def shared(every: Iterable[Iterable[T]]) -> tuple[T, ...]:
+def in_all(every: Iterable[Iterable[T]]) -> tuple[T, ...]:
     """What all have, in the order of the first."""
     first, *others = [list(one) for one in every] or [[]]
     return tuple(item for item in first if all(item in other for other in others))
 
 
-def read_rewards(path: Path) -> Rewards:
+def read_score_file(path: Path) -> ScoreFile:
     """Read a file; a clip that was drawn again later in the file counts as it was drawn last.
 
-    Raises InputError that names the line for anything that is not rewards of independent, finished draws.
+    Raises InputError that names the line for anything that is not scores of independent, finished draws.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -127,22 +127,22 @@ def read_rewards(path: Path) -> Rewards:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(parse(json.loads(line)))
+            rows.append(parse_line(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError, OptionError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, line {number}: not a line of rewards: {reason}") from error
-        if rows[-1]["course"] != rows[0]["course"]:
+            raise InputError(f"{path}, line {number}: not a line of scores: {reason}") from error
+        if rows[-1]["plan"] != rows[0]["plan"]:
             raise InputError(
-                f"{path}, line {number}: another course than line 1; what is compared has to cost the same"
+                f"{path}, line {number}: another sampling plan than line 1; what is compared has to cost the same"
             )
     if not rows:
-        raise InputError(f"{path}: holds no rewards")
-    return collect(rows)
+        raise InputError(f"{path}: holds no scores")
+    return gather(rows)
 
 
-def collect(rows: Sequence[dict[str, Any]]) -> Rewards:
-    """Parsed lines of one course, at least one."""
-    return Rewards.of(list(recordings(rows)), rows[0]["course"])
+def gather(rows: Sequence[dict[str, Any]]) -> ScoreFile:
+    """Parsed lines of one sampling plan, at least one."""
+    return ScoreFile.of(list(recordings(rows)), rows[0]["plan"])
 
 
 def recordings(rows: Iterable[dict[str, Any]]) -> Iterator[Recording]:
@@ -157,24 +157,24 @@ def recordings(rows: Iterable[dict[str, Any]]) -> Iterator[Recording]:
         yield Recording(clip, kind, cutoff_hz, tuple(row["draws"] for row in run))
 
 
-def parse(data: dict[str, Any]) -> dict[str, Any]:
+def parse_line(data: dict[str, Any]) -> dict[str, Any]:
     """A line's place and draws. Raises ValueError, KeyError or TypeError for what is not one."""
     if data["schema"] != SCHEMA:
         raise ValueError(f"schema {data['schema']!r} is not {SCHEMA!r}")
-    told = data["course"]
-    levels = tuple(map(float, range(int(told["steps"]), -1, -1)))
+    plan = data["course"]
+    levels = tuple(map(float, range(int(plan["steps"]), -1, -1)))
     return {
         "clip": str(data["clip"]),
         "kind": str(data["kind"] or "all"),
         "cutoff_hz": float(data["cutoff_hz"]),
         "window": int(data["window"]),
         "first": data.get("part", [None])[0] == 0,
-        "course": SamplingPlan(levels, int(told["evaluations"]), int(told["each"])),
-        "draws": draws(data["candidates"], data["edges_s"], int(told["steps"])),
+        "plan": SamplingPlan(levels, int(plan["evaluations"]), int(plan["each"])),
+        "draws": draws_of(data["candidates"], data["edges_s"], int(plan["steps"])),
     }
 
 
-def draws(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps: int) -> Draws:
+def draws_of(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps: int) -> Draws:
     """Candidates of a line as arrays. Raises ValueError for any that is not an independent draw run to its end."""
     if not candidates:
         raise ValueError("no candidates")
@@ -184,29 +184,29 @@ def draws(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps: i
             raise ValueError(
                 f"candidate {number} is not an independent draw run to its end; draw with --search census or random"
             )
-    names = shared(candidate["scores"] for candidate in candidates)
+    names = in_all(candidate["scores"] for candidate in candidates)
     if not names:
         raise ValueError("no verifier scored all candidates")
     parts = len(edges) - 1
-    previewed = [{int(look["step"]): look["scores"] for look in candidate["looks"]} for candidate in candidates]
+    previewed = [{int(each["step"]): each["scores"] for each in candidate["looks"]} for candidate in candidates]
     return Draws(
-        {name: array([candidate["scores"][name] for candidate in candidates]) for name in names},
+        {name: score_array([candidate["scores"][name] for candidate in candidates]) for name in names},
         {
             step: {
-                name: array([previews[step][name] for previews in previewed])
-                for name in shared(previews[step] for previews in previewed)
+                name: score_array([previews[step][name] for previews in previewed])
+                for name in in_all(previews[step] for previews in previewed)
             }
-            for step in shared(previewed)
+            for step in in_all(previewed)
         },
         {
-            name: array([candidate["segments"][name] for candidate in candidates], parts)
-            for name in shared(candidate["segments"] for candidate in candidates)
+            name: score_array([candidate["segments"][name] for candidate in candidates], parts)
+            for name in in_all(candidate["segments"] for candidate in candidates)
         },
         np.diff(np.array(edges, np.float64)) / (edges[-1] - edges[0]) if parts > 0 else np.ones(1),
     )
 
 
-def array(values: Sequence[Any], parts: int = 0) -> Array:
+def score_array(values: Sequence[Any], parts: int = 0) -> Array:
     """Numbers or Nones, [M] or [M, parts], as float64 with NaN for None. Raises ValueError for other shapes."""
     found = np.array(values, np.float64)
     if found.shape != ((len(values), parts) if parts else (len(values),)):

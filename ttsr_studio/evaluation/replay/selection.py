@@ -3,7 +3,7 @@
 A file holds M draws of every window, and a policy that draws n of them could have drawn any n. So it is tried on many
 subsets of the draws, keyed by clip, the same ones for every policy with that n; what comes out is the chance that
 each draw has of being chosen. Permutations are cut into blocks of n, so that at n = 1 all draws are equally likely and
-a random pick has no error of its own.
+a random choice has no error of its own.
 """
 
 import math
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ttsr_studio.evaluation.replay.policy import Policy, starts
-from ttsr_studio.evaluation.replay.score_file import Array, Columns, Draws, Recording, named, shared
+from ttsr_studio.evaluation.replay.score_file import Array, Columns, Draws, Recording, columns_named, in_all
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import Rule, combine
@@ -52,24 +52,24 @@ def choices(policy: Policy, recording: Recording, plan: SamplingPlan, orders: in
     found = []
     for window in windows:
         drawn = subsets(recording.label, window.count, starts(policy, plan, window.count), orders, seed)
-        found.append(choose(policy, window, drawn, plan))
+        found.append(choose_draw(policy, window, drawn, plan))
     return found * len(recording.windows) if policy.choice == "clip" else found
 
 
 def as_one(windows: Sequence[Draws]) -> Draws:
     """All windows of a clip as one: a draw is the same noise throughout, its score the mean over windows.
 
-    Windows that a verifier says nothing of are left out of its mean, as in a search.
+    Windows that a verifier has no scores of are left out of its mean, as in a search.
     """
 
     def mean(every: Sequence[Columns]) -> Columns:
         found = {}
-        for name in shared(every):
-            said = [columns[name] for columns in every if np.isfinite(columns[name]).any()]
-            found[name] = np.mean(said, axis=0) if said else np.full(windows[0].count, np.nan)
+        for name in in_all(every):
+            scores = [columns[name] for columns in every if np.isfinite(columns[name]).any()]
+            found[name] = np.mean(scores, axis=0) if scores else np.full(windows[0].count, np.nan)
         return found
 
-    previews = {step: mean([w.previews[step] for w in windows]) for step in shared([w.previews for w in windows])}
+    previews = {step: mean([w.previews[step] for w in windows]) for step in in_all([w.previews for w in windows])}
     return Draws(mean([window.scores for window in windows]), previews, {}, np.ones(1))
 
 
@@ -81,22 +81,22 @@ def subsets(label: str, total: int, size: int, count: int, seed: int) -> Index:
     return orders[:, : blocks * size].reshape(-1, size)
 
 
-def choose(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan) -> Choice:
+def choose_draw(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan) -> Choice:
     """What a policy does with some drawings [R, n] of one window's draws."""
-    heard = np.ones(drawn.shape, bool)
+    scored = np.ones(drawn.shape, bool)
     nfe = float(drawn.shape[1] * plan.run)
     if policy.search == "halving":
         drawn, nfe = halved(policy, window, drawn, plan)
-        heard = np.ones(drawn.shape, bool)
+        scored = np.ones(drawn.shape, bool)
     elif policy.targets:
         counts = until_met(policy, window, drawn)
-        heard = np.arange(drawn.shape[1]) < counts[:, None]
+        scored = np.arange(drawn.shape[1]) < counts[:, None]
         nfe = float(counts.mean() * plan.run)
     if policy.choice == "segment" and len(window.shares) > 1:
-        return Choice(by_segment(policy, window, drawn, heard), nfe)
+        return Choice(by_segment(policy, window, drawn, scored), nfe)
     columns = columns_of(policy, window.scores)
-    picked = votes(columns, drawn, policy.ensemble, heard).argmax(axis=1) if columns else np.zeros(len(drawn), int)
-    numbers = np.take_along_axis(drawn, picked[:, None], axis=1)[:, 0]
+    chosen = votes(columns, drawn, policy.ensemble, scored).argmax(axis=1) if columns else np.zeros(len(drawn), int)
+    numbers = np.take_along_axis(drawn, chosen[:, None], axis=1)[:, 0]
     return Choice(np.bincount(numbers, minlength=window.count)[:, None] / len(drawn), nfe)
 
 
@@ -115,8 +115,8 @@ def halved(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan) -> t
     sizes, nfe = prune(drawn.shape[1], stops, policy.keep, plan)
     for size, step in zip(sizes[1:], stops, strict=True):
         if drawn.shape[1] > 1:
-            said = votes(columns_of(policy, window.previews[step]), drawn, policy.ensemble)
-            drawn = np.take_along_axis(drawn, np.argsort(-said, axis=1, kind="stable")[:, :size], axis=1)
+            early = votes(columns_of(policy, window.previews[step]), drawn, policy.ensemble)
+            drawn = np.take_along_axis(drawn, np.argsort(-early, axis=1, kind="stable")[:, :size], axis=1)
     return drawn, float(nfe)
 
 
@@ -124,7 +124,11 @@ def until_met(policy: Policy, window: Draws, drawn: Index) -> Index:
     """How many draws it takes until the best so far has the target, [R]; all where it never has."""
     counts = np.full(len(drawn), drawn.shape[1])
     going, columns = np.arange(len(drawn)), columns_of(policy, window.scores)
-    wanted = [(window.scores[column], score) for name, score in policy.targets for column in named(name, window.scores)]
+    wanted = [
+        (window.scores[column], score)
+        for name, score in policy.targets
+        for column in columns_named(name, window.scores)
+    ]
     for count in range(1, drawn.shape[1]):
         best = votes(columns, drawn[going, :count], policy.ensemble).argmax(axis=1)
         numbers = drawn[going, best]
@@ -143,22 +147,22 @@ class Voter:
     name: str
 
 
-def by_segment(policy: Policy, window: Draws, drawn: Index, heard: Mask) -> Array:
-    """Chances [M, S] when every segment takes the best of what was heard, seams being free."""
+def by_segment(policy: Policy, window: Draws, drawn: Index, scored: Mask) -> Array:
+    """Chances [M, S] when every segment takes the best of what was scored, seams being free."""
     columns = columns_of(policy, window.segments)
-    best = segment_votes(columns, drawn, heard).argmax(axis=1)
+    best = segment_votes(columns, drawn, scored).argmax(axis=1)
     chances = np.zeros((window.count, len(window.shares)))
     np.add.at(chances, (np.take_along_axis(drawn, best, axis=1), np.arange(best.shape[1])[None]), 1 / len(drawn))
     return chances
 
 
-def segment_votes(columns: Columns, drawn: Index, heard: Mask) -> Array:
-    """What an ensemble says of the segments of drawings [R, n], each compared within itself: [R, n, S].
+def segment_votes(columns: Columns, drawn: Index, scored: Mask) -> Array:
+    """An ensemble's scores of the segments of drawings [R, n], each compared within itself: [R, n, S].
 
-    The same as `Panel.combine_segments` row by row, all rows at once where everything is heard and scored.
+    The same as `Panel.combine_segments` row by row, all rows at once where everything is scored.
     """
     names = [column.split("/")[0] for column in columns]
-    if heard.all() and all(np.isfinite(values).all() for values in columns.values()):
+    if scored.all() and all(np.isfinite(values).all() for values in columns.values()):
         total = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1]))
         for name, values in zip(names, columns.values(), strict=True):
             apart = values[drawn] - values[drawn].mean(axis=1, keepdims=True)
@@ -167,21 +171,21 @@ def segment_votes(columns: Columns, drawn: Index, heard: Mask) -> Array:
         return total
     panel = Panel(tuple(cast(Verifier, Voter(name)) for name in names))
     rows = []
-    for numbers, mask in zip(drawn, heard, strict=True):
-        said = np.full((len(numbers), next(iter(columns.values())).shape[1]), -np.inf)
-        said[mask] = panel.combine_segments({column: values[numbers[mask]] for column, values in columns.items()})
-        rows.append(said)
+    for numbers, mask in zip(drawn, scored, strict=True):
+        combined = np.full((len(numbers), next(iter(columns.values())).shape[1]), -np.inf)
+        combined[mask] = panel.combine_segments({column: values[numbers[mask]] for column, values in columns.items()})
+        rows.append(combined)
     return np.stack(rows)
 
 
-def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, heard: Mask | None = None) -> Array:
-    """What an ensemble says of drawings [R, n], each compared within itself; -inf for what is not heard.
+def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, scored: Mask | None = None) -> Array:
+    """An ensemble's scores of drawings [R, n], each compared within itself; -inf for what is not scored.
 
-    The same as `ensemble.combine` row by row, all rows at once where every judge has scored everything.
+    The same as `ensemble.combine` row by row, all rows at once where every verifier has scored everything.
     """
     taken = {name: values[drawn] for name, values in columns.items()}
-    if heard is not None:
-        taken = {name: np.where(heard, values, np.nan) for name, values in taken.items()}
+    if scored is not None:
+        taken = {name: np.where(scored, values, np.nan) for name, values in taken.items()}
     if len(taken) == 1:
         (only,) = taken.values()
         return np.where(np.isfinite(only), only, -np.inf)

@@ -1,6 +1,7 @@
 """Means with bootstrap confidence intervals, over clips. NaN means that a clip has no value, and is left out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,3 +55,9 @@ def paired(
     estimate = bootstrap((values - baseline)[both], seed, resamples)
     scale = abs(float(baseline[both].mean())) if both.any() else math.nan
     return Difference(estimate, 100 * estimate.mean / scale if scale else math.nan)
+
+
+def mean_known(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Mean of what is finite; NaN for nothing."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan

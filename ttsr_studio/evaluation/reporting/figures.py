@@ -1,106 +1,16 @@
-"""Curves: a metric against candidates N, solver steps, and network evaluations, wherever a grid varied them."""
+"""What the figures of all rooms share: their style, and an axis of doublings."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
-
-from ttsr_studio.evaluation.benchmark.metrics import METRICS, Metric
-from ttsr_studio.evaluation.benchmark.runner import Row
-from ttsr_studio.evaluation.reporting.tables import Entry
-
-AXES = {
-    "candidates": "candidates N",
-    "steps": "solver steps",
-    "window_nfe": "network evaluations of a window and channel",
-}
 
 LABEL_RATIO = 1.25
 """Neighbouring tick labels are at least this far apart; of two that are nearer the larger is shown."""
 
-Line = tuple[str, list[str]]
-"""A label and its systems, in order along the axis."""
 
-
-def draw_curves(rows: Sequence[Row], entries: Sequence[Entry], folder: Path) -> list[Path]:
-    """Write one PNG per metric and varied axis; a panel for each kind and cutoff.
-
-    Returns the files written; none when nothing varies.
-    """
-    settings = {row["system"]: row["settings"] for row in rows if row["settings"]}
-    written = []
-    for axis, label in AXES.items():
-        lines = find_lines(settings, axis)
-        for metric in (metric for metric in METRICS if metric.curve and lines):
-            figure = draw(metric, axis, label, lines, settings, entries)
-            path = folder / f"{metric.key}-{axis.removeprefix('window_')}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
-            written.append(path)
-    return written
-
-
-def find_lines(settings: dict[str, dict[str, Any]], axis: str) -> list[Line]:
-    """Systems that differ only along an axis, at least two in a line, labelled by what tells the lines apart."""
-    if axis == "window_nfe":
-        # evaluations follow from candidates and steps: one line for either
-        return find_lines(settings, "candidates") or find_lines(settings, "steps")
-    grouped: dict[str, list[str]] = {}
-    for system, values in settings.items():
-        rest = {key: value for key, value in values.items() if key not in (axis, "window_nfe", "preset")}
-        grouped.setdefault(json.dumps(rest, sort_keys=True), []).append(system)
-    lines = {key: sorted(names, key=lambda name: settings[name][axis]) for key, names in grouped.items()}
-    found = {key: names for key, names in lines.items() if len({settings[name][axis] for name in names}) > 1}
-    rests = [json.loads(key) for key in found]
-    telling = [key for key in (rests[0] if rests else {}) if len({str(rest[key]) for rest in rests}) > 1]
-    return [
-        (", ".join(f"{key} {shown(rest[key])}" for key in telling), names)
-        for rest, names in zip(rests, found.values(), strict=True)
-    ]
-
-
-def shown(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def draw(
-    metric: Metric,
-    axis: str,
-    label: str,
-    lines: Sequence[Line],
-    settings: dict[str, dict[str, Any]],
-    entries: Sequence[Entry],
-) -> Figure:
-    """One metric against one axis, with 95 % intervals."""
-    values = {(e.kind, e.cutoff_hz, e.system): e.estimate for e in entries if e.metric == metric}
-    kinds = list(dict.fromkeys(kind for kind, _, _ in values))
-    cutoffs = sorted({cutoff for _, cutoff, _ in values})
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.6 * len(kinds), 2.8 * len(cutoffs) + 0.6), dpi=120, layout="constrained")
-        panels = figure.subplots(len(cutoffs), len(kinds), squeeze=False)
-        for i, cutoff in enumerate(cutoffs):
-            for j, kind in enumerate(kinds):
-                panel = panels[i][j]
-                for name, systems in lines:
-                    points = [
-                        (settings[s][axis], values[kind, cutoff, s]) for s in systems if (kind, cutoff, s) in values
-                    ]
-                    means = [e.mean for _, e in points]
-                    spread = [[e.mean - e.low for _, e in points], [e.high - e.mean for _, e in points]]
-                    panel.errorbar(
-                        [x for x, _ in points], means, spread, marker="o", markersize=4, capsize=3, label=name or None
-                    )
-                set_axis(panel, sorted({settings[s][axis] for _, systems in lines for s in systems}))
-                panel.set_title(f"{kind}, cutoff {cutoff:g} Hz")
-        figure.supxlabel(label)
-        figure.supylabel(metric.heading)
-        if any(name for name, _ in lines):
-            handles, names = panels[0][0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper center", ncols=min(3, len(names)), frameon=False)
-    return figure
+def plain_style() -> Any:
+    """A context in which figures are drawn: small type, no box."""
+    return matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def set_axis(panel: Any, ticks: list[int]) -> None:
@@ -110,3 +20,9 @@ def set_axis(panel: Any, ticks: list[int]) -> None:
     panel.set_xticks(shown, [str(tick) for tick in shown])
     panel.minorticks_off()
     panel.grid(axis="y", alpha=0.3)
+
+
+def legend_above(figure: Any, panel: Any, columns: int) -> None:
+    """One legend for all panels, of what one of them shows."""
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=min(columns, len(names)), frameon=False)

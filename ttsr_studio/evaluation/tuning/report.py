@@ -7,25 +7,34 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ttsr_studio import __version__
-from ttsr_studio.evaluation.benchmark.runner import Row
-from ttsr_studio.evaluation.reporting.bootstrap import RESAMPLES, Difference, Estimate, bootstrap, paired
-from ttsr_studio.evaluation.reporting.tables import interval
+from ttsr_studio.errors import OptionError
+from ttsr_studio.evaluation.reporting.bootstrap import (
+    RESAMPLES,
+    Difference,
+    Estimate,
+    bootstrap,
+    mean_known,
+    paired,
+)
+from ttsr_studio.evaluation.reporting.tables import interval, markdown_table
+from ttsr_studio.evaluation.sweep import Case
 from ttsr_studio.evaluation.tuning.space import Setting
-from ttsr_studio.evaluation.tuning.study import TRUTH, Objective, Place, Task, Tuning, mean_known
+from ttsr_studio.evaluation.tuning.study import TRUTH, Objective, Tuning, TuningTask
 
 NARROW = 0.8
 """Share of the default's search range under which a setting leaves a search little to choose from."""
 
-WORDS = "tuned by ttsr tune"
+PRESET_MARK = "tuned by ttsr tune"
 """What a preset of this command is known by."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class SettingFigures:
     """A setting's figures, over clips.
 
     Attributes:
@@ -56,68 +65,67 @@ class Entry:
         return self.setting.rho is None
 
 
-def summarise(tuning: Tuning) -> list[Entry]:
+def rank_settings(tuning: Tuning) -> list[SettingFigures]:
     """Every setting that was measured, best first; those that are not whole come last."""
     base = tuning.rows.get(tuning.baseline, {})
     if not base:
         return []
     objective = Objective(tuning.task.objective, list(base.values()))
-    entries = [entry(tuning, setting, objective) for setting, rows in tuning.rows.items() if rows]
-    return sorted(entries, key=order)
+    found = [figures_of(tuning, setting, objective) for setting, rows in tuning.rows.items() if rows]
+    return sorted(found, key=order)
 
 
-def order(entry: Entry) -> tuple[bool, float, int]:
+def order(figures: SettingFigures) -> tuple[bool, float, int]:
     """Order of the table: by objective, without rounding errors, then by cost."""
-    mean = entry.objective.mean
-    return not entry.whole, -round(mean, 6) if math.isfinite(mean) else math.inf, entry.setting.nfe
+    mean = figures.objective.mean
+    return not figures.whole, -round(mean, 6) if math.isfinite(mean) else math.inf, figures.setting.nfe
 
 
-def entry(tuning: Tuning, setting: Setting, objective: Objective) -> Entry:
-    """Figures of one setting at the places where the baseline is known, too."""
+def figures_of(tuning: Tuning, setting: Setting, objective: Objective) -> SettingFigures:
+    """Figures of one setting in the cases that the baseline is known of, too."""
     base, mine, seed = tuning.rows[tuning.baseline], tuning.rows[setting], tuning.task.seed
-    places = [place for place in base if place in mine]
+    cases = [case for case in base if case in mine]
 
-    def by_clip(values: dict[Place, float]) -> np.ndarray:
+    def by_clip(values: dict[Case, float]) -> np.ndarray:
         """Means over a clip's cutoffs [clips]."""
-        return np.array(
-            [mean_known([values[p] for p in places if p[0] == c]) for c in dict.fromkeys(c for c, _ in places)]
-        )
+        clips = dict.fromkeys(clip for clip, _ in cases)
+        return np.array([mean_known([values[case] for case in cases if case[0] == clip]) for clip in clips])
 
-    figures = {place: objective.value(mine[place]) for place in places}
-    theirs = {place: objective.value(base[place]) if math.isfinite(figures[place]) else math.nan for place in places}
-    spreads = [(number(mine[place]["range"]), number(base[place]["range"])) for place in places]
-    own, other = (mean_known(part) for part in zip(*spreads, strict=True)) if spreads else (math.nan, math.nan)
+    figures = {case: objective.value(mine[case]) for case in cases}
+    theirs = {case: objective.value(base[case]) if math.isfinite(figures[case]) else math.nan for case in cases}
+    own, other = (mean_known([number(rows[case]["range"]) for case in cases]) for rows in (mine, base))
     known = tuning.task.candidates > 1
-    return Entry(
+    return SettingFigures(
         setting,
         bootstrap(by_clip(figures), seed),
-        bootstrap(by_clip({place: -number(mine[place]["scores"][TRUTH]) for place in places}), seed),
+        bootstrap(by_clip({case: -number(mine[case]["scores"][TRUTH]) for case in cases}), seed),
         paired(by_clip(figures), by_clip(theirs), seed),
         own if known else math.nan,
         own / other if known and other else math.nan,
-        len(places) == len(base),
+        len(cases) == len(base),
     )
 
 
 def number(value: float | None) -> float:
+    """NaN for None, which JSON has for it."""
     return math.nan if value is None else value
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is to be done: the entry that the preset holds, whether it beats the default, in words, with warnings."""
+class Decision:
+    """What is to be done: the setting that the preset holds, whether it beats the default, in words, with warnings."""
 
-    chosen: Entry
+    chosen: SettingFigures
     better: bool
     words: str
     warnings: list[str]
 
 
-def judge(tuning: Tuning, entries: Sequence[Entry]) -> Verdict:
+def decide(tuning: Tuning, settings: Sequence[SettingFigures]) -> Decision:
     """The best of those that beat the default and that a render can be told; otherwise the default stays."""
-    default = next(e for e in entries if e.setting == tuning.baseline)
-    tried = sum(e.setting != tuning.baseline for e in entries)
-    better = [e for e in entries if e.better]
+    default = next(e for e in settings if e.setting == tuning.baseline)
+    tried = sum(e.setting != tuning.baseline for e in settings)
+    better = [e for e in settings if e.better]
     best = next((e for e in better if e.renderable), None)
     what = f"the engine's default ({default.setting})"
     if tuning.cut_short:
@@ -151,13 +159,13 @@ def judge(tuning: Tuning, entries: Sequence[Entry]) -> Verdict:
             "default's, so a search among them has less to gain, and the objective may just favour the mean of all "
             f"draws; {other}."
         )
-    return Verdict(chosen, best is not None, words, warnings)
+    return Decision(chosen, best is not None, words, warnings)
 
 
-def to_markdown(tuning: Tuning, entries: Sequence[Entry], verdict: Verdict, title: str) -> str:
+def tuning_markdown(tuning: Tuning, settings: Sequence[SettingFigures], decision: Decision, title: str) -> list[str]:
     """The table of settings, best first, and what follows from it."""
     task = tuning.task
-    lines = ["# Tuning", "", title, "", verdict.words, *(f"\n**{warning}**" for warning in verdict.warnings), ""]
+    lines = ["# Tuning", "", title, "", decision.words, *(f"\n**{warning}**" for warning in decision.warnings), ""]
     lines += [
         f"Objective {'+'.join(task.objective)} of a single draw ({unit(task)}), means over clips with 95 % bootstrap "
         f"intervals ({RESAMPLES:,} resamples of clips); differences to the default are paired by clip. Search range: "
@@ -169,7 +177,7 @@ def to_markdown(tuning: Tuning, entries: Sequence[Entry], verdict: Verdict, titl
     titles = ["solver", "steps", "schedule", "temperature", "guidance", "NFE", "objective", "clips", "difference"]
     titles += ["search range", *(["LSD"] if distance else [])]
     for whole in (True, False):
-        part = [e for e in entries if e.whole == whole]
+        part = [e for e in settings if e.whole == whole]
         if not part:
             continue
         if not whole:
@@ -178,25 +186,25 @@ def to_markdown(tuning: Tuning, entries: Sequence[Entry], verdict: Verdict, titl
                 "Not measured on every clip (stopped early, or failed there), compared on those that were:",
                 "",
             ]
-        lines += ["| " + " | ".join(titles) + " |", "|---|---:|---|" + "---:|" * (len(titles) - 3)]
-        lines += ["| " + " | ".join(cells(tuning, e, distance)) + " |" for e in part]
+        cells = (setting_cells(tuning, e, distance) for e in part)
+        lines += markdown_table(titles, cells, left=("solver", "schedule"))
     if tuning.above:
         lines += ["", f"{tuning.above} settings above the limit of {task.limit} were left out."]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def per_cent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def unit(task: Task) -> str:
+def unit(task: TuningTask) -> str:
     if len(task.objective) > 1:
         return "mean z-score, in standard deviations of the default over clips"
     return "minus LSD, log10 power" if task.objective == (TRUTH,) else "in its own unit"
 
 
-def cells(tuning: Tuning, entry: Entry, distance: bool) -> list[str]:
-    s, default = entry.setting, entry.setting == tuning.baseline
+def setting_cells(tuning: Tuning, figures: SettingFigures, distance: bool) -> list[str]:
+    s, default = figures.setting, figures.setting == tuning.baseline
     return [
         f"{s.solver} (default)" if default else s.solver,
         str(s.steps),
@@ -204,26 +212,26 @@ def cells(tuning: Tuning, entry: Entry, distance: bool) -> list[str]:
         f"{s.temperature:g}",
         f"{s.guidance:g}",
         str(s.nfe),
-        interval(entry.objective, 3),
-        str(entry.objective.n),
-        "–" if default else interval(entry.difference.estimate, 3, "+"),
-        "–" if math.isnan(entry.share) else f"{entry.spread:.3f} ({per_cent(entry.share)})",
-        *([interval(entry.distance, 3)] if distance else []),
+        interval(figures.objective, 3),
+        str(figures.objective.n),
+        "–" if default else interval(figures.difference.estimate, 3, "+"),
+        "–" if math.isnan(figures.share) else f"{figures.spread:.3f} ({per_cent(figures.share)})",
+        *([interval(figures.distance, 3)] if distance else []),
     ]
 
 
-def to_preset(tuning: Tuning, verdict: Verdict) -> str:
+def preset_text(tuning: Tuning, decision: Decision) -> str:
     """The chosen setting as a preset of `ttsr render`."""
-    task, chosen = tuning.task, verdict.chosen
+    task, chosen = tuning.task, decision.chosen
     s, n = chosen.setting, chosen.objective.n
     figure = f"objective {'+'.join(task.objective)} {chosen.objective.mean:.3f} on {n} clips"
-    if verdict.better:
+    if decision.better:
         against = f"{interval(chosen.difference.estimate, 3, '+')} against the engine's default"
     else:
         against = "the engine's default stays, since no other setting is known to beat it"
     narrow = f"; search range only {per_cent(chosen.share)} of the default's" if chosen.share < NARROW else ""
     values = {
-        "description": f"{WORDS}: {figure}; {against}; {s.nfe} evaluations a run{narrow}",
+        "description": f"{PRESET_MARK}: {figure}; {against}; {s.nfe} evaluations a run{narrow}",
         "engine": task.engine,
         "solver": s.solver,
         "steps": s.steps,
@@ -236,6 +244,28 @@ def to_preset(tuning: Tuning, verdict: Verdict) -> str:
     return head + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 
 
-def rows_of(tuning: Tuning) -> list[Row]:
-    """All rows of this run."""
-    return [row for rows in tuning.rows.values() for row in rows.values()]
+def check_target(target: Path) -> None:
+    """Raise OptionError for a preset of the user's own, and for a name that `ttsr render` would not take for a file."""
+    if target.suffix != ".toml":
+        raise OptionError(f"--preset {target}: a preset is a .toml file")
+    if target.exists() and PRESET_MARK not in target.read_text(encoding="utf-8", errors="replace"):
+        raise OptionError(f"--preset {target}: exists already and is not of this command; choose another name")
+
+
+def tuning_line(source: Path, tuning: Tuning, method: str) -> str:
+    """One line for the head of the table: what the numbers were measured under."""
+    task, left_out = tuning.task, len(tuning.clips) - len({clip.path for clip, _ in tuning.cases})
+    cutoffs = ", ".join(f"{cutoff:g}" for cutoff in task.conditions.cutoffs)
+    parts = [
+        f"ttsr {__version__}",
+        f"engine {task.engine}",
+        f"at most {task.limit} network evaluations a run",
+        method,
+        f"clips of {source.name}, cutoff {cutoffs} Hz, told",
+        *([f"{left_out} of {len(tuning.clips)} clips end at the cutoff and are left out"] if left_out else []),
+        f"{task.candidates} candidates",
+        f"seed {task.seed}",
+    ]
+    if task.conditions.seconds is not None:
+        parts.append(f"first {task.conditions.seconds:g} s of each clip")
+    return "; ".join(parts) + "."

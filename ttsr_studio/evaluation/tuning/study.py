@@ -4,7 +4,7 @@ The survey's search over solver, order, steps, schedule and guidance (Zhu et al.
 models for audio applications", 2025: section V, tables II and IV), for any engine and any objective.
 
 - limit: evaluations of one run of one window and channel, guidance included; a setting above it is never run.
-- objective of a clip: what a verifier says of a single draw, mean over windows and candidates, so that no lucky draw
+- objective of a clip: a verifier's score of a single draw, mean over windows and candidates, so that no lucky draw
   decides; higher is better. "lsd" is minus the log-spectral distance to the truth, from the cutoff to the clip's own
   edge, in log10 power. One verifier counts in its own unit; of several ("a+b") it is the mean of z-scores, in standard
   deviations of the baseline over the clips of a cutoff. Scales of one verifier share its vote.
@@ -16,14 +16,12 @@ All settings draw the same noises, and renders are told the cutoff.
 """
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,21 +30,20 @@ from ttsr_studio import __version__
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import load_engine
-from ttsr_studio.errors import InputError, MissingError, OptionError, OutputError, TtsrError, unknown
+from ttsr_studio.errors import InputError, MissingError, OptionError, unknown
 from ttsr_studio.evaluation.benchmark.dataset import Clip
-from ttsr_studio.evaluation.benchmark.runner import Conditions, Progress, Results, Row, UnreadableError, finite, key_of
-from ttsr_studio.evaluation.benchmark.systems import Item, weights_of
+from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
+from ttsr_studio.evaluation.benchmark.systems import weights_of
+from ttsr_studio.evaluation.reporting.bootstrap import mean_known
+from ttsr_studio.evaluation.sweep import LEAST_BAND_HZ, Case, Row, Run, finite, leaves_a_band, sweep
 from ttsr_studio.evaluation.tuning.space import Axes, Setting, suggest
-from ttsr_studio.evaluation.verifier_study.accuracy import LEAST_BAND_HZ, Scored, scored_windows
+from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
 from ttsr_studio.verifiers.registry import VERIFIERS
 
 if TYPE_CHECKING:
     import optuna
-
-Place = tuple[str, float]
-"""A clip's name and a cutoff, Hz."""
 
 TUNING = 1
 """Raised when a figure's meaning changes."""
@@ -55,12 +52,12 @@ MATTERS = ("engine", "solver", "temperature", "guidance", "candidates", "verifie
 """Options of a render that a row depends on; the rest is of what is done with the candidates."""
 
 TRUTH = "lsd"
-UNHEARD = ("lowband",)
-"""Asked where no verifier is to be: a render needs one, and this one is cheap."""
+CHEAPEST = ("lowband",)
+"""Scores where no verifier is to: a render needs one, and this one is cheap."""
 
 
 @dataclass(frozen=True)
-class Task:
+class TuningTask:
     """What is tuned: `objective` are names of verifiers, `limit` network evaluations of a run."""
 
     engine: str
@@ -96,8 +93,8 @@ class Objective:
             return
         for cutoff in {row["cutoff_hz"] for row in baseline}:
             for column in chain.from_iterable(self.columns.values()):
-                said = [row["scores"][column] for row in baseline if row["cutoff_hz"] == cutoff]
-                known = np.array([score for score in said if score is not None])
+                scores = [row["scores"][column] for row in baseline if row["cutoff_hz"] == cutoff]
+                known = np.array([score for score in scores if score is not None])
                 if len(known) < 2 or known.std() <= 1e-12:
                     raise OptionError(
                         f"--objective {'+'.join(names)}: scores are made comparable by their spread over clips at the "
@@ -106,7 +103,7 @@ class Objective:
                 self.scales[cutoff, column] = float(known.mean()), float(known.std())
 
     def value(self, row: Row) -> float:
-        """NaN where a verifier has said nothing."""
+        """NaN where a verifier has no score."""
         votes = [[self._scaled(row, column) for column in columns] for columns in self.columns.values()]
         return float(np.mean([sum(vote) / len(vote) if vote else math.nan for vote in votes]))
 
@@ -123,19 +120,23 @@ class Tuning:
 
     Attributes:
         baseline: the engine's own setting, within the limit.
-        rows: what is known so far, by setting and place.
+        rows: what is known so far, by setting and case.
         above: settings that were asked for and are above the limit.
     """
 
-    def __init__(self, task: Task, clips: Sequence[Clip]) -> None:
+    def __init__(self, task: TuningTask, clips: Sequence[Clip]) -> None:
         for name in task.objective:
             if name not in VERIFIERS:
                 raise unknown("verifier in --objective", name, VERIFIERS)
         Session.check_names(RenderOptions(engine=task.engine, verifiers=task.objective))
-        self.task = task
+        if len(task.objective) > 1 and len(clips) < 2:
+            raise OptionError(
+                "--objective of several verifiers scales them by their spread over clips; give two clips or more"
+            )
+        self.task, self.clips = task, clips
         self.device = resolve_device(task.device)
         self.engine = engine = engine_for(task.engine, self.device)
-        self.heard = tuple(name for name in task.objective if name != TRUTH) or UNHEARD
+        self.scoring = tuple(name for name in task.objective if name != TRUTH) or CHEAPEST
         own = Setting(
             engine.default_solver,
             engine.default_steps,
@@ -149,19 +150,17 @@ class Tuning:
             raise OptionError(f"--nfe {task.limit}: one step of {task.engine} takes {cheapest}; allow at least that")
         self.cut_short = own.steps > most
         self.baseline = replace(own, steps=min(own.steps, most))
-        self.places = list(in_turns(clips, task.conditions.cutoffs))
-        if not self.places:
+        self.cases = list(in_turns(clips, task.conditions.cutoffs))
+        if not self.cases:
             raise OptionError(f"no clip holds {LEAST_BAND_HZ} Hz above a --cutoff: nothing to measure")
-        self.rows: dict[Setting, dict[Place, Row]] = {}
+        self.rows: dict[Setting, dict[Case, Row]] = {}
         self.above = 0
         self._same: dict[tuple[Any, ...], Setting] = {}
-        self._broken: set[Path] = set()
-        self._digests: dict[Path, str] = {}
-        judges = self.session(self.known(self.baseline), self.heard).panel
-        clipwise = [verifier.name for verifier in judges.search if verifier not in judges.choosing("window")]
+        panel = self.session(self.known(self.baseline), self.scoring).panel
+        clipwise = [verifier.name for verifier in panel.search if verifier not in panel.choosing("window")]
         if clipwise:
             raise OptionError(
-                f"--objective {clipwise[0]}: it judges whole clips, and tuning hears windows; leave it out"
+                f"--objective {clipwise[0]}: it scores whole clips, and tuning scores windows; leave it out"
             )
 
     def session(self, setting: Setting, verifiers: Sequence[str]) -> Session:
@@ -182,12 +181,10 @@ class Tuning:
             seed=task.seed,
             device=task.device,
         )
-        session = Session(options, engine)
-        assert session.plan.run == setting.nfe
-        return session
+        return Session(options, engine)
 
     def known(self, setting: Setting) -> Setting:
-        """The first setting that takes the same course: two steps, say, visit the same levels on any schedule.
+        """The first setting that follows the same sampling plan: two steps, say, visit the same levels on any schedule.
 
         It goes by the engine's own schedule where that is the same, so that a preset says no more than it has to.
 
@@ -195,7 +192,7 @@ class Tuning:
         """
         own = replace(setting, schedule=self.engine.default_schedule, rho=None)
         for named in (own, setting):
-            levels = tuple(f"{sigma:.6g}" for sigma in self.session(named, UNHEARD).plan.sigmas)
+            levels = tuple(f"{sigma:.6g}" for sigma in self.session(named, CHEAPEST).plan.sigmas)
             found = self._same.setdefault((named.solver, levels, named.temperature, named.guidance), named)
         return found
 
@@ -209,115 +206,102 @@ class Tuning:
             *(replace(own, guidance=guidance) for guidance in axes.guidances),
             *(replace(own, schedule="edm", rho=rho) for rho in axes.rhos if rho is not None),
         ]:
-            self.session(tried, UNHEARD)
-        self.session(replace(own, steps=min(axes.steps, default=own.steps)), self.heard)
+            self.session(tried, CHEAPEST)
+        self.session(replace(own, steps=min(axes.steps, default=own.steps)), self.scoring)
 
-    def measure(
-        self, setting: Setting, results: Results, progress: Progress, failed: Callable[[str], None]
-    ) -> Iterator[Row]:
-        """Rows of a setting, found or measured now, in the order of the places; what fails is told and left out.
+    def measure(self, setting: Setting, run: Run) -> Iterator[Row]:
+        """Rows of a setting, found or measured now, in the order of the cases; what fails is reported and left out.
 
         Raises OutputError when the results cannot be written.
         """
-        mine = self.rows.setdefault(setting, {})
-        session = self.session(setting, self.heard)
-        weights = weights_of(session)
-        for clip, cutoff in self.places:
-            progress(str(setting), clip.name)
-            if clip.path in self._broken:
-                continue
-            try:
-                if clip.path not in self._digests:
-                    self._digests[clip.path] = clip.digest()
-                key = row_key(session, weights, self._digests[clip.path], clip, cutoff, self.task.conditions)
-                if key not in results.rows:
-                    results.add(self._compute(key, setting, session, clip, cutoff))
-                row = mine[clip.name, cutoff] = results.rows[key]
-            except OutputError:
-                raise
-            except UnreadableError as error:
-                self._broken.add(clip.path)
-                failed(f"{clip.name}: {error}")
-            except (TtsrError, OSError) as error:
-                failed(f"{setting}: {clip.name}, {cutoff:g} Hz: {error}")
-            else:
-                yield row
+        session, mine = self.session(setting, self.scoring), self.rows.setdefault(setting, {})
+        by_name = {clip.name: clip for clip, _ in self.cases}
+        for row in sweep(SettingStudy(self.task, setting, session, weights_of(session)), self.cases, run):
+            mine[by_name[row["clip"]], row["cutoff_hz"]] = row
+            yield row
 
-    def _compute(self, key: str, setting: Setting, session: Session, clip: Clip, cutoff_hz: float) -> Row:
-        conditions = self.task.conditions
-        with tempfile.TemporaryDirectory(prefix="ttsr-tune-") as folder:
-            try:
-                item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
-            except (TtsrError, OSError) as error:
-                raise UnreadableError(str(error)) from error
-            windows = list(scored_windows(session, item))
-        return {
-            "key": key,
-            "clip": clip.name,
-            "kind": clip.kind,
-            "cutoff_hz": cutoff_hz,
+
+@dataclass(frozen=True)
+class SettingStudy:
+    """A setting, measured: its session scores with the objective's verifiers."""
+
+    task: TuningTask
+    setting: Setting
+    session: Session
+    weights: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return str(self.setting)
+
+    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+        return run.results.find([self.key(clip, cutoff_hz, run)])
+
+    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+        windows = list(scored_windows(self.session, item))
+        spread = [window.search_range for window in windows]
+        yield {
+            "key": self.key(item.clip, item.cutoff_hz, run),
+            "clip": item.clip.name,
+            "kind": item.clip.kind,
+            "cutoff_hz": item.cutoff_hz,
             "engine": self.task.engine,
-            **vars(setting),
-            "nfe": session.plan.run,
-            "candidates": session.candidates,
+            **vars(self.setting),
+            "nfe": self.session.plan.run,
+            "candidates": self.session.candidates,
             "windows": len(windows),
             "scores": mean_scores(windows, [name for name in self.task.objective if name != TRUTH]),
-            "range": finite(float(np.mean([spread for _, _, spread in windows]))) if windows else None,
+            "range": finite(float(np.mean(spread))) if windows else None,
             "version": __version__,
         }
 
+    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+        session = self.session
+        own: dict[str, Any] = {name: getattr(session.options, name) for name in MATTERS}
+        own |= {"tuning": TUNING, "levels": session.plan.sigmas, "device": session.device, "weights": self.weights}
+        return run.row_key(clip, cutoff_hz, **own)
 
-def in_turns(clips: Sequence[Clip], cutoffs: Sequence[float]) -> Iterator[tuple[Clip, float]]:
-    """Clips at cutoffs that leave something to judge, kinds taking turns, so that the first few are of all kinds."""
+
+def in_turns(clips: Sequence[Clip], cutoffs: Sequence[float]) -> Iterator[Case]:
+    """Clips at cutoffs that leave something to score, kinds taking turns, so that the first few are of all kinds."""
     kinds = [[clip for clip in clips if clip.kind == kind] for kind in dict.fromkeys(clip.kind for clip in clips)]
     for clip in chain.from_iterable(zip_longest(*kinds)):
         for cutoff in cutoffs:
-            if clip is not None and (clip.edge_hz is None or clip.edge_hz - cutoff >= LEAST_BAND_HZ):
+            if clip is not None and leaves_a_band(clip, cutoff):
                 yield clip, cutoff
 
 
-def mean_scores(windows: Sequence[Scored], names: Sequence[str]) -> dict[str, float | None]:
+def mean_scores(windows: Sequence[WindowScores], names: Sequence[str]) -> dict[str, float | None]:
     """Mean score of a draw by column, over windows and candidates, with minus the distance to the truth as "lsd"."""
     columns: dict[str, list[float]] = {TRUTH: []}
-    for distance, scores, _ in windows:
-        columns[TRUTH].append(-float(distance.mean()))
-        for column, said in scores.items():
+    for window in windows:
+        columns[TRUTH].append(-float(window.distances.mean()))
+        for column, scores in window.scores.items():
             if column.split("/")[0] in names:
-                columns.setdefault(column, []).append(float(said.mean()))
-    return {column: finite(float(np.mean(said))) if said else None for column, said in columns.items()}
+                columns.setdefault(column, []).append(float(scores.mean()))
+    return {column: finite(float(np.mean(means))) if means else None for column, means in columns.items()}
 
 
-def row_key(
-    session: Session, weights: dict[str, str], digest: str, clip: Clip, cutoff_hz: float, conditions: Conditions
-) -> str:
-    """The key of a clip's row."""
-    own: dict[str, Any] = {name: getattr(session.options, name) for name in MATTERS}
-    own |= {"tuning": TUNING, "levels": session.plan.sigmas, "device": session.device, "weights": weights}
-    return key_of(digest, clip, cutoff_hz, conditions, **own)
-
-
-Measure = Callable[[Setting], Iterator[Row]]
-
-
-def measure_baseline(tuning: Tuning, measure: Measure) -> Objective:
+def measure_baseline(tuning: Tuning, run: Run) -> Objective:
     """Measure the baseline first. Raises InputError or OptionError when nothing can be compared with it."""
-    rows = list(measure(tuning.baseline))
+    rows = list(tuning.measure(tuning.baseline, run))
     if not rows:
         raise InputError("no clip could be measured with the engine's default")
     return Objective(tuning.task.objective, rows)
 
 
-def search_grid(tuning: Tuning, axes: Axes, measure: Measure) -> None:
+def search_grid(tuning: Tuning, axes: Axes, run: Run) -> None:
     """Measure every setting of the grid once, after the baseline."""
     settings, tuning.above = axes.grid(tuning.task.limit)
-    measure_baseline(tuning, measure)
+    run.reporter.expect(len(settings) * len(tuning.cases))
+    measure_baseline(tuning, run)
     for setting in dict.fromkeys(tuning.known(setting) for setting in settings):
         if setting != tuning.baseline:
-            for _ in measure(setting):
+            for _ in tuning.measure(setting, run):
                 pass
 
 
-def search_optuna(tuning: Tuning, axes: Axes, measure: Measure, trials: int) -> None:
+def search_optuna(tuning: Tuning, axes: Axes, run: Run, trials: int) -> None:
     """Measure the baseline, then what a tree-structured Parzen estimator suggests (Bergstra et al. 2011, as in Optuna).
 
     A trial is stopped early when its mean so far is below the median of the others' at the same clip. The study is not
@@ -326,16 +310,17 @@ def search_optuna(tuning: Tuning, axes: Axes, measure: Measure, trials: int) -> 
     Raises MissingError when Optuna is not installed.
     """
     tools = load_optuna()
-    objective = measure_baseline(tuning, measure)
-    turn = len({clip.kind for clip, _ in tuning.places}) * len(tuning.task.conditions.cutoffs)
+    run.reporter.expect((trials + 1) * len(tuning.cases))
+    objective = measure_baseline(tuning, run)
+    turn = len({clip.kind for clip, _ in tuning.cases}) * len(tuning.task.conditions.cutoffs)
 
-    def run(trial: "optuna.Trial") -> float:
+    def value_of(trial: "optuna.Trial") -> float:
         setting = suggest(trial, axes, tuning.task.limit)
         if setting is None:
             tuning.above += 1
             raise tools.TrialPruned
         values: list[float] = []
-        for row in measure(tuning.known(setting)):
+        for row in tuning.measure(tuning.known(setting), run):
             values.append(objective.value(row))
             so_far = mean_known(values)
             if math.isfinite(so_far):
@@ -350,7 +335,7 @@ def search_optuna(tuning: Tuning, axes: Axes, measure: Measure, trials: int) -> 
         sampler=tools.samplers.TPESampler(seed=tuning.task.seed),
         pruner=tools.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(2, turn)),
     )
-    study.optimize(run, n_trials=trials)
+    study.optimize(value_of, n_trials=trials)
 
 
 def load_optuna() -> Any:
@@ -361,9 +346,3 @@ def load_optuna() -> Any:
         raise MissingError(
             "--method optuna needs the package 'optuna': pip install 'ttsr-studio[tune]'; --method grid needs nothing"
         ) from error
-
-
-def mean_known(values: Sequence[float]) -> float:
-    """Mean of what is not NaN; NaN for nothing."""
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan

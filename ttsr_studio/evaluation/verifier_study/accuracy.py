@@ -1,199 +1,140 @@
 """How good are verifiers at finding the candidate that is nearest to the truth? Window by window.
 
-For every window of every clip, N candidates are drawn and every judge scores them all; what they should have said is
+For every window of every clip, N candidates are drawn and every verifier scores them all; what they should follow is
 the log-spectral distance to the truth from the cutoff to the clip's own band edge. Renders are told the cutoff.
 
-- closed: how much of the way from the mean candidate to the best one the judge's choice goes, mean over windows:
-  0 is a random pick, 1 the oracle's, below 0 worse than random.
+- closed: how much of the way from the mean candidate to the best one the verifier's choice goes, mean over windows:
+  0 is a random choice, 1 the oracle's, below 0 worse than random.
 - spearman: rank correlation of score and minus distance over the candidates of a window, mean over windows.
-- mean, chosen, best: distances of the mean candidate, the judge's choice and the oracle's.
-- range: the candidates' search range (equation 4 of the paper), whoever judges.
+- mean, chosen, best: distances of the mean candidate, the verifier's choice and the oracle's.
+- range: the candidates' search range (equation 4 of the paper), whoever chooses.
+
+A verifier stands for a sum of z-scores where its name is "a+b". Rows are in judges.jsonl, the table in judges.md.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch import Tensor
 
 from ttsr_studio import __version__
-from ttsr_studio.analysis.search_range import search_range
-from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
-from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import OptionError
-from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip
-from ttsr_studio.evaluation.benchmark.degradation import kept_hz
-from ttsr_studio.evaluation.benchmark.runner import Conditions, Results, Row, finite, key_of
-from ttsr_studio.evaluation.benchmark.systems import Item, weights_of
-from ttsr_studio.evaluation.reporting.bootstrap import Estimate, bootstrap
-from ttsr_studio.evaluation.reporting.tables import interval
+from ttsr_studio.evaluation.benchmark.dataset import Clip
+from ttsr_studio.evaluation.benchmark.degradation import Item
+from ttsr_studio.evaluation.benchmark.systems import weights_of
+from ttsr_studio.evaluation.reporting.bootstrap import bootstrap
+from ttsr_studio.evaluation.reporting.tables import by_kind_and_cutoff, interval, markdown_table, write_text
+from ttsr_studio.evaluation.sweep import Row, Run, cases_with_band, finite, sweep
+from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
+from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import WindowCandidates
-from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.inference.windows import SearchInput, search_windows
 from ttsr_studio.verifiers.ensemble import combine
+from ttsr_studio.verifiers.registry import load_verifiers
 
-FIGURES = ("closed", "spearman", "mean", "chosen", "best", "range")
-TITLES = ("closed", "Spearman", "LSD: mean candidate", "the judge's choice", "the best", "search range")
-JUDGING = 1
+FIGURES = {
+    "closed": "closed",
+    "spearman": "Spearman",
+    "mean": "LSD: mean candidate",
+    "chosen": "the verifier's choice",
+    "best": "the best",
+    "range": "search range",
+}
+"""Figure -> title of its column."""
+
+ACCURACY = 1
 """Raised when a figure's meaning changes."""
 
-LEAST_BAND_HZ = 500
-"""A clip that ends nearer above the cutoff than this has nothing to judge."""
 
-Scored = tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], float]
-"""A window: distances of its candidates to the truth [N], their scores by judge, [N] each, and their search range."""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The candidates of a window, at the clip's own level.
-
-    Attributes:
-        pool: what they are and what was said of them.
-        takes: [N, channels, samples], in the order of their numbers.
-        truth: [channels, samples].
-    """
-
-    pool: WindowCandidates
-    takes: Tensor
-    truth: Tensor
-
-    def distances(self, item: Item, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
-        """LSD of every candidate to the truth from the cutoff to the clip's edge, [N], of a stretch of the window."""
-        bins = bins_between(item.cutoff_hz, item.clip.edge_hz, RATE)
-        truth = power_spectrogram(self.truth[:, start:stop])[:, bins]
-        powers = (power_spectrogram(take)[:, bins] for take in self.takes[..., start:stop])
-        return np.array([float(log_distance(power, truth).mean()) for power in powers])
+def members(verifiers: Sequence[str]) -> tuple[str, ...]:
+    """All that is in names such as "a" and "a+b"."""
+    return tuple(dict.fromkeys(part for name in verifiers for part in name.split("+")))
 
 
-def candidate_windows(session: Session, item: Item) -> Iterator[Candidates]:
-    """Draw and score the candidates of every window of a clip that is not silent; the engine is told the cutoff.
-
-    Raises OptionError when nothing lies between the cutoff and the clip's edge, or the engine is not at 48 kHz.
-    """
-    engine, audio = session.engine, item.lr_wide()
-    if engine.sample_rate != RATE:
-        raise OptionError(f"--judge hears engines at {RATE} Hz; {engine.name} is at {engine.sample_rate} Hz")
-    cutoff = kept_hz(item.cutoff_hz, item.low_pass)
-    level = active_rms(audio, RATE)
-    with Scratch(audio.shape[0]) as lr:
-        lr.append(audio)
-        steps = search_windows(session, SearchInput(lr, cutoff, level), Stages(), lambda event: None)
-        for step in steps:
-            window, pool = step.window, step.candidates
-            if pool is None:
-                continue
-            truth = torch.from_numpy(item.truth[:, window.start : window.stop])
-            takes = torch.stack([pool.audio[number] for number in sorted(pool.audio)]) * (level / engine.input_rms)
-            yield Candidates(pool, takes, truth)
+def check_studied(verifiers: Sequence[str]) -> None:
+    """Refuse what cannot score windows, before anything runs. Raises OptionError or MissingError."""
+    if "lsd" in members(verifiers):
+        raise OptionError("--judge lsd: the oracle is what verifiers are compared with")
+    for verifier in load_verifiers(members(verifiers), frozenset({"expected", "early", "input"})):
+        if verifier.scope != "window":
+            raise OptionError(f"--judge {verifier.name}: scores whole clips, and here windows are scored")
 
 
-def scored_windows(session: Session, item: Item) -> Iterator[Scored]:
-    """What judges and truth say of the candidates of every window; see `candidate_windows`."""
-    for window in candidate_windows(session, item):
-        scores = {name: np.array(values) for name, values in window.pool.scores.items()}
-        yield window.distances(item), scores, search_range(window.takes)
-
-
-def figures(windows: Sequence[Scored], judge: str) -> dict[str, float]:
-    """A judge's figures over the windows of a clip; see the module. NaN when the candidates are alike everywhere.
-
-    A judge of several verifiers, "a+b", sums their z-scores.
-    """
+def accuracy(windows: Sequence[WindowScores], verifier: str) -> dict[str, float]:
+    """A verifier's figures over the windows of a clip; see the module. NaN when candidates are alike everywhere."""
     rows = []
-    for distance, every, spread in windows:
-        scores = combine({name: every[name] for name in judge.split("+")}, "zsum").values
+    for window in windows:
+        scores = combine({name: window.scores[name] for name in verifier.split("+")}, "zsum").values
+        distance = window.distances
         mean, best, chosen = distance.mean(), distance.min(), distance[int(scores.argmax())]
         if mean - best < 1e-9:
             continue
         rank = 0.0 if np.ptp(scores) == 0 else float(spearmanr(scores, -distance).statistic)
-        rows.append(((mean - chosen) / (mean - best), rank, mean, chosen, best, spread))
+        rows.append(((mean - chosen) / (mean - best), rank, mean, chosen, best, window.search_range))
     values = np.array(rows).mean(0) if rows else np.full(len(FIGURES), np.nan)
     return dict(zip(FIGURES, map(float, values), strict=True))
 
 
-def judge_clip(
-    session: Session,
-    judges: Sequence[str],
-    clip: Clip,
-    cutoff_hz: float,
-    conditions: Conditions,
-    results: Results,
-    recompute: bool,
-) -> list[Row]:
-    """One row for each judge, found in the results or measured now; none for a clip that ends there.
+@dataclass(frozen=True)
+class AccuracyStudy:
+    """Verifiers, each with a row of its own for every case; the session has all their members."""
 
-    The session has the judges' verifiers.
+    session: Session
+    verifiers: tuple[str, ...]
+    name: str = "judges"
 
-    Raises TtsrError or OSError for a clip that cannot be judged.
+    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+        return run.results.find(list(self.keys(clip, cutoff_hz, run).values()))
+
+    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+        windows = list(scored_windows(self.session, item))
+        for verifier, key in self.keys(item.clip, item.cutoff_hz, run).items():
+            row = accuracy_row(item.clip.name, item.clip.kind, item.cutoff_hz, verifier, windows)
+            yield {"key": key, **row, "version": __version__}
+
+    def keys(self, clip: Clip, cutoff_hz: float, run: Run) -> dict[str, str]:
+        """The keys of a case's rows by verifier; they do not depend on the others."""
+        options = {key: value for key, value in self.session.options.to_json().items() if key != "verifiers"}
+        own = {"judging": ACCURACY, "options": options, "weights": weights_of(self.session)}
+        return {name: run.row_key(clip, cutoff_hz, judge=name, **own) for name in self.verifiers}
+
+
+def accuracy_row(clip: str, kind: str, cutoff_hz: float, verifier: str, windows: Sequence[WindowScores]) -> Row:
+    """What the table is made of: a row of a verifier on a clip."""
+    place = {"clip": clip, "kind": kind, "cutoff_hz": cutoff_hz, "judge": verifier}
+    drawn = {"candidates": len(windows[0].distances) if windows else 0, "windows": len(windows)}
+    return place | drawn | {name: finite(value) for name, value in accuracy(windows, verifier).items()}
+
+
+def study_accuracy(verifiers: Sequence[str], candidates: int, seed: int, clips: Sequence[Clip], run: Run) -> Path:
+    """Study verifiers on all clips, keep judges.jsonl and write judges.md beside the results; returns the table.
+
+    Raises OutputError when it cannot be written.
     """
-    if clip.edge_hz is not None and clip.edge_hz - cutoff_hz < LEAST_BAND_HZ:
-        return []
-    keys = {judge: row_key(session, clip, cutoff_hz, conditions, judge) for judge in judges}
-    if recompute or any(key not in results.rows for key in keys.values()):
-        with tempfile.TemporaryDirectory(prefix="ttsr-judge-") as folder:
-            item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
-            windows = list(scored_windows(session, item))
-        for name, key in keys.items():
-            results.add(make_row(key, clip, cutoff_hz, name, session, windows))
-    return [results.rows[key] for key in keys.values()]
+    session = Session(RenderOptions(candidates=candidates, verifiers=members(verifiers), seed=seed))
+    mine, cases = run.keeping("judges.jsonl"), cases_with_band(clips, run.conditions.cutoffs)
+    run.reporter.expect(len(cases))
+    rows = list(sweep(AccuracyStudy(session, tuple(dict.fromkeys(verifiers))), cases, mine))
+    return write_accuracy(run.results.path.parent, rows, seed)
 
 
-def make_row(
-    key: str, clip: Clip, cutoff_hz: float, judge: str, session: Session, windows: Sequence[Scored]
-) -> dict[str, Any]:
-    return {
-        "key": key,
-        "clip": clip.name,
-        "kind": clip.kind,
-        "cutoff_hz": cutoff_hz,
-        "judge": judge,
-        "candidates": session.candidates,
-        "windows": len(windows),
-        **{name: finite(value) for name, value in figures(windows, judge).items()},
-        "version": __version__,
-    }
-
-
-def row_key(session: Session, clip: Clip, cutoff_hz: float, conditions: Conditions, judge: str) -> str:
-    """The key of a judge's row."""
-    options = {key: value for key, value in session.options.to_json().items() if key != "verifiers"}
-    own = {"judging": JUDGING, "judge": judge, "options": options, "weights": weights_of(session)}
-    return key_of(clip.digest(), clip, cutoff_hz, conditions, **own)
-
-
-def table(rows: Sequence[Row], seed: int) -> str:
-    """Markdown: judges by kind and cutoff, means over clips with 95 % bootstrap intervals."""
+def write_accuracy(folder: Path, rows: Sequence[Row], seed: int) -> Path:
+    """Write judges.md: verifiers by kind and cutoff, means over clips with 95 % bootstrap intervals."""
     lines = [
         "# Judges",
         "",
         "How well verifiers find the candidate nearest to the truth, window by window: `closed` is the share of the "
-        "way from the mean candidate to the best that the judge's choice goes (0: a random pick). Means over clips "
-        "with 95 % bootstrap intervals.",
+        "way from the mean candidate to the best that the verifier's choice goes (0: a random choice). Means over "
+        "clips with 95 % bootstrap intervals.",
     ]
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        for cutoff in sorted({row["cutoff_hz"] for row in rows}):
-            part = [row for row in rows if (row["kind"], row["cutoff_hz"]) == (kind, cutoff)]
-            if not part:
-                continue
-            count, drawn = len({row["clip"] for row in part}), part[0]["candidates"]
-            lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({count} clips, best of {drawn})", ""]
-            lines += ["| judge | " + " | ".join(TITLES) + " |", "|---|" + "---:|" * len(TITLES)]
-            for judge in dict.fromkeys(row["judge"] for row in part):
-                cells = [interval(estimate(part, judge, name, seed), 3) for name in FIGURES]
-                lines.append(f"| {judge} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def estimate(rows: Sequence[Row], judge: str, name: str, seed: int) -> Estimate:
-    """A figure's mean over clips."""
-    values = [row[name] for row in rows if row["judge"] == judge]
-    return bootstrap(np.array([np.nan if value is None else value for value in values], np.float64), seed)
+    for kind, cutoff, part in by_kind_and_cutoff(rows):
+        count, drawn = len({row["clip"] for row in part}), max(row["candidates"] for row in part)
+        lines += ["", f"## {kind}, cutoff {cutoff:g} Hz ({count} clips, best of {drawn})", ""]
+        cells = []
+        for verifier in dict.fromkeys(row["judge"] for row in part):
+            own = [row for row in part if row["judge"] == verifier]
+            columns = [np.array([row[name] for row in own], np.float64) for name in FIGURES]
+            cells.append([verifier, *(interval(bootstrap(column, seed), 3) for column in columns)])
+        lines += markdown_table(["verifier", *FIGURES.values()], cells)
+    return write_text(folder / "judges.md", lines)
