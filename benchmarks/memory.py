@@ -52,7 +52,7 @@ def main(minutes: tuple[float, ...], candidates: int) -> None:
     """Print peak memory by length."""
     context = multiprocessing.get_context("spawn")
     for length in minutes:
-        with context.CandidateBatch(1) as pool:
+        with context.Pool(1) as pool:
             loaded, above = pool.apply(measure, (length, candidates))
         click.echo(
             f"{length:g} min stereo, N = {candidates}: {above:.0f} MiB above the loaded session's {loaded:.0f} MiB"

@@ -1,4 +1,4 @@
-"""How much of a render is not the model's or the judges' own work: `python benchmarks/overhead.py FILE`.
+"""How much of a render is not the model's or the verifiers' own work: `python benchmarks/overhead.py FILE`.
 
 Bar: wall time <= 1.25 x (NFE x bare batched network time + decode + verifiers), all measured in this one run. The bare
 network is `engine.denoise` alone on the same rows and frames, in a loop.

@@ -49,7 +49,7 @@ def main(file: Path | None, seconds: float, candidates: int, verifiers: tuple[st
             write_stem(source, seconds)
         search = Session(options)
         singles = Session(replace(options, candidates=1))
-        click.echo(f"{torch.get_num_threads()} threads, {candidates} candidates, judged by {', '.join(verifiers)}")
+        click.echo(f"{torch.get_num_threads()} threads, {candidates} candidates, scored by {', '.join(verifiers)}")
         began = time.perf_counter()
         done = render(search, RenderRequest(source, Path(folder) / "search.wav"))
         whole = time.perf_counter() - began
@@ -60,8 +60,9 @@ def main(file: Path | None, seconds: float, candidates: int, verifiers: tuple[st
             return
         began = time.perf_counter()
         for i in range(candidates):
-            singles.options = replace(singles.options, seed=i)
-            render(singles, RenderRequest(source, Path(folder) / f"{i}.wav"))
+            render(
+                singles.with_options(replace(singles.options, seed=i)), RenderRequest(source, Path(folder) / f"{i}.wav")
+            )
         alone = time.perf_counter() - began
         click.echo(f"one by one: {alone:.1f} s, {alone / whole:.2f} times as long")
 

@@ -24,7 +24,7 @@ from ttsr_studio.evaluation.benchmark.energies import bands_between
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.perceptual import LISTENERS, Listener, opinion
 from ttsr_studio.evaluation.benchmark.pictures import ContactSheets
-from ttsr_studio.evaluation.benchmark.stereo import correlation_error, correlations, spectrum
+from ttsr_studio.evaluation.benchmark.stereo import channel_correlations, correlation_error, spectrum
 
 Audio = NDArray[np.float32]
 
@@ -126,7 +126,7 @@ def test_correlation_is_one_for_a_centred_source_none_for_independent_ones_and_m
     for right, expected in ((wide[0], 1.0), (0.1 * wide[0], 1.0), (wide[1], 0.0), (-wide[0], -1.0), (0 * wide[0], 0.0)):
         spectra = spectrum(np.stack([wide[0], right]))
         for band in bands_between(4000, 24000):
-            assert float(correlations(spectra[:, band])[0][0, 1]) == pytest.approx(expected, abs=0.15)
+            assert float(channel_correlations(spectra[:, band])[0][0, 1]) == pytest.approx(expected, abs=0.15)
     bands = bands_between(4000, 24000)
     centred, opposed = np.stack([wide[0], wide[0]]), np.stack([wide[0], -wide[0]])
     assert correlation_error(centred, wide, bands) == pytest.approx(1, abs=0.05)

@@ -13,7 +13,7 @@ from helpers import Ttsr, below, save, voice
 from torch import Tensor
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS, BuiltinEngine
-from ttsr_studio.evaluation.tuning.space import Axes, Setting
+from ttsr_studio.evaluation.tuning.space import Axes, SamplerSetting
 
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
 
@@ -61,12 +61,12 @@ def preset(out: Path) -> dict:
 
 
 def test_a_setting_costs_what_its_solver_and_guidance_take() -> None:
-    heun = Setting("heun", 4, "edm", 1.0, 1.0)
+    heun = SamplerSetting("heun", 4, "edm", 1.0, 1.0)
     assert heun.nfe == 7
-    assert Setting("heun", 4, "edm", 1.0, 2.0).nfe == 14
-    assert Setting("unipc", 8, "edm", 1.0, 3.5).nfe == 16
+    assert SamplerSetting("heun", 4, "edm", 1.0, 2.0).nfe == 14
+    assert SamplerSetting("unipc", 8, "edm", 1.0, 3.5).nfe == 16
     assert [heun.most_steps(limit) for limit in (1, 6, 7, 8)] == [1, 3, 4, 4]
-    assert Setting("euler", 1, "edm", 1.0, 2.0).most_steps(1) == 0
+    assert SamplerSetting("euler", 1, "edm", 1.0, 2.0).most_steps(1) == 0
     axes = Axes(("euler", "heun"), (), ("edm", "cosine"), (1.0,), (1.0, 3.5), (None,))
     settings, above = axes.grid(8)
     assert above == 0

@@ -1,15 +1,12 @@
 """Progress of a command, on a terminal or in a log."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -19,7 +16,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ttsr_studio.evaluation.sweep import Reporter
 from ttsr_studio.render.inference.progress import Event, Watch
 
 LINE_SECONDS = 15.0
@@ -49,7 +45,7 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    told = time.monotonic()
+    last = time.monotonic()
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
 
         def watch(name: str, number: int, files: int) -> Watch:
@@ -61,9 +57,9 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
             stage = ""
 
             def report(event: Event) -> None:
-                nonlocal stage, told
-                if not quiet and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
-                    told = time.monotonic()
+                nonlocal stage, last
+                if not quiet and not console.is_terminal and time.monotonic() - last > LINE_SECONDS:
+                    last = time.monotonic()
                     line = f"{prefix} {event.stage} {event.done / event.total:.0%}"
                     console.print(line, highlight=False, markup=False, soft_wrap=True)
                 if event.stage != stage:
@@ -75,39 +71,3 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
             return report
 
         yield watch
-
-
-class SweepProgress(Reporter):
-    """How far a sweep over clips is, as a bar; what fails is a line on standard error."""
-
-    def __init__(self, bar: Progress) -> None:
-        super().__init__()
-        self.bar, self.task, self.begun = bar, bar.add_task("", total=None), 0
-
-    def expect(self, cases: int) -> None:
-        self.begun = 0
-        self.bar.reset(self.task, total=cases)
-
-    def step(self, study: str, clip: str) -> None:
-        self.bar.update(self.task, completed=self.begun, description=f"{study}  {clip}"[-60:])
-        self.begun += 1
-
-    def failed(self, reason: str) -> None:
-        super().failed(reason)
-        click.echo(f"failed: {reason}", err=True)
-
-
-@contextmanager
-def sweep_progress() -> Iterator[SweepProgress]:
-    """Give what sweeps report to; draws nothing when standard error is not a terminal."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-    )
-    quiet = not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        yield SweepProgress(bar)

@@ -98,7 +98,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluationRun:
     """What holds for all sweeps of a run.
 
     Attributes:
@@ -114,7 +114,7 @@ class Run:
     checksums: dict[Path, str] = field(default_factory=dict)
     unreadable: set[Path] = field(default_factory=set)
 
-    def keeping(self, name: str) -> "Run":
+    def keeping(self, name: str) -> "EvaluationRun":
         """The same run with its rows in another file beside the results. Raises OutputError."""
         return replace(self, results=Results(self.results.path.with_name(name)))
 
@@ -151,11 +151,11 @@ class Study(Protocol):
     @property
     def name(self) -> str: ...
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         """The rows of a case where the results hold all that is wanted of it; None where it has to be measured."""
         ...
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         """Measure a case: its rows with their keys. Raises TtsrError or OSError."""
         ...
 
@@ -175,7 +175,7 @@ def cases_with_band(clips: Sequence[Clip], cutoffs: Sequence[float]) -> list[Cas
     return [case for case in all_cases(clips, cutoffs) if leaves_a_band(*case)]
 
 
-def sweep(study: Study, cases: Iterable[Case], run: Run) -> Iterator[Row]:
+def sweep(study: Study, cases: Iterable[Case], run: EvaluationRun) -> Iterator[Row]:
     """Rows of a study on all cases; what fails is reported and left out, a clip that cannot be read once.
 
     Raises OutputError when the results cannot be written.
@@ -197,7 +197,7 @@ def sweep(study: Study, cases: Iterable[Case], run: Run) -> Iterator[Row]:
             yield from rows
 
 
-def _found_or_measured(study: Study, clip: Clip, cutoff_hz: float, run: Run) -> list[Row]:
+def _found_or_measured(study: Study, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row]:
     found = study.find(clip, cutoff_hz, run)
     if found is not None and not run.recompute:
         return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli.progress import sweep_progress
+from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.engines.registry import ENGINES
 from ttsr_studio.errors import OptionError, OutputError, TtsrError
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
@@ -17,11 +17,11 @@ from ttsr_studio.evaluation.benchmark.perceptual import missing_note
 from ttsr_studio.evaluation.benchmark.report import conditions_line, write_tables
 from ttsr_studio.evaluation.benchmark.runner import evaluate_systems
 from ttsr_studio.evaluation.benchmark.system_spec import plan_specs
-from ttsr_studio.evaluation.benchmark.systems import PLAIN, System, plan_systems
+from ttsr_studio.evaluation.benchmark.systems import PLAIN_SYSTEMS, System, plan_systems
 from ttsr_studio.evaluation.paper.plan import PAPER_NAMES, PaperPlan, plan_paper
 from ttsr_studio.evaluation.paper.run import run_paper
 from ttsr_studio.evaluation.replay.collect import VERIFIERS_KEPT, collect_scores
-from ttsr_studio.evaluation.sweep import Results, Row, Run
+from ttsr_studio.evaluation.sweep import EvaluationRun, Results, Row
 from ttsr_studio.evaluation.verifier_study.accuracy import check_studied, study_accuracy
 
 NOT_WITH_PAPER = {
@@ -60,8 +60,8 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
     "--system",
     "plain",
     multiple=True,
-    type=click.Choice(list(PLAIN)),
-    default=list(PLAIN),
+    type=click.Choice(list(PLAIN_SYSTEMS)),
+    default=list(PLAIN_SYSTEMS),
     show_default=True,
     help="Systems without a model: the input, copies of its octave, noise under the truth's own envelope.",
 )
@@ -184,7 +184,7 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     title = conditions_line(source, conditions, given["tell_cutoff"], given["seed"], given["join"])
     try:
         with sweep_progress() as progress:
-            run = Run(conditions, results, progress, given["recompute"])
+            run = EvaluationRun(conditions, results, progress, given["recompute"])
             if given["write_lr"]:
                 for reason in write_inputs(given["write_lr"], plan.clips if plan else clips, conditions):
                     progress.failed(reason)
@@ -222,7 +222,7 @@ def systems_of(conditions: Conditions, given: dict[str, Any]) -> list[System]:
     return plan_systems(given["plain"], finished, specs, conditions.cutoffs, given["tell_cutoff"], given["baseline"])
 
 
-def do_paper(plan: PaperPlan, run: Run, title: str, given: dict[str, Any]) -> tuple[list[Row], list[Path]]:
+def do_paper(plan: PaperPlan, run: EvaluationRun, title: str, given: dict[str, Any]) -> tuple[list[Row], list[Path]]:
     """Run the paper's comparison: its rows, and the files of its tables."""
     from ttsr_studio.evaluation.paper.tables import write_paper
 
@@ -233,7 +233,7 @@ def do_paper(plan: PaperPlan, run: Run, title: str, given: dict[str, Any]) -> tu
 
 
 def do_systems(
-    systems: Sequence[System], clips: Sequence[Clip], run: Run, title: str, given: dict[str, Any]
+    systems: Sequence[System], clips: Sequence[Clip], run: EvaluationRun, title: str, given: dict[str, Any]
 ) -> tuple[list[Row], list[Path]]:
     """Measure systems, and what is asked for besides: the systems' rows, and the files of all tables."""
     out, seed = run.results.path.parent, given["seed"]
@@ -254,7 +254,7 @@ def do_systems(
     return rows, [*besides, *write_tables(out, rows, given["baseline"], seed, title), *drawn]
 
 
-def do_verifiers(clips: Sequence[Clip], run: Run, given: dict[str, Any]) -> list[Path]:
+def do_verifiers(clips: Sequence[Clip], run: EvaluationRun, given: dict[str, Any]) -> list[Path]:
     """Study verifiers, and keep their scores where that is asked for: the files of the tables."""
     asked = given["verifiers"], given["drawn"], given["seed"], clips, run
     if not given["keep_rewards"]:

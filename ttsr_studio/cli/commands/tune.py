@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli.progress import sweep_progress
+from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
@@ -15,7 +15,7 @@ from ttsr_studio.errors import TtsrError
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
 from ttsr_studio.evaluation.benchmark.degradation import Conditions
 from ttsr_studio.evaluation.reporting.tables import write_text
-from ttsr_studio.evaluation.sweep import Results, Run
+from ttsr_studio.evaluation.sweep import EvaluationRun, Results
 from ttsr_studio.evaluation.tuning.report import (
     check_target,
     decide,
@@ -147,7 +147,7 @@ def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> N
         raise click.UsageError(str(error), context) from error
     try:
         with sweep_progress() as progress:
-            run = Run(conditions, results, progress)
+            run = EvaluationRun(conditions, results, progress)
             if by_grid:
                 search_grid(tuning, axes, run)
             else:

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from ttsr_studio.analysis.spectra import HOP, N_FFT
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio
 
-N_FFT = 2048
-HOP = 512
 SMOOTHING = 17
 """Bins over which the source's long-term envelope is taken, about 400 Hz."""
 
@@ -24,7 +23,7 @@ STEEPEST_DB, FLATTEST_DB = -30.0, 0.0
 """Range of the tilt carried on, per octave: it never rises."""
 
 LARGEST_GAIN = 10.0
-SILENCE = 1e-16
+SILENT_POWER = 1e-16
 
 
 def replicate(lr: Audio, edge_hz: float) -> Audio:
@@ -72,11 +71,11 @@ def envelope_gain(
         source, above: bins copied from and to.
         edge: first bin above the band.
     """
-    envelope = uniform_filter1d(power[:edge], SMOOTHING, mode="nearest") + SILENCE
+    envelope = uniform_filter1d(power[:edge], SMOOTHING, mode="nearest") + SILENT_POWER
     bins = np.arange(max(1, edge // 4), edge)
     levels = 10 * np.log10(envelope[bins])
     tilt = float(np.clip(np.polyfit(np.log2(bins), levels, 1)[0], STEEPEST_DB, FLATTEST_DB))
-    at_edge = 10 * math.log10(power[edge - SMOOTHING : edge].mean() + SILENCE)
+    at_edge = 10 * math.log10(power[edge - SMOOTHING : edge].mean() + SILENT_POWER)
     target = at_edge + tilt * np.log2(above / edge)
     gain: NDArray[np.float64] = 10 ** ((target - 10 * np.log10(envelope[source])) / 20)
     return np.minimum(gain, LARGEST_GAIN)

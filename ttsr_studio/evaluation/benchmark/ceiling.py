@@ -12,15 +12,15 @@ from torch import Tensor
 from ttsr_studio.audio.crossover import Crossover
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio
 
-N_FFT = 512
-HOP = 256
+CELL_FFT = 512
+CELL_HOP = 256
 BINS = 4
 """Of a band: 375 Hz; DC belongs to none and stays silent."""
 
 SEED = 375
 """Any, but not one that a synthetic clip is likely to be drawn with: its noise must not be the truth's."""
 
-SILENCE = 1e-20
+SILENT_ENERGY = 1e-20
 
 
 def ceiling(lr: Audio, truth: Audio, edge_hz: float) -> Audio:
@@ -35,15 +35,15 @@ def ceiling(lr: Audio, truth: Audio, edge_hz: float) -> Audio:
         The same shape; below the crossover at the edge it is `lr` itself. Alike for the same arguments.
     """
     draw = np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
-    window = torch.hann_window(N_FFT)
+    window = torch.hann_window(CELL_FFT)
     target, noise = (
-        torch.stft(torch.from_numpy(x), N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
+        torch.stft(torch.from_numpy(x), CELL_FFT, CELL_HOP, window=window, pad_mode="constant", return_complex=True)
         for x in (np.ascontiguousarray(truth), draw)
     )
-    gain = (cells(target) / cells(noise).clamp_min(SILENCE)).sqrt()
+    gain = (cells(target) / cells(noise).clamp_min(SILENT_ENERGY)).sqrt()
     shaped = torch.zeros_like(noise)
     shaped[:, 1:] = noise[:, 1:] * gain.repeat_interleave(BINS, dim=1)
-    generated = torch.istft(shaped, N_FFT, HOP, window=window, length=truth.shape[1])
+    generated = torch.istft(shaped, CELL_FFT, CELL_HOP, window=window, length=truth.shape[1])
     merged: Audio = Crossover(edge_hz, RATE).merge(lr, generated.numpy())
     return merged
 

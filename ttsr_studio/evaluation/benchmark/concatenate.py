@@ -7,7 +7,7 @@ import numpy as np
 
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, read_clip, write_float_wav
 
-FADE_SECONDS = 0.01
+CLIP_FADE_SECONDS = 0.01
 
 
 def join_clips(clips: Sequence[Clip], seconds: float, folder: Path) -> list[Clip]:
@@ -47,7 +47,7 @@ def in_programmes(clips: Sequence[Clip], seconds: float) -> list[list[tuple[Clip
 
 def faded(audio: np.ndarray) -> np.ndarray:
     """A clip [samples] without clicks at its ends."""
-    length = min(round(FADE_SECONDS * RATE), len(audio) // 2)
+    length = min(round(CLIP_FADE_SECONDS * RATE), len(audio) // 2)
     rise = np.sin(0.5 * np.pi * (np.arange(length) + 0.5) / max(1, length)) ** 2
     audio = audio.copy()
     audio[:length] *= rise

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, Metric
-from ttsr_studio.evaluation.benchmark.report import MetricEstimate
+from ttsr_studio.evaluation.benchmark.tables import MetricEstimate
 from ttsr_studio.evaluation.reporting.figures import legend_above, plain_style, set_axis
 from ttsr_studio.evaluation.sweep import Row
 
@@ -22,7 +22,7 @@ Series = tuple[str, list[str]]
 """A label and its systems, in order along the axis."""
 
 
-def draw_curves(rows: Sequence[Row], entries: Sequence[MetricEstimate], folder: Path) -> list[Path]:
+def draw_curves(rows: Sequence[Row], estimates: Sequence[MetricEstimate], folder: Path) -> list[Path]:
     """Write one PNG per metric and varied axis; a panel for each kind and cutoff.
 
     Returns the files written; none when nothing varies.
@@ -32,7 +32,7 @@ def draw_curves(rows: Sequence[Row], entries: Sequence[MetricEstimate], folder: 
     for axis, label in AXES.items():
         lines = find_lines(settings, axis)
         for metric in (metric for metric in METRICS if metric.curve and lines):
-            figure = draw_curve(metric, axis, label, lines, settings, entries)
+            figure = draw_curve(metric, axis, label, lines, settings, estimates)
             path = folder / f"{metric.key}-{axis.removeprefix('window_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path)
@@ -69,10 +69,10 @@ def draw_curve(
     label: str,
     lines: Sequence[Series],
     settings: dict[str, dict[str, Any]],
-    entries: Sequence[MetricEstimate],
+    estimates: Sequence[MetricEstimate],
 ) -> Figure:
     """One metric against one axis, with 95 % intervals."""
-    values = {(e.kind, e.cutoff_hz, e.system): e.estimate for e in entries if e.metric == metric}
+    values = {(e.kind, e.cutoff_hz, e.system): e.estimate for e in estimates if e.metric == metric}
     kinds = list(dict.fromkeys(kind for kind, _, _ in values))
     cutoffs = sorted({cutoff for _, cutoff, _ in values})
     with plain_style():

@@ -13,7 +13,7 @@ from ttsr_studio.evaluation.benchmark.dataset import RATE
 FLOOR_DB = -90.0
 """Level, dB of mean square, under which nothing is heard: hiss, onsets and bands of 1 kHz do not count below it."""
 
-BAND_HZ = 1000.0
+LEVEL_BAND_HZ = 1000.0
 
 POWER_OF_ENERGY = 0.375 * N_FFT**2 / 2
 """STFT power, summed over the bins, of a mean square of 1: one-sided, of a Hann window (its squares sum to 3/8)."""
@@ -28,7 +28,7 @@ def band_energy(power: Tensor) -> NDArray[np.float64]:
     return energy
 
 
-def decibels(energy: NDArray[np.float64], floor_db: float) -> NDArray[np.float64]:
+def level_db(energy: NDArray[np.float64], floor_db: float) -> NDArray[np.float64]:
     """Energy in dB, not below a floor."""
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(energy, 10 ** (floor_db / 10)))
     return level
@@ -36,6 +36,6 @@ def decibels(energy: NDArray[np.float64], floor_db: float) -> NDArray[np.float64
 
 def bands_between(lo_hz: float, hi_hz: float) -> list[slice]:
     """The bins of every whole band of 1 kHz from `lo_hz` on; what is left below `hi_hz` is in none."""
-    count = math.floor((hi_hz - lo_hz) / BAND_HZ + 1e-9)
-    edges = [math.ceil((lo_hz + k * BAND_HZ) * N_FFT / RATE - 1e-9) for k in range(count + 1)]
+    count = math.floor((hi_hz - lo_hz) / LEVEL_BAND_HZ + 1e-9)
+    edges = [math.ceil((lo_hz + k * LEVEL_BAND_HZ) * N_FFT / RATE - 1e-9) for k in range(count + 1)]
     return [slice(first, stop) for first, stop in pairwise(edges)]

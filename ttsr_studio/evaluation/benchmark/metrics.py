@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import N_FFT, bins_between, log_distance, power_spectrogram
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio
-from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, band_energy, bands_between, decibels
+from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, band_energy, bands_between, level_db
 from ttsr_studio.evaluation.benchmark.onsets import onset_errors
 from ttsr_studio.evaluation.benchmark.stereo import correlation_error
 from ttsr_studio.evaluation.benchmark.texture import textures
@@ -154,7 +154,7 @@ def distance(true: Tensor, made: Tensor) -> float:
 
 def energy_bias(true: NDArray[np.float64], made: NDArray[np.float64]) -> float:
     """Total energy, output over truth, dB; each at least -120 dB."""
-    return float(decibels(made.mean(), ENERGY_FLOOR_DB) - decibels(true.mean(), ENERGY_FLOOR_DB))
+    return float(level_db(made.mean(), ENERGY_FLOOR_DB) - level_db(true.mean(), ENERGY_FLOOR_DB))
 
 
 def pause_hiss(true: NDArray[np.float64], made: NDArray[np.float64]) -> float:
@@ -163,8 +163,8 @@ def pause_hiss(true: NDArray[np.float64], made: NDArray[np.float64]) -> float:
     Pauses are frames whose truth is 40 dB or more below the loudest frame of its channel; the mean over them is of
     levels, each at least -90 dB, so that one frame at a pause's edge does not outweigh the pause. NaN without pauses.
     """
-    level = decibels(true, -300.0)
+    level = level_db(true, -300.0)
     pause = level <= level.max(axis=1, keepdims=True) - PAUSE_DB
     if not pause.any():
         return math.nan
-    return float((decibels(made[pause], FLOOR_DB) - decibels(true[pause], FLOOR_DB)).mean())
+    return float((level_db(made[pause], FLOOR_DB) - level_db(true[pause], FLOOR_DB)).mean())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio
-from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, decibels
+from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, level_db
 
 FRAME, STEP = 96, 48
 """The envelope: 2 ms of energy every 1 ms."""
@@ -44,7 +44,7 @@ class OnsetErrors:
 def onset_errors(truth: Audio, output: Audio, cutoff_hz: float) -> OnsetErrors:
     """Compare the output with the truth at the truth's strongest onsets above the cutoff."""
     true, made = (envelope(x, cutoff_hz) for x in (truth, output))
-    true_db, made_db = decibels(true, FLOOR_DB), decibels(made, FLOOR_DB)
+    true_db, made_db = level_db(true, FLOOR_DB), level_db(made, FLOOR_DB)
     rise, answer = (level[2:] - level[:-2] for level in (true_db, made_db))
     found = strongest(true_db, rise)
     if not found:
@@ -52,7 +52,7 @@ def onset_errors(truth: Audio, output: Audio, cutoff_hz: float) -> OnsetErrors:
     largest = [answer[max(0, p - REACH) : p + REACH + 1].max() for p in found]
     sharpness = float(np.abs(np.array(largest) - rise[found]).mean())
     means = (np.array([x[max(0, p + 1 - BEFORE) : p + 1].mean() for p in found]) for x in (true, made))
-    quiet = [decibels(mean, FLOOR_DB) for mean in means]
+    quiet = [level_db(mean, FLOOR_DB) for mean in means]
     return OnsetErrors(sharpness, float((quiet[1] - quiet[0]).mean()))
 
 

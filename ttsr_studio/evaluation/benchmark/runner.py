@@ -11,7 +11,7 @@ from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.perceptual import package_versions, perceived
 from ttsr_studio.evaluation.benchmark.systems import INPUT, System, SystemOutput
-from ttsr_studio.evaluation.sweep import Row, Run, all_cases, finite, sweep
+from ttsr_studio.evaluation.sweep import EvaluationRun, Row, all_cases, finite, sweep
 
 if TYPE_CHECKING:
     from ttsr_studio.evaluation.benchmark.pictures import ContactSheets
@@ -35,13 +35,13 @@ class SystemStudy:
     def name(self) -> str:
         return self.system.name
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         key = self.key(clip, cutoff_hz, run)
         if self.sheets and self.sheets.lacks(*panel_keys(clip, cutoff_hz, run), *self.shown(key).values()):
             return None
         return run.results.find([key])
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         key = self.key(item.clip, item.cutoff_hz, run)
         made = self.system.make(item)
         if self.sheets:
@@ -49,7 +49,7 @@ class SystemStudy:
             self.sheets.keep(dict(zip(keys, [item.lr_wide(), item.truth, made.audio], strict=False)))
         yield measured_row(key, self.system, item, made)
 
-    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
         """What was measured without a perceptual package is measured again with it."""
         identity = self.system.identity(clip, cutoff_hz)
         measures = {"measures": MEASURES, "perceptual": package_versions()}
@@ -61,7 +61,7 @@ class SystemStudy:
 
 
 def evaluate_systems(
-    systems: Sequence[System], clips: Sequence[Clip], run: Run, sheets: "ContactSheets | None" = None
+    systems: Sequence[System], clips: Sequence[Clip], run: EvaluationRun, sheets: "ContactSheets | None" = None
 ) -> list[Row]:
     """Measure every system on every clip at every cutoff: the rows of this run, found or computed, in order.
 
@@ -82,7 +82,7 @@ def evaluate_systems(
     return rows
 
 
-def panel_keys(clip: Clip, cutoff_hz: float, run: Run) -> tuple[str, str]:
+def panel_keys(clip: Clip, cutoff_hz: float, run: EvaluationRun) -> tuple[str, str]:
     """The keys of the pictures of a clip's input and of itself."""
     return run.row_key(clip, cutoff_hz, panel="input"), run.row_key(clip, cutoff_hz, panel="truth")
 

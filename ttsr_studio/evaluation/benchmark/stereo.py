@@ -18,7 +18,7 @@ from ttsr_studio.analysis.spectra import HOP, N_FFT
 from ttsr_studio.evaluation.benchmark.dataset import Audio
 from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, POWER_OF_ENERGY
 
-RANGE = 1e-6
+SILENT_BELOW = 1e-6
 """An output's channel that is 60 dB or more below the truth's is as good as silent, and has no correlation: 0."""
 
 
@@ -33,9 +33,9 @@ def correlation_error(truth: Audio, output: Audio, bands: Sequence[slice]) -> fl
     floor = 10 ** (FLOOR_DB / 10) * POWER_OF_ENERGY
     differences = []
     for band in bands:
-        expected, energies = correlations(true[:, band])
-        found, levels = correlations(made[:, band])
-        counts, sounds = energies > floor, levels > (energies * RANGE).clamp_min(floor)
+        expected, energies = channel_correlations(true[:, band])
+        found, levels = channel_correlations(made[:, band])
+        counts, sounds = energies > floor, levels > (energies * SILENT_BELOW).clamp_min(floor)
         for i, j in combinations(range(len(truth)), 2):
             if counts[i] and counts[j]:
                 differences.append(abs(float(found[i, j]) * bool(sounds[i] and sounds[j]) - float(expected[i, j])))
@@ -49,8 +49,8 @@ def spectrum(audio: Audio) -> Tensor:
     return torch.stft(samples, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
 
 
-def correlations(band: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a band's spectrum [channels, bins, frames]: correlations [channels, channels], and powers [channels].
+def channel_correlations(band: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a band's spectrum [channels, bins, frames]: channel_correlations [channels, channels], and powers [channels].
 
     Powers are means over frames of the sum over bins; a silent channel has no correlation (0).
     """

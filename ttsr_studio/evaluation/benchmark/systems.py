@@ -125,7 +125,7 @@ class Plain:
 INPUT = "lr"
 """The system that answers with the input itself."""
 
-PLAIN: dict[str, Callable[[Item], Audio]] = {
+PLAIN_SYSTEMS: dict[str, Callable[[Item], Audio]] = {
     INPUT: Item.lr_wide,
     "replication": lambda item: replicate(item.lr_wide(), item.kept_hz),
     "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, item.kept_hz),
@@ -250,7 +250,7 @@ def plan_systems(
     """All systems in the order of the tables, checked before anything runs.
 
     Args:
-        plain: names of `PLAIN`.
+        plain: names of `PLAIN_SYSTEMS`.
         finished: names and folders of other systems' audio.
         baseline: name of the one that the others are compared with.
 
@@ -264,7 +264,7 @@ def plan_systems(
     if baseline is not None and baseline not in names:
         raise unknown("--baseline", baseline, names)
     return [
-        *(Plain(name, PLAIN[name]) for name in plain),
+        *(Plain(name, PLAIN_SYSTEMS[name]) for name in plain),
         *(Finished.find(name, folder, list(cutoffs)) for name, folder in finished),
         *(Render.load(spec, tell_cutoff) for spec in specs),
     ]

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ttsr_studio.evaluation.benchmark.energies import FLOOR_DB, POWER_OF_ENERGY
 
-RANGE = 1e-6
+ACTIVE_RANGE = 1e-6
 """Frames within 60 dB of the loudest."""
 
-GAP = 1e-2
+PARTIAL_GAP = 1e-2
 """Bins may be so far below the floor of frames: gaps between the partials of a frame that only just counts."""
 
 FRAMES = 9
@@ -46,17 +46,17 @@ def textures(true: Tensor, made: Tensor, bands: Sequence[slice]) -> tuple[Textur
         powers = true[:, band].double(), made[:, band].double()
         level = powers[0].mean(1)
         silence = 10 ** (FLOOR_DB / 10) * POWER_OF_ENERGY / powers[0].shape[1]
-        floor = (level.amax(-1, keepdim=True) * RANGE).clamp_min(silence)
+        floor = (level.amax(-1, keepdim=True) * ACTIVE_RANGE).clamp_min(silence)
         active = level > floor
         for i, power in enumerate(powers):
             tonal[i].append(tonal_contrast(power, floor)[active])
-            onset[i].append(onset_contrast(power, floor)[windows(active)])
+            onset[i].append(onset_contrast(power, floor)[counting_windows(active)])
     return texture(tonal[0], onset[0]), texture(tonal[1], onset[1])
 
 
 def tonal_contrast(power: Tensor, floor: Tensor) -> Tensor:
     """By frame: [channels, bins, frames] and [channels, 1] -> [channels, frames]."""
-    return torch.maximum(power, floor[..., None] * GAP).log10().std(1, correction=0)
+    return torch.maximum(power, floor[..., None] * PARTIAL_GAP).log10().std(1, correction=0)
 
 
 def onset_contrast(power: Tensor, floor: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def onset_contrast(power: Tensor, floor: Tensor) -> Tensor:
     return level[:, :0] if level.shape[1] < FRAMES else level.unfold(1, FRAMES, 1).std(-1, correction=0)
 
 
-def windows(active: Tensor) -> Tensor:
+def counting_windows(active: Tensor) -> Tensor:
     """Which 9 frames hold one that counts."""
     return active[:, :0] if active.shape[1] < FRAMES else active.unfold(1, FRAMES, 1).any(-1)
 

@@ -25,7 +25,7 @@ from ttsr_studio.evaluation.benchmark.metrics import measure
 from ttsr_studio.evaluation.benchmark.runner import MEASURES
 from ttsr_studio.evaluation.benchmark.systems import render_item, session_for, weights_of
 from ttsr_studio.evaluation.paper.plan import GOES_BY, PaperPlan, TableLine
-from ttsr_studio.evaluation.sweep import Row, Run, UnreadableError, all_cases, finite, sweep
+from ttsr_studio.evaluation.sweep import EvaluationRun, Row, UnreadableError, all_cases, finite, sweep
 from ttsr_studio.evaluation.verifier_study.score_files import score_finished
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.protocol import Annotations, Verifier
@@ -55,10 +55,10 @@ class LineStudy:
         """Those of the columns of its kind."""
         return [self.plan.verifiers[name] for name in self.plan.scoring[self.line.kind]]
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         return run.results.find([self.key(clip, cutoff_hz, run)])
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         """One row. Raises UnreadableError when the recording of the speaker cannot be read."""
         clip, line = item.clip, self.line
         try:
@@ -86,7 +86,7 @@ class LineStudy:
             "version": __version__,
         }
 
-    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
         """Raises UnreadableError for a clip or a recording that cannot be read."""
         line, options = self.line, self.line.options
         own: dict[str, Any] = {
@@ -128,7 +128,7 @@ class LineStudy:
         return audio, summary
 
 
-def run_paper(plan: PaperPlan, run: Run, tell_cutoff: bool = False) -> list[Row]:
+def run_paper(plan: PaperPlan, run: EvaluationRun, tell_cutoff: bool = False) -> list[Row]:
     """Measure every line on every clip of its kind at every cutoff: the rows, in the order of the lines.
 
     Line by line, so that one session at a time is in memory.

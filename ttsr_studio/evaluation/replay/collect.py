@@ -25,7 +25,7 @@ from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.evaluation.benchmark.dataset import Clip
 from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
-from ttsr_studio.evaluation.sweep import Row, Run, cases_with_band, finite, sweep
+from ttsr_studio.evaluation.sweep import EvaluationRun, Row, cases_with_band, finite, sweep
 from ttsr_studio.evaluation.verifier_study.accuracy import accuracy_row, members, write_accuracy
 from ttsr_studio.evaluation.verifier_study.candidates import DrawnWindow, WindowScores, drawn_windows
 from ttsr_studio.options import RenderOptions
@@ -78,27 +78,27 @@ class ScoreCollection:
         )
         return cls(Session(options))
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         """All lines of a clip, one for each window that is not silent. A crash may have left only some of them."""
         key = self.key(clip, cutoff_hz, run)
         first = run.results.find([part_key(key, 0)])
         count = first[0]["part"][1] if first else 1
         return run.results.find([part_key(key, number) for number in range(count)])
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         key, own = self.key(item.clip, item.cutoff_hz, run), self.with_noises_of(item.clip, run)
         lines = [line_of(own, item, window) for window in drawn_windows(own, item)]
         for number, line in enumerate(lines):
             place = {"key": part_key(key, number), "part": [number, len(lines)], "version": __version__}
             yield line | place
 
-    def with_noises_of(self, clip: Clip, run: Run) -> Session:
+    def with_noises_of(self, clip: Clip, run: EvaluationRun) -> Session:
         """The session with a seed that follows from its own and the clip's bytes."""
         options = self.session.options
         digest = hashlib.sha256(f"{options.seed} {run.checksum(clip.path)}".encode()).digest()
         return self.session.with_options(replace(options, seed=int.from_bytes(digest[:4])))
 
-    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
         """What the keys of a clip's lines are made from."""
         own = {"rewarding": KEEPING, "kind": clip.kind, "options": self.session.options.to_json()}
         return run.row_key(clip, cutoff_hz, weights=weights_of(self.session), **own)
@@ -121,7 +121,12 @@ def line_of(session: Session, item: Item, window: DrawnWindow) -> Row:
 
 
 def collect_scores(
-    verifiers: Sequence[str], candidates: int, seed: int, clips: Sequence[Clip], run: Run, scaling: bool = False
+    verifiers: Sequence[str],
+    candidates: int,
+    seed: int,
+    clips: Sequence[Clip],
+    run: EvaluationRun,
+    scaling: bool = False,
 ) -> Collected:
     """Keep the scores of all clips in rewards.jsonl, and write judges.md and what `scaling` asks for from them.
 

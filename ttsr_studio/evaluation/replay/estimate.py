@@ -29,7 +29,7 @@ from ttsr_studio.evaluation.sweep import Row
 from ttsr_studio.search.protocol import SamplingPlan
 
 ORACLE = "lsd"
-ALIKE = 1e-9
+SAME_DRAWS = 1e-9
 """Draws that differ by less, relative to their size, are alike: nothing can be chosen."""
 
 OUTCOME = {"value": "{by}", "gain": "gain", "gain_sd": "gain, sd", "closed": "closed", "nfe": "evaluations"}
@@ -82,7 +82,7 @@ def outcome(clip: Recording, made: Sequence[Choice], by: str) -> dict[str, float
             continue
         mean, best, spread = float(known.mean()), float(known.max()), float(known.std())
         gain = gained(window, choice, by)
-        alike = best - mean <= ALIKE * max(1.0, abs(mean))
+        alike = best - mean <= SAME_DRAWS * max(1.0, abs(mean))
         rows.append((mean + gain, gain, np.nan if alike else gain / spread, 0.0 if alike else best - mean, choice.nfe))
     if not rows:
         return dict.fromkeys(OUTCOME, np.nan)

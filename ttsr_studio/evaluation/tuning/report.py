@@ -23,7 +23,7 @@ from ttsr_studio.evaluation.reporting.bootstrap import (
 )
 from ttsr_studio.evaluation.reporting.tables import interval, markdown_table
 from ttsr_studio.evaluation.sweep import Case
-from ttsr_studio.evaluation.tuning.space import Setting
+from ttsr_studio.evaluation.tuning.space import SamplerSetting
 from ttsr_studio.evaluation.tuning.study import TRUTH, Objective, Tuning, TuningTask
 
 NARROW = 0.8
@@ -46,7 +46,7 @@ class SettingFigures:
         whole: measured wherever the baseline is; False for what was stopped early or failed somewhere.
     """
 
-    setting: Setting
+    setting: SamplerSetting
     objective: Estimate
     distance: Estimate
     difference: Difference
@@ -81,7 +81,7 @@ def order(figures: SettingFigures) -> tuple[bool, float, int]:
     return not figures.whole, -round(mean, 6) if math.isfinite(mean) else math.inf, figures.setting.nfe
 
 
-def figures_of(tuning: Tuning, setting: Setting, objective: Objective) -> SettingFigures:
+def figures_of(tuning: Tuning, setting: SamplerSetting, objective: Objective) -> SettingFigures:
     """Figures of one setting in the cases that the baseline is known of, too."""
     base, mine, seed = tuning.rows[tuning.baseline], tuning.rows[setting], tuning.task.seed
     cases = [case for case in base if case in mine]
@@ -93,12 +93,12 @@ def figures_of(tuning: Tuning, setting: Setting, objective: Objective) -> Settin
 
     figures = {case: objective.value(mine[case]) for case in cases}
     theirs = {case: objective.value(base[case]) if math.isfinite(figures[case]) else math.nan for case in cases}
-    own, other = (mean_known([number(rows[case]["range"]) for case in cases]) for rows in (mine, base))
+    own, other = (mean_known([or_nan(rows[case]["range"]) for case in cases]) for rows in (mine, base))
     known = tuning.task.candidates > 1
     return SettingFigures(
         setting,
         bootstrap(by_clip(figures), seed),
-        bootstrap(by_clip({case: -number(mine[case]["scores"][TRUTH]) for case in cases}), seed),
+        bootstrap(by_clip({case: -or_nan(mine[case]["scores"][TRUTH]) for case in cases}), seed),
         paired(by_clip(figures), by_clip(theirs), seed),
         own if known else math.nan,
         own / other if known and other else math.nan,
@@ -106,7 +106,7 @@ def figures_of(tuning: Tuning, setting: Setting, objective: Objective) -> Settin
     )
 
 
-def number(value: float | None) -> float:
+def or_nan(value: float | None) -> float:
     """NaN for None, which JSON has for it."""
     return math.nan if value is None else value
 

@@ -22,7 +22,7 @@ SHAPES = ("edm", "linear", "quadratic", "cosine", "linear-logsnr")
 
 
 @dataclass(frozen=True)
-class Setting:
+class SamplerSetting:
     """How a candidate is drawn.
 
     Attributes:
@@ -87,12 +87,12 @@ class Axes:
             axis("rho", None),
         )
 
-    def fitting(self, setting: Setting, limit: int) -> list[int]:
+    def fitting(self, setting: SamplerSetting, limit: int) -> list[int]:
         """Steps, ascending, with which a setting stays within the limit: of those given, or all but 1."""
         most = setting.most_steps(limit)
         return [n for n in self.steps or range(min(2, most), most + 1) if 1 <= n <= most]
 
-    def grid(self, limit: int) -> tuple[list[Setting], int]:
+    def grid(self, limit: int) -> tuple[list[SamplerSetting], int]:
         """Every setting within the limit, and how many are above it.
 
         Where no steps are given: as many as the limit allows, half of these and a quarter, but not 1 alone.
@@ -101,7 +101,7 @@ class Axes:
         places = product(self.solvers, self.schedules, self.temperatures, self.guidances)
         for solver, schedule, temperature, guidance in places:
             for rho in self.rhos if schedule == "edm" else (None,):
-                start = Setting(solver, 1, schedule, temperature, guidance, rho)
+                start = SamplerSetting(solver, 1, schedule, temperature, guidance, rho)
                 fitting = self.fitting(start, limit)
                 if not self.steps:
                     most = fitting[-1] if fitting else 0
@@ -111,14 +111,14 @@ class Axes:
         return settings, above
 
 
-def suggest(trial: "optuna.Trial", axes: Axes, limit: int) -> Setting | None:
+def suggest(trial: "optuna.Trial", axes: Axes, limit: int) -> SamplerSetting | None:
     """The next setting, its steps chosen among those within the limit; None where there are none."""
     solver = trial.suggest_categorical("solver", axes.solvers)
     schedule = trial.suggest_categorical("schedule", axes.schedules)
     temperature = trial.suggest_categorical("temperature", axes.temperatures)
     guidance = trial.suggest_categorical("guidance", axes.guidances)
     rho = trial.suggest_categorical("rho", axes.rhos) if schedule == "edm" else None
-    setting = Setting(solver, 1, schedule, temperature, guidance, cast(float | None, rho))
+    setting = SamplerSetting(solver, 1, schedule, temperature, guidance, cast(float | None, rho))
     fitting = axes.fitting(setting, limit)
     if not fitting:
         return None

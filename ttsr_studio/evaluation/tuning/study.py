@@ -35,8 +35,8 @@ from ttsr_studio.evaluation.benchmark.dataset import Clip
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
 from ttsr_studio.evaluation.reporting.bootstrap import mean_known
-from ttsr_studio.evaluation.sweep import LEAST_BAND_HZ, Case, Row, Run, finite, leaves_a_band, sweep
-from ttsr_studio.evaluation.tuning.space import Axes, Setting, suggest
+from ttsr_studio.evaluation.sweep import LEAST_BAND_HZ, Case, EvaluationRun, Row, finite, leaves_a_band, sweep
+from ttsr_studio.evaluation.tuning.space import Axes, SamplerSetting, suggest
 from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
@@ -137,7 +137,7 @@ class Tuning:
         self.device = resolve_device(task.device)
         self.engine = engine = engine_for(task.engine, self.device)
         self.scoring = tuple(name for name in task.objective if name != TRUTH) or CHEAPEST
-        own = Setting(
+        own = SamplerSetting(
             engine.default_solver,
             engine.default_steps,
             engine.default_schedule,
@@ -153,9 +153,9 @@ class Tuning:
         self.cases = list(in_turns(clips, task.conditions.cutoffs))
         if not self.cases:
             raise OptionError(f"no clip holds {LEAST_BAND_HZ} Hz above a --cutoff: nothing to measure")
-        self.rows: dict[Setting, dict[Case, Row]] = {}
+        self.rows: dict[SamplerSetting, dict[Case, Row]] = {}
         self.above = 0
-        self._same: dict[tuple[Any, ...], Setting] = {}
+        self._same: dict[tuple[Any, ...], SamplerSetting] = {}
         panel = self.session(self.known(self.baseline), self.scoring).panel
         clipwise = [verifier.name for verifier in panel.search if verifier not in panel.choosing("window")]
         if clipwise:
@@ -163,7 +163,7 @@ class Tuning:
                 f"--objective {clipwise[0]}: it scores whole clips, and tuning scores windows; leave it out"
             )
 
-    def session(self, setting: Setting, verifiers: Sequence[str]) -> Session:
+    def session(self, setting: SamplerSetting, verifiers: Sequence[str]) -> Session:
         """A session that draws this way, on the engine that is loaded."""
         engine, task = self.engine, self.task
         if setting.rho is not None:
@@ -183,7 +183,7 @@ class Tuning:
         )
         return Session(options, engine)
 
-    def known(self, setting: Setting) -> Setting:
+    def known(self, setting: SamplerSetting) -> SamplerSetting:
         """The first setting that follows the same sampling plan: two steps, say, visit the same levels on any schedule.
 
         It goes by the engine's own schedule where that is the same, so that a preset says no more than it has to.
@@ -209,7 +209,7 @@ class Tuning:
             self.session(tried, CHEAPEST)
         self.session(replace(own, steps=min(axes.steps, default=own.steps)), self.scoring)
 
-    def measure(self, setting: Setting, run: Run) -> Iterator[Row]:
+    def measure(self, setting: SamplerSetting, run: EvaluationRun) -> Iterator[Row]:
         """Rows of a setting, found or measured now, in the order of the cases; what fails is reported and left out.
 
         Raises OutputError when the results cannot be written.
@@ -226,7 +226,7 @@ class SettingStudy:
     """A setting, measured: its session scores with the objective's verifiers."""
 
     task: TuningTask
-    setting: Setting
+    setting: SamplerSetting
     session: Session
     weights: dict[str, str]
 
@@ -234,10 +234,10 @@ class SettingStudy:
     def name(self) -> str:
         return str(self.setting)
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         return run.results.find([self.key(clip, cutoff_hz, run)])
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         windows = list(scored_windows(self.session, item))
         spread = [window.search_range for window in windows]
         yield {
@@ -255,7 +255,7 @@ class SettingStudy:
             "version": __version__,
         }
 
-    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
         session = self.session
         own: dict[str, Any] = {name: getattr(session.options, name) for name in MATTERS}
         own |= {"tuning": TUNING, "levels": session.plan.sigmas, "device": session.device, "weights": self.weights}
@@ -282,7 +282,7 @@ def mean_scores(windows: Sequence[WindowScores], names: Sequence[str]) -> dict[s
     return {column: finite(float(np.mean(means))) if means else None for column, means in columns.items()}
 
 
-def measure_baseline(tuning: Tuning, run: Run) -> Objective:
+def measure_baseline(tuning: Tuning, run: EvaluationRun) -> Objective:
     """Measure the baseline first. Raises InputError or OptionError when nothing can be compared with it."""
     rows = list(tuning.measure(tuning.baseline, run))
     if not rows:
@@ -290,7 +290,7 @@ def measure_baseline(tuning: Tuning, run: Run) -> Objective:
     return Objective(tuning.task.objective, rows)
 
 
-def search_grid(tuning: Tuning, axes: Axes, run: Run) -> None:
+def search_grid(tuning: Tuning, axes: Axes, run: EvaluationRun) -> None:
     """Measure every setting of the grid once, after the baseline."""
     settings, tuning.above = axes.grid(tuning.task.limit)
     run.reporter.expect(len(settings) * len(tuning.cases))
@@ -301,7 +301,7 @@ def search_grid(tuning: Tuning, axes: Axes, run: Run) -> None:
                 pass
 
 
-def search_optuna(tuning: Tuning, axes: Axes, run: Run, trials: int) -> None:
+def search_optuna(tuning: Tuning, axes: Axes, run: EvaluationRun, trials: int) -> None:
     """Measure the baseline, then what a tree-structured Parzen estimator suggests (Bergstra et al. 2011, as in Optuna).
 
     A trial is stopped early when its mean so far is below the median of the others' at the same clip. The study is not

@@ -26,7 +26,7 @@ from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
 from ttsr_studio.evaluation.reporting.bootstrap import bootstrap
 from ttsr_studio.evaluation.reporting.tables import by_kind_and_cutoff, interval, markdown_table, write_text
-from ttsr_studio.evaluation.sweep import Row, Run, cases_with_band, finite, sweep
+from ttsr_studio.evaluation.sweep import EvaluationRun, Row, cases_with_band, finite, sweep
 from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
@@ -84,16 +84,16 @@ class AccuracyStudy:
     verifiers: tuple[str, ...]
     name: str = "judges"
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         return run.results.find(list(self.keys(clip, cutoff_hz, run).values()))
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         windows = list(scored_windows(self.session, item))
         for verifier, key in self.keys(item.clip, item.cutoff_hz, run).items():
             row = accuracy_row(item.clip.name, item.clip.kind, item.cutoff_hz, verifier, windows)
             yield {"key": key, **row, "version": __version__}
 
-    def keys(self, clip: Clip, cutoff_hz: float, run: Run) -> dict[str, str]:
+    def keys(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> dict[str, str]:
         """The keys of a case's rows by verifier; they do not depend on the others."""
         options = {key: value for key, value in self.session.options.to_json().items() if key != "verifiers"}
         own = {"judging": ACCURACY, "options": options, "weights": weights_of(self.session)}
@@ -107,7 +107,9 @@ def accuracy_row(clip: str, kind: str, cutoff_hz: float, verifier: str, windows:
     return place | drawn | {name: finite(value) for name, value in accuracy(windows, verifier).items()}
 
 
-def study_accuracy(verifiers: Sequence[str], candidates: int, seed: int, clips: Sequence[Clip], run: Run) -> Path:
+def study_accuracy(
+    verifiers: Sequence[str], candidates: int, seed: int, clips: Sequence[Clip], run: EvaluationRun
+) -> Path:
     """Study verifiers on all clips, keep judges.jsonl and write judges.md beside the results; returns the table.
 
     Raises OutputError when it cannot be written.

@@ -32,7 +32,7 @@ from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
 from ttsr_studio.evaluation.reporting.bootstrap import bootstrap, mean_known
 from ttsr_studio.evaluation.reporting.tables import by_kind_and_cutoff, interval, markdown_table, write_text
-from ttsr_studio.evaluation.sweep import Row, Run, cases_with_band, finite, sweep
+from ttsr_studio.evaluation.sweep import EvaluationRun, Row, cases_with_band, finite, sweep
 from ttsr_studio.evaluation.verifier_study.candidates import drawn_windows
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.session import Session
@@ -93,10 +93,10 @@ class CalibrationStudy:
     session: Session
     name: str = "uncertainty"
 
-    def find(self, clip: Clip, cutoff_hz: float, run: Run) -> list[Row] | None:
+    def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         return run.results.find([self.key(clip, cutoff_hz, run)])
 
-    def measure(self, item: Item, run: Run) -> Iterable[Row]:
+    def measure(self, item: Item, run: EvaluationRun) -> Iterable[Row]:
         clip, cutoff = item.clip, item.cutoff_hz
         windows = drawn_windows(self.session, item)
         rows = [calibration(window.renders, window.truth, cutoff, clip.edge_hz) for window in windows]
@@ -109,12 +109,12 @@ class CalibrationStudy:
             **{name: finite(mean_known([row[name] for row in rows])) for name in CALIBRATION},
         }
 
-    def key(self, clip: Clip, cutoff_hz: float, run: Run) -> str:
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
         own = {"uncertain": UNCERTAIN, "options": self.session.options.to_json()}
         return run.row_key(clip, cutoff_hz, weights=weights_of(self.session), **own)
 
 
-def study_calibration(candidates: int, seed: int, clips: Sequence[Clip], run: Run) -> Path:
+def study_calibration(candidates: int, seed: int, clips: Sequence[Clip], run: EvaluationRun) -> Path:
     """Compare uncertainty with error on all clips, keep uncertainty.jsonl and write uncertainty.md; returns the table.
 
     Args:

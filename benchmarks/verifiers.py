@@ -1,4 +1,4 @@
-"""The verifiers' models at full size with random weights: `python benchmarks/judges.py`.
+"""The verifiers' models at full size with random weights: `python benchmarks/verifiers.py`.
 
 Makes a checkpoint of every model's real class and size, installs it with the real command, and runs `ttsr models bench`
 on it in a process of its own: milliseconds for a second of audio, and peak memory. Random weights say nothing about

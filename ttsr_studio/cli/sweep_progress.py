@@ -1,0 +1,47 @@
+"""Progress of a sweep over clips, as `ttsr evaluate` and `ttsr tune` make them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ttsr_studio.evaluation.sweep import Reporter
+
+
+class SweepProgress(Reporter):
+    """How far a sweep over clips is, as a bar; what fails is a line on standard error."""
+
+    def __init__(self, bar: Progress) -> None:
+        super().__init__()
+        self.bar, self.task, self.begun = bar, bar.add_task("", total=None), 0
+
+    def expect(self, cases: int) -> None:
+        self.begun = 0
+        self.bar.reset(self.task, total=cases)
+
+    def step(self, study: str, clip: str) -> None:
+        self.bar.update(self.task, completed=self.begun, description=f"{study}  {clip}"[-60:])
+        self.begun += 1
+
+    def failed(self, reason: str) -> None:
+        super().failed(reason)
+        click.echo(f"failed: {reason}", err=True)
+
+
+@contextmanager
+def sweep_progress() -> Iterator[SweepProgress]:
+    """Give what sweeps report to; draws nothing when standard error is not a terminal."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+    )
+    quiet = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        yield SweepProgress(bar)
