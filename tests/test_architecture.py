@@ -17,7 +17,7 @@ LAYERS = [
     {"render", "config", "diagnostics", "training"},
     {"engines", "verifiers", "search", "report"},
     {"diffusion", "analysis", "audio", "weights", "options"},
-    {"storage"},
+    {"storage", "plugins"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -9,7 +9,7 @@ import pytest
 from helpers import Ttsr, below, load, save, voice
 
 from ttsr_studio.report.validate import validate
-from ttsr_studio.search.registry import SEARCHES, USING_PREVIEWS
+from ttsr_studio.search.registry import SEARCHES, uses_previews
 
 CRITIC = ("--verifier", "critic")
 
@@ -170,7 +170,7 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
     ]
 
 
-@pytest.mark.parametrize("name", USING_PREVIEWS)
+@pytest.mark.parametrize("name", filter(uses_previews, SEARCHES))
 def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: str) -> None:
     assert "needs a verifier that judges windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ttsr_studio.errors import InputError, MissingError, OptionError
 from ttsr_studio.verifiers.critic.network import DETAIL, CriticConfig, CriticNetwork
 from ttsr_studio.verifiers.protocol import Context, Verifier
-from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier, load_verifiers
+from ttsr_studio.verifiers.registry import BUILT_IN, VERIFIERS, load_verifier, load_verifiers
 
 RATE = 48000
 ELSEWHERE = {"self_consistency", "speaker", "wer", "aesthetics", "clap"}
@@ -61,7 +61,7 @@ def verifier(request: pytest.FixtureRequest) -> Verifier:
 
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_every_verifier_says_what_its_contract_is(name: str) -> None:
-    said = import_module(VERIFIERS[name].split(":")[0]).__doc__ or ""
+    said = import_module(BUILT_IN[name].split(":")[0]).__doc__ or ""
     found = re.findall(r"^(Band|Needs|Shape and rate|Unit, range, direction|Silence|Weights and licence): ", said, re.M)
     assert found == ["Band", "Needs", "Shape and rate", "Unit, range, direction", "Silence", "Weights and licence"]
     assert "higher is better" in said

@@ -73,7 +73,9 @@ class OptionField:
         if self.field == "verifiers":
             return self.summary.format(verifiers=", ".join(registered(self.field)))
         if self.field == "settings":
-            taken = {search: ", ".join(settings_of(search)) for search in registered("search")}
+            from ttsr_studio.search.registry import BUILT_IN
+
+            taken = {search: ", ".join(settings_of(search)) for search in BUILT_IN}
             return self.summary.format(settings="; ".join(f"{name}: {each}" for name, each in taken.items() if each))
         return self.summary
 

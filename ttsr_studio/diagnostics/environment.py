@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 
+from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.engines.registry import ENGINES, load_engine
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import TtsrError
+from ttsr_studio.plugins.registry import Plugin, Registry
+from ttsr_studio.search.registry import SEARCHES
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier
 from ttsr_studio.weights import store
 
@@ -26,7 +29,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Look for devices, engines and verifiers with their weights."""
+    """Look for devices, engines and verifiers with their weights, and what other packages add."""
     threads = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     card = torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch"
@@ -37,7 +40,16 @@ def findings() -> list[Finding]:
         Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"),
         *map(_engine, ENGINES),
         *map(_verifier, VERIFIERS),
+        *(_plugin(ENGINES, each) for each in ENGINES.plugins() if each.name in ENGINES.built_in),
+        *(_plugin(VERIFIERS, each) for each in VERIFIERS.plugins() if each.name in VERIFIERS.built_in),
+        *(_plugin(SEARCHES, each) for each in SEARCHES.plugins()),
+        *(_plugin(SAMPLERS, each) for each in SAMPLERS.plugins()),
     ]
+
+
+def _plugin(registry: Registry[Any], plugin: Plugin) -> Finding:
+    refused = registry.refusal(plugin)
+    return Finding(registry.kind, plugin.name, refused is None, refused or plugin.package)
 
 
 def _engine(name: str) -> Finding:
@@ -46,18 +58,24 @@ def _engine(name: str) -> Finding:
             _, manifest = store.present(name)
             return Finding("engine", name, True, f"{manifest.origin}, {manifest.config.get('precision')}")
         engine = load_engine(name, "cpu")
-    except MissingError as error:
+    except TtsrError as error:
         return Finding("engine", name, False, str(error))
     weights = ", ".join(f"{file} sha256 {digest[:12]}…" for file, digest in engine.weights().items())
-    return Finding("engine", name, True, f"{engine.sample_rate} Hz; {weights}")
+    return Finding("engine", name, True, f"{origin(ENGINES, name)}{engine.sample_rate} Hz; {weights}")
 
 
 def _verifier(name: str) -> Finding:
     try:
         verifier = load_verifier(name)
-    except MissingError as error:
+    except TtsrError as error:
         return Finding("verifier", name, False, str(error))
     given = sorted(verifier.needs & {"reference"})
     needs = f"needs --{', --'.join(given)}; " if given else ""
     weights = f"{', '.join(verifier.weights)}, {verifier.licence}" if verifier.weights else "no weights"
-    return Finding("verifier", name, True, f"{needs}{verifier.unit}; {weights}")
+    return Finding("verifier", name, True, f"{origin(VERIFIERS, name)}{needs}{verifier.unit}; {weights}")
+
+
+def origin(registry: Registry[Any], name: str) -> str:
+    """The package that something comes from, where that is another."""
+    plugin = registry.plugin(name)
+    return f"{plugin.package}; " if plugin else ""

@@ -4,13 +4,13 @@ A search, sampler or verifier knows nothing of a model beyond this contract; an 
 one file (or folder) and one line in `ENGINES`.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from importlib import import_module
 from typing import Literal
 
 from ttsr_studio.diffusion.model import Engine
-from ttsr_studio.errors import MissingError, OptionError, unknown
+from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.plugins.registry import Registry, lacks
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,18 @@ class EngineSettings:
                 raise OptionError(f"engine {engine!r} has no --{option}{rest}; leave it out")
 
 
-ENGINES = {
-    "builtin": "ttsr_studio.engines.builtin.engine:load",
-    "audiosr-basic": "ttsr_studio.engines.audiosr.engine:load",
-    "audiosr-speech": "ttsr_studio.engines.audiosr.engine:load",
-}
+Loader = Callable[[str, str, EngineSettings], Engine]
+"""What an entry names: load(name, device, settings) -> engine."""
+
+ENGINES: Registry[Loader] = Registry(
+    "engine",
+    {
+        "builtin": "ttsr_studio.engines.builtin.engine:load",
+        "audiosr-basic": "ttsr_studio.engines.audiosr.engine:load",
+        "audiosr-speech": "ttsr_studio.engines.audiosr.engine:load",
+    },
+    lambda entry: None if callable(entry) else "it is no function load(name, device, settings)",
+)
 
 
 def load_engine(name: str, device: str, settings: EngineSettings | None = None) -> Engine:
@@ -54,14 +61,12 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
     Raises OptionError for an unknown name or a setting that the engine does not have, MissingError when its packages or
     weights are not there.
     """
-    if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
-    module, function = ENGINES[name].split(":")
     try:
-        load = getattr(import_module(module), function)
+        load = ENGINES[name]
     except ModuleNotFoundError as error:
         raise MissingError(
             f"engine {name!r} needs the package {error.name!r}; install them with: pip install 'ttsr-studio[audiosr]'"
         ) from error
-    engine: Engine = load(name, device, settings or EngineSettings())
-    return engine
+    return ENGINES.made(
+        name, lambda: load(name, device, settings or EngineSettings()), lambda engine: lacks(engine, Engine)
+    )

@@ -93,44 +93,83 @@ def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, in
             yield rank, number
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A render as it leaves the pipeline.
+
+    Attributes:
+        audio: at its final rate and length, before the gain.
+        gain: the one gain of the whole file.
+        lufs: with the gain; None where it cannot be measured.
+    """
+
+    audio: Scratch
+    rate: int
+    loudness: Loudness
+    gain: Gain
+
+    @property
+    def factor(self) -> np.float32:
+        return np.float32(10 ** (self.gain.db / 20))
+
+    @property
+    def lufs(self) -> float | None:
+        return None if self.loudness.lufs is None else self.loudness.lufs + self.gain.db
+
+    def described(self, name: str, sha256: str, subtype: str, clipped: int, metadata: MetadataInfo) -> OutputInfo:
+        """As the report has it."""
+        more = f"; {clipped} samples clipped at full scale" if clipped else ""
+        return OutputInfo(
+            name=name,
+            sha256=sha256,
+            rate=self.rate,
+            depth=subtype,
+            channels=self.audio.channels,
+            frames=self.audio.frames,
+            lufs=self.lufs,
+            true_peak_db=decibels(self.loudness.true_peak) + self.gain.db,
+            gain_db=self.gain.db,
+            gain_reason=self.gain.reason + more,
+            metadata=metadata,
+        )
+
+
+def finish(run: RunningRender, material: Material, render: Scratch) -> Finished:
+    """Bring a render to its rate, length and level. Raises OutputError for values that are not finite."""
+    options = run.session.options
+    rate = material.info.rate if options.rate == "source" else options.rate
+    audio, loudness = at_output_rate(run, material, render, rate)
+    return Finished(audio, rate, loudness, gain_of(options, material, loudness))
+
+
 def write_render(
     run: RunningRender, material: Material, render: Scratch, target: Path, replace: bool = True
 ) -> OutputInfo:
     """Bring a render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
     with run.stages.timed("write"):
-        info, rate = material.info, run.session.options.rate
-        rate = info.rate if rate == "source" else rate
-        final, loudness = at_output_rate(run, material, render, rate)
-        container, subtype = material.form
-        gain = gain_of(run.session.options, material, loudness)
-        factor = np.float32(10 ** (gain.db / 20))
-        lufs = None if loudness.lufs is None else loudness.lufs + gain.db
-        kept = lufs is None or material.loudness.lufs is None or abs(lufs - material.loudness.lufs) <= 0.1
+        info, done, (container, subtype) = material.info, finish(run, material, render), material.form
+        source, lufs = material.loudness.lufs, done.lufs
         change = Change(
-            container, info.subtype, subtype, info.rate, rate, info.frames, final.frames, info.channels, level_kept=kept
+            container,
+            info.subtype,
+            subtype,
+            info.rate,
+            done.rate,
+            info.frames,
+            done.audio.frames,
+            info.channels,
+            level_kept=lufs is None or source is None or abs(lufs - source) <= 0.1,
         )
         carried = carry(material.metadata, change)
         written = write_audio(
             target,
-            lambda: (block * factor for block in final.blocks(BLOCK)),
-            Encoding(rate, info.channels, container, subtype),
+            lambda: (block * done.factor for block in done.audio.blocks(BLOCK)),
+            Encoding(done.rate, info.channels, container, subtype),
             carried.insert,
             replace,
         )
-    clipped = f"; {written.clipped} samples clipped at full scale" if written.clipped else ""
-    return OutputInfo(
-        name=target.name,
-        sha256=written.sha256,
-        rate=rate,
-        depth=subtype,
-        channels=info.channels,
-        frames=written.frames,
-        lufs=lufs,
-        true_peak_db=decibels(loudness.true_peak) + gain.db,
-        gain_db=gain.db,
-        gain_reason=gain.reason + clipped,
-        metadata=MetadataInfo(carried.names, carried.left_out, carried.warnings),
-    )
+    metadata = MetadataInfo(carried.names, carried.left_out, carried.warnings)
+    return done.described(target.name, written.sha256, subtype, written.clipped, metadata)
 
 
 def at_output_rate(run: RunningRender, material: Material, render: Scratch, rate: int) -> tuple[Scratch, Loudness]:

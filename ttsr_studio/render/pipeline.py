@@ -37,6 +37,7 @@ def render(
     with ExitStack() as files:
         run = RunningRender(session, request, files, progress)
         material = analyse_source(run)
+        make_folder(request.target.parent)
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
         outputs = write_outputs(run, material, renders, reranking, recorder)
@@ -49,7 +50,6 @@ def search_file(
 ) -> tuple[list[Scratch], Recorder]:
     """Search all windows: the assembled finalists, the random baseline last where one is wanted, and what was seen."""
     session, request = run.session, run.request
-    make_folder(request.target.parent)
     refuse_long_clips(run, material)
     count = session.finalists + session.options.control
     renders = [run.buffer(material.info.channels) for _ in range(count)]

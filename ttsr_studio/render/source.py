@@ -1,11 +1,12 @@
 """What is known of an input after it was decoded once."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
@@ -13,7 +14,7 @@ from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.formats import output_format
 from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
-from ttsr_studio.audio.metadata.transfer import Found, read_metadata
+from ttsr_studio.audio.metadata.transfer import Contents, Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OptionError, OutputError, shown
 from ttsr_studio.render.inference.progress import Event
@@ -48,22 +49,40 @@ def analyse_source(run: RunningRender) -> Material:
 
     Raises InputError for an input that cannot be rendered, OutputError for an output of another kind than it can be.
     """
-    options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
+    options, request = run.session.options, run.request
     with run.stages.timed("read"):
         info = probe(request.source, options.salvage)
         form = form_of(info, options.depth, request.target)
         metadata = read_metadata(info)
-        lr, measured = decode(run, info)
+        measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))
         with request.source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return described(run, info, measured, digest, form, metadata)
+
+
+def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) -> Material:
+    """The same of audio in memory, [channels, samples] at that rate. Raises InputError for what is no audio."""
+    info = SourceInfo(run.request.source, "WAV", "FLOAT", rate, *waveform.shape, (0, 0, 0))
+    with run.stages.timed("read"):
+        blocks = (waveform[:, start : start + BLOCK] for start in range(0, info.frames, BLOCK))
+        measured = measure(run, info, blocks)
+        digest = hashlib.sha256(waveform.T.tobytes()).hexdigest()
+    return described(run, info, measured, digest, ("WAV", "FLOAT"), Found(info, Contents()))
+
+
+def described(
+    run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: tuple[str, str], metadata: Found
+) -> Material:
+    """What was measured, in the terms of a search. Raises InputError for an input that is full-band already."""
+    options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
     refuse_full_band(request.source, measured.band, options.cutoff)
     run.progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
-    truth = read_reference(run, request.reference, info, lr.frames) if request.reference else None
+    truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
     band, given = measured.band, options.cutoff
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
     cutoff = min(given or band.cutoff_hz, rate / 2)
     level = 0.0 if measured.loudness.silent else measured.level
-    search = SearchInput(lr, cutoff, level, truth, request.annotations)
+    search = SearchInput(measured.lr, cutoff, level, truth, request.annotations)
     return Material(info, form, digest, search, reason, measured.loudness, metadata)
 
 
@@ -78,21 +97,22 @@ def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """An input's band, loudness, and the RMS of its active parts, linear."""
+    """An input at the engine's rate, its band, loudness, and the RMS of its active parts, linear."""
 
+    lr: Scratch
     band: Bandwidth
     loudness: Loudness
     level: float
 
 
-def decode(run: RunningRender, info: SourceInfo) -> tuple[Scratch, Measured]:
+def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
     """The input at the engine's rate, and what was measured on the way."""
     rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
     band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)
     level, lr = ActiveLevel(rate), run.buffer(info.channels)
 
-    def measured() -> Iterator[np.ndarray]:
-        for block in read_blocks(info, BLOCK, run.session.options.salvage):
+    def measured() -> Iterator[NDArray[np.float32]]:
+        for block in blocks:
             band.update(block)
             loudness.update(block)
             yield block
@@ -101,7 +121,7 @@ def decode(run: RunningRender, info: SourceInfo) -> tuple[Scratch, Measured]:
         level.update(block)
         lr.append(block)
         run.progress(Event("reading", lr.frames / rate, seconds))
-    return lr, Measured(band.result(), loudness.result(), level.rms())
+    return Measured(lr, band.result(), loudness.result(), level.rms())
 
 
 def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:

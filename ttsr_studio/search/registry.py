@@ -1,10 +1,11 @@
 """Search algorithms by name. A new one is one file and one line in `SEARCHES`."""
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Parameter, isgeneratorfunction, signature
 from typing import Any
 
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import OptionError
+from ttsr_studio.plugins.registry import Registry
 from ttsr_studio.search.algorithms.coarse_to_fine import screen_search
 from ttsr_studio.search.algorithms.fk_steering import steering_search
 from ttsr_studio.search.algorithms.paths import paths_search
@@ -15,7 +16,7 @@ from ttsr_studio.search.algorithms.traced_random import census_search
 from ttsr_studio.search.algorithms.zero_order import zero_order_search
 from ttsr_studio.search.protocol import Budget, Problem, Search
 
-SEARCHES: dict[str, Callable[..., Search]] = {
+BUILT_IN = {
     "random": random_search,
     "zero-order": zero_order_search,
     "paths": paths_search,
@@ -27,14 +28,31 @@ SEARCHES: dict[str, Callable[..., Search]] = {
 }
 
 
-USING_PREVIEWS = tuple(name for name in SEARCHES if name not in ("random",))
-"""Those that need scores on their way, so that a verifier has to judge windows."""
+def misfit(entry: Any) -> str | None:
+    """Why something is no search, None when it is one."""
+    if not isgeneratorfunction(entry):
+        return "it is no generator function"
+    parameters = list(signature(entry).parameters.values())
+    if len(parameters) < 2:
+        return "it takes no problem and budget"
+    odd = [
+        each.name
+        for each in parameters[2:]
+        if each.kind is not Parameter.KEYWORD_ONLY or each.default is Parameter.empty
+    ]
+    return f"its settings need keywords and defaults: {', '.join(odd)}" if odd else None
+
+
+SEARCHES: Registry[Callable[..., Search]] = Registry("search", BUILT_IN, misfit)
+
+
+def uses_previews(name: str) -> bool:
+    """Whether a search needs scores on its way, so that a verifier has to score windows."""
+    return name != "random"
 
 
 def search_settings(name: str) -> tuple[str, ...]:
     """Names of the settings that an algorithm takes besides problem and budget."""
-    if name not in SEARCHES:
-        raise unknown("search", name, SEARCHES)
     return tuple(signature(SEARCHES[name]).parameters)[2:]
 
 

@@ -1,12 +1,16 @@
 """Verifiers by name."""
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
+from typing import get_args
 
-from ttsr_studio.errors import MissingError, unknown
-from ttsr_studio.verifiers.protocol import Need, Verifier
+from ttsr_studio.errors import MissingError
+from ttsr_studio.plugins.registry import Registry, lacks
+from ttsr_studio.verifiers.protocol import Need, Scope, Verifier
 
-VERIFIERS = {
+Factory = Callable[[str], Verifier]
+"""What an entry names: a class, or a function, that takes a device."""
+
+BUILT_IN = {
     "lsd": "ttsr_studio.verifiers.signal.lsd:LSD",
     "lowband": "ttsr_studio.verifiers.signal.lowband:Lowband",
     "consensus": "ttsr_studio.verifiers.signal.consensus:Consensus",
@@ -19,6 +23,9 @@ VERIFIERS = {
     "clap": "ttsr_studio.verifiers.pretrained.clap:CLAP",
     "dnsmos": "ttsr_studio.verifiers.pretrained.dnsmos:DNSMOS",
 }
+VERIFIERS: Registry[Factory] = Registry(
+    "verifier", BUILT_IN, lambda entry: None if callable(entry) else "it is no class or function that takes a device"
+)
 
 
 def load_verifier(name: str, device: str = "cpu") -> Verifier:
@@ -26,11 +33,21 @@ def load_verifier(name: str, device: str = "cpu") -> Verifier:
 
     Raises OptionError for an unknown name, MissingError when a package or weights file is not installed.
     """
-    if name not in VERIFIERS:
-        raise unknown("verifier", name, VERIFIERS)
-    module, attribute = VERIFIERS[name].split(":")
-    factory: Callable[[str], Verifier] = getattr(import_module(module), attribute)
-    return factory(device)
+    factory = VERIFIERS[name]
+    return VERIFIERS.made(name, lambda: factory(device), lambda verifier: misfit(name, verifier))
+
+
+def misfit(name: str, verifier: Verifier) -> str | None:
+    """Why something is no verifier of this name, None when it is one."""
+    if lacking := lacks(verifier, Verifier):
+        return lacking
+    if verifier.name != name:
+        return f"it calls itself {verifier.name!r}"
+    if verifier.scope not in get_args(Scope):
+        return f"its scope is {verifier.scope!r}, none of {', '.join(get_args(Scope))}"
+    if strange := set(verifier.needs) - set(get_args(Need)):
+        return f"it needs {', '.join(sorted(map(str, strange)))}; there is {', '.join(get_args(Need))}"
+    return None
 
 
 def load_verifiers(names: Iterable[str], available: frozenset[Need], device: str = "cpu") -> list[Verifier]:

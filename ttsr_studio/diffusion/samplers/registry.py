@@ -2,11 +2,12 @@
 
 from ttsr_studio.diffusion.samplers import dpmpp, euler, heun, unipc
 from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, Step, peek
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import OptionError
+from ttsr_studio.plugins.registry import Registry
 
 __all__ = ["SAMPLERS", "Denoise", "Sampler", "State", "Step", "get_sampler", "nfe", "peek"]
 
-SAMPLERS: dict[str, Sampler] = {
+BUILT_IN = {
     "euler": Sampler(euler.step, order=1),
     "heun": Sampler(heun.step, order=2, evaluations=2),
     "dpmpp-1": Sampler(dpmpp.step_1, order=1),
@@ -16,12 +17,15 @@ SAMPLERS: dict[str, Sampler] = {
     "unipc": Sampler(unipc.step_2, order=3),
     "unipc-3": Sampler(unipc.step_3, order=4),
 }
+SAMPLERS: Registry[Sampler] = Registry(
+    "sampler",
+    BUILT_IN,
+    lambda entry: None if isinstance(entry, Sampler) else "it is no `Sampler`",
+)
 
 
 def get_sampler(name: str) -> Sampler:
     """Return a sampler by name. Raises OptionError for an unknown one."""
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
     return SAMPLERS[name]
 
 

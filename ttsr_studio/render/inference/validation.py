@@ -8,7 +8,7 @@ from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.search.protocol import Budget, Problem
-from ttsr_studio.search.registry import USING_PREVIEWS
+from ttsr_studio.search.registry import uses_previews
 from ttsr_studio.verifiers.protocol import Previewing
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
                 yield OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(choosing)}")
         return
     for what, wanted in (
-        (f"--search {options.search}", options.search in USING_PREVIEWS),
+        (f"--search {options.search}", uses_previews(options.search)),
         ("--choice clip", options.choice == "clip"),
         ("--target", bool(options.targets)),
     ):
