@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
+from ttsr_studio.audio.container.chunks import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.formats import output_format
 from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
-from ttsr_studio.audio.metadata.transfer import Contents, Found, read_metadata
+from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OptionError, OutputError, shown
 from ttsr_studio.render.inference.progress import Event
@@ -62,7 +63,8 @@ def analyse_source(run: RunningRender) -> Material:
 
 def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) -> Material:
     """The same of audio in memory, [channels, samples] at that rate. Raises InputError for what is no audio."""
-    info = SourceInfo(run.request.source, "WAV", "FLOAT", rate, *waveform.shape, (0, 0, 0))
+    channels, frames = waveform.shape
+    info = SourceInfo(run.request.source, "WAV", "FLOAT", rate, channels, frames, identity=(0, 0, 0))
     with run.stages.timed("read"):
         blocks = (waveform[:, start : start + BLOCK] for start in range(0, info.frames, BLOCK))
         measured = measure(run, info, blocks)
