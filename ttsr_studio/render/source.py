@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
-from ttsr_studio.audio.container.chunks import Contents
+from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.formats import output_format
