@@ -172,7 +172,7 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
 
 @pytest.mark.parametrize("name", filter(uses_previews, SEARCHES))
 def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: str) -> None:
-    assert "needs a verifier that judges windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
+    assert "needs a verifier that scores windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
 
 
 def test_a_preset_by_segment_gives_way_where_only_clips_are_judged(ttsr: Ttsr, stem: Path) -> None:

@@ -220,7 +220,7 @@ def test_clips_are_scored_assembled(ttsr: Ttsr, tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     done = ttsr("render", source, "-o", tmp_path / "x.wav", "--finalists", 2)
     assert done.exit_code == 2
-    assert "no verifier judges clips" in done.output
+    assert "no verifier scores clips" in done.output
 
 
 def test_windows_are_scored_first_and_the_n_best_reranked_after(ttsr: Ttsr, tmp_path: Path) -> None:

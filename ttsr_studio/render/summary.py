@@ -227,25 +227,25 @@ def in_words(report: Report, target: Path) -> str:
         return f"{shown(target)}: silence, passed through"
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
-    said = [
+    notes = [
         *start.warnings,
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
     ]
-    said += [
+    notes += [
         f"stopped early ({reason}) in {count} of {len(report.windows)} windows"
         for reason, count in report.search.cut.items()
         if reason != "target"
     ]
     harmed = [f"{name} is {' and '.join(record.harm)}" for name, record in report.scores.items() if record.harm]
-    said += [f"worse by some verifiers: {'; '.join(harmed)}"] if harmed else []
-    notes = "".join(f"; note: {note}" for note in said)
+    notes += [f"worse by some verifiers: {'; '.join(harmed)}"] if harmed else []
+    more = "".join(f"; note: {note}" for note in notes)
     speed = spent.times_real_time
     tracker = f" ({1 / speed:.2g} s for a second of audio)" if speed else ""
     return (
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
-        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{tracker}{loudness}{notes}"
+        f"{spent.nfe} NFE, {spent.wall_s:.1f} s{tracker}{loudness}{more}"
     )
 
 

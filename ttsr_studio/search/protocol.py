@@ -1,7 +1,7 @@
-"""What searches and the batcher say to each other.
+"""What searches and the scheduler exchange.
 
 A search is a generator: it yields requests and receives their results, and returns the winner. It knows no engine and
-no verifier; the batcher merges the requests of all windows into device batches.
+no verifier; the scheduler merges the requests of all windows into device batches.
 """
 
 import math
@@ -45,7 +45,7 @@ class SamplingPlan:
         return self.each * (self.evaluations * (stop - start) - last - ahead)
 
     def look(self, steps: int) -> int:
-        """Cost of a look ahead: 0 steps (the last x0-prediction), 1 (a new one) or a coarse run of more."""
+        """Cost of a preview: 0 steps (the last x0-prediction), 1 (a new one) or a coarse run of more."""
         return self.each * (self.evaluations * (steps - 1) + 1) if steps else 0
 
     def step_at(self, sigma: float) -> int:
@@ -64,7 +64,7 @@ class Candidate:
     Attributes:
         index: its number in that window, from 0, in order of request.
         key: its noise, and the re-noisings on its way.
-        step: of the course that it has reached; the last one when it is finished.
+        step: of the sampling plan that it has reached; the last one when it is finished.
         ahead: whether the x0-prediction at that step is made already, so that going on costs one less.
     """
 
@@ -102,7 +102,7 @@ class Rollout:
         return self.origin.step + (self.kind == "walk")
 
     def price(self, plan: SamplingPlan, until: int, look: int) -> int:
-        """Evaluations of a row that it takes to reach a step and look ahead from there."""
+        """Evaluations of a row that it takes to reach a step and be previewed there."""
         origin = self.origin
         ahead = origin is not None and origin.ahead
         walked = plan.each * (not ahead) if self.kind == "walk" else 0
@@ -113,13 +113,13 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Solve:
-    """Request: run these legs. The answer is a list of candidates in their order.
+    """Request: run these rollouts. The answer is a list of candidates in their order.
 
     The list is shorter when time ran out; the first `essential` ones are always there.
 
     Attributes:
         until: step to stop at; None for the end.
-        look: how an unfinished candidate is looked at where it stops, for `Score`: 0 takes the x0-prediction of its
+        look: how an unfinished candidate is previewed where it stops, for `Score`: 0 takes the x0-prediction of its
             last step, which is free; 1 a new one at where it stands, which the next step saves; more is a coarse run
             of so many steps from there, of which the first evaluation is kept.
     """
@@ -132,7 +132,7 @@ class Solve:
 
 @dataclass(frozen=True)
 class Score:
-    """Request: compare these candidates, all finished or all looked at. The answer is float64 [len(candidates)].
+    """Request: compare these candidates, all finished or all previewed. The answer is float64 [len(candidates)].
 
     Higher is better. Ensembles rank, so a score means something only beside the others of its request.
     """
@@ -147,7 +147,7 @@ Search = Generator[Request, Answer, Candidate]
 
 @dataclass(frozen=True)
 class Problem:
-    """One window to search: its own noise key, from which candidates descend, and the course of a run."""
+    """One window to search: its own noise key, from which candidates descend, and the sampling plan of a run."""
 
     key: NoiseKey
     plan: SamplingPlan
@@ -193,7 +193,7 @@ def top(candidates: Sequence[Candidate], scores: np.ndarray, count: int) -> list
 
 
 Asking = Generator[Request, Answer, list[Candidate]]
-Judging = Generator[Request, Answer, np.ndarray]
+Scoring = Generator[Request, Answer, np.ndarray]
 
 
 def solve(rollouts: Sequence[Rollout], until: int | None = None, look: int = 0, essential: int = 0) -> Asking:
@@ -203,15 +203,15 @@ def solve(rollouts: Sequence[Rollout], until: int | None = None, look: int = 0, 
     return answer
 
 
-def score(candidates: Sequence[Candidate]) -> Judging:
-    """`yield from` it: what a `Score` said."""
+def score(candidates: Sequence[Candidate]) -> Scoring:
+    """`yield from` it: the answer to a `Score`."""
     answer = yield Score(tuple(candidates))
     assert isinstance(answer, np.ndarray)
     return answer
 
 
 def resume(candidates: Sequence[Candidate]) -> list[Rollout]:
-    """Legs that go on from where candidates stand."""
+    """Rollouts that go on from where candidates stand."""
     return [Rollout(candidate.key, candidate) for candidate in candidates]
 
 

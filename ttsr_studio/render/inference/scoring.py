@@ -110,7 +110,7 @@ class CandidateScorer:
 
     def score_on_the_way(self, places: Sequence[Place], step: int, x0: Tensor, rows: Conditioning) -> None:
         """Note scores of x0-predictions at a step: at the engine's cheap level, or decoded where it has none."""
-        with self.stages.timed("look"):
+        with self.stages.timed("preview"):
             scores = self._previewed(places, x0, rows) or self._predicted(places, x0, rows)
         for (window, number), own in zip(places, scores, strict=True):
             self.windows[window].candidates[number].previews.append(PreviewScores(step, own))
@@ -148,7 +148,7 @@ class CandidateScorer:
         """Keep finished candidates undecoded and note their scores by what they look like as they are."""
         level, channels = early_level(self.config), self.lr.shape[1]
         verifiers = [verifier for verifier in self.verifiers if isinstance(verifier, Previewing)]
-        with self.stages.timed("glance"):
+        with self.stages.timed("preview"):
             pictures = by_window(self.config.engine.preview(x0, level or "", rows), channels)
             parts = x0.unflatten(0, (len(places), channels))
             both = None if early is None else (by_window(early, channels), by_window(x0, channels))

@@ -48,7 +48,7 @@ def preview_problems(session: "Session") -> Iterator[OptionError]:
     if level not in engine.previews:
         yield unknown(f"look of engine {engine.name!r}", level, engine.previews)
     if not any(isinstance(verifier, Previewing) for verifier in session.panel.choosing("window")):
-        yield OptionError("--decode-top needs a verifier that can judge before decoding; add --verifier consensus")
+        yield OptionError("--decode-top needs a verifier that can score before decoding; add --verifier consensus")
 
 
 def budget_problems(session: "Session") -> Iterator[OptionError]:
@@ -68,7 +68,7 @@ def finalist_problems(session: "Session") -> Iterator[OptionError]:
         name = "keep-top" if wanted == options.keep_top else "take"
         yield OptionError(f"--{name} {wanted}: only {most} candidates are made; allow more --candidates")
     if options.finalists and not session.panel.scoring("clip"):
-        yield OptionError("--finalists: no verifier judges clips here; add wer, or --scope clip")
+        yield OptionError("--finalists: no verifier scores clips here; add wer, or --scope clip")
 
 
 def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
@@ -86,7 +86,7 @@ def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
         ("--target", bool(options.targets)),
     ):
         if wanted:
-            yield OptionError(f"{what} needs a verifier that judges windows; add critic, or leave --scope out")
+            yield OptionError(f"{what} needs a verifier that scores windows; add critic, or leave --scope out")
 
 
 def search_problems(session: "Session") -> Iterator[OptionError]:

@@ -11,7 +11,7 @@ def screen_search(problem: Problem, budget: Budget, *, coarse: int = 2, finish: 
     by its results come near the ranks by the whole runs.
 
     Args:
-        coarse: steps of the first pass, fewer than the course has.
+        coarse: steps of the first pass, fewer than the plan has.
         finish: part of the noises whose run is then made whole, above 0 to 1; at least one.
     """
     plan = problem.plan

@@ -20,7 +20,7 @@ def steering_search(
     way would be no new candidate. At every step a particle's weight grows by exp(strength · (z - z of its parent)), z
     its score among the particles in standard deviations; when the effective sample size falls under `resample` times
     their number, they are drawn anew in proportion to their weights (systematic resampling). The x0-prediction that
-    is judged is the one that the next step needs, so a particle costs what a run of one evaluation a step does.
+    is scored is the one that the next step needs, so a particle costs what a run of one evaluation a step does.
 
     Args:
         strength: lambda, above 0.

@@ -27,19 +27,19 @@ def nearness(neighbours: int, cosine: float | None, stride: float | None) -> flo
 
 
 def climb(
-    centre: Candidate, heard: Sequence[Candidate], renders: int, neighbours: int, cosine: float
+    centre: Candidate, finished: Sequence[Candidate], renders: int, neighbours: int, cosine: float
 ) -> Generator[Request, Answer, list[Candidate]]:
     """Render neighbours of a centre round by round; the best of centre and neighbours is the next centre.
 
     Args:
-        heard: finished candidates so far.
+        finished: candidates so far.
         renders: the most that may be added to them.
         neighbours: K, in every round.
 
     Returns:
         All finished candidates.
     """
-    every = list(heard)
+    every = list(finished)
     most = len(every) + renders
     while len(every) < most:
         count = min(neighbours, most - len(every))

@@ -1,4 +1,4 @@
-"""Search over paths: branches of partly denoised samples, made by adding noise again and judged by x0-predictions."""
+"""Search over paths: branches of partly denoised samples, made by adding noise again and scored by x0-predictions."""
 
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import (
@@ -15,7 +15,7 @@ from ttsr_studio.search.protocol import (
 )
 
 Round = tuple[int, int, int]
-"""Steps of the course: where the parents stand, up to where noise is added, down to where the children stop."""
+"""Steps of the plan: where the parents stand, up to where noise is added, down to where the children stop."""
 
 
 def paths_search(
@@ -31,7 +31,7 @@ def paths_search(
         branches: M, children of each in a round, at least 1.
         level: where the first N stop, in flow time t = sigma / (1 + sigma), above 0 and below 1.
         rise: how far noise is added, in flow time (the paper's delta f).
-        fall: how far children run down again (delta b), above `rise`. Levels go to the nearest of the course's steps.
+        fall: how far children run down again (delta b), above `rise`. Levels go to the nearest of the plan's steps.
     """
     if branches < 1:
         raise OptionError(f"paths: {branches} branches; at least 1")
@@ -60,7 +60,7 @@ def paths_search(
 
 
 def rounds_of(plan: SamplingPlan, level: float, rise: float, fall: float) -> tuple[int, list[Round]]:
-    """The step of the first stop, and the rounds down to the end, on the steps of a course."""
+    """The step of the first stop, and the rounds down to the end, on the steps of a plan."""
     first = max(1, min(plan.steps - 1, plan.step_at(level / (1 - level))))
     if plan.steps < 2:
         raise OptionError("paths needs two --steps or more: with one there is nowhere to stop on the way")
@@ -71,7 +71,7 @@ def rounds_of(plan: SamplingPlan, level: float, rise: float, fall: float) -> tup
         up = min(at, plan.step_at(high / (1 - high)))
         t = t + rise - fall
         down = plan.steps if t <= 0 else min(plan.steps, plan.step_at(t / (1 - t)))
-        # Rounds that a coarse course cannot tell apart are one; the last one ends the run.
+        # Rounds that a coarse plan cannot tell apart are one; the last one ends the run.
         down = max(down, at + 1)
         rounds.append((at, up, down))
         at = down

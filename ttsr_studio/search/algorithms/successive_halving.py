@@ -21,7 +21,7 @@ from ttsr_studio.search.protocol import (
 def halving_search(
     problem: Problem, budget: Budget, *, rungs: tuple[float, ...] = (0.25, 0.5), keep: float = 0.5
 ) -> Search:
-    """Successive halving (Jamieson and Talwalkar 2016, algorithm 1) over diffusion runs, judged by x0-predictions.
+    """Successive halving (Jamieson and Talwalkar 2016, algorithm 1) over diffusion runs, scored by x0-predictions.
 
     Candidates run to the first rung; the best of them by the x0-prediction of their last step, which costs nothing, go
     on from where they stand, to the next rung and at last to the end. It starts as many as the budget allows.

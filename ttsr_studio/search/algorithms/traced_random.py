@@ -1,11 +1,11 @@
-"""Census: random search that looks at every candidate on its way, to learn what looks are worth."""
+"""Census: random search that previews every candidate on its way, to learn what previews are worth."""
 
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import Budget, Problem, Search, choose, resume, solve
 
 
 def census_search(problem: Problem, budget: Budget, *, every: int = 1) -> Search:
-    """Algorithm 1 of Jin et al. (2026), with the x0-prediction of every `every`-th step judged, at no evaluation more.
+    """Algorithm 1 of Jin et al. (2026), with the x0-prediction of every `every`-th step scored, at no evaluation more.
 
     Candidates and choice are those of random search. What is kept of it (`--keep-rewards`) can be replayed under any
     policy that prunes.

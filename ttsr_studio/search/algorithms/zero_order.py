@@ -26,7 +26,7 @@ def zero_order_search(
         stride: the same as the chord, 0 to 2 times the norm; one of the two.
         pivot: "paper" moves to the best neighbour of the round whatever it is worth, and returns the last pivot, as
             the pseudo-code does. "elitist" renders the first pivot too, keeps it in the round it came from, and
-            returns the best candidate ever heard, so that more rounds never make it worse.
+            returns the best candidate so far, so that more rounds never make it worse.
     """
     near, renders = nearness(neighbours, cosine, stride), budget.runs(problem.plan)
     if pivot == "elitist":
@@ -35,13 +35,13 @@ def zero_order_search(
         return (yield from choose(every))
     if pivot != "paper":
         raise unknown("pivot", pivot, ("elitist", "paper"))
-    around, heard, centre = problem.draws(1)[0].key, 0, None
-    while heard < renders:
-        keys = [around.child("near", heard + k, near) for k in range(min(neighbours, renders - heard))]
-        fresh = yield from solve([Rollout(key) for key in keys], essential=1 - min(heard, 1))
+    around, made, centre = problem.draws(1)[0].key, 0, None
+    while made < renders:
+        keys = [around.child("near", made + k, near) for k in range(min(neighbours, renders - made))]
+        fresh = yield from solve([Rollout(key) for key in keys], essential=1 - min(made, 1))
         if not fresh:
             break
-        heard += len(fresh)
+        made += len(fresh)
         centre = best(fresh, (yield from score(fresh)))
         around = centre.key
     assert centre is not None
