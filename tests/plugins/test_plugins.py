@@ -85,7 +85,7 @@ def install(folder: Path, package: str, offered: dict[str, dict[str, str]], **mo
     """What pip leaves of a package: its modules, and what its metadata say of it."""
     for name, text in modules.items():
         (folder / f"{name}.py").write_text(text)
-    information = folder / f"{package}-1.2.dist-info"
+    information = folder / f"{package.replace('-', '_')}-1.2.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
     groups = [
