@@ -17,7 +17,7 @@ KEYS = held_by("evaluation")
 FIXED = tuple(name for name in held_by("preset") if name not in KEYS)
 """Options that a preset may set and an evaluation fixes for all."""
 
-Values = dict[str, str]
+SpecValues = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def plan_specs(renders: Sequence[str], grids: Sequence[str], seed: int, oracle: 
     return specs
 
 
-def parse_render(text: str) -> tuple[str, Values]:
+def parse_render(text: str) -> tuple[str, SpecValues]:
     """ "name: key=value key=value" -> (name, values)."""
     name, _, rest = text.partition(":")
     name = name.strip()
@@ -57,7 +57,7 @@ def parse_render(text: str) -> tuple[str, Values]:
         raise OptionError(
             f"--render {text!r}: write NAME: KEY=VALUE ..., such as 'best8: candidates=8 verifier=continuity'"
         )
-    values: Values = {}
+    values: SpecValues = {}
     for part in rest.split():
         key, value = split_pair("--render", part)
         if key in values:
@@ -84,7 +84,7 @@ def split_pair(option: str, text: str) -> tuple[str, str]:
     return key, value
 
 
-def make_options(name: str, values: Values, seed: int, oracle: bool) -> RenderOptions:
+def make_options(name: str, values: SpecValues, seed: int, oracle: bool) -> RenderOptions:
     """Options of one system: its values over its preset's, with what an evaluation fixes."""
     given: dict[str, Any] = {key: read_value(name, key, text) for key, text in values.items() if key != "preset"}
     given |= {key: FIELDS[key].default for key in FIXED} | {"rate": 48000, "depth": "32f", "loudness": "off"}
