@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttsr_studio.audio.crossover import Audio, Crossover
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
+from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
@@ -137,10 +138,10 @@ def posterior_mean(x: Tensor, sigma: Tensor, centre: Tensor) -> Tensor:
     return centre + (logits.softmax(1)[..., None] * means).sum(1)
 
 
-class NothingKept(Crossover):
+class NothingKept(MapCrossover):
     """Leaves the engine's output as it is, so that tests see it."""
 
-    def merge(self, lr: Audio, generated: Audio) -> Audio:
+    def merge(self, lr: Tensor, generated: Tensor, start: int = 0) -> Tensor:
         return generated
 
 
@@ -199,7 +200,7 @@ class World:
         goals = [self.again(w, key) for w, key in enumerate(self.best)]
         places = [Window(w, w * SIZE, (w + 1) * SIZE, w * SIZE, (w + 1) * SIZE, 0, 0) for w in range(windows)]
         config = SamplingConfig(
-            self.engine, self.sampler, self.sigmas, self.coarse, 1.0, NothingKept(2000.0, RATE),
+            self.engine, self.sampler, self.sigmas, self.coarse, 1.0, NothingKept(BandwidthMap.constant(2000.0), RATE),
             Panel((Near(),), held_out=tuple(also)), Annotations(), BatchLimit(), self.guidance,
             segment_seconds=segment_seconds,
         )  # fmt: skip

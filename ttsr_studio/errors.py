@@ -18,6 +18,10 @@ class InputError(TtsrError):
     """A file that cannot be rendered: missing, broken, empty, full-band already, not audio."""
 
 
+class NothingToAddError(InputError):
+    """A file that is full-band already, or shows no sign of a limit: it is skipped, which is no failure."""
+
+
 class ChangedError(InputError):
     """A file that became another while it was read."""
 

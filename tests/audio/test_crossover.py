@@ -23,22 +23,52 @@ def _level_db(audio: np.ndarray, low: float, high: float) -> float:
     return float(20 * np.log10(np.sqrt(np.mean(spectrum[(hertz >= low) & (hertz < high)] ** 2))))
 
 
-@given(cutoff=st.floats(1000.0, 24000.0))
-@example(cutoff=4000.0)
-@example(cutoff=24000.0)
-def test_residual_below_is_inaudible_and_above_is_the_render(cutoff: float) -> None:
-    crossover = Crossover(cutoff, RATE)
-    lr, generated = _noise(1, (16384,)), _noise(2, (16384,))
+def _band(audio: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """What lies between two frequencies, by FFT."""
+    spectrum = torch.fft.rfft(audio.double())
+    hertz = torch.fft.rfftfreq(audio.shape[-1], 1 / RATE)
+    return torch.fft.irfft(spectrum * ((hertz >= low) & (hertz < high)), audio.shape[-1]).float()
+
+
+@given(cutoff=st.floats(1000.0, 24000.0), keep=st.booleans())
+@example(cutoff=4000.0, keep=True)
+@example(cutoff=24000.0, keep=True)
+@example(cutoff=4000.0, keep=False)
+def test_residual_below_is_inaudible_and_above_is_the_render(cutoff: float, keep: bool) -> None:
+    crossover = Crossover(cutoff, RATE, keep)
+    lr, generated = _band(_noise(1, (16384,)), 0, cutoff), _noise(2, (16384,))
     out = crossover.merge(lr, generated)
-    keep = slice(crossover.pad, -crossover.pad)
+    inner = slice(crossover.pad, -crossover.pad)
     low = cutoff - transition_hz(cutoff)
-    residual = (out - lr).numpy()[keep]
-    assert _level_db(residual, 0, low) - _level_db(lr.numpy()[keep], 0, low) <= -90
+    residual = (out - lr).numpy()[inner]
+    assert _level_db(residual, 0, low) - _level_db(lr.numpy()[inner], 0, low) <= -90
     if cutoff < 20000:
-        changed = (out - generated).numpy()[keep]
-        assert _level_db(changed, cutoff, 24000) - _level_db(generated.numpy()[keep], cutoff, 24000) <= -90
+        changed, margin = (out - generated).numpy()[inner], 300 if keep else 0
+        apart = _level_db(changed, cutoff + margin, 24000) - _level_db(generated.numpy()[inner], cutoff + margin, 24000)
+        assert apart <= (-40 if keep else -90)
     assert crossover.taps % 2 == 1
     assert crossover.pad == (crossover.taps - 1) // 2
+
+
+def test_what_the_input_has_above_the_edge_stays_and_is_not_doubled() -> None:
+    crossover = Crossover(4000.0, RATE)
+    at = torch.arange(RATE) / RATE
+    partial = 0.05 * torch.sin(2 * torch.pi * 9000 * at)
+    lr, generated = _band(_noise(1, (RATE,)), 0, 4000) + partial, 0.1 * _noise(2, (RATE,))
+    out = crossover.merge(lr, generated)
+    assert _level_db(out.numpy(), 8950, 9050) == pytest.approx(_level_db(lr.numpy(), 8950, 9050), abs=0.3)
+    assert _level_db(out.numpy(), 10000, 20000) == pytest.approx(_level_db(generated.numpy(), 10000, 20000), abs=0.3)
+    full = _noise(8, (RATE,))
+    assert (
+        _level_db((crossover.merge(full, 0.5 * full) - full).numpy(), 5000, 20000)
+        < _level_db(full.numpy(), 5000, 20000) - 60
+    )
+
+
+def test_the_bands_own_top_is_not_thinned() -> None:
+    lr, generated = _band(_noise(1, (RATE,)), 0, 4000), 0.2 * _noise(2, (RATE,))
+    out = Crossover(4000.0, RATE).merge(lr, generated)
+    assert _level_db(out.numpy(), 3100, 3900) == pytest.approx(_level_db(lr.numpy(), 3100, 3900), abs=0.2)
 
 
 def test_stopband() -> None:
@@ -49,7 +79,8 @@ def test_stopband() -> None:
 @given(cutoff=st.floats(1000.0, 24000.0), samples=st.integers(1, 4000))
 def test_equal_inputs_come_back_equal(cutoff: float, samples: int) -> None:
     audio = _noise(3, (2, samples))
-    assert torch.equal(Crossover(cutoff, RATE).merge(audio, audio), audio)
+    assert (Crossover(cutoff, RATE).merge(audio, audio) - audio).abs().max() < 1e-6
+    assert torch.equal(Crossover(cutoff, RATE, keep=False).merge(audio, audio), audio)
 
 
 def test_batches_match_single_rows_and_numpy() -> None:
@@ -62,7 +93,7 @@ def test_batches_match_single_rows_and_numpy() -> None:
 
 
 def test_accuracy_against_double_precision() -> None:
-    crossover = Crossover(9000.0, RATE)
+    crossover = Crossover(9000.0, RATE, keep=False)
     lr, generated = _noise(6, (8000,)), _noise(7, (8000,))
     exact = generated.double() + torch.from_numpy(
         np.convolve((lr.double() - generated.double()).numpy(), crossover.low, "same")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import below, save, voice
 
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
@@ -65,7 +66,7 @@ def test_a_group_is_searched_the_same_beside_others_and_alone(session: Session) 
     audio = np.tile(below(voice(5.5), 6000).T.astype(np.float32), 2)
     with Scratch(1) as lr:
         lr.append(audio)
-        source = windows.SearchInput(lr, 6000.0, 0.1)
+        source = windows.SearchInput(lr, BandwidthMap.constant(6000.0), 0.1)
         plan = windows.plan_search(session, source)
         (group,) = plan.groups
         request = windows.request_group(session, source, plan, group, TimeShare())

@@ -191,10 +191,11 @@ def test_zero_order_search_and_evaluation_budget(ttsr: Ttsr, tmp_path: Path) -> 
 
 
 @pytest.mark.golden
-def test_a_cutoff_below_the_band_replaces_what_is_above(ttsr: Ttsr, tmp_path: Path) -> None:
+@pytest.mark.parametrize("remove", ["nothing", "above"])
+def test_what_lies_above_a_cutoff_stays_unless_it_is_to_go(ttsr: Ttsr, tmp_path: Path, remove: str) -> None:
     rng = np.random.default_rng(0)
     tone = 0.2 * np.sin(2 * np.pi * 11000 * np.arange(2 * 48000) / 48000)[:, None]
     source = save(tmp_path / "full.wav", below(voice(2.0), 5000) + tone + 1e-4 * rng.standard_normal((2 * 48000, 1)))
-    audio, _ = rendered(ttsr, source, tmp_path / "out.wav", "--cutoff", 5000)
+    audio, _ = rendered(ttsr, source, tmp_path / "out.wav", "--cutoff", 5000, "--remove", remove)
     before, after = (level_db(band(x, 10980, 11020)) for x in (load(source), audio))
-    assert after < before - 25
+    assert (after < before - 25) if remove == "above" else (after == pytest.approx(before, abs=0.5))

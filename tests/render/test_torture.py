@@ -24,7 +24,7 @@ import soxr
 from helpers import LONGEST, Ttsr, band, below, level_db, load, mere_user, voice
 from odd_audio import EXTENSIBLE, FLOAT, UNKNOWN, chunk, ds64, encoded, extensible, fmt, id3, mac_aifc, pcm, riff
 
-from ttsr_studio.audio.bandwidth import BandwidthMeter
+from ttsr_studio.audio.bandwidth.detector import BandwidthMeter
 from ttsr_studio.audio.decode import probe
 from ttsr_studio.engines.registry import load_engine
 
@@ -409,7 +409,6 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], tuple[str, ...]]] = {
     "NaN": ("x.wav", lambda: with_value(np.nan), ("channel 2, sample 3210 is nan", "export it again")),
     "Inf": ("x.wav", lambda: with_value(-np.inf), ("channel 2, sample 3210 is -inf", "export it again")),
     "3e38": ("x.wav", lambda: with_value(3e38), ("channel 2, sample 3210 is 3e+38", "export it again")),
-    "full band": ("x.wav", lambda: encoded(voice(0.4), 48000, "WAV", "PCM_24"), ("full-band", "--cutoff")),
     "float named .flac": ("x.flac", lambda: encoded(sound(), RATE, "WAV", "FLOAT"), ("FLAC holds", "--depth 24")),
     "Ogg page cut": ("x.ogg", lambda: encoded(sound(), RATE, "OGG", "VORBIS")[:4000], ("cut short", "--salvage")),
     "MP3 without a frame": (

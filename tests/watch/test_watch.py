@@ -81,7 +81,7 @@ def test_every_file_ends_in_one_state(studio: Studio) -> None:
         "sfx/page.wav": "failed",
         "sfx/nothing.wav": "failed",
         "sfx/film.m4a": "failed",
-        "sfx/full.wav": "failed",
+        "sfx/full.wav": "done",
         "moved/in.wav": "done",
         "moved/bad.wav": "failed",
         "waits/in.wav": "pending",
@@ -149,7 +149,6 @@ def test_a_sidecar_sets_options_of_its_stem(studio: Studio) -> None:
         ("sfx/page.wav", "not audio"),
         ("sfx/nothing.wav", "0 bytes"),
         ("sfx/film.m4a", "not audio"),
-        ("sfx/full.wav", "full-band already"),
         ("moved/bad.wav", "not audio"),
     ],
 )
@@ -181,13 +180,21 @@ def test_what_waits_says_for_what(studio: Studio, ttsr: Ttsr) -> None:
     assert "0 services" in status.output
     assert "waits for its sidecar" in status.output
     data = json.loads(ttsr("watch", root, "--status", "--json").stdout)
-    assert data["counts"] == {"pending": 2, "running": 0, "done": 6, "failed": 6}
+    assert data["counts"] == {"pending": 2, "running": 0, "done": 7, "failed": 5}
+
+
+def test_a_file_with_nothing_to_add_is_skipped_with_the_reason(studio: Studio) -> None:
+    root, lines, _ = studio
+    assert (row(root, "sfx/full.wav").reason or "").startswith("skipped: full-band already")
+    assert [line["event"] for line in lines if line.get("file") == "sfx/full.wav"][-1] == "skipped"
+    assert not (root / "_renders/sfx/full.wav").exists()
+    assert not (root / "_failed/sfx/full.wav.txt").exists()
 
 
 def test_the_queue_can_be_asked(studio: Studio, ttsr: Ttsr) -> None:
     root, _, _ = studio
     listed = ttsr("queue", "list", root, "--state", "failed", "--json")
-    assert len(listed.stdout.splitlines()) == 6
+    assert len(listed.stdout.splitlines()) == 5
     assert {json.loads(line)["state"] for line in listed.stdout.splitlines()} == {"failed"}
     shown = ttsr("queue", "show", root, root / "sfx/page.wav")
     assert "not audio" in shown.output

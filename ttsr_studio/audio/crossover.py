@@ -1,7 +1,12 @@
-"""Crossover: the input's own band below, the generated one above, summing to the whole without delay.
+"""Crossover: the input as it is, and what was generated added above its band, without delay.
 
-The low-pass is linear-phase and the high-pass is its complement (a delta minus it), so the pair sums to a
-pure delay, which is removed. Below the transition the output nulls against the input.
+Nothing of the input is taken away, above its edge neither: partials beyond it, a burst, a filter's skirt stay. What is
+generated tops the input up: in every cell of 94 Hz and 5 ms it brings the energy that is missing there, and none where
+the input has as much. It goes through a linear-phase high-pass first, so that below the transition the output nulls
+against the input.
+
+To replace what lies above the edge (``keep=False``) the pair is complementary: low-passed input and high-passed render
+sum to the whole.
 """
 
 from typing import TypeVar
@@ -10,8 +15,12 @@ import numpy as np
 import torch
 from scipy import fft, signal
 
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.errors import OptionError
 
+_SIZE, _HOP = 512, 256
+_FADE_SECONDS = 0.01
+_SOFT = 0.01
 _STOPBAND_DB = 112.0  # some margin over the -96 dB of 16 bits and the -110 dB asked of the merge
 
 Audio = TypeVar("Audio", np.ndarray, torch.Tensor)
@@ -25,7 +34,7 @@ def transition_hz(cutoff_hz: float) -> float:
 class Crossover:
     """A complementary pair at ``[cutoff - transition, cutoff]`` Hz; ``.taps`` is odd, ``.pad`` its half."""
 
-    def __init__(self, cutoff_hz: float, rate: int) -> None:
+    def __init__(self, cutoff_hz: float, rate: int, keep: bool = True) -> None:
         """Raises OptionError unless ``0 < cutoff_hz <= rate / 2``."""
         if not 0.0 < cutoff_hz <= rate / 2:
             raise OptionError(f"crossover at {cutoff_hz:g} Hz does not fit {rate} Hz; half is the limit")
@@ -33,21 +42,96 @@ class Crossover:
         taps, beta = signal.kaiserord(_STOPBAND_DB, width / (rate / 2))
         self.cutoff_hz = cutoff_hz
         self.rate = rate
+        self.keep = keep
         self.taps = taps | 1
         self.pad = self.taps // 2
         self.low = signal.firwin(self.taps, cutoff_hz - width / 2, window=("kaiser", beta), fs=rate)
 
     def merge(self, lr: Audio, generated: Audio) -> Audio:
-        """Return ``lr`` below and ``generated`` above the crossover; all are float32 ``[..., samples]``.
+        """Return ``lr`` with ``generated`` above the crossover; all are float32 ``[..., samples]``.
 
         The first and last ``pad`` samples mix with the zeros outside: give that much context and drop it.
         """
         if isinstance(lr, np.ndarray):
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()
-        samples = lr.shape[-1]
+        if not self.keep:
+            return generated + self._low(lr - generated)
+        added = topped_up(lr, generated)
+        return lr + (added - self._low(added))
+
+    def _low(self, audio: torch.Tensor) -> torch.Tensor:
+        """What lies below, ``[..., samples]``."""
+        samples = audio.shape[-1]
         size = fft.next_fast_len(samples + self.taps - 1, real=True)
-        low = torch.from_numpy(self.low).to(lr.device, lr.dtype)
+        low = torch.from_numpy(self.low).to(audio.device, audio.dtype)
         # by FFT, since a GPU's convolutions round to TF32 (-60 dB) unless told otherwise
-        spectrum = torch.fft.rfft(lr - generated, size) * torch.fft.rfft(low, size)
-        whole: torch.Tensor = generated + torch.fft.irfft(spectrum, size)[..., self.pad : self.pad + samples]
-        return whole
+        spectrum = torch.fft.rfft(audio, size) * torch.fft.rfft(low, size)
+        whole: torch.Tensor = torch.fft.irfft(spectrum, size)
+        return whole[..., self.pad : self.pad + samples]
+
+
+class MapCrossover:
+    """The crossover of a file whose band differs between channels, or changes: every edge's own where that holds."""
+
+    def __init__(self, bandwidth: BandwidthMap, rate: int, keep: bool = True) -> None:
+        """Raises what `Crossover` raises."""
+        self.bandwidth, self.rate, self.keep = bandwidth, rate, keep
+        edges = {float(np.float32(min(edge, rate / 2))) for row in bandwidth.edges_hz for edge in row}
+        self._crossovers = {edge: Crossover(edge, rate, keep) for edge in edges}
+
+    def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """As `Crossover.merge`, of a stretch that begins at sample ``start``; ``[..., channels, samples]``."""
+        samples = lr.shape[-1]
+        held = self.edges(start, samples, 1)
+        distinct = held.unique().tolist()
+        if len(distinct) == 1:
+            return self._crossovers[distinct[0]].merge(lr, generated)
+        fade = round(_FADE_SECONDS * self.rate)
+        window = torch.hann_window(2 * fade + 1, periodic=False)
+        window = (window / window.sum())[None, None]
+        merged = torch.zeros_like(generated)
+        for edge in distinct:
+            where = torch.nn.functional.pad((held == edge).float()[:, None], (fade, fade), mode="replicate")
+            share = torch.nn.functional.conv1d(where, window)[:, 0]
+            whole = edge >= self.rate / 2
+            merged += share * (lr if whole else self._crossovers[edge].merge(lr, generated))
+        return merged
+
+    def edges(self, start: int, samples: int, hop: int) -> torch.Tensor:
+        """Edges in Hz, float32 [channels, samples // hop + (hop > 1)], of a stretch that begins at sample ``start``."""
+        places = (start + hop * np.arange(samples // hop + (hop > 1))) / self.rate
+        steps = np.searchsorted(self.bandwidth.starts_s, places, side="right") - 1
+        table = np.minimum(np.array(self.bandwidth.edges_hz, np.float32), np.float32(self.rate / 2))
+        return torch.from_numpy(table[:, np.maximum(steps, 0)])
+
+
+def topped_up(lr: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
+    """What of ``generated`` the input has not: cells scaled to the energy that ``lr`` lacks, ``[..., samples]``.
+
+    Powers are of bins of 94 Hz every 5.3 ms (at 48 kHz), smoothed over three of each.
+    """
+    samples = generated.shape[-1]
+    if samples <= _SIZE:
+        room = (0, _SIZE + 1 - samples)
+        return topped_up(torch.nn.functional.pad(lr, room), torch.nn.functional.pad(generated, room))[..., :samples]
+    window = torch.hann_window(_SIZE, device=generated.device)
+    wanted, held = _spectrum(generated, window), _spectrum(lr, window)
+    missing = (1 - _power(held) / _power(wanted).clamp_min(1e-20)).clamp(0, 1)
+    # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
+    gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
+    rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])
+    made = torch.istft(rows, _SIZE, _HOP, window=window, length=samples)
+    return made.view_as(generated)
+
+
+def _spectrum(audio: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """[..., samples] -> complex [..., bins, frames]."""
+    rows = torch.stft(audio.reshape(-1, audio.shape[-1]), _SIZE, _HOP, window=window, return_complex=True)
+    return rows.view(*audio.shape[:-1], *rows.shape[-2:])
+
+
+def _power(spectrum: torch.Tensor) -> torch.Tensor:
+    """Power of cells and their neighbours, the same shape."""
+    power = torch.view_as_real(spectrum).square().sum(-1)
+    flat = power.reshape(-1, 1, *power.shape[-2:])
+    return torch.nn.functional.avg_pool2d(flat, 3, 1, 1, count_include_pad=False).view_as(power)

@@ -94,7 +94,8 @@ def file_result(outcome: Outcome) -> FileResult:
     """What became of a file, as the result of a job has it."""
     source, target = str(outcome.job.source), str(outcome.job.target)
     if outcome.rendered is None:
-        return FileResult(source, outcome.status, outcome.reason, target if outcome.status == "skipped" else None)
+        there = outcome.status == "skipped" and not outcome.reason
+        return FileResult(source, outcome.status, outcome.reason, target if there else None)
     told = outcome.rendered[1].summary
     names = ("report", "figure", "page", "top", "uncertain", "seconds")
     return FileResult(source, "rendered", output=target, **{name: told[name] for name in names})

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.config.annotations import read_annotations
-from ttsr_studio.errors import TtsrError, in_one_line
+from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.render.inference.progress import CancellationToken, Watch
 from ttsr_studio.render.inference.session import Session, Sessions
@@ -25,7 +25,7 @@ class Outcome:
     """What became of one file.
 
     Attributes:
-        reason: in one line, of a failure.
+        reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it.
         rendered: the render, with the session that made it; None where there is none.
     """
 
@@ -98,6 +98,8 @@ class Run:
             )
         except CancelledError:
             raise
+        except NothingToAddError as error:
+            return Outcome(job, "skipped", str(error))
         except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
             return Outcome(job, "failed", in_one_line(job.source, error))
         return Outcome(job, "rendered", rendered=(session, rendered))

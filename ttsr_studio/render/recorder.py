@@ -32,7 +32,7 @@ TIE = 1e-9
 
 @dataclass(frozen=True)
 class WindowNotes:
-    """A window, its candidates' records and what came of them; without candidates for silence.
+    """A window, its candidates' records and what came of them; without candidates where there was nothing to add.
 
     Attributes:
         combined: ensemble scores of all candidates.
@@ -56,6 +56,7 @@ class WindowNotes:
     finished: int = 0
     search_range: float | None = None
     cut: str | None = None
+    silent: bool = False
 
     def values(self, name: str) -> NDArray[np.float64]:
         """A verifier's scores of all candidates, NaN where there is none."""
@@ -90,7 +91,7 @@ class Recorder:
         """Take a window, its candidates, and what finalists have of it."""
         window, found = joined.window, joined.candidates
         if found is None:
-            self._windows.append(WindowNotes(window))
+            self._windows.append(WindowNotes(window, silent=joined.silent))
             return
         powers = [power_spectrogram(core * self.scale) for core in found.audio.values()]
         self.uncertainty.update_powers(window.start, powers, self.cutoff_hz)
@@ -163,7 +164,8 @@ class Recorder:
         window = notes.window
         start, stop = window.start / self.rate, window.stop / self.rate
         if not notes.records:
-            return WindowRecord(window.index, start, stop, [], None, "silence: passed through")
+            why = "silence" if notes.silent else "the input reaches to the top of the band"
+            return WindowRecord(window.index, start, stop, [], None, f"{why}: passed through")
         selection = notes.selections[kept]
         return WindowRecord(
             window.index,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.bandwidth import Bandwidth, BandwidthMeter
+from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
@@ -17,7 +18,7 @@ from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
 from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
-from ttsr_studio.errors import InputError, OptionError, OutputError, shown
+from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
 from ttsr_studio.render.inference.progress import Event
 from ttsr_studio.render.inference.windows import SearchInput
 from ttsr_studio.render.request import RunningRender
@@ -33,6 +34,7 @@ class Material:
         form: container and subtype of the output.
         search: the input at the engine's rate, with what a search has to know of it.
         cutoff_reason: why its band is taken to end where it does.
+        evidence_db: see `Bandwidth`.
         metadata: what the file says besides audio.
     """
 
@@ -41,6 +43,7 @@ class Material:
     sha256: str
     search: SearchInput
     cutoff_reason: str
+    evidence_db: float | None
     loudness: Loudness
     metadata: Found
 
@@ -75,17 +78,17 @@ def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) 
 def described(
     run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: tuple[str, str], metadata: Found
 ) -> Material:
-    """What was measured, in the terms of a search. Raises InputError for an input that is full-band already."""
+    """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
-    refuse_full_band(request.source, measured.band, options.cutoff)
+    refuse_nothing_to_add(request.source, measured.band, options.cutoff)
     run.progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
     truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
     band, given = measured.band, options.cutoff
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
-    cutoff = min(given or band.cutoff_hz, rate / 2)
+    bandwidth = BandwidthMap.constant(min(given, rate / 2)) if given else band.map
     level = 0.0 if measured.loudness.silent else measured.level
-    search = SearchInput(measured.lr, cutoff, level, truth, request.annotations)
-    return Material(info, form, digest, search, reason, measured.loudness, metadata)
+    search = SearchInput(measured.lr, bandwidth, level, truth, request.annotations)
+    return Material(info, form, digest, search, reason, band.evidence_db, measured.loudness, metadata)
 
 
 def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
@@ -126,12 +129,19 @@ def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.fl
     return Measured(lr, band.result(), loudness.result(), level.rms())
 
 
-def refuse_full_band(source: Path, band: Bandwidth, cutoff: float | None) -> None:
-    if band.full_band and cutoff is None and not band.silent:
-        raise InputError(
+def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: float | None) -> None:
+    """Raise NothingToAddError for a file that holds all there is, or of which nobody can say what is missing."""
+    if band.limited or band.silent or cutoff is not None:
+        return
+    if band.verdict is Verdict.FULL:
+        raise NothingToAddError(
             f"{shown(source)}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "
-            "Pass --cutoff HZ to replace what is above it"
+            "Pass --cutoff HZ --remove above to replace what is above it"
         )
+    raise NothingToAddError(
+        f"{shown(source)}: no sign that its band was limited ({band.reason}); left as it is. "
+        "Pass --cutoff HZ where you know where it ends"
+    )
 
 
 def read_reference(run: RunningRender, reference: Path, source: SourceInfo, frames: int) -> Scratch:

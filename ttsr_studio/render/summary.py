@@ -25,6 +25,7 @@ from ttsr_studio.render.source import Material
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
     AnnotationsRecord,
+    BandRecord,
     Gains,
     InputInfo,
     NBestRecord,
@@ -204,6 +205,8 @@ def input_info(material: Material) -> InputInfo:
         crossover_hz=(cutoff - transition_hz(cutoff), cutoff),
         cutoff_reason=material.cutoff_reason,
         warnings=info.warnings,
+        evidence_db=material.evidence_db,
+        bandwidth=[BandRecord(start, edges) for start, edges in material.search.bandwidth.rows()],
     )
 
 

@@ -66,6 +66,15 @@ class VerifierInfo(Record):
 
 
 @dataclass(frozen=True)
+class BandRecord(Record):
+    """Where the band ends from a moment on."""
+
+    start_s: Annotated[float, Field(ge=0)]
+    edges_hz: Annotated[Sequence[float], Field(min_length=1)]
+    """Of every channel, Hz."""
+
+
+@dataclass(frozen=True)
 class InputInfo(Record):
     """The file as it was found."""
 
@@ -88,6 +97,10 @@ class InputInfo(Record):
     """Between these the output goes over from the input to what was generated, Hz."""
     cutoff_reason: str
     warnings: Sequence[str] = ()
+    evidence_db: float | None = None
+    """By how much what lies between partials falls where the band ends; null where nothing says so."""
+    bandwidth: Sequence[BandRecord] = ()
+    """Where the band ends, by time and channel."""
 
 
 @dataclass(frozen=True)

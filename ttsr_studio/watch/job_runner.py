@@ -87,6 +87,8 @@ class JobRunner:
         match outcome.ending:
             case Ending.DONE:
                 self._done(claim, outcome.report)
+            case Ending.SKIPPED:
+                self._skipped(claim, outcome.line, move)
             case Ending.FAILED:
                 self._failed(claim, outcome.line, move)
             case Ending.RETRY:
@@ -109,6 +111,13 @@ class JobRunner:
         self._move_source(claim)
         if report:
             notify(self.policy.notify, JobState.DONE, report, self.log)
+
+    def _skipped(self, claim: JobRecord, reason: str, move: bool) -> None:
+        reason = self._in_short(claim, reason)
+        if self.queue.skip(claim, f"skipped: {reason}", move=move):
+            self.log("skipped", file=claim.path, reason=reason)
+            self.publisher.clear_note(claim.path)
+            self._move_source(claim)
 
     def _failed(self, claim: JobRecord, reason: str, move: bool) -> None:
         reason = self._in_short(claim, reason)

@@ -13,6 +13,8 @@ class Ending(Enum):
     """How a job ended."""
 
     DONE = auto()
+    SKIPPED = auto()
+    """There is nothing to add to the file."""
     FAILED = auto()
     """For good."""
     RETRY = auto()
@@ -55,6 +57,8 @@ class EndedError(Exception):
 
 def of_cause(cause: Cause, line: str) -> Outcome:
     """What comes of a job that cannot be done, by what that is about."""
+    if cause is Cause.NOTHING_TO_ADD:
+        return Outcome(Ending.SKIPPED, line)
     if cause is Cause.INPUT:
         return Outcome(Ending.FAILED, line)
     return Outcome(Ending.RETRY, line, backoff=WRONG_SETTINGS if cause is Cause.SETTINGS else AROUND_A_FILE)

@@ -181,6 +181,10 @@ def follow(run: Run, jobs: list[Job], sources: list[Path], again: Earlier | None
 def say(outcome: Outcome, again: Earlier | None, as_json: bool) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
+    if outcome.status == "skipped":
+        told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
+        tell(as_json, told, f"skipped {outcome.reason}")
+        return True
     if outcome.rendered is None:
         tell_failure(as_json, job, outcome.reason)
         return False

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.search_range import search_range
 from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import OptionError
@@ -72,7 +73,8 @@ def drawn_windows(session: Session, item: Item) -> Iterator[DrawnWindow]:
     level = active_rms(audio, RATE)
     with Scratch(audio.shape[0]) as lr:
         lr.append(audio)
-        for step in search_windows(session, SearchInput(lr, item.kept_hz, level), Stages(), lambda event: None):
+        source = SearchInput(lr, BandwidthMap.constant(item.kept_hz), level)
+        for step in search_windows(session, source, Stages(), lambda event: None):
             window, found = step.window, step.candidates
             if found is None:
                 continue

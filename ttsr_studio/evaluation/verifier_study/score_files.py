@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttsr_studio.audio.bandwidth import BandwidthMeter
+from ttsr_studio.audio.bandwidth.detector import BandwidthMeter
 from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.audio.resample import resample_blocks

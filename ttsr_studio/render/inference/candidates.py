@@ -16,6 +16,14 @@ from ttsr_studio.search.protocol import Candidate
 from ttsr_studio.search.scheduler import Task
 
 
+def cutoffs_of(config: SamplingConfig, inputs: WindowInputs) -> Tensor:
+    """Edges of windows as an engine takes them: [W, channels], or [W, channels, frames] where one changes."""
+    around, hop, samples = config.engine.lookaround, config.engine.hop, inputs.lr.shape[-1]
+    edges = torch.stack([config.crossover.edges(w.render_start - around, samples, hop) for w in inputs.windows])
+    edges = edges.expand(-1, inputs.lr.shape[1], -1)
+    return edges[..., 0] if bool((edges == edges[..., :1]).all()) else edges
+
+
 class CandidateBatch:
     """Makes the candidates of several windows and keeps what became of each.
 
@@ -31,8 +39,7 @@ class CandidateBatch:
         lr = inputs.lr[..., around : inputs.lr.shape[-1] - around]
         self.config, self.keys, self.channels = config, inputs.keys, lr.shape[1]
         with stages.timed("condition"):
-            cutoffs = torch.full(lr.shape[:2], config.crossover.cutoff_hz)
-            conditioning = config.engine.condition(inputs.lr, cutoffs, inputs.keys)
+            conditioning = config.engine.condition(inputs.lr, cutoffs_of(config, inputs), inputs.keys)
         shape = self.channels, lr.shape[-1]
         self.sampler = CandidateSampler(config, conditioning, shape, stages, monitor or Monitor())
         pictures, expected = self._mean_renders(lr)

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
+from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.model import Conditioning
 from ttsr_studio.render.inference.state import PreviewScores, SamplingConfig, Scores, WindowCandidates
 from ttsr_studio.render.inference.timing import Stages
@@ -47,8 +49,13 @@ class ScoringSetup:
     """What the scores of a window depend on besides its audio; the same for all windows of a file."""
 
     sample_rate: int
-    cutoff_hz: float
+    bandwidth: BandwidthMap
     annotations: Annotations
+
+    def cutoff_hz(self, window: Window) -> float:
+        """The lowest edge within a window."""
+        rate = self.sample_rate
+        return min(self.bandwidth.lowest(window.start / rate, window.stop / rate), rate / 2)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"annotations": replace(self.annotations, cache={})}
@@ -64,7 +71,7 @@ class ScoringSetup:
         """
         return Context(
             sample_rate=self.sample_rate,
-            cutoff_hz=self.cutoff_hz,
+            cutoff_hz=self.cutoff_hz(window.window),
             lr=window.lr,
             raw=raw,
             expected=window.expected,
@@ -105,7 +112,7 @@ class CandidateScorer:
         stages: Stages,
     ) -> None:
         self.config, self.windows, self.lr, self.pictures, self.stages = config, windows, lr, pictures, stages
-        self.setup = ScoringSetup(config.engine.sample_rate, config.crossover.cutoff_hz, config.annotations)
+        self.setup = ScoringSetup(config.engine.sample_rate, config.crossover.bandwidth, config.annotations)
         self.verifiers = config.panel.scoring("window")
 
     def score_on_the_way(self, places: Sequence[Place], step: int, x0: Tensor, rows: Conditioning) -> None:
@@ -173,8 +180,9 @@ class CandidateScorer:
     def _merge(self, window: int, raw: Tensor) -> Tensor:
         """The engine's output [N, channels, samples] with the input below the crossover: cores."""
         with self.stages.timed("assemble"):
-            core = self.windows[window].window.core
-            return self.config.crossover.merge(self.lr[window][None], raw)[..., core].contiguous()
+            own = self.windows[window].window
+            merged = self.config.crossover.merge(self.lr[window][None], raw, own.render_start)
+            return merged[..., own.core].contiguous()
 
     def _keep(self, window: int, numbers: Sequence[int], raw: Tensor, early: tuple[Tensor, Tensor] | None) -> None:
         own = self.windows[window]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ttsr_studio.audio.crossover import Crossover
+from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Engine
@@ -177,7 +177,7 @@ class Session:
             sigmas=self.sigmas(),
             coarse=self.coarse_sigmas,
             temperature=self.temperature,
-            crossover=Crossover(setup.cutoff_hz, setup.sample_rate),
+            crossover=MapCrossover(setup.bandwidth, setup.sample_rate, options.remove != "above"),
             panel=self.panel,
             annotations=setup.annotations,
             limit=self.limit,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttsr_studio.audio.crossover import Crossover
+from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.guidance import Guidance
@@ -42,7 +42,7 @@ class SamplingConfig:
     sigmas: Tensor
     coarse: Callable[[float, int], Tensor]
     temperature: float
-    crossover: Crossover
+    crossover: MapCrossover
     panel: Panel
     annotations: Annotations
     limit: BatchLimit

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
 from ttsr_studio.render.inference.budget import BudgetTracker, TimeShare
@@ -35,17 +36,22 @@ class SearchInput:
 
     Attributes:
         lr: the input at the engine's rate.
-        cutoff_hz: where the input's band ends.
+        bandwidth: where the input's band ends, by time and channel.
         level: RMS of the input's active parts; 0 passes everything through.
         truth: ground truth at that rate and of about that length, or None.
         annotations: what is known of the file.
     """
 
     lr: Scratch
-    cutoff_hz: float
+    bandwidth: BandwidthMap
     level: float
     truth: Scratch | None = None
     annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def cutoff_hz(self) -> float:
+        """The lowest edge that there is."""
+        return self.bandwidth.lowest()
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,9 @@ class JoinedWindow:
     Attributes:
         finished: the output samples that it finished, [channels, n], of every finalist, and of the random baseline
             last.
-        candidates: None for silence.
-        selections: what every one of these is made of; empty for silence.
+        candidates: None where there is nothing to add: silence, or a band that is open throughout.
+        selections: what every one of these is made of; empty where there is nothing to add.
+        silent: whether there is nothing to add for want of sound.
         scores: of the first finalist where it was put together from several candidates, by column.
     """
 
@@ -65,6 +72,7 @@ class JoinedWindow:
     candidates: WindowCandidates | None = None
     selections: list[Selection] = field(default_factory=list)
     scores: Scores = field(default_factory=dict)
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,18 +138,28 @@ def search_windows(
 def request_group(
     session: Session, source: SearchInput, plan: SearchPlan, group: Sequence[Window], share: TimeShare
 ) -> GroupRequest | None:
-    """What a group's search needs; None when all of it is silent."""
+    """What a group's search needs; None where there is nothing to add in all of it."""
     around = session.engine.lookaround
     audio = np.stack([source.lr.read(w.render_start - around, w.render_stop + around) for w in group]) * plan.scale
-    loud = [i for i in range(len(group)) if audio[i, :, around : audio.shape[-1] - around].any()]
+    loud = [
+        i
+        for i, window in enumerate(group)
+        if audio[i, :, around : audio.shape[-1] - around].any() and not is_open(session, source, window)
+    ]
     if not loud:
         return None
     windows, truth = tuple(group[i] for i in loud), source.truth
     references = (
         None if truth is None else np.stack([truth.read(w.render_start, w.render_stop) * plan.scale for w in windows])
     )
-    setup = ScoringSetup(session.engine.sample_rate, source.cutoff_hz, source.annotations)
+    setup = ScoringSetup(session.engine.sample_rate, source.bandwidth, source.annotations)
     return GroupRequest(session.options, setup, windows, audio[loud], references, share)
+
+
+def is_open(session: Session, source: SearchInput, window: Window) -> bool:
+    """Whether a window's band reaches to the top in all channels throughout."""
+    rate = session.engine.sample_rate
+    return source.bandwidth.lowest(window.start / rate, window.stop / rate) >= rate / 2
 
 
 class Joiner:
@@ -150,7 +168,7 @@ class Joiner:
     def __init__(self, session: Session, source: SearchInput, plan: SearchPlan) -> None:
         options, rate = session.options, session.engine.sample_rate
         self.session, self.source, self.plan = session, source, plan
-        self.setup = ScoringSetup(rate, source.cutoff_hz, source.annotations)
+        self.setup = ScoringSetup(rate, source.bandwidth, source.annotations)
         self.seams = Seams(source.cutoff_hz, rate, plan.fade, options.seam)
         self.faders = [CrossFader() for _ in range(session.finalists + options.control)]
         self.picks = np.random.default_rng([options.seed, 6])
@@ -161,7 +179,8 @@ class Joiner:
         low = self.source.lr.read(window.start, window.stop)
         if found is None:
             self.before = None
-            return JoinedWindow(window, [fader.add(window, low, low) for fader in self.faders])
+            passed = [fader.add(window, low, low) for fader in self.faders]
+            return JoinedWindow(window, passed, silent=not is_open(self.session, self.source, window))
         selections = self._choose(found, winner)
         if self.session.options.control:
             selections.append(self._random(found, selections[0]))

@@ -117,6 +117,18 @@ class Leases(Store):
             self._note(claim.id, Happened.DONE, f"render of {duplicate_of}" if duplicate_of else None)
         return True
 
+    def skip(self, claim: JobRecord, reason: str, *, move: bool = False) -> bool:
+        """Call a job done without a render, with the reason; False when it is not ours any more."""
+        with self._change():
+            done = self._update(
+                claim,
+                f"state = 'done', reason = ?, {RELEASED}, to_move = ?, finished_at = ?",
+                *(reason, int(move), self.clock.wall()),
+            )
+            if done:
+                self._note(claim.id, Happened.SKIPPED, reason)
+        return done
+
     def fail(self, claim: JobRecord, reason: str, *, move: bool = False) -> bool:
         """Give a job up for good, with the reason; False when it is not ours any more."""
         with self._change():

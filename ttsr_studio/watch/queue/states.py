@@ -35,6 +35,7 @@ class Happened(StrEnum):
     BACK = "back"
     DONE = "done"
     FAILED = "failed"
+    SKIPPED = "skipped"
     HANDED_BACK = "handed back"
     EXPIRED = "lost"
     CANCELLED = "cancelled"

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ttsr_studio.errors import ChangedError, InputError, MissingError, OptionError, TtsrError
+from ttsr_studio.errors import ChangedError, InputError, MissingError, NothingToAddError, OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 
 Done = TypeVar("Done")
@@ -45,6 +45,7 @@ class Cause(Enum):
     """What a failure is about."""
 
     INPUT = auto()
+    NOTHING_TO_ADD = auto()
     SETTINGS = auto()
     CHANGED = auto()
     """The file is another by now."""
@@ -229,4 +230,6 @@ def cause_of(error: OSError | TtsrError) -> Cause:
         cause = cause.__cause__
     if isinstance(error, MissingError | OptionError):
         return Cause.SETTINGS
+    if isinstance(error, NothingToAddError):
+        return Cause.NOTHING_TO_ADD
     return Cause.INPUT if isinstance(error, InputError | OSError) else Cause.ENVIRONMENT

@@ -1,35 +1,28 @@
-"""Bandwidth: up to which frequency a file holds real audio.
+"""Where a long-term spectrum falls for good, as a low-pass makes it fall.
 
-The edge is the lowest frequency from which the loud spectrum falls for good, as a low-pass makes it fall
-(-6 dB point), and at most the highest frequency within 60 dB of the 1-4 kHz level. A noise floor, dither or
-codec debris above the fall is not audio. Frequencies are in Hz, levels in dB per Hz.
-The thresholds were chosen on recordings low-passed by twelve kinds of filters, with dither and hiss added.
+The edge is the lowest frequency from which the loud spectrum falls (-6 dB point), and at most the highest frequency
+within 60 dB of the 1-4 kHz level. A noise floor, dither or codec debris above the fall is not audio. Frequencies are in
+Hz, levels in dB per Hz. The thresholds were chosen on recordings low-passed by twelve kinds of filters, with dither and
+hiss added. Whether a fall is a limit is another question, see `evidence`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
 FULL_BAND_HZ = 20000.0
 LOWEST_HZ = 1000.0
-_FRAME_SECONDS = 0.085
-_SHORTEST_SECONDS = 0.01
-_LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
-_SILENCE = 1e-7  # below the last bit of 24
 _STEPS = 48  # an octave
 _RANGE_DB = 60.0
-_NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
 
 
 @dataclass(frozen=True)
-class Bandwidth:
-    """``cutoff_hz`` is from 1 kHz to half the rate; ``full_band`` means that there is nothing to add."""
+class Edge:
+    """Where a spectrum falls: `hz` its -6 dB point, `bottom_hz` where it has fallen, `reason` in a few words."""
 
-    cutoff_hz: float
-    full_band: bool
+    hz: float
+    bottom_hz: float
     reason: str
-    silent: bool
 
 
 @dataclass(frozen=True)
@@ -43,74 +36,6 @@ class _Fall:
     @property
     def steps_per_30_db(self) -> float:
         return 30.0 * (self.bottom - self.top) / self.depth
-
-
-class BandwidthMeter:
-    """Feed blocks with `update`, then take `result`; memory does not grow with the file."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._size = 2 ** round(np.log2(rate * _FRAME_SECONDS))
-        self._counts = np.zeros((_LEVELS[1] - _LEVELS[0], self._size // 2 + 1), np.int32)
-        self._bins = np.arange(self._size // 2 + 1)
-        self._rest: np.ndarray | None = None
-        self._frames = 0
-        self._peak = 0.0
-
-    def update(self, block: np.ndarray) -> None:
-        """Measure float32 ``[channels, samples]``, which continues the block before."""
-        self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
-        data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
-        start = 0
-        while start + self._size <= data.shape[1]:
-            self._count(data[:, start : start + self._size])
-            start += self._size // 2
-        self._rest = data[:, start:].copy()
-
-    def result(self) -> Bandwidth:
-        """Return the edge of what was measured so far."""
-        nyquist = self._rate / 2
-        if self._peak <= _SILENCE:
-            return Bandwidth(min(nyquist, FULL_BAND_HZ), False, "silence", True)
-        rest = self._rest.shape[1] if self._rest is not None else 0
-        if self._frames == 0 and rest < _SHORTEST_SECONDS * self._rate:
-            return Bandwidth(min(_NYQUIST_SHARE * nyquist, FULL_BAND_HZ), False, "too short to tell", False)
-        if self._frames == 0 and self._rest is not None:
-            self._count(self._rest)
-        hertz, level = _bands(self._loud(), self._rate)
-        cutoff, reason = _edge(hertz, level)
-        if self._rate < 2 * FULL_BAND_HZ and cutoff > _NYQUIST_SHARE * nyquist:
-            cutoff, reason = _NYQUIST_SHARE * nyquist, f"all that {self._rate} Hz can hold"
-        if cutoff < LOWEST_HZ:
-            cutoff, reason = LOWEST_HZ, f"{reason}; taken as {LOWEST_HZ:g} Hz, the lowest that is supported"
-        full = cutoff >= min(FULL_BAND_HZ, 0.98 * nyquist) and self._rate >= 2 * FULL_BAND_HZ
-        return Bandwidth(float(cutoff), bool(full), reason, False)
-
-    def _count(self, frame: np.ndarray) -> None:
-        """Add one frame ``[channels, <= size]`` to the histogram; the loudest channel of each bin counts."""
-        window = signal.windows.blackmanharris(frame.shape[1], sym=False)
-        spectrum = np.fft.rfft(frame * window, self._size)
-        power = np.max(spectrum.real**2 + spectrum.imag**2, axis=0)
-        density = 10.0 * np.log10(power * (2.0 / (self._rate * np.sum(window**2) + 1e-30)) + 1e-20)
-        row = np.clip(density - _LEVELS[0], 0, len(self._counts) - 1).astype(np.int64)
-        self._counts[row, self._bins] += 1
-        self._frames += 1
-
-    def _loud(self) -> np.ndarray:
-        """Return the level ``[bins]`` of each bin's own loudest frames, past a click or two."""
-        frames = self._frames
-        rank = max(min(4, 1 + frames // 3), int(np.sqrt(frames) / 3))
-        from_top = np.cumsum(self._counts[::-1], axis=0)
-        row = len(self._counts) - 1 - np.argmax(from_top >= rank, axis=0)
-        level_db: np.ndarray = row + _LEVELS[0] + 0.5
-        return level_db
-
-
-def detect_cutoff(audio: np.ndarray, rate: int) -> Bandwidth:
-    """Return the bandwidth of ``audio``, float32 ``[channels, samples]``."""
-    meter = BandwidthMeter(rate)
-    meter.update(audio)
-    return meter.result()
 
 
 def _bands(density: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,19 +53,23 @@ def _bands(density: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
     return hertz, np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=1)
 
 
-def _edge(hertz: np.ndarray, level: np.ndarray) -> tuple[float, str]:
+def find_edge(density: np.ndarray, rate: int) -> Edge | None:
+    """The edge of a spectrum [bins up to half the rate], dB per Hz; None where it does not fall."""
+    hertz, level = _bands(density, rate)
     reference = 10.0 * np.log10(np.mean(10.0 ** (level[(hertz >= 1000.0) & (hertz <= 4000.0)] / 10.0)))
     inside = np.flatnonzero(level > reference - _RANGE_DB)
     level = np.maximum(level, reference - _RANGE_DB - 15.0)
     falls = _falls(hertz, level, reference)
-    cutoff, reason = float(hertz[-1]), "no edge below half the rate"
+    edge = None
     if falls:
         fall = min(falls, key=lambda item: item.steps_per_30_db)
-        cutoff = _knee(hertz, level, fall)
-        reason = f"falls by {level[fall.top] - level[fall.bottom]:.0f} dB to {hertz[fall.bottom]:.0f} Hz"
-    if inside[-1] < len(hertz) - 1 and hertz[inside[-1]] < cutoff:
-        cutoff, reason = float(hertz[inside[-1]]), f"{_RANGE_DB:g} dB below the level at 1-4 kHz from there on"
-    return cutoff, reason
+        bottom = float(hertz[fall.bottom])
+        depth = level[fall.top] - level[fall.bottom]
+        edge = Edge(_knee(hertz, level, fall), bottom, f"falls by {depth:.0f} dB to {bottom:.0f} Hz")
+    last = float(hertz[inside[-1]])
+    if inside[-1] < len(hertz) - 1 and last < (edge.hz if edge else np.inf):
+        edge = Edge(last, last, f"{_RANGE_DB:g} dB below the level at 1-4 kHz from there on")
+    return edge
 
 
 def _falls(hertz: np.ndarray, level: np.ndarray, reference: float) -> list[_Fall]:

@@ -1,0 +1,242 @@
+"""How well the detector of a file's band tells limits from sounds: `python benchmarks/bandwidth.py --clips FOLDER`.
+
+- tonal: notes, bells, sweeps, chords and hits by synthesis, full-band, over four floors. None of them is band-limited.
+- limited: full-band clips of FOLDER through twelve families of low-passes at eight edges, over three floors.
+- spliced, channels: two edges in one file, one after the other and side by side.
+
+Each is given to the detector and to the fall of the long-term spectrum alone (`edge.find_edge`), which decided before.
+Shares come with 95 % intervals (Wilson).
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from scipy import signal
+
+from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter
+
+RATE = 48000
+Audio = np.ndarray
+EDGES = (2000, 3000, 4000, 5500, 8000, 11000, 13000, 16000)
+NEAR = 0.15
+
+
+def additive(pitch: float, level: Callable[[int], float], seconds: float = 2.0, decay: float = 0.0) -> Audio:
+    """Partials k of a pitch at `level(k)`, each fading the faster the higher it is."""
+    at = np.arange(int(seconds * RATE)) / RATE
+    out = np.zeros(len(at))
+    for k in range(1, int(21000 / pitch) + 1):
+        if level(k) >= 1e-6:
+            out += level(k) * np.exp(-decay * k**0.7 * at) * np.sin(2 * np.pi * pitch * k * at + k * k)
+    return out * np.minimum(1, at / 0.01) * np.minimum(1, (seconds - at) / 0.05)
+
+
+def noise(count: int, rng: np.random.Generator, tilt: float = 0.0) -> Audio:
+    """Noise of RMS 1 with a tilt, dB an octave."""
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    hertz = np.fft.rfftfreq(count, 1 / RATE)
+    audio = np.fft.irfft(spectrum * 10 ** (tilt * np.log2(np.maximum(hertz, 50) / 1000) / 20), count)
+    return np.asarray(audio / audio.std())
+
+
+def together(
+    pitch: float, parts: Sequence[tuple[float, float]], level: Callable[[int], float], decay: float = 0.0
+) -> Audio:
+    """Several sounds at ratios of a pitch, (ratio, level) each."""
+    return np.sum([a * additive(pitch * ratio, level, decay=decay) for ratio, a in parts], axis=0)
+
+
+def pluck(pitch: float, rng: np.random.Generator) -> Audio:
+    period = int(RATE / pitch)
+    start = np.r_[rng.standard_normal(period), np.zeros(2 * RATE)]
+    return np.asarray(signal.lfilter([1], np.r_[1, np.zeros(period - 1), -0.498, -0.498], start))
+
+
+def kick(pitch: float, _rng: np.random.Generator) -> Audio:
+    at = np.arange(2 * RATE) / RATE
+    return np.sin(2 * np.pi * np.cumsum(45 + pitch / 4 * np.exp(-30 * at)) / RATE) * np.exp(-6 * at)
+
+
+def only_first(k: int) -> float:
+    return float(k == 1)
+
+
+def whistle(k: int) -> float:
+    return (1.0, 0.01, 0.003)[k - 1] if k <= 3 else 0.0
+
+
+def flute(k: int) -> float:
+    return (1.0, 0.3, 0.15, 0.02, 0.01, 0.004)[k - 1] if k <= 6 else 0.0
+
+
+TIMBRES: dict[str, Callable[[float, np.random.Generator], Audio]] = {
+    "piano": lambda f, _: additive(f, lambda k: 10 ** (-(k - 1) * 0.9 * (f / 523) ** 0.5), decay=0.8),
+    "bright piano": lambda f, _: additive(f, lambda k: k**-1.5, decay=0.7),
+    "square": lambda f, _: additive(f, lambda k: (k % 2) / k),
+    "saw": lambda f, _: additive(f, lambda k: 1 / k),
+    "triangle": lambda f, _: additive(f, lambda k: (k % 2) / k**2),
+    "flute": lambda f, rng: additive(f, flute) + 1e-3 * noise(2 * RATE, rng, -6),
+    "dry flute": lambda f, _: additive(f, flute),
+    "organ": lambda f, _: together(f, ((1, 1), (2, 0.5), (4, 0.3)), lambda k: k**-3.0),
+    "sine": lambda f, _: additive(f, only_first),
+    "two sines": lambda f, _: together(f, ((1, 1), (min(6.3, 9000 / f), 0.5)), only_first),
+    "sweep": lambda f, _: signal.chirp(np.arange(2 * RATE) / RATE, f, 2, min(20 * f, 15000), "log"),
+    "sweep to 6 kHz": lambda f, _: signal.chirp(np.arange(2 * RATE) / RATE, min(f, 500), 2, 6000, "log"),
+    "bell": lambda f, _: together(f, ((1, 1), (1.19, 0.8), (2.74, 0.4), (4.07, 0.2)), only_first, 1.5),
+    "marimba": lambda f, _: together(f, ((1, 1), (3.9, 0.3), (9.2, 0.1)), only_first, 6.0),
+    "pluck": pluck,
+    "bass": lambda f, _: additive(f / 8, lambda k: k**-2.5, decay=1.0),
+    "strings": lambda f, _: together(f, ((0.997, 1), (1, 1), (1.004, 1)), lambda k: k**-1.3),
+    "chord": lambda f, _: together(f, ((1, 1), (1.26, 1), (1.5, 1), (2, 1)), lambda k: 10 ** (-(k - 1) * 0.6), 0.7),
+    "whistle": lambda f, rng: additive(max(f, 900), whistle) + 5e-4 * noise(2 * RATE, rng, -3),
+    "kick": kick,
+}  # fmt: skip
+FLOORS = {"none": None, "16-bit dither": -98.0, "hum and hiss": -80.0, "room": -70.0}
+
+
+def low_pass(design: Callable[[float], np.ndarray]) -> Callable[[Audio, float], Audio]:
+    return lambda audio, edge: np.asarray(signal.sosfilt(design(edge), audio))
+
+
+def brick(audio: Audio, edge: float) -> Audio:
+    spectrum = np.fft.rfft(audio)
+    spectrum[np.fft.rfftfreq(len(audio), 1 / RATE) > edge] = 0
+    return np.asarray(np.fft.irfft(spectrum, len(audio)))
+
+
+def window_fir(audio: Audio, edge: float) -> Audio:
+    return np.asarray(signal.fftconvolve(audio, signal.firwin(int(200 * RATE / edge) | 1, edge, fs=RATE), "same"))
+
+
+def resampled(quality: str) -> Callable[[Audio, float], Audio]:
+    return lambda audio, edge: soxr.resample(soxr.resample(audio, RATE, 2 * edge, quality), 2 * edge, RATE, quality)
+
+
+FILTERS: dict[str, Callable[[Audio, float], Audio]] = {
+    "brick": brick,
+    "windowed FIR": window_fir,
+    "soxr HQ": resampled("HQ"),
+    "soxr LQ": resampled("LQ"),
+    "polyphase": lambda x, f: signal.resample_poly(signal.resample_poly(x, int(f / 50), 480), 480, int(f / 50))[
+        : len(x)
+    ],
+    "Butterworth 4": low_pass(lambda f: signal.butter(4, f, fs=RATE, output="sos")),
+    "Butterworth 6": low_pass(lambda f: signal.butter(6, f, fs=RATE, output="sos")),
+    "Butterworth 10": low_pass(lambda f: signal.butter(10, f, fs=RATE, output="sos")),
+    "Butterworth 4, twice": lambda x, f: signal.sosfiltfilt(signal.butter(4, f, fs=RATE, output="sos"), x),
+    "Chebyshev 8": low_pass(lambda f: signal.cheby1(8, 0.5, f, fs=RATE, output="sos")),
+    "elliptic 8": low_pass(lambda f: signal.ellip(8, 0.5, 60, f, fs=RATE, output="sos")),
+    "Bessel 8": low_pass(lambda f: signal.bessel(8, f, fs=RATE, output="sos", norm="mag")),
+}
+
+
+def hear(audio: Audio) -> tuple[Bandwidth, float | None]:
+    """What the detector says of [channels, samples], and the edge by the long-term spectrum alone."""
+    meter = BandwidthMeter(RATE)
+    meter.update(np.atleast_2d(audio).astype(np.float32))
+    return meter.result(), meter.fall_hz()
+
+
+def tonal(count: int) -> Iterator[Audio]:
+    names, floors = list(TIMBRES), list(FLOORS.values())
+    for number in range(count):
+        rng = np.random.default_rng([1, number])
+        audio = np.asarray(TIMBRES[names[number % len(names)]](float(2 ** rng.uniform(6, 11)), rng))
+        audio = audio / np.abs(audio).max() * 10 ** (rng.uniform(-20, -1) / 20)
+        floor = floors[number // len(names) % len(floors)]
+        yield audio if floor is None else audio + noise(len(audio), rng, -3) * 10 ** (floor / 20)
+
+
+def clips(folder: Path, count: int, seconds: float = 4.0) -> Iterator[Audio]:
+    """Full-band clips, mono at 48 kHz."""
+    rng = np.random.default_rng(2)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac"))
+    for number in rng.permutation(len(paths)):
+        audio, rate = soundfile.read(paths[number], always_2d=True)
+        mono = soxr.resample(audio.mean(axis=1), rate, RATE)[: int(seconds * RATE)]
+        if count and len(mono) > RATE and np.abs(mono).max() > 1e-3 and hear(mono)[0].cutoff_hz > 18000:
+            count -= 1
+            yield mono
+
+
+def share(hits: int, count: int) -> str:
+    """A share in per cent with its interval."""
+    if not count:
+        return "-"
+    z, p = 1.96, hits / count
+    middle, half = p + z * z / 2 / count, z * np.sqrt(p * (1 - p) / count + z * z / 4 / count**2)
+    low, high = (100 * (middle + side * half) / (1 + z * z / count) for side in (-1, 1))
+    return f"{100 * p:.1f} ({max(0.0, low):.1f} to {high:.1f})"
+
+
+def measure_tonal(count: int) -> dict[str, object]:
+    found = [hear(audio) for audio in tonal(count)]
+    return {
+        "n": count,
+        "called limited, %": share(sum(now.limited for now, _ in found), count),
+        "by the fall alone, %": share(sum(before is not None and before < 20000 for _, before in found), count),
+    }
+
+
+def measure_limited(material: list[Audio]) -> dict[str, object]:
+    families, rng = list(FILTERS), np.random.default_rng(3)
+    off, before_off, full, unsure, count = [], [], 0, 0, 0
+    for clip in material:
+        for edge in EDGES:
+            audio = FILTERS[families[count % len(families)]](clip, float(edge))
+            floor = (None, -98.0, -80.0)[count // len(families) % 3]
+            audio = audio if floor is None else audio + noise(len(audio), rng) * 10 ** (floor / 20)
+            now, before = hear(audio)
+            count += 1
+            full += now.verdict.value == "full band"
+            unsure += now.verdict.value == "no sign of a limit"
+            if now.limited:
+                off.append(abs(np.log2(now.cutoff_hz / edge)))
+            if before is not None:
+                before_off.append(abs(np.log2(before / edge)))
+    return {
+        "n": count,
+        "called full, %": share(full, count),
+        "left alone as unsure, %": share(unsure, count),
+        "edge off, octaves, median and 90 %": [round(float(np.quantile(off, q)), 3) for q in (0.5, 0.9)],
+        "by the fall alone": [round(float(np.quantile(before_off, q)), 3) for q in (0.5, 0.9)],
+    }
+
+
+def measure_two_edges(material: list[Audio]) -> dict[str, object]:
+    pairs, spliced, beside = ((3400, 16000), (4000, 11000), (8000, 24000), (11000, 5500)), 0, 0
+    for number, clip in enumerate(material):
+        edges = pairs[number % len(pairs)]
+        parts = [brick(clip, edge) for edge in edges]
+        half = len(clip) // 2
+        one = hear(np.concatenate((parts[0][:half], parts[1][half:])))[0].map
+        two = hear(np.stack(parts))[0].map.at(1.0)
+        times = (0.5 * half / RATE, 1.5 * half / RATE)
+        spliced += all(abs(np.log2(one.at(at)[0] / edge)) < NEAR for at, edge in zip(times, edges, strict=True))
+        beside += all(abs(np.log2(found / edge)) < NEAR for found, edge in zip(two, edges, strict=True))
+    count = len(material)
+    return {"n": count, "splice followed, %": share(spliced, count), "channels apart, %": share(beside, count)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, required=True, help="Folder of full-band audio.")
+    parser.add_argument("--tonal", type=int, default=1000, help="How many synthetic sounds.  [1000]")
+    parser.add_argument("--count", type=int, default=36, help="How many clips.  [36]")
+    given = parser.parse_args()
+    material = list(clips(given.clips, given.count))
+    found = {
+        "tonal": measure_tonal(given.tonal),
+        "limited": measure_limited(material),
+        "two edges": measure_two_edges(material),
+    }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

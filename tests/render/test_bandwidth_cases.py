@@ -1,0 +1,96 @@
+"""Sounds whose band was heard wrongly once, through the command line: nothing of a source is lost, none is left out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Ttsr, band, below, level_db, load, save, voice
+
+RATE = 48000
+PLAIN = ("--candidates", 1, "--verifier", "critic", "--loudness", "off")
+
+
+def render(ttsr: Ttsr, source: Path, *options: object) -> dict[str, Any]:
+    """What `ttsr render --json` says of a file that is to be rendered or skipped."""
+    result = ttsr("render", source, "-o", source.with_name("out.wav"), "--json", *PLAIN, *options)
+    assert result.exit_code == 0, result.output
+    told: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return told
+
+
+def note(pitch: float, level: Any, seconds: float = 1.5) -> np.ndarray:
+    """Partials k of a pitch at `level(k)`, [samples, 1]."""
+    at = np.arange(int(RATE * seconds)) / RATE
+    partials = [level(k) * np.sin(2 * np.pi * pitch * k * at + k) for k in range(1, int(20000 / pitch) + 1)]
+    return np.asarray(0.2 * np.sum(partials, axis=0)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("piano", note(523.25, lambda k: 10 ** (-0.9 * (k - 1)))),
+        ("square", note(440.0, lambda k: (k % 2) / k)),
+        ("flute", note(1046.5, lambda k: 10.0**-k) + 1e-3 * np.random.default_rng(1).standard_normal((72000, 1))),
+        ("two tones", note(700.0, lambda k: float(k == 1)) + note(6000.0, lambda k: 0.3 * (k == 1))),
+        ("hum", note(50.0, lambda k: 0.5**k)),
+    ],
+)
+def test_tonal_sounds_are_skipped_and_the_reason_is_said(ttsr: Ttsr, tmp_path: Path, name: str, sound: Any) -> None:
+    source = save(tmp_path / f"{name}.wav", sound)
+    told = render(ttsr, source)
+    assert told["status"] == "skipped"
+    assert "nothing to add" in told["reason"] or "left as it is" in told["reason"]
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_skipped_file_is_no_failure_among_others(ttsr: Ttsr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "full.wav", voice(1.0))
+    save(tmp_path / "in" / "dull.wav", below(voice(1.0), 5000))
+    result = ttsr("render", tmp_path / "in", "-o", tmp_path / "out", *PLAIN)
+    assert result.exit_code == 0, result.output
+    assert "full.wav: full-band already" in result.output
+    assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["dull.wav"]
+
+
+def test_a_whine_above_the_band_stays(ttsr: Ttsr, tmp_path: Path) -> None:
+    whine = 0.02 * np.sin(2 * np.pi * 15734 * np.arange(2 * RATE) / RATE)[:, None]
+    sound = below(voice(2.0), 6000)
+    told = render(ttsr, save(tmp_path / "crt.wav", sound + whine))
+    before, after = load(tmp_path / "crt.wav"), load(tmp_path / "out.wav")
+    assert told["status"] == "rendered"
+    for low, high in ((15700, 15770), (300, 4500)):
+        assert level_db(band(after, low, high)) == pytest.approx(level_db(band(before, low, high)), abs=0.3)
+
+
+def test_a_single_hit_is_rendered(ttsr: Ttsr, tmp_path: Path) -> None:
+    hit = np.zeros((RATE, 1))
+    burst = np.random.default_rng(3).standard_normal((4000, 1)) * np.exp(-np.arange(4000) / 700)[:, None] * 0.2
+    hit[RATE // 2 : RATE // 2 + 4000] = burst
+    told = render(ttsr, save(tmp_path / "snap.wav", below(hit, 6000)))
+    assert told["status"] == "rendered"
+    assert told["cutoff_hz"] == pytest.approx(6000, rel=0.1)
+
+
+def test_a_splice_is_filled_where_it_is_dull_and_kept_where_it_is_not(ttsr: Ttsr, tmp_path: Path) -> None:
+    wide = voice(4.0)
+    spliced = np.concatenate((below(wide, 4000)[: 2 * RATE], wide[2 * RATE :]))
+    render(ttsr, save(tmp_path / "splice.wav", spliced))
+    report = json.loads((tmp_path / "out.ttsr.json").read_text())
+    assert len(report["input"]["bandwidth"]) == 2
+    before, after = load(tmp_path / "splice.wav"), load(tmp_path / "out.wav")
+    dull, bright = slice(RATE // 4, 7 * RATE // 4), slice(9 * RATE // 4, 15 * RATE // 4)
+    assert level_db(band(after[dull], 5000, 12000)) > level_db(band(before[dull], 5000, 12000)) + 20
+    assert np.abs(after[bright] - before[bright]).max() < 1e-3
+
+
+def test_every_channel_is_filled_from_its_own_edge(ttsr: Ttsr, tmp_path: Path) -> None:
+    wide = voice(2.0)
+    both = np.concatenate((below(wide, 4000), below(wide, 9000)), axis=1)
+    render(ttsr, save(tmp_path / "both.wav", both))
+    before, after = load(tmp_path / "both.wav"), load(tmp_path / "out.wav")
+    assert level_db(band(after[:, :1], 5000, 8000)) > level_db(band(before[:, :1], 5000, 8000)) + 20
+    kept = band(after[:, 1:] - before[:, 1:], 1000, 7500)
+    assert level_db(kept) < level_db(band(before[:, 1:], 1000, 7500)) - 60

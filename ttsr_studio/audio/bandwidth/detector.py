@@ -1,0 +1,231 @@
+"""Up to which frequency a file holds real audio: a streaming meter, and what it finds.
+
+A limit needs evidence (`evidence`), not only a spectrum that falls: a piano without upper partials is not band-limited.
+Where there is none, the file is left as it is. A file of one bandwidth has one edge; where the band differs between
+channels, or changes for a second or more (a splice, a codec of variable rate, a gate), the map follows.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ, LOWEST_HZ, Edge, find_edge
+from ttsr_studio.audio.bandwidth.evidence import LEAST_DB, Bands, Levels, Moment, partials_end, valley_fall
+from ttsr_studio.audio.bandwidth.map import BandwidthMap, follow
+
+_FRAME_SECONDS = 0.085
+_MOMENT_SECONDS = 0.25
+_SHORTEST_SECONDS = 0.01
+_LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
+_SILENCE = 1e-7  # below the last bit of 24
+_NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
+_ACTIVE_DB = 50.0  # below the loudest frame
+_SURE_DB = 40.0
+_BARELY = 1.05
+_NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB = 45.0, 80.0, 6.0
+
+
+class Verdict(Enum):
+    """What came of listening to a file."""
+
+    LIMITED = "limited"
+    FULL = "full band"
+    UNSURE = "no sign of a limit"
+    SILENT = "silence"
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """What a file holds.
+
+    Attributes:
+        cutoff_hz: from 1 kHz to half the rate: where the band ends, or half the rate where no limit was found.
+        reason: how that is known, in a few words.
+        evidence_db: by how much what lies between partials falls at the edge; None where nothing falls.
+        map: where the band ends, by time and channel.
+    """
+
+    verdict: Verdict
+    cutoff_hz: float
+    reason: str
+    evidence_db: float | None
+    map: BandwidthMap
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything to add."""
+        return self.verdict is Verdict.LIMITED
+
+    @property
+    def silent(self) -> bool:
+        return self.verdict is Verdict.SILENT
+
+    @property
+    def sure(self) -> bool:
+        """Whether the evidence leaves no doubt."""
+        return self.evidence_db is None or self.evidence_db >= _SURE_DB
+
+
+class _Channel:
+    """Statistics of one channel: a histogram of levels by bin, and a moment for every moment."""
+
+    def __init__(self, bins: int) -> None:
+        self.counts = np.zeros((_LEVELS[1] - _LEVELS[0], bins), np.int32)
+        self.moments: list[Moment] = []
+        self.waiting: list[Levels] = []
+
+    def loud(self, active: int) -> NDArray[np.float64]:
+        """Level [bins] of each bin's own loudest frames, past a click or two."""
+        frames = int(self.counts[:, 0].sum())
+        rank = max(min(4, 1 + active // 3), int(np.sqrt(frames) / 3))
+        from_top = np.cumsum(self.counts[::-1], axis=0)
+        row = len(self.counts) - 1 - np.argmax(from_top >= min(rank, frames), axis=0)
+        return np.asarray(row + _LEVELS[0] + 0.5, np.float64)
+
+
+class BandwidthMeter:
+    """Feed blocks with `update`, then take `result`. An hour of a channel takes about 14 MB."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._size = 2 ** round(np.log2(rate * _FRAME_SECONDS))
+        self._bands = Bands(rate, self._size)
+        self._bins = np.arange(self._size // 2 + 1)
+        self._each = max(1, int(_MOMENT_SECONDS * rate / (self._size // 2)))
+        self._channels: list[_Channel] = []
+        self._rest: np.ndarray | None = None
+        self._energies: list[float] = []
+        self._heard = 0
+        self._peak = 0.0
+
+    def update(self, block: np.ndarray) -> None:
+        """Hear float32 ``[channels, samples]``, which continues the block before."""
+        if not self._channels:
+            self._channels = [_Channel(len(self._bins)) for _ in range(block.shape[0] + (block.shape[0] > 1))]
+        self._heard += block.shape[1]
+        self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
+        data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
+        start = 0
+        while start + self._size <= data.shape[1]:
+            self._count(data[:, start : start + self._size])
+            start += self._size // 2
+        self._rest = data[:, start:].copy()
+
+    def result(self) -> Bandwidth:
+        """What was heard so far."""
+        nyquist = self._rate / 2
+        if self._peak <= _SILENCE:
+            return self._all(Verdict.SILENT, min(nyquist, FULL_BAND_HZ), "silence")
+        if not self._energies and self._heard < _SHORTEST_SECONDS * self._rate:
+            return self._all(Verdict.LIMITED, min(_NYQUIST_SHARE * nyquist, FULL_BAND_HZ), "too short to tell")
+        if not self._energies and self._rest is not None:
+            self._count(self._rest)
+        for channel in self._channels:
+            self._close(channel)
+        active = int((np.array(self._energies) > max(self._energies) - _ACTIVE_DB).sum())
+        # The last one holds the loudest channel of every bin, where there are several.
+        edges = [self._edge(channel, active) for channel in self._channels]
+        return self._judged(edges)
+
+    def fall_hz(self) -> float | None:
+        """Where the loud spectrum falls, limit or not; after `result`."""
+        edge = find_edge(self._channels[-1].loud(len(self._energies)), self._rate) if self._energies else None
+        return edge.hz if edge else None
+
+    def _judged(self, edges: list[tuple[Edge | None, float | None]]) -> Bandwidth:
+        whole, fall = edges[-1]
+        nyquist, low_rate = self._rate / 2, self._rate < 2 * FULL_BAND_HZ
+        top = _NYQUIST_SHARE * nyquist
+        own = edges[:-1] or edges
+        found = follow(
+            [channel.moments for channel in self._channels[: len(own)]],
+            self._bands.hertz,
+            [edge.hz if edge else nyquist for edge, _ in own],
+            self._each * (self._size // 2) / self._rate,
+            top if low_rate else nyquist,
+        )
+        cutoff = whole.hz if whole else min(found.lowest(), nyquist)
+        if low_rate and (whole is None or cutoff > top):
+            return self._all(Verdict.LIMITED, min(cutoff, top), f"all that {self._rate} Hz can hold", fall, found)
+        if cutoff < _BARELY * LOWEST_HZ:
+            return self._all(
+                Verdict.UNSURE, nyquist, f"too little to go by: next to nothing above {cutoff:.0f} Hz", fall
+            )
+        if cutoff < min(FULL_BAND_HZ, 0.98 * nyquist):
+            reason = whole.reason if whole else "the band ends there for a part of the time"
+            return self._all(Verdict.LIMITED, cutoff, reason, fall, found)
+        if self._reaches_the_top():
+            return self._all(Verdict.FULL, nyquist, "what sounds reaches the top of the band")
+        return self._all(Verdict.UNSURE, nyquist, "nothing says that more was there", fall)
+
+    def _all(
+        self,
+        verdict: Verdict,
+        cutoff: float,
+        reason: str,
+        fall: float | None = None,
+        found: BandwidthMap | None = None,
+    ) -> Bandwidth:
+        count = max(1, len(self._channels) - (len(self._channels) > 1))
+        constant = BandwidthMap.constant(cutoff, count)
+        return Bandwidth(verdict, float(cutoff), reason, fall, constant if found is None or found.flat else found)
+
+    def _edge(self, channel: _Channel, active: int) -> tuple[Edge | None, float | None]:
+        """The edge of a channel and its evidence in dB; no edge where there is no evidence for it."""
+        loud = channel.loud(active)
+        edge = find_edge(loud, self._rate)
+        fall = None
+        if edge is not None:
+            fall = valley_fall(channel.moments, self._bands.hertz, min(edge.hz, edge.bottom_hz), edge.bottom_hz)
+            if fall >= LEAST_DB:
+                return edge, fall
+        ended = partials_end(loud, self._rate)
+        if ended is None:
+            return None, fall
+        return Edge(ended[0], ended[0], f"a row of partials ends, {ended[1]:.0f} dB above what follows"), ended[1]
+
+    def _reaches_the_top(self) -> bool:
+        """Whether something in the highest octave is near to what is below in level, or comes and goes with it."""
+        hertz, moments = self._bands.hertz, self._channels[-1].moments
+        top = (hertz > 0.6 * min(self._rate / 2, 24000.0)) & (hertz < min(self._rate / 2, FULL_BAND_HZ))
+        middle = (hertz > 1000.0) & (hertz < 4000.0)
+        levels = np.array([np.median(moment.held[top]) for moment in moments])
+        below = max(float(np.median(moment.held[middle])) for moment in moments)
+        highest = float(levels.max())
+        return highest > below - _NEAR_DB or (highest > below - _FAR_DB and float(np.ptp(levels)) > _COMES_AND_GOES_DB)
+
+    def _count(self, frame: np.ndarray) -> None:
+        """Add one frame ``[channels, <= size]``."""
+        window = signal.windows.blackmanharris(frame.shape[1], sym=False)
+        spectrum = np.fft.rfft(frame * window, self._size)
+        power = spectrum.real**2 + spectrum.imag**2
+        if len(power) > 1:
+            power = np.concatenate((power, power.max(axis=0, keepdims=True)))
+        self._energies.append(float(10.0 * np.log10(power[-1].sum() + 1e-20)))
+        density = 10.0 * np.log10(power * (2.0 / (self._rate * np.sum(window**2) + 1e-30)) + 1e-20)
+        for channel, levels in zip(self._channels, density.astype(np.float32), strict=True):
+            row = np.clip(levels - _LEVELS[0], 0, len(channel.counts) - 1).astype(np.int64)
+            channel.counts[row, self._bins] += 1
+            channel.waiting.append(levels)
+            if len(channel.waiting) == self._each:
+                self._close(channel)
+
+    def _close(self, channel: _Channel) -> None:
+        """End a moment of a channel."""
+        if not channel.waiting:
+            return
+        frames = np.stack(channel.waiting)
+        peaks = self._bands.peaks(frames)
+        broadest = int(peaks[:, self._bands.hertz > 700.0].mean(axis=1).argmax())
+        channel.moments.append(Moment(peaks[broadest], self._bands.valleys(frames[broadest]), peaks.max(axis=0)))
+        channel.waiting = []
+
+
+def detect_cutoff(audio: np.ndarray, rate: int) -> Bandwidth:
+    """Return the bandwidth of ``audio``, float32 ``[channels, samples]``."""
+    meter = BandwidthMeter(rate)
+    meter.update(audio)
+    return meter.result()

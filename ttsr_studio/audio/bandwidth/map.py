@@ -1,0 +1,149 @@
+"""Where a file's band ends, by time and channel."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttsr_studio.audio.bandwidth.evidence import Moment
+
+_SAME_OCTAVES = 0.25
+_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 2, 4
+"""Moments, in a file with an edge and in one without; what is shorter is left as it is."""
+
+_ACTIVE_DB = 50.0
+_HIGHEST_OF_OPEN = 16500.0
+_STEEP_DB, _OPEN_DB = 30.0, 40.0
+
+
+@dataclass(frozen=True)
+class BandwidthMap:
+    """Edges that hold from times on.
+
+    Attributes:
+        starts_s: [S], seconds, ascending, the first one 0.
+        edges_hz: [channels][S].
+    """
+
+    starts_s: tuple[float, ...]
+    edges_hz: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def constant(cls, cutoff_hz: float, channels: int = 1) -> "BandwidthMap":
+        """One edge for all."""
+        return cls((0.0,), ((float(cutoff_hz),),) * channels)
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is one edge for all channels at all times."""
+        return len({edge for row in self.edges_hz for edge in row}) == 1
+
+    def lowest(self, start_s: float = 0.0, stop_s: float = math.inf) -> float:
+        """The lowest edge that there is between two times, Hz."""
+        stops = (*self.starts_s[1:], math.inf)
+        within = [k for k, start in enumerate(self.starts_s) if start < stop_s and stops[k] > start_s]
+        return min(row[k] for row in self.edges_hz for k in within)
+
+    def rows(self) -> list[tuple[float, tuple[float, ...]]]:
+        """(start in seconds, edges of all channels in Hz) of every stretch."""
+        return [(start, tuple(row[k] for row in self.edges_hz)) for k, start in enumerate(self.starts_s)]
+
+    def at(self, seconds: float) -> tuple[float, ...]:
+        """Edges [channels] at a moment, Hz."""
+        place = int(np.searchsorted(self.starts_s, seconds, side="right")) - 1
+        return tuple(row[max(0, place)] for row in self.edges_hz)
+
+
+def follow(
+    channels: Sequence[Sequence[Moment]],
+    hertz: NDArray[np.float64],
+    edges_hz: Sequence[float],
+    moment_s: float,
+    top_hz: float,
+) -> BandwidthMap:
+    """The map of a file from its channels' moments and the edges that hold for each as a whole.
+
+    Args:
+        hertz: centres of the moments' bands.
+        edges_hz: of every channel as a whole, at most `top_hz`, which stands for an open band.
+        moment_s: length of a moment, seconds.
+    """
+    known = [edge for edge in edges_hz if edge < top_hz]
+    alike = known and max(np.log2(max(known) / min(known)), 0) < _SAME_OCTAVES and len(known) == len(edges_hz)
+    common = [max(known)] * len(edges_hz) if alike else [min(edge, top_hz) for edge in edges_hz]
+    rows = [_by_moment(moments, hertz, edge, top_hz) for moments, edge in zip(channels, common, strict=True)]
+    steps = max((len(row) for row in rows), default=0)
+    table = np.array([row + row[-1:] * (steps - len(row)) if row else [top_hz] * steps for row in rows])
+    changes = [k for k in range(steps) if k == 0 or (table[:, k] != table[:, k - 1]).any()]
+    if not changes:
+        return BandwidthMap((0.0,), tuple((edge,) for edge in common))
+    return BandwidthMap(
+        tuple(k * moment_s for k in changes), tuple(tuple(float(row[k]) for k in changes) for row in table)
+    )
+
+
+def _by_moment(moments: Sequence[Moment], hertz: NDArray[np.float64], edge: float, top_hz: float) -> list[float]:
+    """Edges of a channel by moment: those that differ for good from the one of the whole, else that one."""
+    loudest = max((float(moment.held.max()) for moment in moments), default=0.0)
+    local = [
+        _steep_edge(moment, hertz, top_hz) if moment.held.max() > loudest - _ACTIVE_DB else None for moment in moments
+    ]
+    runs = [(value, len(list(group))) for value, group in groupby(_joined(local))]
+    least = _SHORTEST_RUN if edge < top_hz else _SHORTEST_RUN_OF_OPEN
+    long = {value for value, length in runs if value is not None and length >= least}
+    if edge >= top_hz:
+        long = {value for value in long if value < _HIGHEST_OF_OPEN or value >= top_hz}
+    near = {value for value in long if abs(np.log2(value / edge)) < 2 * _SAME_OCTAVES}
+    if not long - near - {top_hz}:
+        return [edge] * len(moments)
+    result: list[float | None] = []
+    for value, length in runs:
+        kept = value in long and length >= least
+        result += [(edge if value in near else value) if kept else None] * length
+    return _filled(result, edge)
+
+
+def _joined(local: Sequence[float | None]) -> list[float | None]:
+    """Edges of moments with those within a quarter of an octave of the one before made equal to it."""
+    out: list[float | None] = []
+    last: float | None = None
+    for value in local:
+        if value is not None and last is not None and abs(np.log2(value / last)) < _SAME_OCTAVES:
+            value = last
+        out.append(value)
+        last = last if value is None else value
+    return out
+
+
+def _filled(values: Sequence[float | None], default: float) -> list[float]:
+    """Undecided moments take the lower one of their decided neighbours, and the default beside none."""
+    before, after = _last_known(values), _last_known(values[::-1])[::-1]
+    sides = [[side for side in pair if side is not None] for pair in zip(before, after, strict=True)]
+    return [min(side, default=default) if value is None else value for value, side in zip(values, sides, strict=True)]
+
+
+def _last_known(values: Sequence[float | None]) -> list[float | None]:
+    """For every place the last value at or before it."""
+    out: list[float | None] = []
+    for value in values:
+        out.append(value if value is not None or not out else out[-1])
+    return out
+
+
+def _steep_edge(moment: Moment, hertz: NDArray[np.float64], top_hz: float) -> float | None:
+    """The lowest frequency above which a moment is empty though there is much below it; None where that is open.
+
+    `top_hz` where the moment reaches to the top.
+    """
+    first = int(np.searchsorted(hertz, 900.0))
+    for k in range(first, len(hertz) - 15):
+        below = float(np.median(moment.valleys[k - 12 : k]))
+        if below - float(np.quantile(moment.held[k + 2 :], 0.9)) >= _STEEP_DB:
+            # The quantile lets the last bands below the edge count as above it.
+            drops = [float(moment.valleys[j - 3 : j].mean() - moment.held[j : j + 3].mean()) for j in range(k, k + 12)]
+            return float(hertz[k + int(np.argmax(drops))])
+    below = float(np.median(moment.valleys[first : first + 48]))
+    return top_hz if float(np.median(moment.valleys[-12:])) > below - _OPEN_DB else None
