@@ -9,6 +9,7 @@ from ttsr_studio.cli.interrupt import left_at_once
 
 COMMANDS = {
     "render": "render:render_command",
+    "inspect": "inspect:inspect_command",
     "score": "score:score_command",
     "watch": "watch:watch_command",
     "queue": "queue:queue_group",

@@ -47,5 +47,5 @@ def _read_chunks(file: BinaryIO, path: Path, contents: Contents, audio_to_end: b
             return
         file.seek(start)
         if name == b"fmt ":
-            contents.fmt = file.read(min(declared, 40))
+            contents.fmt = file.read(max(0, min(declared, 40)))
         contents.take(file, name.decode("ascii"), declared, early)

@@ -1,0 +1,47 @@
+"""`ttsr inspect` says what a render would do, before anything is loaded or written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from helpers import Ttsr, below, save, voice
+
+
+def test_every_kind_of_file_is_told_apart(ttsr: Ttsr, tmp_path: Path) -> None:
+    save(tmp_path / "dull.wav", below(voice(1.0), 5000))
+    save(tmp_path / "full.wav", voice(1.0))
+    save(tmp_path / "silent.wav", np.zeros((48000, 1)))
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)[:, None]
+    save(tmp_path / "tone.wav", tone)
+    before = {path.name for path in tmp_path.iterdir()}
+    result = ttsr("inspect", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    told = {Path(row["input"]).name: row for row in map(json.loads, result.stdout.splitlines())}
+    assert told["dull.wav"]["verdict"] == "limited"
+    assert abs(told["dull.wav"]["cutoff_hz"] - 5000) < 500
+    assert told["full.wav"]["verdict"] == "full band"
+    assert told["silent.wav"]["verdict"] == "silence"
+    assert told["tone.wav"]["cutoff_hz"] is None
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_splice_is_drawn_as_a_step(ttsr: Ttsr, tmp_path: Path) -> None:
+    wide = voice(4.0)
+    spliced = np.concatenate((below(wide, 4000)[:96000], wide[96000:]))
+    result = ttsr("inspect", save(tmp_path / "splice.wav", spliced))
+    assert result.exit_code == 0, result.output
+    kilohertz = [line.split(" kHz ") for line in result.output.splitlines()]
+    rows = [parts[1] for parts in kilohertz if len(parts) == 2 and set(parts[1]) <= set("█▄·")]
+    assert len(rows) == 8
+    assert rows[0].startswith("·" * 20)
+    assert rows[0].endswith("█" * 20)
+    assert set(rows[-1]) == {"█"}
+
+
+def test_what_cannot_be_read_is_one_line_and_the_others_are_told(ttsr: Ttsr, tmp_path: Path) -> None:
+    (tmp_path / "page.wav").write_text("<html>")
+    good = save(tmp_path / "dull.wav", below(voice(0.5), 5000))
+    result = ttsr("inspect", tmp_path / "page.wav", good)
+    assert result.exit_code == 1
+    assert "failed: " in result.output
+    assert "would be rendered from" in result.output

@@ -1,0 +1,66 @@
+"""`ttsr inspect`: what files hold, and what a render would do with them."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ttsr_studio.audio.bandwidth.detector import Verdict
+from ttsr_studio.batch.plan import expand
+from ttsr_studio.cli.command import Settings
+from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line
+
+
+@click.command("inspect", cls=Settings)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
+@click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+def inspect_command(inputs: tuple[Path, ...], salvage: bool, as_json: bool) -> None:
+    """Say where the band of files ends, by time and channel, how that is known, and what a render would do.
+
+    Folders are searched for audio. Nothing is written. Exit code 0, or 1 when a file could not be read.
+
+    \b
+    Examples:
+      ttsr inspect take.wav
+      ttsr inspect stems/ --json
+    """
+    files = [file for path in inputs for file, _ in expand(path)]
+    if not files:
+        raise OptionError(f"{inputs[0]}: no audio files here")
+    failed = 0
+    for path in files:
+        try:
+            found = inspect(path, salvage)
+        except TtsrError as error:
+            failed += 1
+            reason = in_one_line(path, error)
+            told = {"input": str(path), "status": "failed", "reason": reason}
+            click.echo(json.dumps(told) if as_json else f"failed: {reason}", err=not as_json)
+            continue
+        click.echo(json.dumps(found.to_json()) if as_json else "\n".join(in_words(found)))
+    if failed:
+        sys.exit(1)
+
+
+def in_words(found: Inspection) -> list[str]:
+    """What a person reads of a file."""
+    info, band = found.info, found.band
+    evidence = "" if band.evidence_db is None else f"; evidence {band.evidence_db:.0f} dB"
+    doubt = "" if band.sure or not band.limited else ", not much: listen"
+    lines = [
+        f"{info.path}",
+        f"  {info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
+        f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
+        f"  {found.plan}",
+        *(f"  note: {warning}" for warning in info.warnings),
+    ]
+    if band.verdict is Verdict.LIMITED:
+        channels = len(band.map.edges_hz) if not band.map.flat else 1
+        for channel in range(channels):
+            if channels > 1:
+                lines.append(f"  channel {channel + 1}")
+            lines += [f"  {row}" for row in picture(band.map, found.seconds, info.rate / 2, channel)]
+    return lines
