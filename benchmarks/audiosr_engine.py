@@ -36,9 +36,9 @@ from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
 from ttsr_studio.weights import store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

@@ -16,10 +16,10 @@ from ttsr_studio.audio.decode import probe
 from ttsr_studio.audio.windows import even_core, plan_windows
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.windows import FADE_SECONDS
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.windows import FADE_SECONDS
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
 
 
 def bare_seconds_per_row(session: Session, samples: int, rows: int, repeats: int = 3) -> float:

@@ -17,9 +17,9 @@ import soundfile
 import torch
 
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
 
 RATE = 48000
 

@@ -16,9 +16,9 @@ import soxr
 
 from ttsr_studio.errors import TtsrError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
 
 
 def level_db(audio: np.ndarray) -> float:

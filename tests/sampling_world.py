@@ -18,10 +18,10 @@ from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal
 from ttsr_studio.diffusion.samplers.registry import get_sampler
-from ttsr_studio.render.inference.candidates import CandidateBatch
-from ttsr_studio.render.inference.sampling import Monitor
-from ttsr_studio.render.inference.state import SamplingConfig, WindowInputs
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.candidates import CandidateBatch
+from ttsr_studio.rendering.inference.sampling import Monitor
+from ttsr_studio.rendering.inference.state import SamplingConfig, WindowInputs
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import (
     Budget,
     Candidate,

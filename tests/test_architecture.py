@@ -14,7 +14,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"watch", "evaluation", "batch"},
-    {"render", "config", "diagnostics", "training"},
+    {"rendering", "config", "diagnostics", "training"},
     {"engines", "verifiers", "search", "report"},
     {"diffusion", "analysis", "audio", "weights", "options"},
     {"storage", "plugins"},

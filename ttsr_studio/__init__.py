@@ -9,9 +9,7 @@ result = ttsr.render("vocals.wav", "vocals_48k.wav", preset="speech", candidates
 What is named here is the public API; it is imported on use.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -22,11 +20,12 @@ if TYPE_CHECKING:
     from ttsr_studio.batch.renderer import render as render
     from ttsr_studio.errors import InputError as InputError
     from ttsr_studio.errors import MissingError as MissingError
+    from ttsr_studio.errors import NothingToAddError as NothingToAddError
     from ttsr_studio.errors import OptionError as OptionError
     from ttsr_studio.errors import OutputError as OutputError
     from ttsr_studio.errors import TtsrError as TtsrError
     from ttsr_studio.options import RenderOptions as RenderOptions
-    from ttsr_studio.render.inference.progress import Event as Event
+    from ttsr_studio.rendering.inference.progress import Event as Event
     from ttsr_studio.report.schema import Report as Report
     from ttsr_studio.verifiers.protocol import Annotations as Annotations
 
@@ -35,11 +34,12 @@ PUBLIC = {
     "Renderer": "ttsr_studio.batch.renderer",
     "RenderResult": "ttsr_studio.batch.renderer",
     "Annotations": "ttsr_studio.verifiers.protocol",
-    "Event": "ttsr_studio.render.inference.progress",
+    "Event": "ttsr_studio.rendering.inference.progress",
     "Report": "ttsr_studio.report.schema",
     "RenderOptions": "ttsr_studio.options",
     "TtsrError": "ttsr_studio.errors",
     "InputError": "ttsr_studio.errors",
+    "NothingToAddError": "ttsr_studio.errors",
     "OutputError": "ttsr_studio.errors",
     "OptionError": "ttsr_studio.errors",
     "MissingError": "ttsr_studio.errors",
@@ -52,27 +52,8 @@ __all__ = ["__version__", *PUBLIC]
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "render":
-        return import_module("ttsr_studio.render")
     return getattr(import_module(PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _RenderRoom(ModuleType):
-    """The package `ttsr_studio.render`, which stands for the function of that name as well."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return import_module(PUBLIC["render"]).render(*arguments, **options)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "render" and isinstance(value, ModuleType):
-            value.__class__ = _RenderRoom
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -124,7 +124,7 @@ def test_what_is_no_audio_to_render_is_refused(
 
 STARTS = {
     "alone": "import sys, ttsr_studio as ttsr; assert 'Renderer' in dir(ttsr)",
-    "after the room": "import sys, ttsr_studio.render.request, ttsr_studio as ttsr; assert callable(ttsr.render)",
+    "after the room": "import sys, ttsr_studio.rendering.request, ttsr_studio as ttsr; assert callable(ttsr.render)",
     "errors": "import sys; from ttsr_studio import InputError, TtsrError; assert issubclass(InputError, TtsrError)",
 }
 

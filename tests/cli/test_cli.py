@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
-import ttsr_studio.render.inference.session
+import ttsr_studio.rendering.inference.session
 from ttsr_studio.config import presets
 
 ROOT = Path(__file__).parents[2]
@@ -461,8 +461,8 @@ def test_a_folder_that_cannot_be_made_is_named(ttsr: Ttsr, tmp_path: Path, stem:
 
 def test_a_sidecar_sets_options_of_its_file_only(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    real = ttsr_studio.render.inference.session.load_engine
-    monkeypatch.setattr(ttsr_studio.render.inference.session, "load_engine", lambda *a: loaded.append(a) or real(*a))
+    real = ttsr_studio.rendering.inference.session.load_engine
+    monkeypatch.setattr(ttsr_studio.rendering.inference.session, "load_engine", lambda *a: loaded.append(a) or real(*a))
     for name in ("a", "b", "c"):
         save(tmp_path / f"{name}.wav", below(voice(0.4), 5000))
     (tmp_path / "b.ttsr.toml").write_text("candidates = 3\nseed = 9\npreset = 'music'\n")

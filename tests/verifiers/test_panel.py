@@ -16,8 +16,8 @@ from torch import Tensor
 from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.recorder import ScoredChoice, score_record
-from ttsr_studio.render.summary import gains
+from ttsr_studio.rendering.recorder import ScoredChoice, score_record
+from ttsr_studio.rendering.summary import gains
 from ttsr_studio.report.schema import ScoreRecord
 from ttsr_studio.report.validate import validate
 from ttsr_studio.verifiers.ensemble import combine

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-import ttsr_studio.render.inference.session
-import ttsr_studio.render.pipeline  # noqa: F401
+import ttsr_studio.rendering.inference.session
+import ttsr_studio.rendering.pipeline  # noqa: F401
 from ttsr_studio.engines.builtin import engine
 from ttsr_studio.report import figures
 

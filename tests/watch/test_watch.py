@@ -349,9 +349,9 @@ def test_a_file_replaced_while_it_is_rendered_is_rendered_again(
 def test_a_slow_search_is_not_held_for_a_hanging_decoder(tmp_path: Path) -> None:
     """A decoder may be silent for seconds, a search of a long file on a slow machine for minutes."""
     from ttsr_studio.options import RenderOptions
-    from ttsr_studio.render import pipeline
-    from ttsr_studio.render.inference.session import Session
-    from ttsr_studio.render.request import RenderRequest
+    from ttsr_studio.rendering import pipeline
+    from ttsr_studio.rendering.inference.session import Session
+    from ttsr_studio.rendering.request import RenderRequest
 
     told: list[str] = []
     real = pipeline.search_windows

@@ -22,7 +22,7 @@ from ttsr_studio import __version__
 from ttsr_studio.batch.job_schema import VERSION, job_schema
 from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
-from ttsr_studio.render.inference.progress import Event
+from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
 
 PROGRESS_SECONDS = 0.25

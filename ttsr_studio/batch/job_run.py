@@ -11,8 +11,8 @@ from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.progress import Watch
-from ttsr_studio.render.inference.session import Session, Sessions
+from ttsr_studio.rendering.inference.progress import Watch
+from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.report.paths import page_name, renders_of, report_names
 
 ADVICE = 'set "existing" to "overwrite" or "skip", or name another "output"'

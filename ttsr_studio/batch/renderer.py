@@ -14,11 +14,11 @@ from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import resolve, with_sidecar
 from ttsr_studio.errors import unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.progress import Event, Watch
-from ttsr_studio.render.inference.session import Session, Sessions
-from ttsr_studio.render.memory import Waveform, render_array
-from ttsr_studio.render.pipeline import render as render_file
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference.progress import Event, Watch
+from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.memory import Waveform, render_array
+from ttsr_studio.rendering.pipeline import render as render_file
+from ttsr_studio.rendering.request import RenderRequest
 from ttsr_studio.report.schema import Report
 from ttsr_studio.verifiers.protocol import Annotations
 

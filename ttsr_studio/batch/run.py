@@ -9,11 +9,11 @@ from ttsr_studio.batch.plan import Job
 from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.progress import CancellationToken, Watch
-from ttsr_studio.render.inference.session import Session, Sessions
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
-from ttsr_studio.render.summary import Rendered
+from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
+from ttsr_studio.rendering.summary import Rendered
 
 
 class CancelledError(TtsrError):

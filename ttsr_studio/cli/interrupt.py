@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ttsr_studio.render.inference.progress import CancellationToken
+from ttsr_studio.rendering.inference.progress import CancellationToken
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

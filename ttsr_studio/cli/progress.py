@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ttsr_studio.render.inference.progress import Event, Watch
+from ttsr_studio.rendering.inference.progress import Event, Watch
 
 LINE_SECONDS = 15.0
 

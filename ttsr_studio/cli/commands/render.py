@@ -21,8 +21,8 @@ from ttsr_studio.cli.render_options import given_flags, render_flags, write_grou
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session, Sessions
-from ttsr_studio.render.reproduce import Earlier, read_report
+from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.reproduce import Earlier, read_report
 
 
 def earlier_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:

@@ -26,7 +26,7 @@ from ttsr_studio.evaluation.benchmark.dataset import (
 from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.system_spec import Spec
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
+from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.storage.checksum import sha256
 
 
@@ -201,8 +201,8 @@ class Render:
 
 def render_item(session: Session, item: Item) -> tuple[Audio, dict[str, Any], Cost]:
     """Render an item's input: the output in the truth's shape, the render's summary, and what it took."""
-    from ttsr_studio.render.pipeline import render
-    from ttsr_studio.render.request import RenderRequest
+    from ttsr_studio.rendering.pipeline import render
+    from ttsr_studio.rendering.request import RenderRequest
 
     source, target, truth = (item.folder / name for name in ("input.wav", "output.wav", "truth.wav"))
     write_float_wav(source, item.lr, item.lr_rate)

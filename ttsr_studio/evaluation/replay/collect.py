@@ -29,8 +29,8 @@ from ttsr_studio.evaluation.sweep import EvaluationRun, Row, cases_with_band, fi
 from ttsr_studio.evaluation.verifier_study.accuracy import accuracy_row, members, write_accuracy
 from ttsr_studio.evaluation.verifier_study.candidates import DrawnWindow, WindowScores, drawn_windows
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.score_log import reward_record
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.score_log import reward_record
 
 VERIFIERS_KEPT = ("critic", "consensus")
 """Whose scores are kept when none is asked for."""

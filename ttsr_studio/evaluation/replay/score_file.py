@@ -1,4 +1,4 @@
-"""Reading a score file (see `ttsr_studio.render.score_log`) as arrays that policies are replayed on.
+"""Reading a score file (see `ttsr_studio.rendering.score_log`) as arrays that policies are replayed on.
 
 Every score is higher is better; NaN where a verifier has none. Draws of a window are independent noises, each run to
 its end: what a search pruned or derived from other candidates says nothing about other policies, and is refused.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.errors import InputError, OptionError, unknown
-from ttsr_studio.render.score_log import SCHEMA
+from ttsr_studio.rendering.score_log import SCHEMA
 from ttsr_studio.search.protocol import SamplingPlan
 
 Array = NDArray[np.float64]

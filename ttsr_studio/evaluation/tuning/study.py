@@ -39,7 +39,7 @@ from ttsr_studio.evaluation.sweep import LEAST_BAND_HZ, Case, EvaluationRun, Row
 from ttsr_studio.evaluation.tuning.space import Axes, SamplerSetting, suggest
 from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
+from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.verifiers.registry import VERIFIERS
 
 if TYPE_CHECKING:

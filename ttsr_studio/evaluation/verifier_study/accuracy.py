@@ -29,7 +29,7 @@ from ttsr_studio.evaluation.reporting.tables import by_kind_and_cutoff, interval
 from ttsr_studio.evaluation.sweep import EvaluationRun, Row, cases_with_band, finite, sweep
 from ttsr_studio.evaluation.verifier_study.candidates import WindowScores, scored_windows
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.session import Session
+from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.registry import load_verifiers
 

@@ -19,10 +19,10 @@ from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluation.benchmark.dataset import RATE
 from ttsr_studio.evaluation.benchmark.degradation import Item
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import WindowCandidates
-from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.inference.windows import SearchInput, search_windows
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.state import WindowCandidates
+from ttsr_studio.rendering.inference.timing import Stages
+from ttsr_studio.rendering.inference.windows import SearchInput, search_windows
 
 
 @dataclass(frozen=True)

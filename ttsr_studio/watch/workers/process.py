@@ -115,7 +115,7 @@ def work(pipe: Connection, leash: Connection, log: Path) -> None:
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent decides what becomes of the job
     threading.Thread(target=end_with_parent, args=(leash,), daemon=True).start()
     redirect(log)
-    from ttsr_studio.render.inference.session import Sessions
+    from ttsr_studio.rendering.inference.session import Sessions
 
     sessions = Sessions()
     pipe.send(Ready())
@@ -182,8 +182,8 @@ def render_source(pipe: Connection, task: RenderTask, sessions: Any) -> RenderDo
 
     def make() -> RenderDone:
         from ttsr_studio.config.annotations import read_annotations
-        from ttsr_studio.render.pipeline import render
-        from ttsr_studio.render.request import RenderRequest
+        from ttsr_studio.rendering.pipeline import render
+        from ttsr_studio.rendering.request import RenderRequest
 
         report = ProgressReporter(pipe)
         report("loading", 0, 1)

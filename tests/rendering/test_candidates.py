@@ -15,8 +15,8 @@ from torch import Tensor
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.noise import NoiseKey, draw, renoise
 from ttsr_studio.diffusion.samplers.registry import get_sampler
-from ttsr_studio.render.inference.candidates import segment_edges
-from ttsr_studio.render.inference.sampling import Monitor, stochastic_step
+from ttsr_studio.rendering.inference.candidates import segment_edges
+from ttsr_studio.rendering.inference.sampling import Monitor, stochastic_step
 from ttsr_studio.search.protocol import (
     Candidate,
     Problem,

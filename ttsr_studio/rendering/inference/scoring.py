@@ -9,8 +9,8 @@ from torch import Tensor
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.model import Conditioning
-from ttsr_studio.render.inference.state import PreviewScores, SamplingConfig, Scores, WindowCandidates
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.state import PreviewScores, SamplingConfig, Scores, WindowCandidates
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import (
     Annotations,

@@ -7,16 +7,16 @@ from contextlib import ExitStack
 
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.errors import InputError, shown
-from ttsr_studio.render.inference.progress import CancellationToken, Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.windows import CLIP_BYTES, clip_bytes, search_windows
-from ttsr_studio.render.output import make_folder, write_outputs
-from ttsr_studio.render.recorder import Recorder
-from ttsr_studio.render.request import RenderRequest, RunningRender
-from ttsr_studio.render.rerank import Reranking, rerank
-from ttsr_studio.render.score_log import add_rewards, reward_record
-from ttsr_studio.render.source import Material, analyse_source
-from ttsr_studio.render.summary import Rendered, build_report, write_reports
+from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.windows import CLIP_BYTES, clip_bytes, search_windows
+from ttsr_studio.rendering.output import make_folder, write_outputs
+from ttsr_studio.rendering.recorder import Recorder
+from ttsr_studio.rendering.request import RenderRequest, RunningRender
+from ttsr_studio.rendering.rerank import Reranking, rerank
+from ttsr_studio.rendering.score_log import add_rewards, reward_record
+from ttsr_studio.rendering.source import Material, analyse_source
+from ttsr_studio.rendering.summary import Rendered, build_report, write_reports
 
 
 def render(

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
 from ttsr_studio.errors import InputError
-from ttsr_studio.render.inference.progress import CancellationToken, Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.output import Outputs, finish
-from ttsr_studio.render.pipeline import rerank_renders, search_file
-from ttsr_studio.render.request import RenderRequest, RunningRender
-from ttsr_studio.render.source import analyse_array
-from ttsr_studio.render.summary import build_report
+from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.output import Outputs, finish
+from ttsr_studio.rendering.pipeline import rerank_renders, search_file
+from ttsr_studio.rendering.request import RenderRequest, RunningRender
+from ttsr_studio.rendering.source import analyse_array
+from ttsr_studio.rendering.summary import build_report
 from ttsr_studio.report.schema import MetadataInfo, Report
 from ttsr_studio.verifiers.protocol import Annotations
 

@@ -8,10 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.render.inference.sampling import CandidateSampler, Monitor, Sampled
-from ttsr_studio.render.inference.scoring import CandidateScorer, by_window, early_level, early_verifiers
-from ttsr_studio.render.inference.state import CandidateState, SamplingConfig, Standing, WindowCandidates, WindowInputs
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.sampling import CandidateSampler, Monitor, Sampled
+from ttsr_studio.rendering.inference.scoring import CandidateScorer, by_window, early_level, early_verifiers
+from ttsr_studio.rendering.inference.state import (
+    CandidateState,
+    SamplingConfig,
+    Standing,
+    WindowCandidates,
+    WindowInputs,
+)
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import Candidate
 from ttsr_studio.search.scheduler import Task
 

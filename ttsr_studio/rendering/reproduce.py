@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import InputError, OptionError
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.summary import Rendered, versions
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.summary import Rendered, versions
 from ttsr_studio.report.schema import Report
 from ttsr_studio.report.validate import load_report
 

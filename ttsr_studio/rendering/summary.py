@@ -15,13 +15,13 @@ from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.timing import Stages
-from ttsr_studio.render.output import Outputs, add_page, clear_earlier
-from ttsr_studio.render.recorder import Recorder
-from ttsr_studio.render.request import RunningRender
-from ttsr_studio.render.rerank import Reranking
-from ttsr_studio.render.source import Material
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.timing import Stages
+from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
+from ttsr_studio.rendering.recorder import Recorder
+from ttsr_studio.rendering.request import RunningRender
+from ttsr_studio.rendering.rerank import Reranking
+from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
     AnnotationsRecord,

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
-from ttsr_studio.render.inference.budget import BudgetTracker, TimeShare
-from ttsr_studio.render.inference.group import GroupRequest, search_group
-from ttsr_studio.render.inference.progress import CancellationToken, Watch
-from ttsr_studio.render.inference.scoring import ScoringSetup, score_assembled
-from ttsr_studio.render.inference.segments import Seams, Selection, assemble, choose_segments
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import Scores, WindowCandidates
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.budget import BudgetTracker, TimeShare
+from ttsr_studio.rendering.inference.group import GroupRequest, search_group
+from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.scoring import ScoringSetup, score_assembled
+from ttsr_studio.rendering.inference.segments import Seams, Selection, assemble, choose_segments
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.state import Scores, WindowCandidates
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.verifiers.protocol import Annotations
 
 FADE_SECONDS = 0.08

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.errors import OutputError
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import CandidateState, WindowCandidates
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.state import CandidateState, WindowCandidates
 
 SCHEMA = "ttsr-rewards-1"
 

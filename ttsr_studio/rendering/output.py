@@ -18,11 +18,11 @@ from ttsr_studio.audio.metadata.transfer import carry
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.progress import Event
-from ttsr_studio.render.recorder import Recorder
-from ttsr_studio.render.request import RunningRender
-from ttsr_studio.render.rerank import Reranking
-from ttsr_studio.render.source import BLOCK, Material
+from ttsr_studio.rendering.inference.progress import Event
+from ttsr_studio.rendering.recorder import Recorder
+from ttsr_studio.rendering.request import RunningRender
+from ttsr_studio.rendering.rerank import Reranking
+from ttsr_studio.rendering.source import BLOCK, Material
 from ttsr_studio.report.paths import beside, page_name, report_names
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.report.validate import load_report

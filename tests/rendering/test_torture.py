@@ -39,7 +39,7 @@ load_once = cache(load_engine)
 @pytest.fixture(autouse=True)
 def nothing_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Temporary files go where they can be seen; they are gone after every row. Weights are loaded once."""
-    monkeypatch.setattr("ttsr_studio.render.inference.session.load_engine", load_once)
+    monkeypatch.setattr("ttsr_studio.rendering.inference.session.load_engine", load_once)
     scratch = tmp_path_factory.mktemp("scratch")
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     yield

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import bins_between, power_spectrogram
 from ttsr_studio.audio.windows import even_fade
-from ttsr_studio.render.inference.state import WindowCandidates
+from ttsr_studio.rendering.inference.state import WindowCandidates
 from ttsr_studio.search.viterbi import best_path
 from ttsr_studio.verifiers.panel import Panel
 

@@ -14,11 +14,11 @@ from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.render.inference.segments import Selection
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import Scores, WindowCandidates
-from ttsr_studio.render.inference.windows import JoinedWindow, SearchInput
-from ttsr_studio.render.rerank import WINDOWS, Reranking
+from ttsr_studio.rendering.inference.segments import Selection
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.state import Scores, WindowCandidates
+from ttsr_studio.rendering.inference.windows import JoinedWindow, SearchInput
+from ttsr_studio.rendering.rerank import WINDOWS, Reranking
 from ttsr_studio.report.schema import CandidateRecord, PreviewRecord, Role, ScoreRecord, SegmentRecord, WindowRecord
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel

@@ -20,9 +20,9 @@ from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.scoring import ScoringSetup
-from ttsr_studio.render.inference.state import SamplingConfig
-from ttsr_studio.render.inference.validation import problems
+from ttsr_studio.rendering.inference.scoring import ScoringSetup
+from ttsr_studio.rendering.inference.state import SamplingConfig
+from ttsr_studio.rendering.inference.validation import problems
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
 from ttsr_studio.search.registry import start_search
 from ttsr_studio.verifiers.panel import Panel

@@ -13,12 +13,12 @@ from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference import windows
-from ttsr_studio.render.inference.budget import TimeShare
-from ttsr_studio.render.inference.group import GroupRequest, GroupResult, search_group
-from ttsr_studio.render.inference.session import Session, Sessions
-from ttsr_studio.render.pipeline import render
-from ttsr_studio.render.request import RenderRequest
+from ttsr_studio.rendering.inference import windows
+from ttsr_studio.rendering.inference.budget import TimeShare
+from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
+from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.pipeline import render
+from ttsr_studio.rendering.request import RenderRequest
 
 OPTIONS = RenderOptions(
     candidates=3,

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.render.inference.budget import GroupBudget, TimeShare
-from ttsr_studio.render.inference.candidates import CandidateBatch
-from ttsr_studio.render.inference.progress import CancellationToken
-from ttsr_studio.render.inference.sampling import Monitor, window_key
-from ttsr_studio.render.inference.scoring import ScoringSetup
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.state import Scores, WindowCandidates, WindowInputs
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.budget import GroupBudget, TimeShare
+from ttsr_studio.rendering.inference.candidates import CandidateBatch
+from ttsr_studio.rendering.inference.progress import CancellationToken
+from ttsr_studio.rendering.inference.sampling import Monitor, window_key
+from ttsr_studio.rendering.inference.scoring import ScoringSetup
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.state import Scores, WindowCandidates, WindowInputs
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import Budget, Candidate, Problem
 from ttsr_studio.search.scheduler import Run, SolveBatch, Task, drive
 

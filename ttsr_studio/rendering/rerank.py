@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.windows import SearchInput
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.verifiers.protocol import Context, Verifier, goes_by_input, score_columns
 
 WINDOWS = "windows"

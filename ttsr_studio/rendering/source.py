@@ -19,9 +19,9 @@ from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
 from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
-from ttsr_studio.render.inference.progress import Event
-from ttsr_studio.render.inference.windows import SearchInput
-from ttsr_studio.render.request import RunningRender
+from ttsr_studio.rendering.inference.progress import Event
+from ttsr_studio.rendering.inference.windows import SearchInput
+from ttsr_studio.rendering.request import RunningRender
 
 BLOCK = 1 << 16
 

@@ -12,8 +12,8 @@ from ttsr_studio.diffusion.denoiser import MeteredDenoiser
 from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise
 from ttsr_studio.diffusion.samplers.base import State, peek
-from ttsr_studio.render.inference.state import SamplingConfig, Standing
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.state import SamplingConfig, Standing
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.scheduler import Task
 
 EARLY_SIGMA = 0.4

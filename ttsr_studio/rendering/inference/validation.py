@@ -12,7 +12,7 @@ from ttsr_studio.search.registry import uses_previews
 from ttsr_studio.verifiers.protocol import Previewing
 
 if TYPE_CHECKING:
-    from ttsr_studio.render.inference.session import Session
+    from ttsr_studio.rendering.inference.session import Session
 
 
 def problems(session: "Session") -> Iterator[OptionError]:

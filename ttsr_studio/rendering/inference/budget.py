@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ttsr_studio.diffusion.denoiser import Meter
-from ttsr_studio.render.inference.progress import CancellationToken, Event, Watch
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.progress import CancellationToken, Event, Watch
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import Budget, SamplingPlan
 from ttsr_studio.search.scheduler import Halt
 

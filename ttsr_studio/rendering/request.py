@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.render.inference.progress import Watch
-from ttsr_studio.render.inference.session import Session
-from ttsr_studio.render.inference.timing import Stages
+from ttsr_studio.rendering.inference.progress import Watch
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.verifiers.protocol import Annotations
 
 
