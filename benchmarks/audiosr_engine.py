@@ -59,7 +59,7 @@ def stem(seconds: float) -> np.ndarray:
 
 
 def low(audio: np.ndarray) -> np.ndarray:
-    return Crossover(CUTOFF_HZ, RATE).merge(audio[None], np.zeros_like(audio)[None])[0]
+    return Crossover(CUTOFF_HZ, RATE).low_pass(torch.from_numpy(audio)).numpy()
 
 
 def apart(mine: Tensor, theirs: Tensor) -> float:

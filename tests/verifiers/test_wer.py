@@ -277,4 +277,4 @@ def test_evaluating_verifiers_of_windows_refuses_it(ttsr: Ttsr, wer: WER, tmp_pa
     save(tmp_path / "clips/a.wav", voice(1.0))
     result = ttsr("evaluate", tmp_path / "clips", "--out", tmp_path / "out", "--judge", "critic+wer")
     assert result.exit_code == 2
-    assert "--judge wer: judges whole clips" in result.output
+    assert "--judge wer: scores whole clips" in result.output

@@ -55,12 +55,12 @@ class Crossover:
         if isinstance(lr, np.ndarray):
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()
         if not self.keep:
-            return generated + self._low(lr - generated)
+            return generated + self.low_pass(lr - generated)
         added = topped_up(lr, generated)
-        return lr + (added - self._low(added))
+        return lr + (added - self.low_pass(added))
 
-    def _low(self, audio: torch.Tensor) -> torch.Tensor:
-        """What lies below, ``[..., samples]``."""
+    def low_pass(self, audio: torch.Tensor) -> torch.Tensor:
+        """What lies below the crossover, ``[..., samples]``."""
         samples = audio.shape[-1]
         size = fft.next_fast_len(samples + self.taps - 1, real=True)
         low = torch.from_numpy(self.low).to(audio.device, audio.dtype)

@@ -148,7 +148,7 @@ class Bench:
     def __init__(self, engine: Engine, truth: Tensor) -> None:
         self.engine, self.truth = engine, truth
         self.crossover = Crossover(CUTOFF_HZ, engine.sample_rate)
-        self.lr = self.crossover.merge(truth[None], torch.zeros_like(truth)[None])[0]
+        self.lr = self.crossover.low_pass(truth)
         padded = torch.nn.functional.pad(self.lr[None], (engine.lookaround, engine.lookaround))
         self.key = NoiseKey(0)
         self.conditioning = engine.condition(padded[:, None], torch.tensor([[CUTOFF_HZ]]), [self.key])
@@ -186,7 +186,7 @@ class Bench:
 
     def lag(self, raw: Tensor, reach: int = 40) -> float:
         """Samples by which the engine's own low band comes after the input's: where their envelopes agree best."""
-        low = self.crossover.merge(raw[None], torch.zeros_like(raw)[None])[0]
+        low = self.crossover.low_pass(raw)
         own, known = (_envelope(audio) for audio in (low, self.lr))
         size = 2 * len(own)
         both = torch.fft.rfft(own, size) * torch.fft.rfft(known, size).conj()
