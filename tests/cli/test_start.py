@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import Context
 from helpers import LONGEST, Ttsr, below, save, voice
+
+from ttsr_studio.cli.main import COMMANDS, main
 
 LOADED = "import sys, ttsr_studio; print(*sorted({name.split('.')[0] for name in sys.modules}))"
 
@@ -30,6 +33,23 @@ def test_the_bare_import_loads_neither_torch_nor_click() -> None:
     loaded = set(python("-c", LOADED).split())
     assert "ttsr_studio" in loaded
     assert not loaded & {"torch", "click", "numpy", "scipy", "matplotlib", "soundfile"}
+
+
+def test_the_overview_and_a_typo_wait_for_no_heavy_library() -> None:
+    asked = (
+        "from ttsr_studio.cli.main import main\ntry: main({})\nexcept SystemExit: pass\nimport sys; print(*sys.modules)"
+    )
+    for line in (["--help"], ["--version"], ["rendr"]):
+        loaded = set(python("-c", asked.format(line)).split())
+        assert "ttsr_studio" in loaded
+        assert not loaded & {"torch", "scipy", "matplotlib", "numpy"}, line
+
+
+def test_the_overview_names_every_command() -> None:
+    lines = python("-m", "ttsr_studio", "--help").split("Commands:")[1].splitlines()
+    assert [line.split()[0] for line in lines if line.strip()] == list(COMMANDS)
+    for name in COMMANDS:
+        assert main.get_command(Context(main), name) is not None
 
 
 def test_options_are_checked_under_python_minus_o_as_without(

@@ -8,20 +8,20 @@ from ttsr_studio import __version__
 from ttsr_studio.cli.interrupt import left_at_once
 
 COMMANDS = {
-    "render": "render:render_command",
-    "inspect": "inspect:inspect_command",
-    "score": "score:score_command",
-    "watch": "watch:watch_command",
-    "queue": "queue:queue_group",
-    "evaluate": "evaluate:evaluate_command",
-    "replay": "replay:replay_command",
-    "tune": "tune:tune_command",
-    "presets": "presets:presets_group",
-    "models": "models:models_group",
-    "doctor": "doctor:doctor_command",
-    "schema": "schema:schema_command",
+    "render": ("render:render_command", "Render files, or all audio files of folders."),
+    "inspect": ("inspect:inspect_command", "Say where the band of files ends, and what a render would do."),
+    "score": ("score:score_command", "Score finished files, of this tool or another."),
+    "watch": ("watch:watch_command", "Render what is dropped into a folder, for as long as it runs."),
+    "queue": ("queue:queue_group", "What a watched folder has seen, is doing, and did."),
+    "evaluate": ("evaluate:evaluate_command", "Measure systems on full-band clips."),
+    "replay": ("replay:replay_command", "Replay policies of a search on kept scores, without the engine."),
+    "tune": ("tune:tune_command", "Find sampler settings for an engine on full-band clips."),
+    "presets": ("presets:presets_group", "Verifiers, search and budget by content type."),
+    "models": ("models:models_group", "Weights that are not shipped: fetch, import and check them."),
+    "doctor": ("doctor:doctor_command", "What is here: devices, engines, verifiers, weights."),
+    "schema": ("schema:schema_command", "Print the JSON schema of reports, or of job files."),
 }
-"""Name -> where it is; `ttsr --version` and `ttsr queue` must not wait for torch."""
+"""Name -> where it is, and what the overview says of it; `ttsr --help` and `ttsr queue` must not wait for torch."""
 
 
 class Commands(click.Group):
@@ -33,10 +33,14 @@ class Commands(click.Group):
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[name].split(":")
+        module, attribute = COMMANDS[name][0].split(":")
         with left_at_once():
             command: click.Command = getattr(import_module(f"ttsr_studio.cli.commands.{module}"), attribute)
         return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
