@@ -6,6 +6,7 @@ import click
 
 from ttsr_studio import __version__
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.errors import unknown
 
 COMMANDS = {
     "render": ("render:render_command", "Render files, or all audio files of folders."),
@@ -37,6 +38,13 @@ class Commands(click.Group):
         with left_at_once():
             command: click.Command = getattr(import_module(f"ttsr_studio.cli.commands.{module}"), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(str(unknown("command", args[0], COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
