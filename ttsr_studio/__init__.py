@@ -46,13 +46,29 @@ PUBLIC = {
 }
 """The public names, and where they are defined."""
 
-__all__ = ["__version__", *PUBLIC]
+__all__ = [
+    "Annotations",
+    "Event",
+    "InputError",
+    "MissingError",
+    "NothingToAddError",
+    "OptionError",
+    "OutputError",
+    "RenderOptions",
+    "RenderResult",
+    "Renderer",
+    "Report",
+    "TtsrError",
+    "__version__",
+    "render",
+]
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(PUBLIC[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in PUBLIC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

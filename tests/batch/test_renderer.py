@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from api_reference import PAGE, reference
 from helpers import LONGEST, Ttsr, below, load, save, voice
 
@@ -163,3 +164,16 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_reference_is_that_of_the_docstrings() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), "run: python tests/api_reference.py"
+
+
+def test_a_folder_is_refused_and_not_half_rendered(stem: Path, tmp_path: Path) -> None:
+    with pytest.raises(ttsr.InputError, match="is a folder"):
+        ttsr.Renderer(**QUICK).render(stem.parent, tmp_path / "out")
+
+
+def test_what_an_array_is_of_counts_as_for_a_file(stem: Path) -> None:
+    waveform, rate = soundfile.read(stem, frames=24000)
+    _, report = ttsr.Renderer(speaker=[str(stem)], **QUICK).enhance(waveform, sample_rate=rate)
+    assert report.annotations.speakers == 1
+    with pytest.raises(ttsr.OptionError, match="reference"):
+        ttsr.Renderer(reference=str(stem), **QUICK).enhance(waveform, sample_rate=rate)

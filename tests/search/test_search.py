@@ -733,3 +733,11 @@ def test_text_settings_do_what_the_others_do() -> None:
     steps = [[each.step for each in world.batch.windows[0].candidates] for world in (written, given)]
     assert steps[0] == steps[1]
     assert stride_to_cosine(0.5) == 0.875
+
+
+def test_a_request_that_is_none_is_refused_and_does_not_hang() -> None:
+    def strange(_problem: Problem) -> Any:
+        yield "hello"
+
+    with pytest.raises(OptionError, match="neither a Solve nor a Score"):
+        Run(strange(Problem(NoiseKey(0), COURSE)), Budget(100), COURSE)

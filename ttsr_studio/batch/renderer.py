@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ttsr_studio.batch.plan import plan_jobs, refuse_existing
-from ttsr_studio.config.annotations import read_annotations
+from ttsr_studio.config.annotations import read_annotations, stated_annotations
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import resolve, with_sidecar
-from ttsr_studio.errors import unknown
+from ttsr_studio.errors import InputError, OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import Event, Watch
 from ttsr_studio.rendering.inference.session import Session, Sessions
@@ -91,6 +91,8 @@ class Renderer:
         Raises InputError for a source that cannot be rendered, OutputError for an output that cannot be written, and
         OptionError for one that exists or options of the sidecar that are wrong.
         """
+        if Path(source).is_dir():
+            raise InputError(f"{shown(Path(source))}: is a folder; render its files one by one, or use `ttsr render`")
         job = plan_jobs((Path(source),), str(out), self.options)[0]
         options = with_sidecar(job.source, self.options, set(self._given))
         if not overwrite:
@@ -130,9 +132,9 @@ class Renderer:
         """
         given = Waveform.of(waveform, sample_rate)
         session = self._sessions.of(self.options)
-        known = annotations or Annotations(
-            self.options.transcript, self.options.caption, self.options.captions, rate=session.engine.sample_rate
-        )
+        if self.options.reference:
+            raise OptionError("reference: a file's ground truth; `enhance` takes none, render a file instead")
+        known = annotations or stated_annotations(self.options, session.engine.sample_rate)
         done, report = render_array(session, given, known, on_progress or ignore)
         return done.samples[0] if np.ndim(waveform) == 1 else done.samples, report
 

@@ -1,6 +1,8 @@
 """What the user knows of a file: from flags, and from its sidecar, which wins."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ttsr_studio.audio.resample import read_mono
@@ -15,7 +17,13 @@ def read_annotations(source: Path, options: RenderOptions, rate: int) -> Annotat
     Raises InputError for a sidecar or a recording that cannot be read, or an unknown key.
     """
     path = sidecar(source)
-    known: dict[str, Any] = read_sidecar(path) if path.is_file() else {}
+    return stated_annotations(options, rate, path, read_sidecar(path) if path.is_file() else {})
+
+
+def stated_annotations(
+    options: RenderOptions, rate: int, path: Path = Path(), known: Mapping[str, Any] = MappingProxyType({})
+) -> Annotations:
+    """What options say of a file, then what its sidecar at `path` holds. Raises what `read_annotations` does."""
     near = [path.parent / name for name in known.get("speaker", ())]
     return Annotations(
         transcript=known.get("transcript", options.transcript),

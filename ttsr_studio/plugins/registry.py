@@ -108,7 +108,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             return f"{start}: {others[0]} offers one of this name too; uninstall one of them"
         try:
             why = self._misfit(imported(plugin.value))
-        except Exception as error:  # whatever a package does while it is imported
+        except (Exception, SystemExit) as error:  # whatever a package does while it is imported
             return f"{start}: {plugin.value} cannot be imported ({type(error).__name__}: {first_line(error)})"
         return f"{start}: {why}" if why else None
 
@@ -126,7 +126,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             why = misfit(made)
         except TtsrError:
             raise
-        except Exception as error:  # whatever a package does
+        except (Exception, SystemExit) as error:  # whatever a package does
             made, why = None, f"it cannot be loaded ({type(error).__name__}: {first_line(error)})"
         if made is None or why:
             raise OptionError(f"{self.kind} {name!r} of {plugin.package}: {why}")
@@ -142,7 +142,7 @@ def imported(value: str) -> Any:
     return found
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 

@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 
+from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import Answer, Budget, Candidate, Request, Rollout, SamplingPlan, Score, Search, Solve
 
 
@@ -72,11 +73,17 @@ class Run:
     cut: str | None = None
 
     def __post_init__(self) -> None:
-        self.request = next(self.search)
+        self._take(next(self.search))
+
+    def _take(self, request: Request) -> None:
+        """Raises OptionError for a request that is none, which would never be answered."""
+        if not isinstance(request, Solve | Score):
+            raise OptionError(f"the search asked for {request!r}, neither a Solve nor a Score; mend the search")
+        self.request = request
 
     def answer(self, value: Answer) -> None:
         try:
-            self.request = self.search.send(value)
+            self._take(self.search.send(value))
         except StopIteration as finished:
             self.request, self.winner = None, finished.value
 

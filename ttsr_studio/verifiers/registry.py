@@ -45,6 +45,8 @@ def misfit(name: str, verifier: Verifier) -> str | None:
         return f"it calls itself {verifier.name!r}"
     if verifier.scope not in get_args(Scope):
         return f"its scope is {verifier.scope!r}, none of {', '.join(get_args(Scope))}"
+    if not isinstance(verifier.needs, frozenset | set):
+        return "its needs are no set"
     if strange := set(verifier.needs) - set(get_args(Need)):
         return f"it needs {', '.join(sorted(map(str, strange)))}; there is {', '.join(get_args(Need))}"
     return None

@@ -22,6 +22,7 @@ IDLE_SECONDS = 900.0
 
 IN_SIDECARS = {
     "use --salvage": "put salvage = true into its sidecar",
+    "Pass --cutoff HZ --remove above": 'Put cutoff = HZ and remove = "above" into its sidecar',
     "Pass --cutoff HZ": "Put cutoff = HZ into its sidecar",
 }
 """What messages say of flags, in words for those who have none."""

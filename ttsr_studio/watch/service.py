@@ -94,7 +94,7 @@ class ServiceRun:
             self._with_runners()
             failed = sum((row.finished_at or 0) >= began for row in self.queue.jobs([JobState.FAILED]))
             failed += sum(row.tries > 0 for row in self.queue.jobs([JobState.PENDING]))
-            log("service ended", counts=self.queue.counts())
+            log("service ended", counts={str(state): count for state, count in self.queue.counts().items()})
         if self.broken:
             raise self.broken
         return failed

@@ -147,7 +147,7 @@ class BandwidthMeter:
             self._each * (self._size // 2) / self._rate,
             top if low_rate else nyquist,
         )
-        cutoff = whole.hz if whole else min(found.lowest(), nyquist)
+        cutoff = min(whole.hz if whole else nyquist, found.lowest())
         if low_rate and (whole is None or cutoff > top):
             return self._all(Verdict.LIMITED, min(cutoff, top), f"all that {self._rate} Hz can hold", fall, found)
         if cutoff < _BARELY * LOWEST_HZ:
@@ -155,7 +155,8 @@ class BandwidthMeter:
                 Verdict.UNSURE, nyquist, f"too little to go by: next to nothing above {cutoff:.0f} Hz", fall
             )
         if cutoff < min(FULL_BAND_HZ, 0.98 * nyquist):
-            reason = whole.reason if whole else "the band ends there for a part of the time"
+            of_whole = whole is not None and whole.hz < 1.2 * cutoff
+            reason = whole.reason if whole and of_whole else "the band ends there in a part of the file"
             return self._all(Verdict.LIMITED, cutoff, reason, fall, found)
         if self._reaches_the_top():
             return self._all(Verdict.FULL, nyquist, "what sounds reaches the top of the band")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ttsr_studio.audio.bandwidth.evidence import Moment
 
 _SAME_OCTAVES = 0.25
-_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 2, 4
+_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 2, 3
 """Moments, in a file with an edge and in one without; what is shorter is left as it is."""
 
 _ACTIVE_DB = 50.0
@@ -91,19 +91,27 @@ def _by_moment(moments: Sequence[Moment], hertz: NDArray[np.float64], edge: floa
     local = [
         _steep_edge(moment, hertz, top_hz) if moment.held.max() > loudest - _ACTIVE_DB else None for moment in moments
     ]
-    runs = [(value, len(list(group))) for value, group in groupby(_joined(local))]
     least = _SHORTEST_RUN if edge < top_hz else _SHORTEST_RUN_OF_OPEN
-    long = {value for value, length in runs if value is not None and length >= least}
+    runs = [run for run in _runs(_joined(local)) if run[2] >= least]
     if edge >= top_hz:
-        long = {value for value in long if value < _HIGHEST_OF_OPEN or value >= top_hz}
-    near = {value for value in long if abs(np.log2(value / edge)) < 2 * _SAME_OCTAVES}
-    if not long - near - {top_hz}:
+        runs = [run for run in runs if run[0] < _HIGHEST_OF_OPEN or run[0] >= top_hz]
+    near = {value for value, _, _ in runs if abs(np.log2(value / edge)) < 2 * _SAME_OCTAVES}
+    if not {value for value, _, _ in runs} - near - {top_hz}:
         return [edge] * len(moments)
-    result: list[float | None] = []
-    for value, length in runs:
-        kept = value in long and length >= least
-        result += [(edge if value in near else value) if kept else None] * length
+    result: list[float | None] = [None] * len(moments)
+    for value, where, _ in runs:
+        result[where] = [edge if value in near else value] * len(range(*where.indices(len(moments))))
     return _filled(result, edge)
+
+
+def _runs(values: Sequence[float | None]) -> list[tuple[float, slice, int]]:
+    """Stretches of one value, undecided moments within them or not: (value, where, how many moments said so)."""
+    decided = [(value, k) for k, value in enumerate(values) if value is not None]
+    found = []
+    for value, group in groupby(decided, key=lambda pair: pair[0]):
+        places = [k for _, k in group]
+        found.append((value, slice(places[0], places[-1] + 1), len(places)))
+    return found
 
 
 def _joined(local: Sequence[float | None]) -> list[float | None]:

@@ -95,3 +95,6 @@ def search_problems(session: "Session") -> Iterator[OptionError]:
         next(session.start(Problem(NoiseKey(session.options.seed), session.plan), Budget(session.window_nfe)))
     except OptionError as error:
         yield error
+    except Exception as error:  # of a search from another package
+        name, what = session.options.search, f"{type(error).__name__}: {error}"
+        yield OptionError(f"--search {name}: it fails before its first request ({what}); mend it, or take another")
