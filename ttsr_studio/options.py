@@ -152,7 +152,7 @@ Targets = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_targets
 Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights)]
 Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
 Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
-Loudness = Annotated[str | float, BeforeValidator(parse_loudness)]
+LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]
 
 
 # fmt: off
@@ -268,7 +268,7 @@ class OutputOptions:
 
     rate: Rate = option(48000, "Of the output, Hz.", held_by=FILES)
     depth: Depth = option("source", "Of the output.", held_by=FILES)
-    loudness: Loudness = option("match", "match (the input), off, or LUFS.", held_by=FILES)
+    loudness: LoudnessTarget = option("match", "match (the input), off, or LUFS.", held_by=FILES)
     ceiling: float = option(
         0.0, "True peak, dBTP; the input's own where that is higher.",
         ge=-20, le=0, takes="true peak from -20 to 0 dBTP", held_by=FILES)

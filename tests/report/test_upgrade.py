@@ -12,7 +12,7 @@ from helpers import Ttsr, save, voice
 
 from ttsr_studio.rendering.output import clear_earlier, earlier_report
 from ttsr_studio.report.html import Audition, Version, write_page
-from ttsr_studio.report.schema import JobRecord
+from ttsr_studio.report.schema import WatchRecord
 from ttsr_studio.report.validate import load_report, validate
 from ttsr_studio.watch.queue.status import report_facts
 
@@ -52,7 +52,7 @@ def test_examples_of_schema_2_have_all_that_was_renamed() -> None:
 
 def test_a_job_of_schema_2_keeps_what_it_is_a_copy_of() -> None:
     old = json.loads(SCHEMA_2[0].read_text()) | {"job": {"source": "b.wav", "fingerprint": "f", "twin": "a.wav"}}
-    assert validate(old).job == JobRecord("b.wav", "f", "a.wav")
+    assert validate(old).job == WatchRecord("b.wav", "f", "a.wav")
     assert old["job"]["twin"] == "a.wav", "what was given is not changed"
 
 

@@ -21,7 +21,7 @@ from ttsr_studio.training import attribution
 from ttsr_studio.training import critic as critic_training
 from ttsr_studio.training.builtin import PARTS, Targets, losses, main
 from ttsr_studio.training.critic import ranking_loss
-from ttsr_studio.training.data import Batch, Clip, Corpus, Pairs, held_out, load_clips, resampled
+from ttsr_studio.training.data import Batch, Clip, Corpus, Pairs, at_speed, held_out, load_clips
 from ttsr_studio.training.shards import forward, inverse, load
 from ttsr_studio.training.shards import main as pack
 from ttsr_studio.training.synthesis import piece
@@ -159,7 +159,7 @@ def test_pieces_are_music_and_depend_on_their_seed_alone() -> None:
 
 def test_clips_are_heard_at_other_speeds_with_their_edge() -> None:
     tone = (8000 * torch.sin(torch.arange(96000) * (2 * math.pi * 3000 / 48000))).to(torch.int16)
-    slow, fast = resampled(tone, 8 / 9), resampled(tone, 9 / 8)
+    slow, fast = at_speed(tone, 8 / 9), at_speed(tone, 9 / 8)
     assert (slow.numel(), fast.numel()) == (108000, 85333)
     for part, hz in ((slow, 3000 * 8 / 9), (fast, 3000 * 9 / 8)):
         spectrum = torch.fft.rfft(part[10000:58000].float() * torch.hann_window(48000)).abs()

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile as sf
 
 from ttsr_studio.audio.container.chunks import chunks
-from ttsr_studio.audio.container.insert import NOTHING, Insert, lacks, set_format, weave
+from ttsr_studio.audio.container.insert import NOTHING, Insert, lost_chunks, set_format, weave
 from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.formats import WIDTHS
 from ttsr_studio.errors import OutputError, shown
@@ -151,7 +151,7 @@ def _write(
             woven.unlink(missing_ok=True)
     sync_file(temporary)
     wrong = _difference(temporary, blocks(), encoding, size[0])
-    wrong = wrong or ("other metadata" if lacks(temporary, insert) else None)
+    wrong = wrong or ("other metadata" if lost_chunks(temporary, insert) else None)
     if wrong:
         raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")
     return size

@@ -5,7 +5,7 @@ from typing import Any
 
 from ttsr_studio.batch.job_file import FileResult, JobFile, ProgressFile, refuse_shared
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
-from ttsr_studio.batch.run import Outcome, Run
+from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
@@ -36,7 +36,7 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
         progress.begin(number + 1, each.source)
         return progress
 
-    run = Run(
+    run = BatchRun(
         Sessions(Session(options)),
         lambda each: with_sidecar(each.source, options, {*given, "keep-top", "page"}),
         begin,
@@ -57,7 +57,7 @@ def given_by(job: JobFile) -> dict[str, Any]:
         if key not in held_by("job"):
             raise OptionError(f"{job.path}: options: {unknown('option', key, held_by('job'))}")
         if key not in PRESET_KEYS:
-            refuse_kind(job.path, key, value)
+            refuse_option_kind(job.path, key, value)
     given = {
         key: presets.checked(job.path, key, value) if key in PRESET_KEYS else value
         for key, value in job.options.items()
@@ -73,7 +73,7 @@ def given_by(job: JobFile) -> dict[str, Any]:
     return given
 
 
-def refuse_kind(path: Path, key: str, value: Any) -> None:
+def refuse_option_kind(path: Path, key: str, value: Any) -> None:
     """Raise OptionError for a value of another kind than an option takes that no preset sets."""
     field = FIELDS[key]
     kind = list if field.several else str if field.kind is Path else field.kind
@@ -90,7 +90,7 @@ def refuse_answers_in_the_way(job: JobFile, jobs: list[Job], options: RenderOpti
         refuse_shared(job.path, {f"input {shown(each.source)}": each.source, **written, **answers})
 
 
-def file_result(outcome: Outcome) -> FileResult:
+def file_result(outcome: FileOutcome) -> FileResult:
     """What became of a file, as the result of a job has it."""
     source, target = str(outcome.job.source), str(outcome.job.target)
     if outcome.rendered is None:

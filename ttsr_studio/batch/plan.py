@@ -12,7 +12,7 @@ from ttsr_studio.report.paths import renders_of
 from ttsr_studio.storage.atomic import fit_name
 
 DEFAULT = "{dir}/{stem}_ttsr{ext}"
-FIELDS = ("dir", "stem", "ext", "preset", "engine", "seed", "rate")
+TEMPLATE_FIELDS = ("dir", "stem", "ext", "preset", "engine", "seed", "rate")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
         try:
             target = Path((output or DEFAULT).format(**values))
         except (KeyError, IndexError, ValueError) as error:
-            known = " ".join(f"{{{name}}}" for name in FIELDS)
+            known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
             raise OptionError(f"-o {output}: unknown field {error}; known: {known}") from error
         if target.suffix.lower() not in KEPT:
             target = target.with_name(target.name + ext)

@@ -21,7 +21,7 @@ class CancelledError(TtsrError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FileOutcome:
     """What became of one file.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Run:
+class BatchRun:
     """What the files of a run have in common.
 
     Attributes:
@@ -58,7 +58,7 @@ class Run:
     rewards: Path | None = None
     stop: CancellationToken | None = None
 
-    def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[Outcome]:
+    def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]:
         """Render one file after another; all that are left are cancelled when one is.
 
         Args:
@@ -68,15 +68,15 @@ class Run:
             try:
                 progress = self.begin(number, job)
                 if self.skip_existing and job.target.exists():
-                    outcome = Outcome(job, "skipped")
+                    outcome = FileOutcome(job, "skipped")
                 else:
                     outcome = self._one(job, inputs, progress)
             except (CancelledError, KeyboardInterrupt):
-                yield from (Outcome(rest, "cancelled") for rest in jobs[number:])
+                yield from (FileOutcome(rest, "cancelled") for rest in jobs[number:])
                 return
             yield outcome
 
-    def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> Outcome:
+    def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> FileOutcome:
         try:
             options = self.options_of(job)
             session = self.sessions.of(options)
@@ -99,7 +99,7 @@ class Run:
         except CancelledError:
             raise
         except NothingToAddError as error:
-            return Outcome(job, "skipped", str(error))
+            return FileOutcome(job, "skipped", str(error))
         except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
-            return Outcome(job, "failed", in_one_line(job.source, error))
-        return Outcome(job, "rendered", rendered=(session, rendered))
+            return FileOutcome(job, "failed", in_one_line(job.source, error))
+        return FileOutcome(job, "rendered", rendered=(session, rendered))

@@ -11,7 +11,7 @@ ROOT = click.Path(file_okay=False, path_type=Path)
 """The root of a watched tree."""
 
 
-class Settings(click.Command):
+class OneLineErrors(click.Command):
     """A command that turns the library's errors into one line and exit code 2: nothing was rendered yet."""
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -41,11 +41,11 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     for key, value in values.items():
         if key not in held_by("sidecar"):
             raise InputError(f"{shown(path)}: {unknown('key', key, held_by('sidecar'))}")
-        refuse_kind(path, key, value)
+        refuse_sidecar_kind(path, key, value)
     return values
 
 
-def refuse_kind(path: Path, key: str, value: Any) -> None:
+def refuse_sidecar_kind(path: Path, key: str, value: Any) -> None:
     """Raise InputError for a value of another type than what is known of a file has."""
     if key not in (*KEYS, *OWN):
         return

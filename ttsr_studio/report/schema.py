@@ -299,7 +299,7 @@ class BestRecord(Record):
 
 
 @dataclass(frozen=True)
-class JobRecord(Record):
+class WatchRecord(Record):
     """What the watch folder knows of the render."""
 
     source: str
@@ -339,7 +339,7 @@ class Report(Record):
     """The renders that were written, the best first."""
     random_baseline: OutputInfo | None = None
     """A random pick that was written for comparison."""
-    job: JobRecord | None = None
+    job: WatchRecord | None = None
     """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"
 

@@ -117,7 +117,7 @@ def load_clips(folder: Path, validation: bool) -> list[Clip]:
     return clips
 
 
-def resampled(audio: Tensor, speed: float) -> Tensor:
+def at_speed(audio: Tensor, speed: float) -> Tensor:
     """int16 [samples] played at another speed, by a Fourier transform of the whole clip."""
     step = 7200
     size = -(-audio.numel() // step) * step
@@ -147,7 +147,7 @@ class Corpus:
             audio = clip.audio.to(device)
             self.seconds[clip.kind] = self.seconds.get(clip.kind, 0.0) + audio.numel() / RATE
             for speed in (1.0, *speeds):
-                part = audio if speed == 1.0 else resampled(audio, speed)
+                part = audio if speed == 1.0 else at_speed(audio, speed)
                 parts.append(part)
                 start.append(place)
                 length.append(part.numel())

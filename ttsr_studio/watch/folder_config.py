@@ -127,7 +127,7 @@ class FolderRules:
             raise OptionError(f"{name}: not valid TOML: {error}") from error
         for key, value in values.items():
             if key in OWN_KEYS:
-                refuse_kind(name, key, value)
+                refuse_folder_kind(name, key, value)
             elif key not in PRESET_KEYS:
                 raise OptionError(f"{name}: {unknown('key', key, [*OWN_KEYS, *PRESET_KEYS])}")
             else:
@@ -160,7 +160,7 @@ class FolderRules:
         return replace(options, reference=beside.parent / reference) if reference else options
 
 
-def refuse_kind(name: str, key: str, value: Any) -> None:
+def refuse_folder_kind(name: str, key: str, value: Any) -> None:
     """Raise OptionError for a value of another kind than its key takes."""
     kind = OWN_KEYS[key]
     right = isinstance(value, kind) and (kind is not int or not isinstance(value, bool))

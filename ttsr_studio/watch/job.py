@@ -37,7 +37,7 @@ class StagedRender:
     duplicate_of: str | None = None
 
 
-class Job:
+class WatchJob:
     """A file that was taken, and the rule of its folder."""
 
     def __init__(

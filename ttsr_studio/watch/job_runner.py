@@ -7,7 +7,7 @@ from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.watch.context import ServiceContext
 from ttsr_studio.watch.disk_space import shortage
 from ttsr_studio.watch.filesystem.instance_lock import instance_of
-from ttsr_studio.watch.job import Job
+from ttsr_studio.watch.job import WatchJob
 from ttsr_studio.watch.notify import notify
 from ttsr_studio.watch.outcome import Ending, Outcome, of_error
 from ttsr_studio.watch.policy import MOST_CRASHES
@@ -71,7 +71,7 @@ class JobRunner:
         except TtsrError as error:
             outcome = of_error(error, self.root.available)
         else:
-            outcome = Job(self.context, self.queue, self.supervisor, claim, rule).run()
+            outcome = WatchJob(self.context, self.queue, self.supervisor, claim, rule).run()
         self._settle(claim, outcome, move=rule.finished == "move")
         if outcome.ending is Ending.DONE:
             seconds = round(time.monotonic() - began, 2)

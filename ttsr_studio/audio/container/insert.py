@@ -147,7 +147,7 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int | None) -> None:
         size = None if size is None else size - len(block)
 
 
-def lacks(path: Path, insert: Insert) -> bool:
+def lost_chunks(path: Path, insert: Insert) -> bool:
     """Whether a file does not read back with just the chunks that were put in."""
     if not insert.chunks:
         return False

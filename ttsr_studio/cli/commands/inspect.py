@@ -8,12 +8,12 @@ import click
 
 from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.plan import expand
-from ttsr_studio.cli.command import Settings
+from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line
 
 
-@click.command("inspect", cls=Settings)
+@click.command("inspect", cls=OneLineErrors)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
 @click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")

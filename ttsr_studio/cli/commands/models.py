@@ -23,7 +23,7 @@ PRECISION = click.option(
 )
 
 
-def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+def errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     """Turn the library's errors into one line and exit code 1."""
 
     @wraps(command)
@@ -48,7 +48,7 @@ def models_group() -> None:
 
 @models_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
-@in_one_line
+@errors_in_one_line
 def models_list(as_json: bool) -> None:
     """All models, and which are installed."""
     rows: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ def models_list(as_json: bool) -> None:
 @PRECISION
 @click.option("--offline", is_flag=True, help="Install what was downloaded before; never ask the network.")
 @click.option("--keep", is_flag=True, help="Keep the download after it is converted.")
-@in_one_line
+@errors_in_one_line
 def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bool) -> None:
     """Download models from the hub, check and convert them. An interrupted download goes on where it stopped."""
     for model in [find(name) for name in names]:
@@ -99,7 +99,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
 @PRECISION
-@in_one_line
+@errors_in_one_line
 def models_import(name: str, file: Path, precision: str) -> None:
     """Install a model from a FILE or folder that you have, e.g. AudioSR's pytorch_model.bin. It is not touched."""
     install(find(name), file, precision, say)
@@ -108,7 +108,7 @@ def models_import(name: str, file: Path, precision: str) -> None:
 
 @models_group.command("path")
 @click.argument("name", required=False)
-@in_one_line
+@errors_in_one_line
 def models_path(name: str | None) -> None:
     """Print the folder of a model, or of all."""
     if name is not None:
@@ -121,7 +121,7 @@ def models_path(name: str | None) -> None:
 @click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
 @click.option("--candidates", default=4, show_default=True, help="Scored at once.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-@in_one_line
+@errors_in_one_line
 def models_bench(seconds: float, candidates: int, device: str) -> None:
     """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""
     for name, cost in bench_verifiers(seconds, candidates, resolve_device(device)):
@@ -140,7 +140,7 @@ def models_bench(seconds: float, candidates: int, device: str) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
 )
-@in_one_line
+@errors_in_one_line
 def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> None:
     """Check installed models (all, or those named) against their checksums. Exit code 1 when one is damaged."""
     chosen = [find(name).name for name in names] or [name for name in MODELS if store.folder(name).exists()]

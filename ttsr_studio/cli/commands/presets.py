@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from ttsr_studio.cli.command import Settings
+from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import TtsrError
@@ -23,7 +23,7 @@ def presets_list() -> None:
     click.echo(f"\nyour own go to {presets.folders()[0]}")
 
 
-@presets_group.command("show", cls=Settings)
+@presets_group.command("show", cls=OneLineErrors)
 @click.argument("name")
 def presets_show(name: str) -> None:
     """Print a preset, in the form in which your own may be written."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ttsr_studio.cli.command import ROOT, Settings
+from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
@@ -44,7 +44,7 @@ def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
     return found
 
 
-@queue_group.command("list", cls=Settings)
+@queue_group.command("list", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.option(
     "--state",
@@ -66,7 +66,7 @@ def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -
             click.echo(f"{row['state']:8} {row['file']}" + (f"  ({detail})" if detail else ""))
 
 
-@queue_group.command("show", cls=Settings)
+@queue_group.command("show", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True)
@@ -92,7 +92,7 @@ def at(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
-@queue_group.command("retry", cls=Settings)
+@queue_group.command("retry", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.argument("files", nargs=-1)
 def queue_retry(root: Path, files: tuple[str, ...]) -> None:
@@ -102,7 +102,7 @@ def queue_retry(root: Path, files: tuple[str, ...]) -> None:
     click.echo(f"{count} to be tried again")
 
 
-@queue_group.command("cancel", cls=Settings)
+@queue_group.command("cancel", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.argument("files", nargs=-1, required=True)
 def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
@@ -115,7 +115,7 @@ def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
     click.echo(f"{len(cancelled)} cancelled")
 
 
-@queue_group.command("pause", cls=Settings)
+@queue_group.command("pause", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.option("--reason", default="paused by hand", show_default=True)
 def queue_pause(root: Path, reason: str) -> None:
@@ -124,7 +124,7 @@ def queue_pause(root: Path, reason: str) -> None:
     click.echo("paused")
 
 
-@queue_group.command("resume", cls=Settings)
+@queue_group.command("resume", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 def queue_resume(root: Path) -> None:
     """Go on after `pause`."""
@@ -132,7 +132,7 @@ def queue_resume(root: Path) -> None:
     click.echo("resumed")
 
 
-@queue_group.command("prune", cls=Settings)
+@queue_group.command("prune", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.option("--days", type=float, default=30.0, show_default=True, help="Only what ended so long ago.")
 def queue_prune(root: Path, days: float) -> None:

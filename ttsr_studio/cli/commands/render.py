@@ -12,8 +12,8 @@ import click
 
 from ttsr_studio.audio.decode import probe
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
-from ttsr_studio.batch.run import Outcome, Run
-from ttsr_studio.cli.command import Settings
+from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.job import run_job
 from ttsr_studio.cli.progress import show_progress
@@ -25,7 +25,7 @@ from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier, read_report
 
 
-def earlier_report(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
+def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
     """Read the report of an earlier render."""
     try:
         return read_report(path) if path else None
@@ -39,7 +39,7 @@ def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
         run_job(path)
 
 
-class RenderCommand(Settings):
+class RenderCommand(OneLineErrors):
     """A command whose `--job` stands alone, and whose help goes by groups."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -73,7 +73,7 @@ class RenderCommand(Settings):
     "--again",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     is_eager=True,
-    callback=earlier_report,
+    callback=report_option,
     metavar="REPORT",
     help="Take all options from a report (.ttsr.json) and say whether the render came out the same.",
 )
@@ -146,7 +146,9 @@ def render_command(
                 tell(as_json, told, f"skipped {job.target} (exists)")
         sources = [job.source for job in jobs]
         with running(waiting, as_json) as common:
-            run = Run(Sessions(session), options_of, replace=overwrite, report=report, rewards=keep_rewards, **common)
+            run = BatchRun(
+                Sessions(session), options_of, replace=overwrite, report=report, rewards=keep_rewards, **common
+            )
             failed = follow(run, waiting, sources, again, as_json)
     if failed:
         if len(jobs) > 1:
@@ -161,7 +163,7 @@ def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
         yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
 
 
-def follow(run: Run, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
+def follow(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
     """Render, say how it went with every file, and count those that failed.
 
     Ends the process with exit code 130 when interrupted.
@@ -178,7 +180,7 @@ def follow(run: Run, jobs: list[Job], sources: list[Path], again: Earlier | None
     return failed
 
 
-def say(outcome: Outcome, again: Earlier | None, as_json: bool) -> bool:
+def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
     if outcome.status == "skipped":

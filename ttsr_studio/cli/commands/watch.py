@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli.command import ROOT, Settings
+from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
@@ -52,7 +52,7 @@ def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | No
     return value
 
 
-@click.command("watch", cls=Settings)
+@click.command("watch", cls=OneLineErrors)
 @click.argument("root", type=ROOT)
 @click.option(
     "--preset",

@@ -216,7 +216,7 @@ def render_item(session: Session, item: Item) -> tuple[Audio, dict[str, Any], Co
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedSystem:
     """Another system's finished audio, found by the clips' stems."""
 
     name: str
@@ -224,7 +224,7 @@ class Finished:
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, name: str, folder: Path, cutoffs: list[float]) -> "Finished":
+    def find(cls, name: str, folder: Path, cutoffs: list[float]) -> "FinishedSystem":
         """Raises OptionError when there is no folder for a cutoff."""
         if not folder.is_dir():
             raise OptionError(f"--outputs {folder}: no such folder")
@@ -265,6 +265,6 @@ def plan_systems(
         raise unknown("--baseline", baseline, names)
     return [
         *(Plain(name, PLAIN_SYSTEMS[name]) for name in plain),
-        *(Finished.find(name, folder, list(cutoffs)) for name, folder in finished),
+        *(FinishedSystem.find(name, folder, list(cutoffs)) for name, folder in finished),
         *(Render.load(spec, tell_cutoff) for spec in specs),
     ]

@@ -142,7 +142,7 @@ class CandidateScorer:
         asked = self.verifiers if self.config.witness else self.config.panel.choosing("window")
         verifiers = [verifier for verifier in asked if not needs_early(verifier)]
         scores: list[Scores] = [{} for _ in places]
-        for window, mine in grouped(places).items():
+        for window, mine in places_by_window(places).items():
             own = self.windows[window]
             merged = self._merge(window, raw[mine])
             context = self.setup.context(own, raw[mine][..., own.window.core])
@@ -173,7 +173,7 @@ class CandidateScorer:
         with self.stages.timed("decode"):
             raw = by_window(self.config.engine.decode(x0, rows), channels)
         both = None if early is None else (by_window(early, channels), by_window(x0, channels))
-        for window, mine in grouped(places).items():
+        for window, mine in places_by_window(places).items():
             trajectory = None if both is None else (both[0][mine], both[1][mine])
             self._keep(window, [places[i][1] for i in mine], raw[mine], trajectory)
 
@@ -226,7 +226,7 @@ def by_window(rows: Tensor, channels: int) -> Tensor:
     return split
 
 
-def grouped(places: Sequence[Place]) -> dict[int, list[int]]:
+def places_by_window(places: Sequence[Place]) -> dict[int, list[int]]:
     """Which of the candidates belong to which window."""
     found: dict[int, list[int]] = {}
     for i, (window, _) in enumerate(places):

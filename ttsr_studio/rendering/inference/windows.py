@@ -103,7 +103,7 @@ def plan_search(session: Session, source: SearchInput) -> SearchPlan:
     context, length = round(engine.context_seconds * rate), round((engine.window_seconds or 0) * rate)
     windows = plan_windows(frames, core, context, fade, engine.hop, length)
     together = session.options.choice == "clip"
-    groups = [windows] if together else list(grouped(windows, source.lr.channels, session.candidates))
+    groups = [windows] if together else list(in_groups(windows, source.lr.channels, session.candidates))
     return SearchPlan(groups, fade, np.float32(engine.input_rms / source.level if source.level else 0.0))
 
 
@@ -224,7 +224,7 @@ class Joiner:
         return Selection(selection.edges, tuple(decoded[int(i)] for i in numbers))
 
 
-def grouped(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:
+def in_groups(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:
     """Windows in groups whose candidates fit `GROUP_BYTES`."""
     size = 4 * channels * (windows[0].render_stop - windows[0].render_start) * (candidates + 16)
     count = max(1, GROUP_BYTES // size)
