@@ -131,7 +131,7 @@ def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.fl
 
 def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: float | None) -> None:
     """Raise NothingToAddError for a file that holds all there is, or of which nobody can say what is missing."""
-    if band.limited or band.silent or cutoff is not None:
+    if not band.nothing_to_add or cutoff is not None:
         return
     if band.verdict is Verdict.FULL:
         raise NothingToAddError(

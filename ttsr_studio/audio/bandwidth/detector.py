@@ -6,7 +6,7 @@ channels, or changes for a second or more (a splice, a codec of variable rate, a
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _BARELY = 1.05
 _NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB = 45.0, 80.0, 6.0
 
 
-class Verdict(Enum):
+class Verdict(StrEnum):
     """What came of listening to a file."""
 
     LIMITED = "limited"
@@ -58,6 +58,11 @@ class Bandwidth:
     def limited(self) -> bool:
         """Whether there is anything to add."""
         return self.verdict is Verdict.LIMITED
+
+    @property
+    def nothing_to_add(self) -> bool:
+        """Whether a render would leave it alone."""
+        return self.verdict in (Verdict.FULL, Verdict.UNSURE)
 
     @property
     def silent(self) -> bool:
