@@ -57,7 +57,24 @@ def positional(problem, budget, width):
 def fails(device):
     raise ValueError("no such thing")
 
+def early(problem, budget):
+    raise ValueError("two\\nlines")
+    yield
+
+def chatty(problem, budget):
+    yield "hello"
+
+class Listed:
+    name, unit, scope, needs, weights, licence = "listed", "", "window", ["expected"], {}, ""
+    def __init__(self, device):
+        pass
+    def score(self, audio, context):
+        pass
+
 sampler = "euler"
+"""
+LEAVES = """
+raise SystemExit(3)
 """
 OFFERED = {
     "engines": {"bench": "good_audio:engine", "hollow": "odd_audio:engine", "builtin": "good_audio:engine"},
@@ -68,10 +85,19 @@ OFFERED = {
         "fails": "odd_audio:fails",
         "critic": "good_audio:Loudest",
         "absent": "nowhere:Absent",
+        "listed": "odd_audio:Listed",
+        "leaves": "leaving_audio:Verifier",
     },
-    "searches": {"last": "good_audio:last_of", "plain": "odd_audio:no_generator", "wide": "odd_audio:positional"},
+    "searches": {
+        "last": "good_audio:last_of",
+        "plain": "odd_audio:no_generator",
+        "wide": "odd_audio:positional",
+        "early": "odd_audio:early",
+        "chatty": "odd_audio:chatty",
+    },
     "samplers": {"slow": "good_audio:slow", "text": "odd_audio:sampler", "zero": "bad_audio:raised"},
 }
+VERIFIERS_REFUSED = ("deaf", "other", "fails", "absent", "twin", "listed", "leaves")
 RUN = """
 import json, sys
 from click.testing import CliRunner
@@ -110,7 +136,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("site")
-    install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD)
+    install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD, leaving_audio=LEAVES)
     for number in (1, 2):
         install(folder, f"twin-{number}", {"verifiers": {"twin": "good_audio:Loudest"}})
     source, out = save(folder / "stem.wav", below(voice(0.4), 6000)), folder / "out.wav"
@@ -120,8 +146,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "doctor": ["doctor", "--json"],
         "render": [*start, *chosen, "--set", "skip=1"],
         "hollow": [*start, "--engine", "hollow", "--dry-run"],
-        **{name: [*start, "--verifier", name, "--dry-run"] for name in ("deaf", "other", "fails", "absent", "twin")},
-        **{name: [*start, "--search", name, "--dry-run"] for name in ("plain", "wide")},
+        **{name: [*start, "--verifier", name, "--dry-run"] for name in VERIFIERS_REFUSED},
+        **{name: [*start, "--search", name, "--dry-run"] for name in ("plain", "wide", "early")},
+        "chatty": [*start, "--search", "chatty"],
         **{name: [*start, "--solver", name, "--dry-run"] for name in ("text", "zero")},
     }
     root = Path(__file__).parents[2]
@@ -163,6 +190,11 @@ REFUSED = {
     ("verifier", "other"): "verifier 'other' of good-audio 1.2: it calls itself 'loudest'",
     ("verifier", "fails"): "verifier 'fails' of good-audio 1.2: it cannot be loaded (ValueError: no such thing)",
     ("verifier", "absent"): "verifier 'absent' of good-audio 1.2: nowhere:Absent cannot be imported (ModuleNotFound",
+    ("verifier", "listed"): "verifier 'listed' of good-audio 1.2: its needs are no set",
+    (
+        "verifier",
+        "leaves",
+    ): "verifier 'leaves' of good-audio 1.2: leaving_audio:Verifier cannot be imported (SystemExit",
     ("verifier", "twin"): "verifier 'twin' of twin-1 1.2: twin-2 1.2 offers one of this name too",
     ("search", "plain"): "search 'plain' of good-audio 1.2: it is no generator function",
     ("search", "wide"): "search 'wide' of good-audio 1.2: its settings need keywords and defaults: width",
@@ -188,3 +220,13 @@ def test_built_in_names_cannot_be_taken_over(runs: Runs, kind: str, name: str) -
     assert [row["ok"] for row in rows] == [True, False]
     assert "good-audio" not in rows[0]["detail"]
     assert f"the name is that of a built-in {kind}" in rows[1]["detail"]
+
+
+def test_a_search_that_fails_or_asks_for_nonsense_is_said_in_a_line(runs: Runs) -> None:
+    code, said = runs.done["early"]
+    assert code == 2
+    assert "--search early: it fails before its first request (ValueError: two lines)" in " ".join(said.split())
+    code, said = runs.done["chatty"]
+    assert code == 1
+    assert "asked for 'hello', neither a Solve nor a Score" in " ".join(said.split())
+    assert "Traceback" not in said

@@ -7,6 +7,7 @@ from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.plugins.registry import first_line
 from ttsr_studio.search.protocol import Budget, Problem
 from ttsr_studio.search.registry import uses_previews
 from ttsr_studio.verifiers.protocol import Previewing
@@ -96,5 +97,5 @@ def search_problems(session: "Session") -> Iterator[OptionError]:
     except OptionError as error:
         yield error
     except Exception as error:  # of a search from another package
-        name, what = session.options.search, f"{type(error).__name__}: {error}"
+        name, what = session.options.search, f"{type(error).__name__}: {first_line(error)}"
         yield OptionError(f"--search {name}: it fails before its first request ({what}); mend it, or take another")
