@@ -1,7 +1,6 @@
 """What leaves the pipeline: renders at their rate, level and depth, the best beside the chosen one, the page."""
 
 import contextlib
-import hashlib
 import math
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -26,6 +25,7 @@ from ttsr_studio.rendering.source import BLOCK, Material
 from ttsr_studio.report.paths import beside, page_name, report_names
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.report.validate import load_report
+from ttsr_studio.storage.checksum import sha256
 
 
 def make_folder(folder: Path) -> None:
@@ -216,16 +216,11 @@ def clear_earlier(
     for other in earlier.written():
         with contextlib.suppress(OSError, ValueError):  # a name that is none
             path = target.with_name(other.name)
-            if path.name not in made and path.resolve() not in kept and checksum(path) == other.sha256:
+            if path.name not in made and path.resolve() not in kept and sha256(path) == other.sha256:
                 path.unlink()
     if page is None:
         with contextlib.suppress(OSError):
             page_name(target).unlink()
-
-
-def checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def earlier_report(target: Path) -> Report | None:

@@ -1,6 +1,5 @@
 """Make a render again from its report: the options and seed in it are all that a render depends on."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.summary import Rendered, versions
 from ttsr_studio.report.schema import Report
 from ttsr_studio.report.validate import load_report
+from ttsr_studio.storage.checksum import sha256
 
 LEFT_TO_THE_USER = ("preset", "reference", "speakers")
 
@@ -36,8 +36,7 @@ class Earlier:
         """Raise InputError when a file is not the one that the report is of."""
         expected = self.report.input.sha256
         try:
-            with source.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256(source)
         except OSError as error:
             raise InputError(f"{source}: {error.strerror or error}") from error
         if digest != expected:

@@ -22,6 +22,7 @@ from ttsr_studio.errors import InputError, NothingToAddError, OptionError, Outpu
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.rendering.request import RunningRender
+from ttsr_studio.storage.checksum import sha256
 
 BLOCK = 1 << 16
 
@@ -59,8 +60,7 @@ def analyse_source(run: RunningRender) -> Material:
         form = form_of(info, options.depth, request.target)
         metadata = read_metadata(info)
         measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))
-        with request.source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(request.source)
     return described(run, info, measured, digest, form, metadata)
 
 
