@@ -21,7 +21,7 @@ LAYERS = [
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-LOOSE = {"__init__", "__main__", "errors", "options"}
+LOOSE = {"__init__", "__main__", "errors"}
 """Modules that lie at the top of the package."""
 
 SHARED = {

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args, get_origin
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import (
     FIELD_INFO,
-    RATES,
     EngineOptions,
     Holder,
     KnownOptions,
@@ -22,6 +21,7 @@ from ttsr_studio.options import (
     option_name,
     row,
 )
+from ttsr_studio.options.values import RATES
 
 GROUPS = {
     SearchOptions: "Search",

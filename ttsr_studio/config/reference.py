@@ -5,7 +5,7 @@ from ttsr_studio.config.option_fields import FIELDS, GROUPS, OptionField
 HEAD = """\
 # Options of a render
 
-Every option of `ttsr render`, made from the one table of them, `ttsr_studio/options.py`. Besides a flag, an option may
+Every option of `ttsr render`, made from the one table of them, `ttsr_studio/options/`. Besides a flag, an option may
 be set by a **preset**, and with it a `ttsr-watch.toml`; by a **sidecar**, `NAME.ttsr.toml` beside the file; by the
 `options` of a **job**; by a key of an **evaluation**'s `--render` and `--grid`: there it is written without the dashes.
 A sidecar goes before flags, for its file alone, and flags go before a preset.

@@ -7,7 +7,7 @@ from typing import Any
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.evaluation.replay.score_file import ScoreFile, columns_named
-from ttsr_studio.options import parse_pairs, parse_targets
+from ttsr_studio.options.values import parse_pairs, parse_targets
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
 from ttsr_studio.verifiers.ensemble import RULES, Rule

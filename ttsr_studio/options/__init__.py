@@ -4,15 +4,12 @@ Every option stands once, as a field of `RenderOptions` in the group that it bel
 the table for those who take options from somewhere.
 """
 
-import math
 import re
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -24,10 +21,17 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from ttsr_studio.errors import OptionError, unknown
-
-RATES = (44100, 48000, 88200, 96000)
-AUTO = ("critic", "consensus", "aesthetics?", "clap?")
-AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
+from ttsr_studio.options.values import (
+    RATES,
+    Depth,
+    LoudnessTarget,
+    Rate,
+    Settings,
+    Targets,
+    Weights,
+    expand_auto,
+    parse_budget,
+)
 
 Holder = Literal["preset", "sidecar", "job", "evaluation"]
 """What may set an option besides a flag; a `ttsr-watch.toml` sets what a preset does."""
@@ -58,101 +62,6 @@ def option(
     told: dict[str, Any] = {"name": name, "takes": takes, "unset": unset, "held_by": held_by}
     told |= {key: more.pop(key) for key in ("metavar", "several", "flag") if key in more}
     return Field(default, description=help, json_schema_extra=told, **more)
-
-
-def parse_loudness(value: str | float) -> str | float:
-    """ "match", "off", or integrated loudness in LUFS from -70 to 0."""
-    if value in ("match", "off"):
-        return value
-    try:
-        lufs = float(value)
-    except ValueError:
-        raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23") from None
-    if not -70 <= lufs <= 0:
-        raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
-    return lufs
-
-
-def parse_rate(value: Any) -> Any:
-    """ "source", or Hz as a number or a text."""
-    rate = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if rate != "source" and rate not in RATES:
-        raise OptionError(f"--rate {rate}: known: source, {', '.join(map(str, RATES))}")
-    return rate
-
-
-def expand_auto(verifiers: Iterable[str], preset: str) -> tuple[str, ...]:
-    """Replace "auto" by what suits any audio, or voices when the preset is one for speech, where it is installed."""
-    known = (*AUTO, *AUTO_SPEECH) if "speech" in preset else AUTO
-    return tuple(part for name in verifiers for part in (known if name == "auto" else (name,)))
-
-
-def parse_pairs(option: str, texts: Iterable[Any], example: str) -> tuple[tuple[str, Any], ...]:
-    """ "name=text" and the like, or pairs -> pairs. Raises OptionError for anything else, or a name given twice."""
-    pairs: list[tuple[str, Any]] = []
-    for text in texts:
-        name, equals, value = text.partition("=") if isinstance(text, str) else (text[0], "=", text[1])
-        if not equals or not name.strip() or not str(value).strip():
-            raise OptionError(f"{option} {text!r}: NAME=VALUE, such as {example}")
-        if name.strip() in dict(pairs):
-            raise OptionError(f"{option} {name.strip()}: given twice")
-        pairs.append((name.strip(), value.strip() if isinstance(value, str) else value))
-    return tuple(pairs)
-
-
-def parse_settings(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:
-    """ "keep=0.5" and the like, or pairs -> (name, text) pairs. Raises OptionError for anything else."""
-    return parse_pairs("--set", texts, "keep=0.5")
-
-
-def parse_targets(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
-    """ "critic=-1.2" and the like, or pairs -> (name, score) pairs. Raises OptionError for anything else."""
-    try:
-        pairs = tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
-    except ValueError as error:
-        raise OptionError(f"--target: NAME=SCORE, such as critic=-1.2 ({error})") from None
-    if not all(math.isfinite(value) for _, value in pairs):
-        raise OptionError("--target: a score is a finite number, such as critic=-1.2")
-    return pairs
-
-
-def parse_weights(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
-    """ "critic=2" and the like, or pairs -> (name, weight) pairs. Raises OptionError for anything else."""
-    pairs = []
-    for text in texts:
-        name, _, number = text.partition("=") if isinstance(text, str) else (text[0], "=", text[1])
-        try:
-            weight = float(number)
-        except ValueError:
-            raise OptionError(f"--weight {text!r}: NAME=W, such as critic=2") from None
-        if not 0 <= weight < math.inf:
-            raise OptionError(f"--weight {text}: 0 or more")
-        pairs.append((name, weight))
-    return tuple(pairs)
-
-
-def parse_budget(value: str | None) -> tuple[int | None, float | None]:
-    """None, "64nfe" or "30s" -> (evaluations of a window and channel, seconds of search for the file)."""
-    if value is None:
-        return None, None
-    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(nfe|s)", value.strip(), re.IGNORECASE)
-    if parsed is None or float(parsed[1]) <= 0:
-        raise OptionError(
-            f"--budget {value!r}: evaluations of a window such as 64nfe, or seconds of search such as 30s"
-        )
-    if parsed[2].lower() == "s":
-        return None, float(parsed[1])
-    if not float(parsed[1]).is_integer():
-        raise OptionError(f"--budget {value!r}: whole network evaluations")
-    return int(float(parsed[1])), None
-
-
-Settings = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_settings)]
-Targets = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_targets)]
-Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights)]
-Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
-Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
-LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]
 
 
 # fmt: off
