@@ -55,14 +55,39 @@ def test_a_skipped_file_is_no_failure_among_others(ttsr: Ttsr, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["dull.wav"]
 
 
-def test_a_whine_above_the_band_stays(ttsr: Ttsr, tmp_path: Path) -> None:
-    whine = 0.02 * np.sin(2 * np.pi * 15734 * np.arange(2 * RATE) / RATE)[:, None]
+def test_a_whine_stays_or_goes_as_asked_and_does_not_count(ttsr: Ttsr, tmp_path: Path) -> None:
+    whine = 0.1 * np.sin(2 * np.pi * 15734 * np.arange(2 * RATE) / RATE)[:, None]
     sound = below(voice(2.0), 6000)
-    told = render(ttsr, save(tmp_path / "crt.wav", sound + whine))
-    before, after = load(tmp_path / "crt.wav"), load(tmp_path / "out.wav")
-    assert told["status"] == "rendered"
-    for low, high in ((15700, 15770), (300, 4500)):
-        assert level_db(band(after, low, high)) == pytest.approx(level_db(band(before, low, high)), abs=0.3)
+    sources = {"plain": save(tmp_path / "plain.wav", sound), "crt": save(tmp_path / "crt.wav", sound + whine)}
+    matched = ("--loudness", "match", "--overwrite")
+    found = {}
+    for name, source, asked in (("plain", "plain", ()), ("kept", "crt", ()), ("gone", "crt", ("--remove", "tones"))):
+        told = render(ttsr, sources[source], *matched, *asked)
+        assert told["status"] == "rendered"
+        found[name] = load(tmp_path / "out.wav"), told
+    programme, line = ({name: level_db(band(audio, *where)) for name, (audio, _) in found.items()}
+                       for where in ((300, 4500), (15700, 15770)))  # fmt: skip
+    assert programme["kept"] == pytest.approx(programme["plain"], abs=0.1)
+    assert programme["gone"] == pytest.approx(programme["plain"], abs=0.1)
+    assert line["kept"] == pytest.approx(level_db(whine), abs=1.0)
+    assert line["gone"] < level_db(whine) - 40
+    for name in ("kept", "gone"):
+        tone = found[name][1]["beyond"][0]
+        assert tone["low_hz"] == pytest.approx(15734, abs=1)
+        assert tone["level_db"] == pytest.approx(level_db(whine), abs=0.5)
+        assert (tone["what"], tone["removed"]) == ("tone", name == "gone")
+    report = json.loads((tmp_path / "out.ttsr.json").read_text())
+    assert report["input"]["beyond"][0]["stop_s"] == pytest.approx(2.0, abs=0.2)
+
+
+def test_the_terminal_names_what_was_removed_above_the_band(ttsr: Ttsr, tmp_path: Path) -> None:
+    sound = below(voice(2.0), 6000)
+    sound[RATE : RATE + 4800] += 0.3 * (voice(0.1, seed=2) - below(voice(0.1, seed=2), 7000))
+    source = save(tmp_path / "hat.wav", sound)
+    result = ttsr("render", source, "-o", tmp_path / "out.wav", *PLAIN, "--remove", "above")
+    assert result.exit_code == 0, result.output
+    assert "removed above the band: sound of" in result.output
+    assert "at 1 to 2 s" in result.output
 
 
 def test_a_single_hit_is_rendered(ttsr: Ttsr, tmp_path: Path) -> None:

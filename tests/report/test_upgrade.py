@@ -33,7 +33,7 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
         for one, other in zip(before["candidates"], after["candidates"], strict=True):
             assert other == without(one, "looks") | {"previews": one["looks"]}
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
-    assert new["input"] == old["input"] | {"bandwidth": [], "evidence_db": None}
+    assert new["input"] == old["input"] | {"bandwidth": [], "evidence_db": None, "beyond": []}
     same -= {"input"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
     assert "control" in new["tool"]["options"], "options keep their names"

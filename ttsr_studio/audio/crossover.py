@@ -71,13 +71,17 @@ class Crossover:
 
 
 class MapCrossover:
-    """The crossover of a file whose band differs between channels, or changes: every edge's own where that holds."""
+    """The crossover of a file whose band differs between channels, or changes: every edge's own where that holds.
+
+    ``.pad`` samples at either end mix with what lies outside.
+    """
 
     def __init__(self, bandwidth: BandwidthMap, rate: int, keep: bool = True) -> None:
         """Raises what `Crossover` raises."""
         self.bandwidth, self.rate, self.keep = bandwidth, rate, keep
         edges = {float(np.float32(min(edge, rate / 2))) for row in bandwidth.edges_hz for edge in row}
         self._crossovers = {edge: Crossover(edge, rate, keep) for edge in edges}
+        self.pad = max(each.pad for each in self._crossovers.values()) + round(_FADE_SECONDS * rate)
 
     def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:
         """As `Crossover.merge`, of a stretch that begins at sample ``start``; ``[..., channels, samples]``."""

@@ -67,3 +67,21 @@ class Scratch:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class Sum:
+    """Two of them, sample by sample, as one to read from; as long as the first."""
+
+    def __init__(self, first: Scratch, second: Scratch) -> None:
+        self.first, self.second = first, second
+        self.channels, self.frames = first.channels, first.frames
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """As `Scratch.read`."""
+        both: np.ndarray = self.first.read(start, stop) + self.second.read(start, stop)
+        return both
+
+    def blocks(self, frames: int = 65536) -> Iterator[np.ndarray]:
+        """As `Scratch.blocks`."""
+        for start in range(0, self.frames, frames):
+            yield self.read(start, min(start + frames, self.frames))

@@ -184,8 +184,9 @@ class OutputOptions:
     cutoff: float | None = option(
         None, "Where the input's band ends, Hz.",
         ge=500, le=23000, takes="from 500 to 23000 Hz", unset="detected", held_by=FILES)
-    remove: Literal["nothing", "above"] = option(
-        "nothing", "What of the input may go: nothing, or all that lies above where its band ends.", held_by=FILES)
+    remove: Literal["nothing", "tones", "above"] = option(
+        "nothing", "What of the input may go: nothing, steady tones above where its band ends (a CRT's whine, a pilot, "
+        "a switching supply), or all above. The report lists what went.", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
         ge=1, takes="at least 1", metavar="K", held_by=FILES)

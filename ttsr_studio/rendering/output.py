@@ -4,12 +4,12 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.audio.encode import Encoding, write_audio
 from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata.conversion import Change
@@ -136,10 +136,17 @@ class Finished:
 
 def finish(run: RunningRender, material: Material, render: Scratch) -> Finished:
     """Bring a render to its rate, length and level. Raises OutputError for values that are not finite."""
-    options = run.session.options
+    options, aside = run.session.options, material.programme.aside
     rate = material.info.rate if options.rate == "source" else options.rate
-    audio, loudness = at_output_rate(run, material, render, rate)
-    return Finished(audio, rate, loudness, gain_of(options, material, loudness))
+    audio, loudness = at_output_rate(run, material, Sum(render, aside) if aside else render, rate)
+    counted = loudness
+    if aside and options.loudness == "match":
+        counted = replace(
+            at_output_rate(run, material, render, rate)[1],
+            sample_peak=loudness.sample_peak,
+            true_peak=loudness.true_peak,
+        )
+    return Finished(audio, rate, loudness, gain_of(options, material, counted))
 
 
 def write_render(
@@ -172,7 +179,9 @@ def write_render(
     return done.described(target.name, written.sha256, subtype, written.clipped, metadata)
 
 
-def at_output_rate(run: RunningRender, material: Material, render: Scratch, rate: int) -> tuple[Scratch, Loudness]:
+def at_output_rate(
+    run: RunningRender, material: Material, render: Scratch | Sum, rate: int
+) -> tuple[Scratch, Loudness]:
     """A render at its final rate and length, and how loud it is there.
 
     Raises OutputError for values that are not finite.
@@ -192,11 +201,11 @@ def at_output_rate(run: RunningRender, material: Material, render: Scratch, rate
 
 
 def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:
-    """The one gain of the whole file."""
+    """The one gain of the whole file, of the loudness of what counts in a render."""
     # Float files hold what is above full scale, so that "off" can mean off.
     unlimited = options.loudness == "off" and material.form[1] in ("FLOAT", "DOUBLE")
     ceiling = np.inf if unlimited else options.ceiling
-    return match_gain(material.loudness, loudness, options.loudness, ceiling)
+    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling)
 
 
 def clear_earlier(

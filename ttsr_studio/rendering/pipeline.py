@@ -5,7 +5,7 @@ Audio flows one way. Memory is bounded by a group of windows: what has the lengt
 
 from contextlib import ExitStack
 
-from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.errors import InputError, shown
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 from ttsr_studio.rendering.inference.session import Session
@@ -73,7 +73,9 @@ def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch
         reranking = rerank(run.session, material.search, finalists, by_windows)
     if run.request.report:
         with run.stages.timed("observe"):
-            recorder.compare(material.search.lr, renders[reranking.chosen])
+            whole = [material.search.lr, renders[reranking.chosen]]
+            aside = material.programme.aside
+            recorder.compare(*(Sum(each, aside) for each in whole) if aside else whole)
     return reranking
 
 

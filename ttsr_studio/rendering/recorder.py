@@ -12,7 +12,7 @@ from ttsr_studio.analysis.search_range import range_of
 from ttsr_studio.analysis.spectra import power_spectrogram
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
-from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.rendering.inference.segments import Selection
 from ttsr_studio.rendering.inference.session import Session
@@ -80,7 +80,7 @@ class Recorder:
         self.uncertainty = UncertaintyMap(self.rate, frames)
         self._windows: list[WindowNotes] = []
 
-    def compare(self, lr: Scratch, output: Scratch) -> None:
+    def compare(self, lr: Scratch | Sum, output: Scratch | Sum) -> None:
         """Take the whole input and output."""
         for start in range(0, output.frames, BLOCK):
             stop = min(output.frames, start + BLOCK)

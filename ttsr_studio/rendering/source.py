@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
+from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter
 from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
@@ -19,6 +20,7 @@ from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
 from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
+from ttsr_studio.rendering.beyond import Programme, programme_of
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.rendering.request import RunningRender
@@ -36,6 +38,8 @@ class Material:
         search: the input at the engine's rate, with what a search has to know of it.
         cutoff_reason: why its band is taken to end where it does.
         evidence_db: see `Bandwidth`.
+        loudness: of the whole input.
+        programme: of the input what counts, and what else it holds.
         metadata: what the file says besides audio.
     """
 
@@ -46,6 +50,7 @@ class Material:
     cutoff_reason: str
     evidence_db: float | None
     loudness: Loudness
+    programme: Programme
     metadata: Found
 
 
@@ -86,9 +91,11 @@ def described(
     band, given = measured.band, options.cutoff
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
     bandwidth = BandwidthMap.constant(min(given, rate / 2)) if given else band.map
-    level = 0.0 if measured.loudness.silent else measured.level
-    search = SearchInput(measured.lr, bandwidth, level, truth, request.annotations)
-    return Material(info, form, digest, search, reason, band.evidence_db, measured.loudness, metadata)
+    loudness = measured.loudness
+    programme = programme_of(run, measured.lr, bandwidth, measured.tones, loudness, measured.level)
+    level = 0.0 if loudness.silent else programme.level
+    search = SearchInput(programme.lr, bandwidth, level, truth, request.annotations)
+    return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata)
 
 
 def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
@@ -102,31 +109,33 @@ def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """An input at the engine's rate, its band, loudness, and the RMS of its active parts, linear."""
+    """An input at the engine's rate, its band, loudness, the RMS of its active parts, linear, and steady tones."""
 
     lr: Scratch
     band: Bandwidth
     loudness: Loudness
     level: float
+    tones: list[Tone]
 
 
 def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
     """The input at the engine's rate, and what was measured on the way."""
     rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
     band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)
-    level, lr = ActiveLevel(rate), run.buffer(info.channels)
+    level, tones, lr = ActiveLevel(rate), ToneMeter(info.rate), run.buffer(info.channels)
 
     def measured() -> Iterator[NDArray[np.float32]]:
         for block in blocks:
             band.update(block)
             loudness.update(block)
+            tones.update(block)
             yield block
 
     for block in resample_blocks(measured(), info.rate, rate, info.channels, info.frames):
         level.update(block)
         lr.append(block)
         run.progress(Event("reading", lr.frames / rate, seconds))
-    return Measured(lr, band.result(), loudness.result(), level.rms())
+    return Measured(lr, band.result(), loudness.result(), level.rms(), tones.result())
 
 
 def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: float | None) -> None:

@@ -15,6 +15,7 @@ from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
+from ttsr_studio.rendering.beyond import in_words as beyond_in_words
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
@@ -207,6 +208,7 @@ def input_info(material: Material) -> InputInfo:
         warnings=info.warnings,
         evidence_db=material.evidence_db,
         bandwidth=[BandRecord(start, edges) for start, edges in material.search.bandwidth.rows()],
+        beyond=list(material.programme.beyond),
     )
 
 
@@ -232,6 +234,7 @@ def in_words(report: Report, target: Path) -> str:
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     notes = [
         *start.warnings,
+        *beyond_in_words(start.beyond),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
@@ -270,6 +273,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "uncertain": data["uncertainty"]["regions"],
         "cut": dict(report.search.cut),
         "judged": {name: {"role": each.role, "chosen": each.chosen} for name, each in report.scores.items()},
+        "beyond": data["input"]["beyond"],
         "warnings": [*report.input.warnings, *report.output.metadata.warnings],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

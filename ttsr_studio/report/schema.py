@@ -75,6 +75,22 @@ class BandRecord(Record):
 
 
 @dataclass(frozen=True)
+class BeyondRecord(Record):
+    """Something that the input holds above where its band ends."""
+
+    what: Literal["tone", "sound"]
+    """A steady tone, which is none of the programme's, or anything else."""
+    start_s: Annotated[float, Field(ge=0)]
+    stop_s: Annotated[float, Field(ge=0)]
+    low_hz: Annotated[float, Field(gt=0)]
+    high_hz: Annotated[float, Field(gt=0)]
+    level_db: float
+    """RMS, dBFS."""
+    removed: bool
+    """Whether the output has it no more; what is kept is as it was but for the one gain of the file."""
+
+
+@dataclass(frozen=True)
 class InputInfo(Record):
     """The file as it was found."""
 
@@ -101,6 +117,8 @@ class InputInfo(Record):
     """By how much what lies between partials falls where the band ends; null where nothing says so."""
     bandwidth: Sequence[BandRecord] = ()
     """Where the band ends, by time and channel."""
+    beyond: Sequence[BeyondRecord] = ()
+    """What lies above that: tones do not count in the loudness match, nor does what was removed."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ class BandwidthMap:
         within = [k for k, start in enumerate(self.starts_s) if start < stop_s and stops[k] > start_s]
         return min(row[k] for row in self.edges_hz for k in within)
 
+    def highest(self, start_s: float = 0.0, stop_s: float = math.inf) -> float:
+        """The highest edge that there is between two times, Hz."""
+        stops = (*self.starts_s[1:], math.inf)
+        within = [k for k, start in enumerate(self.starts_s) if start < stop_s and stops[k] > start_s]
+        return max(row[k] for row in self.edges_hz for k in within)
+
     def rows(self) -> list[tuple[float, tuple[float, ...]]]:
         """(start in seconds, edges of all channels in Hz) of every stretch."""
         return [(start, tuple(row[k] for row in self.edges_hz)) for k, start in enumerate(self.starts_s)]

@@ -1,0 +1,170 @@
+"""What a source holds above where its band ends: measured by time and band, kept or removed, and what does not count.
+
+Steady tones up there are none of the programme's. A search works on the input without them; where they are kept, they
+are put back beneath what was rendered, at their level. Neither they nor what is removed counts in the loudness match.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ttsr_studio.audio.bandwidth.map import BandwidthMap
+from ttsr_studio.audio.bandwidth.tones import Tone, unwanted, without
+from ttsr_studio.audio.crossover import MapCrossover
+from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.level import ActiveLevel
+from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
+from ttsr_studio.rendering.request import RunningRender
+from ttsr_studio.report.schema import BeyondRecord
+
+BLOCK = 1 << 16
+FAINTEST_DB = -80.0
+MOST_ROWS = 12
+MARGIN = 1.06
+"""Of a filter's end: what lies so little above an edge is the edge itself."""
+
+
+@dataclass(frozen=True)
+class Programme:
+    """An input without what is none of its programme, at the engine's rate.
+
+    Attributes:
+        lr: what a search works on.
+        aside: what is put back beneath the render; None where there is nothing.
+        level: RMS of the active parts that count, linear.
+        loudness: of what counts; peaks are the input's own.
+        beyond: what lies above where the band ends.
+    """
+
+    lr: Scratch
+    aside: Scratch | None
+    level: float
+    loudness: Loudness
+    beyond: tuple[BeyondRecord, ...]
+
+
+def programme_of(
+    run: RunningRender, lr: Scratch, bandwidth: BandwidthMap, tones: Iterable[Tone], loudness: Loudness, level: float
+) -> Programme:
+    """What counts of an input, and what lies above its band.
+
+    Args:
+        lr, loudness, level: of the input as it is.
+        tones: all that were found in it.
+    """
+    rate, remove = run.session.engine.sample_rate, run.session.options.remove
+    apart = unwanted(tones, bandwidth)
+    rows = [tone_record(tone, removed=remove != "nothing") for tone in apart]
+    clean, aside = lr, None
+    if apart:
+        clean = stored(run, without(lr.blocks(BLOCK), apart, rate), lr.channels)
+        if remove == "nothing":
+            parts = zip(lr.blocks(BLOCK), clean.blocks(BLOCK), strict=True)
+            aside = stored(run, (whole - rest for whole, rest in parts), lr.channels)
+    rows += sounds_above(clean, bandwidth, rate, removed=remove == "above")
+    counted = below(clean, bandwidth, rate) if remove == "above" else clean.blocks(BLOCK)
+    if apart or remove == "above":
+        loudness, level = measured(counted, rate, lr.channels, loudness)
+    return Programme(clean, aside, level, loudness, tuple(rows))
+
+
+def stored(run: RunningRender, blocks: Iterable[NDArray[np.float32]], channels: int) -> Scratch:
+    """Blocks on disk."""
+    buffer = run.buffer(channels)
+    for block in blocks:
+        buffer.append(block)
+    return buffer
+
+
+def measured(
+    blocks: Iterable[NDArray[np.float32]], rate: int, channels: int, whole: Loudness
+) -> tuple[Loudness, float]:
+    """Loudness and active RMS of what counts; peaks, and whether there is sound at all, of the whole."""
+    meter, level = LoudnessMeter(rate, channels), ActiveLevel(rate)
+    for block in blocks:
+        meter.update(block)
+        level.update(block)
+    found = meter.result()
+    if found.silent:
+        return whole, level.rms()
+    return replace(found, sample_peak=whole.sample_peak, true_peak=whole.true_peak), level.rms()
+
+
+def below(lr: Scratch, bandwidth: BandwidthMap, rate: int) -> Iterator[NDArray[np.float32]]:
+    """An input below where its band ends, as `--remove above` leaves it."""
+    crossover = MapCrossover(bandwidth, rate, keep=False)
+    for start in range(0, lr.frames, BLOCK):
+        stop = min(start + BLOCK, lr.frames)
+        first, last = start - crossover.pad, stop + crossover.pad
+        audio = torch.from_numpy(lr.read(first, last))
+        low = crossover.merge(audio, torch.zeros_like(audio), first)
+        yield low[:, crossover.pad : crossover.pad + stop - start].numpy()
+
+
+def tone_record(tone: Tone, removed: bool) -> BeyondRecord:
+    return BeyondRecord("tone", tone.start_s, tone.stop_s, tone.hz, tone.hz, tone.level_db, removed)
+
+
+def sounds_above(lr: Scratch, bandwidth: BandwidthMap, rate: int, removed: bool) -> list[BeyondRecord]:
+    """What sounds above where the band ends, stretch by stretch, the loudest first; second by second, in third octaves.
+
+    Of stretches there are at most twelve.
+    """
+    bands = 1000.0 * 2.0 ** (np.arange(-3, 14) / 3)
+    heard = [_bands_above(lr, start, bandwidth, rate, bands) for start in range(0, lr.frames, rate)]
+    rows: list[list[int]] = []
+    for second, power in enumerate(heard):
+        loud = np.flatnonzero(power > 10 ** (FAINTEST_DB / 10))
+        if not len(loud):
+            continue
+        if rows and rows[-1][1] == second:
+            rows[-1][1], rows[-1][2:] = second + 1, [min(rows[-1][2], loud[0]), max(rows[-1][3], loud[-1])]
+        else:
+            rows.append([second, second + 1, int(loud[0]), int(loud[-1])])
+    found = []
+    for start, stop, low, high in rows:
+        level = 10 * np.log10(np.mean([power[low : high + 1].sum() for power in heard[start:stop]]))
+        end = min(float(stop), lr.frames / rate)
+        found.append(
+            BeyondRecord("sound", start, end, float(bands[low]), float(bands[high + 1]), float(level), removed)
+        )
+    return sorted(found, key=lambda row: -row.level_db)[:MOST_ROWS]
+
+
+def _bands_above(
+    lr: Scratch, start: int, bandwidth: BandwidthMap, rate: int, bands: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean square [bands - 1] above the edges of a second; of the channel with most."""
+    audio = lr.read(start, min(start + rate, lr.frames))
+    count = audio.shape[1]
+    power = np.abs(np.fft.rfft(audio * np.hanning(count))) ** 2 * (2 / 0.375 / count**2)
+    hertz = np.fft.rfftfreq(count, 1 / rate)
+    seconds = start / rate, (start + count) / rate
+    edges = [max(BandwidthMap(bandwidth.starts_s, (row,)).highest(*seconds), 0.0) for row in bandwidth.edges_hz]
+    power *= hertz[None] > MARGIN * np.array(edges if len(edges) == len(audio) else edges[:1] * len(audio))[:, None]
+    total = np.concatenate((np.zeros((len(audio), 1)), np.cumsum(power, axis=1)), axis=1)
+    places = np.searchsorted(hertz, bands)
+    loudest: NDArray[np.float64] = (total[:, places[1:]] - total[:, places[:-1]]).max(axis=0)
+    return loudest
+
+
+def in_words(beyond: Iterable[BeyondRecord]) -> list[str]:
+    """What a person reads of what was kept, or removed, above the band."""
+    notes = []
+    for removed, verb in ((False, "kept"), (True, "removed")):
+        rows = [row for row in beyond if row.removed is removed]
+        tones = [f"{row.low_hz:.0f} Hz at {row.level_db:.0f} dBFS" for row in rows if row.what == "tone"]
+        sounds = [row for row in rows if row.what == "sound"]
+        if tones:
+            also = "" if removed else " (--remove tones takes them out)"
+            notes.append(f"{verb} above the band: steady tones, {', '.join(tones)}{also}")
+        if sounds and removed:
+            loudest = sounds[0]
+            notes.append(
+                f"{verb} above the band: sound of {loudest.level_db:.0f} dBFS at {loudest.start_s:.0f} to "
+                f"{loudest.stop_s:.0f} s" + (f", and {len(sounds) - 1} more stretches" if len(sounds) > 1 else "")
+            )
+    return notes
