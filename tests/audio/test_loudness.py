@@ -105,6 +105,33 @@ def test_gain(source: Loudness, render: Loudness, target: str | float, db: float
     assert ("lowered" in gain.reason) == lowered
 
 
+@pytest.mark.parametrize(
+    ("bits", "source_db", "peaks_db", "db"),
+    [
+        (24, 6.0, (5.0, 6.0), -7.0),  # a hot float input: down to the ceiling
+        (None, 6.0, (5.0, 6.0), 0.0),  # which floating point holds as it is
+        (24, 0.8, (-0.2, 0.8), 0.0),  # only between samples, as in the input
+        (24, 0.8, (1.4, 1.5), -2.5),  # the same, but a sample does not fit
+        (24, -3.0, (-1.0, 0.5), -1.5),  # no room is taken that there was not
+    ],
+)
+def test_what_integers_cannot_hold_is_lowered_to_the_ceiling(
+    bits: int | None, source_db: float, peaks_db: tuple[float, float], db: float
+) -> None:
+    sample, true = (10 ** (peak / 20) for peak in peaks_db)
+    render = Loudness(-20.0, sample, true, 0.1, False)
+    gain = match_gain(_loudness(-20.0, source_db), render, "match", -1.0, bits)
+    assert gain.db == pytest.approx(db, abs=1e-6)
+    assert gain.lowered_db == pytest.approx(-db, abs=1e-6)
+    assert ("bits hold nothing above" in gain.reason) == (bits is not None and source_db > 0 and db < 0)
+
+
+def test_a_full_scale_input_is_lowered_by_a_hair_for_the_dither_of_16_bits() -> None:
+    full = Loudness(-10.0, 1.0, 1.3, 0.1, False)
+    assert -0.001 < match_gain(full, full, "match", -1.0, 16).db < 0
+    assert match_gain(full, full, "match", -1.0).db == 0
+
+
 def test_unknown_targets_are_refused() -> None:
     with pytest.raises(OptionError, match="known: match, off"):
         match_gain(_loudness(-20.0, -6.0), _loudness(-20.0, -6.0), "loud")

@@ -295,16 +295,6 @@ def test_odd_values_give_finite_output_of_the_exact_length(ttsr: Ttsr, tmp_path:
         assert_low_band(made, audio, RATE, summary)
 
 
-def test_samples_clipped_at_full_scale_are_said(ttsr: Ttsr, tmp_path: Path) -> None:
-    (tmp_path / "x.wav").write_bytes(encoded(12 * sound(), RATE, "WAV", "FLOAT"))
-    result = ttsr("render", tmp_path / "x.wav", "-o", tmp_path / "out.wav", *QUICK, "--depth", 24)
-    assert result.exit_code == 0, result.output
-    assert np.abs(load(tmp_path / "out.wav")).max() <= 1
-    assert "samples clipped at full scale" in result.output
-    report = json.loads((tmp_path / "out.ttsr.json").read_text())
-    assert "samples clipped at full scale" in report["output"]["gain_reason"]
-
-
 def test_memory_does_not_grow_with_the_file(ttsr: Ttsr, tmp_path: Path) -> None:
     peaks = []
     for seconds in (100, 130):

@@ -32,16 +32,15 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Written:
-    """A finished output: its checksum, and how many samples were beyond full scale and clipped."""
+    """A finished output, and its checksum."""
 
     path: Path
     frames: int
     sha256: str
-    clipped: int
 
 
-def _encoded(blocks: Blocks, subtype: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (``[samples, channels]`` as the file will hold it, samples clipped); the same every time."""
+def _encoded(blocks: Blocks, subtype: str) -> Iterator[np.ndarray]:
+    """Yield ``[samples, channels]`` as the file will hold it; the same every time."""
     kind = {"FLOAT": "<f4", "DOUBLE": "<f8"}.get(subtype)
     bits = 8 * WIDTHS[subtype]
     scale = 2.0 ** (bits - 1)
@@ -50,27 +49,25 @@ def _encoded(blocks: Blocks, subtype: str) -> Iterator[tuple[np.ndarray, int]]:
         if not np.isfinite(block).all():
             raise OutputError("the render holds a value that is not a number; nothing was written")
         if kind:
-            yield np.ascontiguousarray(block.T, dtype=kind), 0
+            yield np.ascontiguousarray(block.T, dtype=kind)
             continue
         data = block.T.astype(np.float64)
-        clipped = int(np.count_nonzero(np.abs(data) > 1.0))
         sounding = data != 0.0
         data *= scale
         if bits == 16:
             uniform = dither.random((*data.shape, 2))
             data += (uniform[..., 0] - uniform[..., 1]) * sounding  # digital silence stays silent
         whole = np.clip(np.rint(data), -scale, scale - 1).astype(np.int32)
-        yield whole << (32 - bits), clipped
+        yield whole << (32 - bits)
 
 
-def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> tuple[int, int] | None:
-    """Write the file and return (frames, samples clipped), or None when its audio outgrows ``limit`` bytes."""
+def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> int | None:
+    """Write the file and return its frames, or None when its audio outgrows ``limit`` bytes."""
     rate, channels, container, subtype = astuple(encoding)
-    frames = clipped = 0
+    frames = 0
     with sf.SoundFile(os.fsencode(path), "w", rate, channels, subtype, format=container) as file:
-        for data, over in _encoded(blocks, subtype):
+        for data in _encoded(blocks, subtype):
             frames += len(data)
-            clipped += over
             if container in ("WAV", "WAVEX", "AIFF") and frames * channels * WIDTHS[subtype] > limit:
                 return None
             file.write(data)
@@ -79,7 +76,7 @@ def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> tuple
             with path.open("r+b") as raw:  # its time of writing would change the checksum of equal renders
                 raw.seek(start + 4)
                 raw.write(bytes(4))
-    return frames, clipped
+    return frames
 
 
 def _difference(path: Path, blocks: Blocks, encoding: Encoding, frames: int) -> str | None:
@@ -88,7 +85,7 @@ def _difference(path: Path, blocks: Blocks, encoding: Encoding, frames: int) -> 
         if (file.samplerate, file.channels, file.frames) != (encoding.rate, encoding.channels, frames):
             return f"{file.frames} samples in {file.channels} channels at {file.samplerate} Hz"
         kind = {"FLOAT": "float32", "DOUBLE": "float64"}.get(encoding.subtype, "int32")
-        for data, _ in _encoded(blocks, encoding.subtype):
+        for data in _encoded(blocks, encoding.subtype):
             if not np.array_equal(file.read(len(data), dtype=kind, always_2d=True), data):
                 return "other samples"
     return None
@@ -103,8 +100,8 @@ def write_audio(
 ) -> Written:
     """Write ``blocks()`` so that ``target`` is complete, synced and read back, or is not touched at all.
 
-    ``blocks`` is called at least twice and must give the same audio each time. PCM is clipped at full scale,
-    16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata to ``insert`` takes a
+    ``blocks`` is called at least twice and must give the same audio each time. PCM holds nothing beyond
+    full scale: the gain is to see to that. 16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata to ``insert`` takes a
     second copy of the file beside the first, so that for a moment there is room needed for both.
     Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently, and without
     ``replace`` when something has the name by then.
@@ -114,7 +111,7 @@ def write_audio(
         raise OutputError(f"{shown(target)}: its folder does not exist; create it or choose another")
     temporary = hidden(target)
     try:
-        frames, clipped = _write(temporary, target, blocks, encoding, insert)
+        frames = _write(temporary, target, blocks, encoding, insert)
         digest = sha256(temporary)
         publish(temporary, target, replace)
         sync_folder(target.parent)
@@ -126,13 +123,13 @@ def write_audio(
         raise OutputError(f"{shown(target)}: {problem}: {todo}") from error
     finally:
         temporary.unlink(missing_ok=True)
-    return Written(target, frames, digest, clipped)
+    return Written(target, frames, digest)
 
 
 def _write(
     temporary: Path, target: Path, blocks: Callable[[], Blocks], encoding: Encoding, insert: Insert
-) -> tuple[int, int]:
-    """Write, sync and read back under a temporary name; return (frames, samples clipped)."""
+) -> int:
+    """Write, sync and read back under a temporary name; return the frames."""
     limit = _RIFF_LIMIT - insert.size
     size = _encode(temporary, blocks(), encoding, limit)
     if size is None and encoding.container != "AIFF":
@@ -150,7 +147,7 @@ def _write(
         finally:
             woven.unlink(missing_ok=True)
     sync_file(temporary)
-    wrong = _difference(temporary, blocks(), encoding, size[0])
+    wrong = _difference(temporary, blocks(), encoding, size)
     wrong = wrong or ("other metadata" if lost_chunks(temporary, insert) else None)
     if wrong:
         raise OutputError(f"{shown(target)}: read back with {wrong}; check the disk and render again")

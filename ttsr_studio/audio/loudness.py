@@ -4,7 +4,7 @@ Units: LUFS; peaks and rms are linear, full scale 1.0. Silence and files below 0
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soxr
@@ -17,6 +17,8 @@ _SILENCE = 1e-7  # below the last bit of 24
 _WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # pyloudnorm's: left, right, centre, the two surrounds
 _HOP = 0.1
 _EXACT_LU = 0.05
+_DITHER, _ROUNDING = 2.5, 5e-7
+"""What dither and the positive end of a scale take of full scale: steps; and what float32 rounds, linear."""
 
 
 def decibels(value: float) -> float:
@@ -43,10 +45,11 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Gain:
-    """One gain for the whole file in dB, and why it is what it is."""
+    """One gain for the whole file in dB, why it is what it is, and by how many dB peaks have lowered it."""
 
     db: float
     reason: str
+    lowered_db: float = 0.0
 
 
 class LoudnessMeter:
@@ -127,23 +130,37 @@ def _lufs(power: np.ndarray) -> np.ndarray:
     return lufs
 
 
-def match_gain(source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = 0.0) -> Gain:
+def match_gain(
+    source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = 0.0, bits: int | None = None
+) -> Gain:
     """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
 
     Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to
-    ``ceiling_dbtp``, or to the source's own true peak where that is higher. Silence gets 0 dB.
+    ``ceiling_dbtp``, or to the source's own true peak where that is higher and the samples fit the file: integers of so
+    many ``bits`` hold nothing above full scale; None stands for floating point. Silence gets 0 dB.
     """
     if isinstance(target, str) and target not in ("match", "off"):
         raise OptionError(f"unknown loudness {target!r}; known: match, off, or a number in LUFS")
     if source.silent or render.silent:
         return Gain(0.0, "silence: no gain")
-    gain = _wanted(source, render, target)
-    limit = max(ceiling_dbtp, decibels(source.true_peak))
-    peak = decibels(render.true_peak) + gain.db
-    if peak <= limit + 1e-6:
+    wanted = _wanted(source, render, target)
+    own = max(ceiling_dbtp, decibels(source.true_peak))
+    gain = _lowered(wanted, render, own, "")
+    if bits is None:
         return gain
-    over = peak - limit
-    return Gain(gain.db - over, f"{gain.reason}, lowered by {over:.2f} dB to peak at {limit:.2f} dBTP")
+    peak = decibels(render.sample_peak)
+    if peak + gain.db > 1e-6:
+        gain = _lowered(wanted, render, ceiling_dbtp, f", since {bits} bits hold nothing above full scale")
+    most = decibels(1.0 - max(_DITHER / 2.0 ** (bits - 1), _ROUNDING))
+    return replace(gain, db=min(gain.db, most - peak))
+
+
+def _lowered(gain: Gain, render: Loudness, limit: float, why: str) -> Gain:
+    """A gain that keeps the true peak to a limit in dBTP."""
+    over = decibels(render.true_peak) + gain.db - limit
+    if over <= 1e-6:
+        return gain
+    return Gain(gain.db - over, f"{gain.reason}, lowered by {over:.2f} dB to peak at {limit:.2f} dBTP{why}", over)
 
 
 def _wanted(source: Loudness, render: Loudness, target: str | float) -> Gain:

@@ -70,6 +70,6 @@ def render_array(
             done = finish(run, material, renders[reranking.chosen])
             samples = done.audio.read(0, done.audio.frames) * done.factor
         digest = hashlib.sha256(samples.T.tobytes()).hexdigest()
-        info = done.described(NAME.name, digest, "FLOAT", 0, MetadataInfo())
+        info = done.described(NAME.name, digest, "FLOAT", MetadataInfo())
         report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None))
         return Waveform(samples, done.rate), report

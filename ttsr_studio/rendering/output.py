@@ -11,6 +11,7 @@ import numpy as np
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.audio.encode import Encoding, write_audio
+from ttsr_studio.audio.formats import WIDTHS
 from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
@@ -116,9 +117,8 @@ class Finished:
     def lufs(self) -> float | None:
         return None if self.loudness.lufs is None else self.loudness.lufs + self.gain.db
 
-    def described(self, name: str, sha256: str, subtype: str, clipped: int, metadata: MetadataInfo) -> OutputInfo:
+    def described(self, name: str, sha256: str, subtype: str, metadata: MetadataInfo) -> OutputInfo:
         """As the report has it."""
-        more = f"; {clipped} samples clipped at full scale" if clipped else ""
         return OutputInfo(
             name=name,
             sha256=sha256,
@@ -129,7 +129,8 @@ class Finished:
             lufs=self.lufs,
             true_peak_db=decibels(self.loudness.true_peak) + self.gain.db,
             gain_db=self.gain.db,
-            gain_reason=self.gain.reason + more,
+            gain_reason=self.gain.reason,
+            lowered_db=self.gain.lowered_db,
             metadata=metadata,
         )
 
@@ -176,7 +177,7 @@ def write_render(
             replace,
         )
     metadata = MetadataInfo(carried.names, carried.left_out, carried.warnings)
-    return done.described(target.name, written.sha256, subtype, written.clipped, metadata)
+    return done.described(target.name, written.sha256, subtype, metadata)
 
 
 def at_output_rate(
@@ -202,10 +203,11 @@ def at_output_rate(
 
 def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:
     """The one gain of the whole file, of the loudness of what counts in a render."""
+    subtype = material.form[1]
+    bits = None if subtype in ("FLOAT", "DOUBLE") else 8 * WIDTHS[subtype]
     # Float files hold what is above full scale, so that "off" can mean off.
-    unlimited = options.loudness == "off" and material.form[1] in ("FLOAT", "DOUBLE")
-    ceiling = np.inf if unlimited else options.ceiling
-    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling)
+    ceiling = np.inf if options.loudness == "off" and bits is None else options.ceiling
+    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling, bits)
 
 
 def clear_earlier(

@@ -237,7 +237,7 @@ def in_words(report: Report, target: Path) -> str:
         *beyond_in_words(start.beyond),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
-        *([out.gain_reason] if "lowered" in out.gain_reason or "clipped" in out.gain_reason else []),
+        *([out.gain_reason] if out.lowered_db else []),
     ]
     notes += [
         f"stopped early ({reason}) in {count} of {len(report.windows)} windows"

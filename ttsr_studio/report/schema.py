@@ -153,6 +153,8 @@ class OutputInfo(Record):
     gain_db: float
     """The one gain of the whole file, dB."""
     gain_reason: str
+    lowered_db: Annotated[float, Field(ge=0)] = 0.0
+    """By how much the gain was lowered for the peaks, dB."""
     metadata: MetadataInfo = field(default_factory=MetadataInfo)
 
 
