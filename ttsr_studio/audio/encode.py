@@ -100,9 +100,9 @@ def write_audio(
 ) -> Written:
     """Write ``blocks()`` so that ``target`` is complete, synced and read back, or is not touched at all.
 
-    ``blocks`` is called at least twice and must give the same audio each time. PCM holds nothing beyond
-    full scale: the gain is to see to that. 16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata to ``insert`` takes a
-    second copy of the file beside the first, so that for a moment there is room needed for both.
+    ``blocks`` is called at least twice and must give the same audio each time. PCM holds nothing beyond full scale: the
+    gain is to see to that. 16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata
+    to ``insert`` takes a second copy of the file beside the first, so that for a moment there is room needed for both.
     Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently, and without
     ``replace`` when something has the name by then.
     """
@@ -126,9 +126,7 @@ def write_audio(
     return Written(target, frames, digest)
 
 
-def _write(
-    temporary: Path, target: Path, blocks: Callable[[], Blocks], encoding: Encoding, insert: Insert
-) -> int:
+def _write(temporary: Path, target: Path, blocks: Callable[[], Blocks], encoding: Encoding, insert: Insert) -> int:
     """Write, sync and read back under a temporary name; return the frames."""
     limit = _RIFF_LIMIT - insert.size
     size = _encode(temporary, blocks(), encoding, limit)
