@@ -55,6 +55,7 @@ def test_a_skipped_file_is_no_failure_among_others(ttsr: Ttsr, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["dull.wav"]
 
 
+@pytest.mark.golden
 def test_a_whine_stays_or_goes_as_asked_and_does_not_count(ttsr: Ttsr, tmp_path: Path) -> None:
     whine = 0.1 * np.sin(2 * np.pi * 15734 * np.arange(2 * RATE) / RATE)[:, None]
     sound = below(voice(2.0), 6000)
