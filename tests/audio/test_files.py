@@ -192,6 +192,10 @@ def test_scratch_pads_with_zeros(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scratch.read(-20, 1010), np.pad(audio, ((0, 0), (20, 10))))
         np.testing.assert_array_equal(scratch.read(200, 300), audio[:, 200:300])
         assert not scratch.read(2000, 2010).any()
+        assert not scratch.read_going_on(2000, 2010).any()
+        gone_on = np.pad(np.pad(audio, ((0, 0), (0, 900)), mode="reflect"), ((0, 0), (20, 0)))
+        np.testing.assert_array_equal(scratch.read_going_on(-20, 1900), gone_on)
+        np.testing.assert_array_equal(scratch.read_going_on(200, 300), audio[:, 200:300])
         np.testing.assert_array_equal(np.concatenate(list(scratch.blocks(300)), axis=1), audio)
     assert list(tmp_path.iterdir()) == []
 

@@ -121,6 +121,14 @@ def test_no_seam_where_windows_join(ttsr: Ttsr, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.golden
+def test_steady_noise_does_not_rise_where_the_file_is_cut(ttsr: Ttsr, tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).normal(0, 0.05, (48000 * 4, 1))
+    audio, _ = rendered(ttsr, save(tmp_path / "rain.wav", below(noise, 4000)), tmp_path / "out.wav")
+    made = band(audio, 4600, 16000)
+    assert level_db(made[-14400:]) < level_db(made[48000:-48000])
+
+
+@pytest.mark.golden
 def test_silence_stays_silence(ttsr: Ttsr, tmp_path: Path) -> None:
     source = save(tmp_path / "silence.wav", np.zeros((30000, 2)))
     audio, report = rendered(ttsr, source, tmp_path / "out.wav")

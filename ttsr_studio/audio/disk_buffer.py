@@ -53,6 +53,12 @@ class Scratch:
             out[:, first - start : last - start] = data.T
         return out
 
+    def read_going_on(self, start: int, stop: int) -> np.ndarray:
+        """The same, with the file's mirror image beyond its end, as if it went on: a file that is cut is no fade."""
+        last = min(stop, self.frames)
+        inside = self.read(start, last)
+        return np.pad(inside, ((0, 0), (0, stop - last)), mode="reflect") if start < last else self.read(start, stop)
+
     def blocks(self, frames: int = 65536) -> Iterator[np.ndarray]:
         """Yield everything as ``[channels, <= frames]``; may be called again."""
         for start in range(0, self.frames, frames):

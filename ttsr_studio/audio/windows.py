@@ -16,7 +16,8 @@ class Window:
     """One render: ``[start, stop)`` is kept, ``[render_start, render_stop)`` is what the engine gets.
 
     ``fade_in`` and ``fade_out`` are the samples at the two ends of the core that are shared with a neighbour.
-    ``render_start`` may be negative and ``render_stop`` beyond the file: zeros stand for what is outside.
+    ``render_start`` may be negative: zeros stand for what is before the file. ``render_stop`` may be beyond the file,
+    where its mirror image stands.
     """
 
     index: int

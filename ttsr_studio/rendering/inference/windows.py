@@ -140,7 +140,8 @@ def request_group(
 ) -> GroupRequest | None:
     """What a group's search needs; None where there is nothing to add in all of it."""
     around = session.engine.lookaround
-    audio = np.stack([source.lr.read(w.render_start - around, w.render_stop + around) for w in group]) * plan.scale
+    spans = [(w.render_start - around, w.render_stop + around) for w in group]
+    audio = np.stack([source.lr.read_going_on(*span) for span in spans]) * plan.scale
     loud = [
         i
         for i, window in enumerate(group)
