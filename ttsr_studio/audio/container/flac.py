@@ -6,10 +6,19 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from ttsr_studio.audio.container.chunks import UNKNOWN_SIZE, is_name
-from ttsr_studio.audio.container.contents import OF_THE_AUDIO, PADDING, Chunk, Contents
+from ttsr_studio.audio.container.contents import BUDGET, OF_THE_AUDIO, PADDING, Chunk, Contents
 
 BLOCK_TYPES = ("STREAMINFO", "PADDING", "APPLICATION", "SEEKTABLE", "VORBIS_COMMENT", "CUESHEET", "PICTURE")
 """Names of the types by number (RFC 9639, section 8.1)."""
+
+
+def id3_tag(file: BinaryIO) -> bytes:
+    """The ID3v2 tag at a file's start, b"" where there is none or where it is longer than the file or 64 MiB."""
+    file.seek(0)
+    head = file.read(10)
+    size = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
+    tag = head + file.read(min(size, BUDGET)) if head[:3] == b"ID3" and len(head) == 10 else b""
+    return tag if len(tag) == 10 + size else b""
 
 
 def metadata_blocks(file: BinaryIO) -> Iterator[tuple[str, int]]:

@@ -53,7 +53,7 @@ def _turned_data(name: str, data: bytes) -> bytes:
             if layout:
                 out[start : start + size] = _turned(layout, data[start : start + size])
         return bytes(out)
-    if name in ("cue ", "smpl"):
+    if name in ("cue ", "smpl", "plst"):
         words = np.frombuffer(data, ">u4", len(data) // 4).astype("<u4")
         if name == "cue ":
             words[3::6] = words[3::6].byteswap()  # fccChunk is text

@@ -13,8 +13,8 @@ _PAIRS = {
     "SYNC_POINT_LOW": "SYNC_POINT_HIGH",
 }
 _RATES = ("TIMESTAMP_SAMPLE_RATE", "FILE_SAMPLE_RATE", "DIGITIZER_SAMPLE_RATE")
-_LENGTH = "SYNC_POINT_EVENT_DURATION"
-_FIELDS = {*_PAIRS, *_PAIRS.values(), *_RATES, _LENGTH, "AUDIO_BIT_DEPTH"}
+_COUNTS = ("SYNC_POINT_EVENT_DURATION", "LOOP_START", "LOOP_END", "LOOP_LENGTH", "BWF_TIME_REFERENCE")
+_FIELDS = {*_PAIRS, *_PAIRS.values(), *_RATES, *_COUNTS, "AUDIO_BIT_DEPTH"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def _edits(fields: _Fields, change: Change) -> Iterator[tuple[int, int, bytes]]:
         new = change.scaled(old, 64)
         yield from (number.edit(new & 0xFFFFFFFF if upper else new) for number in fields[low])
         yield from (number.edit(new >> 32) for number in upper)
-    yield from (number.edit(change.scaled(int(number.digits), 64)) for number in fields.get(_LENGTH, ()))
+    counts = (number for name in _COUNTS for number in fields.get(name, ()))
+    yield from (number.edit(change.scaled(int(number.digits), 64)) for number in counts)
     for name in _RATES:
         for number in fields.get(name, ()):
             if name == "FILE_SAMPLE_RATE" or int(number.digits) == change.old_rate:

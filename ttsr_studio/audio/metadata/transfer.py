@@ -2,27 +2,40 @@
 
 Contract: times are in samples of the file they are in. At a new rate they are scaled by it and rounded, so that a
 marker stays at its second; at the same rate a chunk is carried byte for byte (bext gets one line of coding history).
-What cannot be understood is carried as it is or left out, always with a warning, never with an error.
+What cannot be understood is carried as it is or left out, always with a warning, never with an error. Tags that are
+about the source's level, encoding or checksum are left out.
 """
 
+import contextlib
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import soundfile as sf
 
+from ttsr_studio.audio.container.caf import markers
+from ttsr_studio.audio.container.chunks import is_name
 from ttsr_studio.audio.container.contents import Chunk, Contents
-from ttsr_studio.audio.container.flac import comments, reframed, unpacked
+from ttsr_studio.audio.container.flac import comments, id3_tag, reframed, unpacked
 from ttsr_studio.audio.container.insert import Insert, legible
+from ttsr_studio.audio.container.ogg import comment_block
 from ttsr_studio.audio.container.read import read_contents
 from ttsr_studio.audio.container.riff import items
 from ttsr_studio.audio.decode import SourceInfo, opened
 from ttsr_studio.audio.formats import FAMILIES
 from ttsr_studio.audio.metadata.conversion import Change
-from ttsr_studio.audio.metadata.rescale import FITTED_ALWAYS, FITTERS
+from ttsr_studio.audio.metadata.id3 import chapter_tags, own_texts
+from ttsr_studio.audio.metadata.id3 import frames as id3_frames
+from ttsr_studio.audio.metadata.loops import cue_chunks, loop_tags, rounded_loops, texts, wav_chunks
+from ttsr_studio.audio.metadata.rescale import FITTED_ALWAYS, FITTERS, TEXT_FITTERS, WITHOUT_POSITIONS
+from ttsr_studio.audio.metadata.tags import plain
 from ttsr_studio.errors import InputError, shown
 
 _EXTENSIBLE = 0xFFFE
+_AS = {"W64": "WAV", "CAF": "WAV", "MP3": "WAV", "OGG": "FLAC"}
+"""Containers whose metadata is read as another's chunks."""
+_KINDS = ("LIST", "list", "APPLICATION")
 _LONGEST_TEXT = {"AIFF": 8000, "WAV": 1 << 20, "FLAC": 1 << 20}  # bytes: what soundfile reads; a block of FLAC
 _LONGEST_BLOCK = (1 << 24) - (1 << 10)  # RFC 9639, 8.1, less room for a vendor string
 _STALE = {"levl": "it draws the source's level", "MD5": "it is a checksum of the source's audio"}
@@ -45,11 +58,16 @@ _TAG_OF = {tag: tag for tag in _TAGS} | {name: tag for places in _PLACES.values(
 
 @dataclass(frozen=True)
 class Found:
-    """A source's metadata. ``tags`` are what soundfile tells of a container that is not read here, e.g. MP3."""
+    """A source's metadata: chunks as its family has them, and ``tags``, what soundfile tells of other containers."""
 
     info: SourceInfo
     contents: Contents
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str | None:
+        """Whose chunks it has: those of a WAV, an AIFF or a FLAC."""
+        return FAMILIES.get(self.info.container) or _AS.get(self.info.container)
 
 
 @dataclass(frozen=True)
@@ -65,42 +83,116 @@ class Carried:
 def read_metadata(info: SourceInfo) -> Found:
     """Read a source's metadata, at most 64 MiB; raise InputError when the file cannot be read."""
     try:
-        if info.container in FAMILIES:
+        if info.container in FAMILIES or info.container == "W64":
             return Found(info, read_contents(info.path, info.raw_offset is not None))
         with opened(info.path) as file:
-            return Found(info, Contents(), file.copy_metadata())
+            tags = file.copy_metadata()
+        return read_foreign(info, tags)
     except (OSError, sf.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or "its header is broken"
         raise InputError(f"{shown(info.path)}: cannot be read ({reason}); check its permissions") from error
+
+
+def read_foreign(info: SourceInfo, tags: Mapping[str, str]) -> Found:
+    """What an Ogg, CAF or MP3 says, as chunks of a FLAC or WAV; soundfile's tags of all others."""
+    with info.path.open("rb") as file:
+        head = file.read(10)
+        file.seek(0)
+        if head[:4] == b"OggS" and (block := comment_block(file)) is not None and comments(block) is not None:
+            return Found(info, Contents(chunks=[Chunk("VORBIS_COMMENT", block)]))
+        if head[:3] == b"ID3" and info.container == "MP3":
+            return Found(info, Contents(chunks=[Chunk("id3 ", id3_tag(file), early=False)]), tags)
+    return Found(info, _of_caf(info) if head[:4] == b"caff" else Contents(), tags)
+
+
+def _of_caf(info: SourceInfo) -> Contents:
+    """A CAF's markers as those of a WAV; what else it has is noted as left out."""
+    read = read_contents(info.path, info.raw_offset is not None)
+    by_name = {chunk.name: chunk.data for chunk in read.chunks}
+    contents = Contents(left_out=dict(read.left_out), warnings=list(read.warnings))
+    try:
+        contents.chunks += cue_chunks(markers(by_name["mark"], by_name.get("strg", b""))) if "mark" in by_name else []
+    except (ValueError, struct.error) as error:
+        contents.refuse("mark", str(error))
+    others = by_name.keys() - {"mark", "strg", "desc", "pakt", "free", "kuki", "chan", "info", "peak", "ovvw"}
+    contents.left_out |= dict.fromkeys(sorted(others), "what a CAF has there is not known here")
+    return contents
 
 
 def carry(found: Found, change: Change) -> Carried:
     """Return what a render holds of its source's metadata."""
     contents = replace(found.contents, left_out=dict(found.contents.left_out), warnings=list(found.contents.warnings))
     family = FAMILIES[change.container]
-    chunks, tags = contents.chunks, dict[str, str]()
-    if FAMILIES.get(found.info.container) != family:
-        chunks, tags = _translated(found, family, contents)
-    fitted = [_fitted(chunk, change, contents) for chunk in chunks if _lasts(chunk, change, contents)]
+    chunks, tags = _translated(found, family, contents)
+    lasting = [chunk for chunk in chunks if _lasts(chunk, change, contents)]
+    written = _from_tags(tags, family)
+    said = [_fitted(chunk, change, contents) for chunk in written]
+    fitted = [_fitted(chunk, change, contents) for chunk in lasting]
+    contents.warnings += rounded_loops([*written, *lasting], [*said, *fitted], change)
+    contents.warnings += _unknown(fitted, change)
     if family == "FLAC":
         width = change.channels * change.bits // 8
         fitted = reframed(fitted, change.rate, change.frames, width, change.bits)
     kept = _settled(fitted, family, contents)
-    insert = Insert((*_from_tags(tags, family), *kept), *_format(found, change))
-    names = dict.fromkeys([*tags, *(chunk.label for chunk in kept)])
+    insert = Insert((*said, *kept), *_format(found, change))
+    names = dict.fromkeys([*(tag for tag in tags if tag not in contents.left_out), *(chunk.label for chunk in kept)])
     return Carried(insert, tuple(names), contents.left_out, tuple(contents.warnings))
 
 
+def _unknown(carried: list[Chunk], change: Change) -> list[str]:
+    """A line that names what is carried at a new rate without being understood."""
+    known = WITHOUT_POSITIONS | FITTERS.keys() | TEXT_FITTERS.keys()
+    labels = ("LIST INFO", "LIST adtl", "LIST wavl", "LIST exif", "APPLICATION riff")
+    odd = [c.label for c in carried if c.name not in known or (c.name in _KINDS and c.label not in labels)]
+    if change.rate == change.old_rate or not odd:
+        return []
+    return [f"{', '.join(dict.fromkeys(odd))}: carried as it is: positions in it, if any, count {change.old_rate} Hz"]
+
+
 def _translated(found: Found, family: str, contents: Contents) -> tuple[list[Chunk], dict[str, str]]:
-    """(chunks, textual tags) that an output of another kind than the source can hold; the rest is noted."""
-    tags, others = _tags(found)
-    chunks = unpacked(contents.chunks) if (found.info.container, family) == ("FLAC", "WAV") else []
+    """(chunks, textual tags) of a source as its output's kind can hold them; the rest is noted."""
+    same = found.family == family
+    tags, others = ({tag: text for tag, text in found.tags.items() if text}, set[str]()) if same else _tags(found)
+    chunks = unpacked(contents.chunks) if (found.family, family) == ("FLAC", "WAV") else []
     chunks = [chunk for chunk in chunks if not (tags and chunk.label == "LIST INFO")]
     others -= {"APPLICATION riff"} if chunks else set()
+    moved, gone = (contents.chunks, set()) if same else _moved(found, family, {chunk.name for chunk in chunks})
+    own = dict(_tags_of_chunks(contents.chunks)) if family == "FLAC" and not same else {}
     places, longest = _PLACES[family], _LONGEST_TEXT[family]
     others |= {tag for tag, text in tags.items() if tag not in places or len(text.encode()) > longest}
+    others -= gone | ({"smpl"} if "LOOPSTART" in own else set())
     contents.left_out |= dict.fromkeys(sorted(others), f"{family} has no place for it")
-    return chunks, {tag: text for tag, text in tags.items() if tag not in others}
+    return [*chunks, *moved], own | {tag: text for tag, text in tags.items() if tag not in others}
+
+
+def _moved(found: Found, family: str, there: set[str]) -> tuple[list[Chunk], set[str]]:
+    """(chunks that hold for another kind of file what the source's hold, names of what went into them)."""
+    held, info = found.contents.chunks, found.info
+    if family == "FLAC":
+        return [], set()
+    out = [replace(c, name="ID3 " if family == "AIFF" else "id3 ") for c in held if c.name in ("id3 ", "ID3 ")]
+    gone = {chunk.label for chunk in held if chunk.name in ("id3 ", "ID3 ")}
+    said = [pair for chunk in held if chunk.name == "VORBIS_COMMENT" for pair in texts(chunk.data)]
+    if family == "WAV":
+        made = [chunk for chunk in wav_chunks(said, info.rate, info.frames) if chunk.name not in there]
+        names = {"smpl": r"\w*LOOP(START|LENGTH|END|BEGIN|STOP|LEN)", "cue ": r"CHAPTER\d+(NAME)?"}
+        into = [names[chunk.name] for chunk in made if chunk.name in names]
+        gone |= {name.upper() for name, _ in said if any(re.fullmatch(each, plain(name)) for each in into)}
+        out += made
+    return out, gone
+
+
+def _tags_of_chunks(held: list[Chunk]) -> list[tuple[str, str]]:
+    """What a FLAC has in the place of a WAV's loop, and of an ID3 tag's chapters and own texts."""
+    out: list[tuple[str, str]] = []
+    for chunk in held:
+        if chunk.name == "smpl":
+            out += loop_tags(chunk.data)
+        elif chunk.name in ("id3 ", "ID3 "):
+            with contextlib.suppress(ValueError):
+                frames = id3_frames(chunk.data)[0]
+                out += [*chapter_tags(frames), *((n.upper(), t) for n, t in own_texts(frames) if is_name(n.encode()))]
+    return out
 
 
 def _lasts(chunk: Chunk, change: Change, contents: Contents) -> bool:
@@ -142,10 +234,12 @@ def _settled(carried: list[Chunk], family: str, contents: Contents) -> list[Chun
 def _fitted(chunk: Chunk, change: Change, contents: Contents) -> Chunk:
     """A chunk as it holds for the render; as it was, with a warning, where it is not understood."""
     early = chunk.early or chunk.name in ("bext", "iXML")
-    fitter = FITTERS.get(chunk.name)
-    if fitter is None or (change.rate == change.old_rate and chunk.name not in FITTED_ALWAYS):
-        return replace(chunk, early=early)
+    fitter, texts_of = FITTERS.get(chunk.name), TEXT_FITTERS.get(chunk.name)
     try:
+        if texts_of:
+            return Chunk(chunk.name, texts_of(chunk.data, change, contents), early)
+        if fitter is None or (change.rate == change.old_rate and chunk.name not in FITTED_ALWAYS):
+            return replace(chunk, early=early)
         return Chunk(chunk.name, fitter(chunk.data, change), early)
     except (ValueError, struct.error, IndexError) as error:
         why = str(error) if isinstance(error, ValueError) else "it ends early"
@@ -166,23 +260,22 @@ def _format(found: Found, change: Change) -> tuple[int | None, int | None]:
 
 def _tags(found: Found) -> tuple[dict[str, str], set[str]]:
     """(text by soundfile's names, names of all else) of a source."""
-    texts, others = list(found.tags.items()), set[str]()
+    own, others = list(found.tags.items()), set[str]()
     for chunk in found.contents.chunks:
         if chunk.label == "LIST INFO":
             try:
                 entries = [(name.decode("latin-1"), start, size) for name, start, size in items(chunk.data)]
             except ValueError:
                 entries, others = [], others | {chunk.label}
-            texts += [(name, _text(chunk.data[start : start + size])) for name, start, size in entries]
+            own += [(name, _text(chunk.data[start : start + size])) for name, start, size in entries]
         elif chunk.name in _PLACES["AIFF"].values():
-            texts.append((chunk.name, _text(chunk.data)))
+            own.append((chunk.name, _text(chunk.data)))
         elif chunk.name == "VORBIS_COMMENT":
-            pairs = (_text(comment).partition("=") for comment in comments(chunk.data) or ())
-            texts += [(key.upper(), value) for key, _, value in pairs]
+            own += [(key.upper(), value) for key, value in texts(chunk.data)]
         else:
             others.add(chunk.label)
     tags: dict[str, str] = {}
-    for name, text in texts:
+    for name, text in own:
         if name not in _TAG_OF:
             others.add(name.strip())
         elif text:
@@ -200,7 +293,7 @@ def _text(data: bytes) -> str:
 
 def _from_tags(tags: Mapping[str, str], family: str) -> list[Chunk]:
     """Textual tags as the output's container has them, in UTF-8."""
-    texts = {_PLACES[family][tag]: text.encode() for tag, text in tags.items()}
+    texts = {_PLACES[family].get(tag, tag): text.encode() for tag, text in tags.items()}
     if family == "AIFF" or not texts:
         return [Chunk(name, text) for name, text in texts.items()]
     if family == "FLAC":
