@@ -60,7 +60,7 @@ def test_a_whine_stays_or_goes_as_asked_and_does_not_count(ttsr: Ttsr, tmp_path:
     whine = 0.1 * np.sin(2 * np.pi * 15734 * np.arange(2 * RATE) / RATE)[:, None]
     sound = below(voice(2.0), 6000)
     sources = {"plain": save(tmp_path / "plain.wav", sound), "crt": save(tmp_path / "crt.wav", sound + whine)}
-    matched = ("--loudness", "match", "--overwrite")
+    matched = ("--loudness", "match", "--overwrite", "--no-report")
     found = {}
     for name, source, asked in (("plain", "plain", ()), ("kept", "crt", ()), ("gone", "crt", ("--remove", "tones"))):
         told = render(ttsr, sources[source], *matched, *asked)
@@ -77,13 +77,13 @@ def test_a_whine_stays_or_goes_as_asked_and_does_not_count(ttsr: Ttsr, tmp_path:
         assert tone["low_hz"] == pytest.approx(15734, abs=1)
         assert tone["level_db"] == pytest.approx(level_db(whine), abs=0.5)
         assert (tone["what"], tone["removed"]) == ("tone", name == "gone")
-    report = json.loads((tmp_path / "out.ttsr.json").read_text())
-    assert report["input"]["beyond"][0]["stop_s"] == pytest.approx(2.0, abs=0.2)
+        assert tone["stop_s"] == pytest.approx(2.0, abs=0.2)
 
 
 def test_the_terminal_names_what_was_removed_above_the_band(ttsr: Ttsr, tmp_path: Path) -> None:
     sound = below(voice(2.0), 6000)
-    sound[RATE : RATE + 4800] += 0.3 * (voice(0.1, seed=2) - below(voice(0.1, seed=2), 7000))
+    hat = 0.05 * np.random.default_rng(2).standard_normal((4800, 1))
+    sound[RATE : RATE + 4800] += hat - below(hat, 7000)
     source = save(tmp_path / "hat.wav", sound)
     result = ttsr("render", source, "-o", tmp_path / "out.wav", *PLAIN, "--remove", "above")
     assert result.exit_code == 0, result.output

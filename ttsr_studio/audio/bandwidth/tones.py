@@ -70,12 +70,13 @@ class ToneMeter:
         tone = (level > around + _ABOVE_DB) & (level > _FAINTEST_DB)
         before, after = np.roll(level, 1), np.roll(level, -1)
         tone &= (level >= before) & (level >= after)
-        offset = 0.5 * (before - after) / np.minimum(before - 2.0 * level + after, -1e-6)
+        offset = np.clip(0.5 * (before - after) / np.minimum(before - 2.0 * level + after, -1e-6), -0.5, 0.5)
+        power = np.where(tone, power * 10.0 ** (-0.025 * (before - after) * offset), 0.0)
         self._first[tone & (self._count == 0)] = self._frames
         self._last[tone] = self._frames
         self._count += tone
-        self._power += np.where(tone, power, 0.0)
-        self._place += np.where(tone, power * (np.arange(len(power)) + offset), 0.0)
+        self._power += power
+        self._place += power * (np.arange(len(power)) + offset)
         self._sum += np.where(tone, level, 0.0)
         self._squares += np.where(tone, level**2, 0.0)
         self._frames += 1
