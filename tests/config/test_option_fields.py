@@ -26,6 +26,7 @@ from ttsr_studio.options import RenderOptions, options_schema
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {
+    "amount": "auto",
     "budget": "64nfe",
     "ceiling": -1.0,
     "cutoff": 6000,

@@ -23,6 +23,7 @@ from ttsr_studio.errors import OptionError
 EPSILON = 1e-20
 BAND_HZ = 1000.0
 CELL_FRAMES = 8
+CELL = CELL_FRAMES * HOP
 LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what is inaudible is not uncertain
 
 
@@ -59,6 +60,21 @@ class UncertaintySummary:
     """Seconds above it make the regions; null where none was asked for."""
     regions: Sequence[Region] = ()
     """Stretches that are less certain than the threshold."""
+
+
+@dataclass(frozen=True)
+class SpreadMap:
+    """The spread of the candidates by cell.
+
+    Attributes:
+        db: [bands, columns], NaN where it is not known.
+        hz: centres of the bands, ascending.
+        seconds: centres of the columns.
+    """
+
+    db: NDArray[np.float64]
+    hz: NDArray[np.float64]
+    seconds: NDArray[np.float64]
 
 
 def regions(per_second_db: Sequence[float | None], threshold_db: float, end_s: float) -> Iterator[Region]:
@@ -111,6 +127,8 @@ class UncertaintyMap:
         shape = min(rows, N_FFT // 2), min(columns, math.ceil(frames / HOP))
         self._sum, self._count = np.zeros(shape), np.zeros(shape[1])
         self._spread = np.zeros((2, math.ceil(frames / rate)))  # sum and count, by second
+        self._cells = np.zeros((math.ceil(frames / CELL), math.ceil(rate / 2 / BAND_HZ)))
+        self._cell_count = np.zeros(len(self._cells))
         self._lowest_cutoff_hz = rate / 2
 
     def update(self, start: int, candidates: Tensor, cutoff_hz: float) -> float | None:
@@ -143,7 +161,7 @@ class UncertaintyMap:
         self._add_variance(variance, centres)
         if levels.count < 2:
             return None
-        return self._add_spread(levels.variance(unbiased=True).sqrt().mean((0, 1)).numpy(), centres)
+        return self._add_spread(levels.variance(unbiased=True).sqrt().mean(0).numpy(), centres)
 
     def map(self) -> NDArray[np.float32]:
         """Equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the file.
@@ -170,6 +188,16 @@ class UncertaintyMap:
         mean = float(total.sum() / count.sum()) if count.any() else None
         found = () if threshold_db is None else tuple(regions(seconds, threshold_db, self.frames / self.rate))
         return UncertaintySummary(mean, tuple(seconds), threshold_db, found)
+
+    def spread_map(self) -> SpreadMap:
+        """The spread in dB by cell, from where the band ends upwards."""
+        first = max(1, math.ceil(self._lowest_cutoff_hz * N_FFT / self.rate))
+        height = max(1, round(BAND_HZ * N_FFT / self.rate))
+        bands = -(-max(0, N_FFT // 2 + 1 - first) // height)
+        known = self._cell_count[:, None] > 0
+        spread = np.divide(self._cells, self._cell_count[:, None], where=known, out=np.full_like(self._cells, np.nan))
+        hertz = (first + height * (np.arange(bands) + 0.5)) * self.rate / N_FFT
+        return SpreadMap(spread[:, :bands].T, hertz, (np.arange(len(spread)) + 0.5) * CELL / self.rate)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the `.npz` holds: the map with its axes, and the spread by second in dB (NaN where unknown)."""
@@ -201,10 +229,13 @@ class UncertaintyMap:
         np.add.at(self._sum.T, column, pooled.T)
         np.add.at(self._count, column, 1)
 
-    def _add_spread(self, spread: NDArray[np.float64], centres: NDArray[np.int64]) -> float | None:
-        """Add the spread of cells, [cells], dB, to the seconds that they begin in, and return its mean."""
-        begins = centres[::CELL_FRAMES][: len(spread)]
+    def _add_spread(self, cells: NDArray[np.float64], centres: NDArray[np.int64]) -> float | None:
+        """Add the spread of cells, [bands, cells], dB, to the seconds that they begin in, and return its mean."""
+        begins = centres[::CELL_FRAMES][: cells.shape[1]]
         inside = begins >= 0
+        spread = cells.mean(0)
+        np.add.at(self._cells[:, : len(cells)], begins[inside] // CELL, cells.T[inside])
+        np.add.at(self._cell_count, begins[inside] // CELL, 1)
         np.add.at(self._spread[0], begins[inside] // self.rate, spread[inside])
         np.add.at(self._spread[1], begins[inside] // self.rate, 1)
         return float(spread[inside].mean()) if inside.any() else None

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.options.values import (
     RATES,
+    AmountOfMade,
     Depth,
     LoudnessTarget,
     Rate,
@@ -187,6 +188,11 @@ class OutputOptions:
     remove: Literal["nothing", "tones", "above"] = option(
         "nothing", "What of the input may go: nothing, steady tones above where its band ends (a CRT's whine, a pilot, "
         "a switching supply), or all above. The report lists what went.", held_by=FILES)
+    amount: AmountOfMade = option(
+        1.0, "How much of what was made is mixed in, 0 to 1; auto: less where candidates disagree.", held_by=FILES)
+    tilt: float = option(
+        0.0, "Of what was made, dB an octave above where the band ends; negative is darker.",
+        ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
         ge=1, takes="at least 1", metavar="K", held_by=FILES)

@@ -27,6 +27,19 @@ def parse_loudness(value: str | float) -> str | float:
     return lufs
 
 
+def parse_amount(value: Any) -> Any:
+    """ "auto", or a share from 0 to 1."""
+    if value == "auto":
+        return value
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        raise OptionError(f"--amount {value!r}: from 0 to 1, or auto") from None
+    if not 0 <= share <= 1:
+        raise OptionError(f"--amount {share:g}: from 0 to 1, or auto")
+    return share
+
+
 def parse_rate(value: Any) -> Any:
     """ "source", or Hz as a number or a text."""
     rate = int(value) if isinstance(value, str) and value.isdecimal() else value
@@ -107,3 +120,4 @@ Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights
 Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
 Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
 LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]
+AmountOfMade = Annotated[str | float, BeforeValidator(parse_amount)]

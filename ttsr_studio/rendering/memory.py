@@ -12,6 +12,7 @@ from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
 from ttsr_studio.errors import InputError
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.mixing import mix_of
 from ttsr_studio.rendering.output import Outputs, finish
 from ttsr_studio.rendering.pipeline import rerank_renders, search_file
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
@@ -67,9 +68,10 @@ def render_array(
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
         with run.stages.timed("write"):
-            done = finish(run, material, renders[reranking.chosen])
+            mix = mix_of(session.options, recorder)
+            done = finish(run, material, renders[reranking.chosen], mix)
             samples = done.audio.read(0, done.audio.frames) * done.factor
         digest = hashlib.sha256(samples.T.tobytes()).hexdigest()
         info = done.described(NAME.name, digest, "FLOAT", MetadataInfo())
-        report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None))
+        report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None, mix))
         return Waveform(samples, done.rate), report

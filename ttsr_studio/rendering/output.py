@@ -15,10 +15,9 @@ from ttsr_studio.audio.formats import WIDTHS
 from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
-from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.rendering.inference.progress import Event
+from ttsr_studio.rendering.mixing import Mix, Pair, mix_of, mixed
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
@@ -51,12 +50,14 @@ class Outputs:
         best: the best renders, the chosen one among them or not.
         random_baseline: a random pick through the same assembly; None where none was wanted.
         replaced: the report of the render that bore the name before; None where there was none.
+        mix: how much of what was made they have.
     """
 
     chosen: OutputInfo
     best: list[BestRecord]
     random_baseline: OutputInfo | None
     replaced: Report | None
+    mix: Mix
 
 
 def write_outputs(
@@ -69,19 +70,21 @@ def write_outputs(
     """
     target, replace = run.request.target, run.request.replace
     replaced = earlier_report(target) if replace else None
-    chosen = write_render(run, material, renders[reranking.chosen], target, replace)
+    mix = mix_of(run.session.options, recorder)
+    chosen = write_render(run, material, renders[reranking.chosen], mix, target, replace)
     baseline = None
     if run.session.options.control:
-        baseline = write_render(run, material, renders[-1], beside(target, "control"))
+        baseline = write_render(run, material, renders[-1], mix, beside(target, "control"))
     best: list[BestRecord] = []
     for rank, number in distinct(reranking.order[: run.session.options.keep_top], recorder):
         there = number == reranking.chosen
-        info = chosen if there else write_render(run, material, renders[number], beside(target, f"top{rank}"))
+        other = beside(target, f"top{rank}")
+        info = chosen if there else write_render(run, material, renders[number], mix, other)
         score = reranking.combined[number] if reranking.combined else recorder.mean_combined(number)
         figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
         parts = recorder.made_of(number)
         best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
-    return Outputs(chosen, best, baseline, replaced)
+    return Outputs(chosen, best, baseline, replaced, mix)
 
 
 def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, int]]:
@@ -135,27 +138,36 @@ class Finished:
         )
 
 
-def finish(run: RunningRender, material: Material, render: Scratch) -> Finished:
+def finish(run: RunningRender, material: Material, render: Scratch, mix: Mix) -> Finished:
     """Bring a render to its rate, length and level. Raises OutputError for values that are not finite."""
-    options, aside = run.session.options, material.programme.aside
+    options, programme = run.session.options, material.programme
+    aside, search = programme.aside, material.search
     rate = material.info.rate if options.rate == "source" else options.rate
-    audio, loudness = at_output_rate(run, material, Sum(render, aside) if aside else render, rate)
+    whole = Sum(render, aside) if aside else render
+    audio = mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)
+    loudness = measured(audio, rate)
     counted = loudness
     if aside and options.loudness == "match":
-        counted = replace(
-            at_output_rate(run, material, render, rate)[1],
-            sample_peak=loudness.sample_peak,
-            true_peak=loudness.true_peak,
-        )
+        own = mixed(run, material, Pair(render, search.lr, run.session.engine.sample_rate), mix, rate)
+        own_loudness, peak = measured(own, rate), loudness.sample_peak
+        counted = replace(own_loudness, sample_peak=peak, true_peak=loudness.true_peak)
     return Finished(audio, rate, loudness, gain_of(options, material, counted))
 
 
+def measured(audio: Scratch, rate: int) -> Loudness:
+    """How loud audio is."""
+    meter = LoudnessMeter(rate, audio.channels)
+    for block in audio.blocks(BLOCK):
+        meter.update(block)
+    return meter.result()
+
+
 def write_render(
-    run: RunningRender, material: Material, render: Scratch, target: Path, replace: bool = True
+    run: RunningRender, material: Material, render: Scratch, mix: Mix, target: Path, replace: bool = True
 ) -> OutputInfo:
     """Bring a render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
     with run.stages.timed("write"):
-        info, done, (container, subtype) = material.info, finish(run, material, render), material.form
+        info, done, (container, subtype) = material.info, finish(run, material, render, mix), material.form
         source, lufs = material.loudness.lufs, done.lufs
         change = Change(
             container,
@@ -178,27 +190,6 @@ def write_render(
         )
     metadata = MetadataInfo(carried.names, carried.left_out, carried.warnings)
     return done.described(target.name, written.sha256, subtype, metadata)
-
-
-def at_output_rate(
-    run: RunningRender, material: Material, render: Scratch | Sum, rate: int
-) -> tuple[Scratch, Loudness]:
-    """A render at its final rate and length, and how loud it is there.
-
-    Raises OutputError for values that are not finite.
-    """
-    info, final = material.info, run.buffer(material.info.channels)
-    frames = -(-info.frames * rate // info.rate)
-    meter = LoudnessMeter(rate, info.channels)
-    engine_rate = run.session.engine.sample_rate
-    for block in resample_blocks(render.blocks(BLOCK), engine_rate, rate, info.channels, render.frames):
-        block = block[:, : frames - final.frames]
-        if not np.isfinite(block).all():
-            raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
-        meter.update(block)
-        final.append(block)
-        run.progress(Event("writing", final.frames / rate, 2 * frames / rate))
-    return final, meter.result()
 
 
 def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:

@@ -10,6 +10,7 @@ from ttsr_studio.errors import InputError, shown
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import CLIP_BYTES, clip_bytes, search_windows
+from ttsr_studio.rendering.mixing import Pair, mix_of, mixed
 from ttsr_studio.rendering.output import make_folder, write_outputs
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
@@ -73,10 +74,17 @@ def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch
         reranking = rerank(run.session, material.search, finalists, by_windows)
     if run.request.report:
         with run.stages.timed("observe"):
-            whole = [material.search.lr, renders[reranking.chosen]]
-            aside = material.programme.aside
-            recorder.compare(*(Sum(each, aside) for each in whole) if aside else whole)
+            compare(run, material, renders[reranking.chosen], recorder)
     return reranking
+
+
+def compare(run: RunningRender, material: Material, render: Scratch, recorder: Recorder) -> None:
+    """Show the recorder the input and what is heard of a render."""
+    before, aside, rate = material.search.lr, material.programme.aside, run.session.engine.sample_rate
+    whole = Sum(render, aside) if aside else render
+    mix = mix_of(run.session.options, recorder)
+    after = whole if mix.whole else mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)
+    recorder.compare(Sum(before, aside) if aside else before, after)
 
 
 def refuse_long_clips(run: RunningRender, material: Material) -> None:

@@ -40,6 +40,7 @@ class Material:
         evidence_db: see `Bandwidth`.
         loudness: of the whole input.
         programme: of the input what counts, and what else it holds.
+        whole: the input at its own rate; None where it is not wanted after the search.
         metadata: what the file says besides audio.
     """
 
@@ -52,6 +53,7 @@ class Material:
     loudness: Loudness
     programme: Programme
     metadata: Found
+    whole: Scratch | None = None
 
 
 def analyse_source(run: RunningRender) -> Material:
@@ -95,7 +97,7 @@ def described(
     programme = programme_of(run, measured.lr, bandwidth, measured.tones, loudness, measured.level)
     level = 0.0 if loudness.silent else programme.level
     search = SearchInput(programme.lr, bandwidth, level, truth, request.annotations)
-    return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata)
+    return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata, measured.whole)
 
 
 def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
@@ -109,13 +111,18 @@ def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """An input at the engine's rate, its band, loudness, the RMS of its active parts, linear, and steady tones."""
+    """An input at the engine's rate, its band, loudness, the RMS of its active parts, linear, and steady tones.
+
+    Attributes:
+        whole: at its own rate, where only a share of what is made is mixed in.
+    """
 
     lr: Scratch
     band: Bandwidth
     loudness: Loudness
     level: float
     tones: list[Tone]
+    whole: Scratch | None
 
 
 def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
@@ -123,19 +130,23 @@ def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.fl
     rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
     band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)
     level, tones, lr = ActiveLevel(rate), ToneMeter(info.rate), run.buffer(info.channels)
+    options = run.session.options
+    whole = run.buffer(info.channels) if options.amount != 1 or options.tilt else None
 
     def measured() -> Iterator[NDArray[np.float32]]:
         for block in blocks:
             band.update(block)
             loudness.update(block)
             tones.update(block)
+            if whole:
+                whole.append(block)
             yield block
 
     for block in resample_blocks(measured(), info.rate, rate, info.channels, info.frames):
         level.update(block)
         lr.append(block)
         run.progress(Event("reading", lr.frames / rate, seconds))
-    return Measured(lr, band.result(), loudness.result(), level.rms(), tones.result())
+    return Measured(lr, band.result(), loudness.result(), level.rms(), tones.result(), whole)
 
 
 def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: float | None) -> None:

@@ -25,6 +25,7 @@ from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
+    AmountRecord,
     AnnotationsRecord,
     BandRecord,
     Gains,
@@ -92,6 +93,7 @@ def build_report(
         search=search_record(session, recorder.cuts()),
         best=outputs.best,
         random_baseline=outputs.random_baseline,
+        amount=outputs.mix.record(search.lr.frames / session.engine.sample_rate),
     )
 
 
@@ -233,6 +235,7 @@ def in_words(report: Report, target: Path) -> str:
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     notes = [
+        *in_short(report.amount),
         *start.warnings,
         *beyond_in_words(start.beyond),
         *out.metadata.warnings,
@@ -255,6 +258,13 @@ def in_words(report: Report, target: Path) -> str:
     )
 
 
+def in_short(amount: AmountRecord) -> list[str]:
+    """How much of what was made is heard, where that is not all of it as it is."""
+    share = f"amount {amount.asked:g}" if amount.mean is None else f"amount auto, {amount.mean:.2f} on average"
+    tilt = f"tilt {amount.tilt_db:+g} dB an octave"
+    return [share] * (amount.asked != 1) + [tilt] * (amount.tilt_db != 0)
+
+
 def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page: Path | None) -> dict[str, Any]:
     """The figures that `--json` prints."""
     data = report.to_json()
@@ -265,6 +275,8 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "lufs_in": report.input.lufs,
         "lufs_out": report.output.lufs,
         "gain_db": report.output.gain_db,
+        "lowered_db": report.output.lowered_db,
+        "amount": data["amount"],
         "nfe": report.timing.nfe,
         "seconds": report.timing.wall_s,
         "stages": data["timing"]["seconds"],

@@ -159,6 +159,31 @@ class OutputInfo(Record):
 
 
 @dataclass(frozen=True)
+class AmountBand(Record):
+    """A band of what was made, and how much of it was mixed in on average."""
+
+    low_hz: float
+    high_hz: float
+    amount: Amount
+
+
+@dataclass(frozen=True)
+class AmountRecord(Record):
+    """How much of what was made was mixed in, and how it was tilted; scores are of all of it."""
+
+    asked: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0
+    """A share, or auto: less where candidates disagree."""
+    tilt_db: float = 0.0
+    """dB an octave above where the band ends."""
+    mean: Amount | None = None
+    """Of auto: mean share over the cells, 1 kHz by 85 ms at 48 kHz."""
+    per_second: Sequence[Amount] = ()
+    """Of auto: the same for every started second."""
+    per_band: Sequence[AmountBand] = ()
+    """Of auto: the same for every band."""
+
+
+@dataclass(frozen=True)
 class PreviewRecord(Record):
     """Scores of a candidate's x0-prediction before it was finished."""
 
@@ -359,6 +384,7 @@ class Report(Record):
     """The renders that were written, the best first."""
     random_baseline: OutputInfo | None = None
     """A random pick that was written for comparison."""
+    amount: AmountRecord = field(default_factory=AmountRecord)
     job: WatchRecord | None = None
     """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"

@@ -68,6 +68,8 @@ def finalist_problems(session: "Session") -> Iterator[OptionError]:
     if wanted > most:
         name = "keep-top" if wanted == options.keep_top else "take"
         yield OptionError(f"--{name} {wanted}: only {most} candidates are made; allow more --candidates")
+    if options.amount == "auto" and min(most, options.decode_top or most) < 2:
+        yield OptionError("--amount auto goes by where candidates differ; allow two or more --candidates, all decoded")
     if options.finalists and not session.panel.scoring("clip"):
         yield OptionError("--finalists: no verifier scores clips here; add wer, or --scope clip")
 
