@@ -285,10 +285,10 @@ def solvers(
     engine = load_engine(name, "cpu")
     audio = torch.from_numpy(low(stem(5.12)))
     samples = round((engine.window_seconds or 5.12) * RATE) // engine.hop * engine.hop
-    heard = F.pad(audio, (0, samples))[:samples] if samples > len(audio) else audio[:samples]
-    heard = heard * (engine.input_rms / heard.square().mean().sqrt())
+    padded = F.pad(audio, (0, samples))[:samples] if samples > len(audio) else audio[:samples]
+    padded = padded * (engine.input_rms / padded.square().mean().sqrt())
     conditioning = engine.condition(
-        F.pad(heard[None, None], (engine.lookaround, engine.lookaround)), torch.tensor([[CUTOFF_HZ]]), [NoiseKey(0)]
+        F.pad(padded[None, None], (engine.lookaround, engine.lookaround)), torch.tensor([[CUTOFF_HZ]]), [NoiseKey(0)]
     ).rows(torch.zeros(rows, dtype=torch.int64))
     noise = torch.randn(rows, *engine.noise_shape(samples), generator=torch.Generator().manual_seed(0))
     scale = guidance if engine.guided else 1.0

@@ -135,7 +135,7 @@ FILTERS: dict[str, Callable[[Audio, float], Audio]] = {
 }
 
 
-def hear(audio: Audio) -> tuple[Bandwidth, float | None]:
+def detect(audio: Audio) -> tuple[Bandwidth, float | None]:
     """What the detector says of [channels, samples], and the edge by the long-term spectrum alone."""
     meter = BandwidthMeter(RATE)
     meter.update(np.atleast_2d(audio).astype(np.float32))
@@ -159,7 +159,7 @@ def clips(folder: Path, count: int, seconds: float = 4.0) -> Iterator[Audio]:
     for number in rng.permutation(len(paths)):
         audio, rate = soundfile.read(paths[number], always_2d=True)
         mono = soxr.resample(audio.mean(axis=1), rate, RATE)[: int(seconds * RATE)]
-        if count and len(mono) > RATE and np.abs(mono).max() > 1e-3 and hear(mono)[0].cutoff_hz > 18000:
+        if count and len(mono) > RATE and np.abs(mono).max() > 1e-3 and detect(mono)[0].cutoff_hz > 18000:
             count -= 1
             yield mono
 
@@ -175,7 +175,7 @@ def share(hits: int, count: int) -> str:
 
 
 def measure_tonal(count: int) -> dict[str, object]:
-    found = [hear(audio) for audio in tonal(count)]
+    found = [detect(audio) for audio in tonal(count)]
     return {
         "n": count,
         "called limited, %": share(sum(now.limited for now, _ in found), count),
@@ -191,7 +191,7 @@ def measure_limited(material: list[Audio]) -> dict[str, object]:
             audio = FILTERS[families[count % len(families)]](clip, float(edge))
             floor = (None, -98.0, -80.0)[count // len(families) % 3]
             audio = audio if floor is None else audio + noise(len(audio), rng) * 10 ** (floor / 20)
-            now, before = hear(audio)
+            now, before = detect(audio)
             count += 1
             full += now.verdict.value == "full band"
             unsure += now.verdict.value == "no sign of a limit"
@@ -214,8 +214,8 @@ def measure_two_edges(material: list[Audio]) -> dict[str, object]:
         edges = pairs[number % len(pairs)]
         parts = [brick(clip, edge) for edge in edges]
         half = len(clip) // 2
-        one = hear(np.concatenate((parts[0][:half], parts[1][half:])))[0].map
-        two = hear(np.stack(parts))[0].map.at(1.0)
+        one = detect(np.concatenate((parts[0][:half], parts[1][half:])))[0].map
+        two = detect(np.stack(parts))[0].map.at(1.0)
         times = (0.5 * half / RATE, 1.5 * half / RATE)
         spliced += all(abs(np.log2(one.at(at)[0] / edge)) < NEAR for at, edge in zip(times, edges, strict=True))
         beside += all(abs(np.log2(found / edge)) < NEAR for found, edge in zip(two, edges, strict=True))

@@ -123,7 +123,7 @@ class Mixture(Engine):
         return posterior_mean(x, sigma, conditioning.centre)
 
     def preview(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
-        raise AssertionError("decoding is the only look there is")
+        raise AssertionError("decoding is the only preview there is")
 
     def decode(self, x0: Tensor, conditioning: Conditioning) -> Tensor:
         return x0
@@ -279,7 +279,7 @@ class World:
         return self.finish([Run(search(Problem(key, self.plan)), plenty, self.plan) for key in self.keys], batch)
 
     def values(self, runs: Sequence[Run]) -> list[float]:
-        """What the judge said of the winners."""
+        """What the verifier gave the winners."""
         return [self.value(w, self.winner(run)) for w, run in enumerate(runs)]
 
     def value(self, window: int, candidate: Candidate) -> float:

@@ -1,6 +1,6 @@
 """Which files are rendered together: the mono files of a split stereo recording belong in one render.
 
-Ardour's own import splits a stereo file into `x%L.wav` and `x%R.wav`. Rendered one by one, the two would be judged and
+Ardour's own import splits a stereo file into `x%L.wav` and `x%R.wav`. Rendered one by one, the two would be scored and
 chosen one by one; joined, they share noise and choice, and the image holds.
 """
 

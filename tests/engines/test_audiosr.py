@@ -40,8 +40,8 @@ def engine_with(**settings: Any) -> AudioSREngine:
 def conditioned(engine: AudioSREngine, rows: int = 1, seconds: float = 2.56) -> AudioSRConditioning:
     samples = round(seconds * 48000)
     audio = torch.from_numpy(below(voice(seconds, channels=rows), 4000).T.astype(np.float32))
-    heard = F.pad(audio[:, :samples], (engine.lookaround, engine.lookaround))
-    return engine.condition(heard[:, None], torch.full((rows, 1), 4000.0), [NoiseKey(3)] * rows)
+    padded = F.pad(audio[:, :samples], (engine.lookaround, engine.lookaround))
+    return engine.condition(padded[:, None], torch.full((rows, 1), 4000.0), [NoiseKey(3)] * rows)
 
 
 def noises(engine: AudioSREngine, count: int, seconds: float = 2.56) -> Tensor:
@@ -163,12 +163,12 @@ def test_only_survivors_of_a_look_are_decoded(ttsr: Ttsr, models: Path, tmp_path
         assert done.exit_code == 0, done.output
         window = json.loads(out.with_suffix(".ttsr.json").read_text())["windows"][0]
         scores = [candidate["scores"] for candidate in window["candidates"]]
-        heard = [i for i, score in enumerate(scores) if score["continuity"] is not None]
+        decoded = [i for i, score in enumerate(scores) if score["continuity"] is not None]
         order = sorted(range(5), key=lambda i: -scores[i]["consensus"])
-        assert sorted(order[:2]) == heard
-        assert window["chosen"] in heard
+        assert sorted(order[:2]) == decoded
+        assert window["chosen"] in decoded
         assert "of 5, the best 2 by consensus were decoded" in window["reason"]
-        assert [c["combined"] is None for c in window["candidates"]] == [i not in heard for i in range(5)]
+        assert [c["combined"] is None for c in window["candidates"]] == [i not in decoded for i in range(5)]
     # What is decoded is what it would have been without the look.
     key = window["candidates"][window["chosen"]]["key"]
     assert key["lineage"] == [["draw", window["chosen"]]]

@@ -151,7 +151,7 @@ def test_equal_channels_stay_equal_and_opposite_ones_opposite(engine: builtin.Bu
     left, right = several(engine, torch.stack([lr, lr]))
     assert torch.equal(left, right)
     left, right = several(engine, torch.stack([lr, -lr]))
-    # The conditioner hears powers, which are the same; what is made is the negative but for rounding.
+    # The conditioner sees powers, which are the same; what is made is the negative but for rounding.
     assert (left + right).abs().max() < 1e-5 * left.abs().max()
 
 

@@ -1,4 +1,4 @@
-"""The columns of `ttsr evaluate` that hear partials, hits, width and quality; its ceiling and contact sheets."""
+"""The columns of `ttsr evaluate` that measure partials, hits, width and quality; its ceiling and contact sheets."""
 
 import csv
 import json

@@ -47,7 +47,7 @@ def corpus(folder: Path) -> Path:
 
 @dataclass
 class Made:
-    """One comparison with every judge, tiny, and what its renders were told."""
+    """One comparison with every verifier, tiny, and what its renders were told."""
 
     manifest: Path
     out: Path
@@ -140,7 +140,7 @@ def test_marks_are_true(made: Made) -> None:
                 assert not italic or means[who] < means[INPUT, ""]
 
 
-def test_a_guide_is_told_what_is_known_and_gains_by_its_own_judge(made: Made) -> None:
+def test_a_guide_is_told_what_is_known_and_gains_by_its_own_verifier(made: Made) -> None:
     assert set(made.annotations) == {
         ("some words", None, ("b.wav",)),
         (None, None, ("a.wav",)),
@@ -151,7 +151,7 @@ def test_a_guide_is_told_what_is_known_and_gains_by_its_own_judge(made: Made) ->
         vanilla, best = rows[clip, DRAW, ""], rows[clip, "critic", "random"]
         assert best["scores"]["critic"] >= vanilla["scores"]["critic"] - 1e-3
         draws = [row for row in made.rows if row["clip"] == clip and row["algorithm"] == "random"]
-        assert len({row["search_range"] for row in draws}) == 1, "random search draws the same whoever judges"
+        assert len({row["search_range"] for row in draws}) == 1, "random search draws the same for every verifier"
         assert all(row["lsd"] >= rows[clip, ORACLE, "random"]["lsd"] - 1e-3 for row in draws)
         assert rows[clip, "critic", "zero-order"]["search_range"] < draws[0]["search_range"]
         assert vanilla["search_range"] is None

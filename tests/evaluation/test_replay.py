@@ -36,14 +36,14 @@ def record(
     """A window of a score file from arrays by column: scores [M], previews by step [M], segments [M, S]."""
     count = len(next(iter(scores.values())))
     return {
-        "schema": "ttsr-rewards-1", "clip": clip, "kind": kind, "cutoff_hz": 4000.0, "window": window,
-        "start_s": 0.0, "stop_s": 4.0, "course": {"steps": STEPS, "evaluations": 1, "each": 1},
+        "schema": "ttsr-rewards-2", "clip": clip, "kind": kind, "cutoff_hz": 4000.0, "window": window,
+        "start_s": 0.0, "stop_s": 4.0, "plan": {"steps": STEPS, "evaluations": 1, "each": 1},
         "edges_s": list(edges), "input": {},
         "candidates": [
             {
                 "key": {"seed": 0, "position": 0, "group": 0, "lineage": [["draw", i]]},
                 "step": STEPS,
-                "looks": [
+                "previews": [
                     {"step": step, "scores": {name: float(values[i]) for name, values in said.items()}}
                     for step, said in (previews or {}).items()
                 ],
@@ -201,6 +201,15 @@ def test_previews_are_compared_by_verifier_and_step(ttsr: Ttsr, corpus: Path) ->
     assert "| half | 1 | 25 % |" in ttsr("replay", corpus, "--looks").output
 
 
+def test_score_files_of_older_versions_are_read(ttsr: Ttsr, corpus: Path) -> None:
+    ask = ("replay", corpus, "--looks", "--json")
+    new = ttsr(*ask).output
+    old = corpus.read_text().replace("ttsr-rewards-2", "ttsr-rewards-1")
+    corpus.write_text(old.replace('"plan"', '"course"').replace('"previews"', '"looks"'))
+    assert len(json.loads(new)["looks"]) > 3
+    assert ttsr(*ask).output == new
+
+
 def test_a_clip_drawn_again_counts_once_as_it_was_drawn_last(ttsr: Ttsr, tmp_path: Path) -> None:
     old = [record({"lsd": [0.0, 1.0]}, window=window) for window in range(3)]
     new = [record({"lsd": [5.0, 6.0]}, window=window) for window in range(2)]
@@ -257,7 +266,7 @@ def test_what_is_no_score_file_is_named_by_line(ttsr: Ttsr, tmp_path: Path) -> N
     assert "line 2: not a line of scores: no 'schema'" in said("{}")
     assert "candidate 1 is not an independent draw run to its end" in said(json.dumps(pruned))
     assert "line 2: another sampling plan" in said(
-        json.dumps(good | {"course": {"steps": 4, "evaluations": 2, "each": 1}})
+        json.dumps(good | {"plan": {"steps": 4, "evaluations": 2, "each": 1}})
     )
     assert ttsr("replay", file).output.count("nothing to replay") == 1
 
@@ -324,7 +333,7 @@ def test_scores_of_real_draws_are_kept_scaled_and_replayed(ttsr: Ttsr, tmp_path:
         assert len(line["candidates"]) == 4
         for candidate in line["candidates"]:
             assert set(candidate["scores"]) == {"critic", "consensus", "lsd"} == set(candidate["segments"])
-            assert [look["step"] for look in candidate["looks"]] == [1, 2, 3]
+            assert [preview["step"] for preview in candidate["previews"]] == [1, 2, 3]
             assert np.mean(candidate["segments"]["lsd"]) == pytest.approx(candidate["scores"]["lsd"], abs=0.1)
     assert {path.name for path in out.glob("scaling.*")} == {"scaling.md", "scaling.csv", "scaling.png"}
     file = out / "rewards.jsonl"

@@ -1,4 +1,4 @@
-"""`ttsr score`: the same judges on finished files."""
+"""`ttsr score`: the same verifiers on finished files."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_without_an_input_only_what_needs_none_is_asked(ttsr: Ttsr, tmp_path: Pa
         assert message in " ".join(done.output.split())
 
 
-def test_a_file_that_cannot_be_judged_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_scored_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> None:
     low = save(tmp_path / "low.wav", below(voice(1.0), 5000))
     longer = save(tmp_path / "longer.wav", voice(2.0))
     (tmp_path / "text.wav").write_text("not audio")

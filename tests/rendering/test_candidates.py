@@ -52,14 +52,14 @@ def test_the_hidden_noise_scores_best_of_all() -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("look", [0, 1])
-def test_a_run_that_stops_to_be_looked_at_is_the_whole_run(solver: str, look: int) -> None:
+@pytest.mark.parametrize("preview", [0, 1])
+def test_a_run_that_stops_to_be_previewed_is_the_whole_run(solver: str, preview: int) -> None:
     """In company that changes at every stop: candidates are pruned, and join others."""
     world = World(2, channels=2, solver=solver)
 
     def search(problem: Problem) -> Search:
-        every = yield from solve(problem.draws(4), 1, look)
-        some = yield from solve(resume([every[3], every[1]]), 2, look)
+        every = yield from solve(problem.draws(4), 1, preview)
+        some = yield from solve(resume([every[3], every[1]]), 2, preview)
         return (yield from solve(resume(some)))[0]
 
     world.wander(search)
@@ -91,14 +91,14 @@ def test_renoised_and_walked_candidates_can_be_made_again_from_their_keys(solver
 
 @dataclass(frozen=True)
 class Road:
-    """A way through a course.
+    """A way through a sampling plan.
 
-    It stops `at` a step to `look`, leaves it by a `kind` of leg that starts at `start`, and stops at `until` to look in
-    the way `after`, before it goes to the end.
+    It stops `at` a step for a `preview`, leaves it by a `kind` of rollout that starts at `start`, and stops at `until`
+    for one in the way `after`, before it goes to the end.
     """
 
     at: int
-    look: int
+    preview: int
     kind: str
     start: int
     until: int
@@ -106,9 +106,9 @@ class Road:
 
     @property
     def taken(self) -> bool:
-        """Whether it makes sense: a free look is that of a step, a coarse run takes two, a stop is for something."""
-        free = (self.look or self.at > 0) and (self.after or self.until > self.start or self.kind == "resume")
-        coarse = (self.look < 2 or self.at < 3) and (self.after < 2 or self.until < 3)
+        """Whether it makes sense: a free preview is that of a step, a coarse run takes two, a stop is for something."""
+        free = (self.preview or self.at > 0) and (self.after or self.until > self.start or self.kind == "resume")
+        coarse = (self.preview < 2 or self.at < 3) and (self.after < 2 or self.until < 3)
         idle = self.kind == "resume" and self.until == self.start and self.after != 1
         return bool(free and coarse and not idle and self.until >= self.start)
 
@@ -121,21 +121,21 @@ class Road:
 def roads() -> list[Road]:
     steps, previews = range(len(SIGMAS) - 1), range(3)
     stops = list(product(steps, previews, steps, previews))
-    every = [Road(at, look, "resume", at, until, after) for at, look, until, after in stops]
-    every += [Road(at, look, "walk", at + 1, until, after) for at, look, until, after in stops]
-    every += [Road(at, look, "renoise", k, until, after) for at, look, until, after in stops for k in range(at + 1)]
+    every = [Road(at, seen, "resume", at, until, after) for at, seen, until, after in stops]
+    every += [Road(at, seen, "walk", at + 1, until, after) for at, seen, until, after in stops]
+    every += [Road(at, seen, "renoise", k, until, after) for at, seen, until, after in stops for k in range(at + 1)]
     return [road for road in every if road.taken]
 
 
 @pytest.mark.parametrize(("solver", "guidance"), [("euler", 1.0), ("heun", 1.5)])
-def test_every_way_to_go_costs_what_its_leg_says(solver: str, guidance: float) -> None:
-    """A window for every way, on its own; what its legs were priced is what the network did for it."""
+def test_every_way_to_go_costs_what_its_rollout_says(solver: str, guidance: float) -> None:
+    """A window for every way, on its own; what its rollouts were priced is what the network did for it."""
     ways = roads()
     world = World(len(ways), channels=2, solver=solver, guidance=guidance)
 
     def search(problem: Problem) -> Search:
         road = ways[world.keys.index(problem.key)]
-        first = yield from solve(problem.draws(1), road.at, road.look)
+        first = yield from solve(problem.draws(1), road.at, road.preview)
         second = yield from solve([road.rollout(first[0])], road.until, road.after)
         return (yield from solve(resume(second)))[0]
 
@@ -147,14 +147,14 @@ def test_every_way_to_go_costs_what_its_leg_says(solver: str, guidance: float) -
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
-def test_looks_are_what_they_say(solver: str) -> None:
+def test_previews_are_what_they_say(solver: str) -> None:
     """The prediction of the step before, a new one at where the candidate stands, or the end of a coarse run."""
     world = World(1, solver=solver)
     goal = world.again(0, world.best[0])
 
     def search(problem: Problem) -> Search:
-        for look in range(3):
-            stopped = yield from solve(problem.draws(1), 2, look)
+        for preview in range(3):
+            stopped = yield from solve(problem.draws(1), 2, preview)
             yield from score(stopped)
         return (yield from solve(resume(stopped)))[0]
 
@@ -173,11 +173,11 @@ def test_looks_are_what_they_say(solver: str) -> None:
     assert len(set(said)) == 3
 
 
-def test_a_coarse_run_goes_over_levels_of_the_course() -> None:
+def test_a_coarse_run_goes_over_levels_of_the_plan() -> None:
     world = World(1)
 
     def search(problem: Problem) -> Search:
-        seen = yield from solve(problem.draws(1), 0, look=2)
+        seen = yield from solve(problem.draws(1), 0, preview=2)
         return (yield from solve(resume(seen)))[0]
 
     world.wander(search)
@@ -191,7 +191,7 @@ def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
 
     def search(problem: Problem) -> Search:
         first = yield from solve(problem.draws(1), 2)
-        second = yield from solve([Rollout(first[0].key.child("renoise", 0, 2, 1), first[0])], 2, look=1)
+        second = yield from solve([Rollout(first[0].key.child("renoise", 0, 2, 1), first[0])], 2, preview=1)
         third = yield from solve([Rollout(second[0].key.child("walk", 0, 2, 1.0), second[0])])
         return third[0]
 
@@ -202,14 +202,14 @@ def test_channels_share_their_noise_at_the_start_and_at_every_turn() -> None:
 
 @pytest.mark.parametrize("name", ["halving", "census", "screen"])
 def test_early_predictions_outlive_stops(name: str) -> None:
-    """A verifier of trajectories hears of a candidate that stopped on its way what it hears of one that did not."""
+    """A verifier of trajectories gets of a candidate that stopped on its way what it gets of one that did not."""
     cut, whole = World(2, also=[SelfConsistency()]), World(2, also=[SelfConsistency()])
     cut.search(name, 40)
     whole.search("random", 40 * 4)
     for mine, theirs in zip(cut.batch.windows, whole.batch.windows, strict=True):
-        heard = sorted(mine.audio)
-        said = [mine.scores["self_consistency"][number] for number in heard]
-        assert said == pytest.approx([theirs.scores["self_consistency"][number] for number in heard], rel=1e-9)
+        decoded = sorted(mine.audio)
+        said = [mine.scores["self_consistency"][number] for number in decoded]
+        assert said == pytest.approx([theirs.scores["self_consistency"][number] for number in decoded], rel=1e-9)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("steering", {}), ("paths", {"rise": 0.1, "fall": 0.2})])

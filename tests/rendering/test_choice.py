@@ -151,7 +151,7 @@ def test_uncertainty_is_written_as_arrays_and_ranges(ttsr: Ttsr, stem: Path) -> 
     assert calm["uncertainty"]["regions"] == []
 
 
-def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, tmp_path: Path) -> None:
+def test_rewards_hold_every_score_and_census_every_preview(ttsr: Ttsr, stem: Path, tmp_path: Path) -> None:
     file = tmp_path / "rewards.jsonl"
     options = (*CRITIC, "--hold-out", "continuity", "--candidates", 3, "--keep-rewards", file)
     report = render(ttsr, stem, *options, "--search", "census", "--choice", "segment")
@@ -161,8 +161,8 @@ def test_rewards_hold_every_score_and_census_every_look(ttsr: Ttsr, stem: Path, 
         for kept, shown in zip(line["candidates"], window["candidates"], strict=True):
             assert kept["scores"] == shown["scores"]
             assert kept["key"] == shown["key"]
-            assert [preview["step"] for preview in kept["looks"]] == [1, 2, 3]
-            assert set(kept["looks"][0]["scores"]) == {"critic", "continuity"}
+            assert [preview["step"] for preview in kept["previews"]] == [1, 2, 3]
+            assert set(kept["previews"][0]["scores"]) == {"critic", "continuity"}
             assert len(kept["segments"]["critic"]) == len(line["edges_s"]) - 1
     plain = render(ttsr, stem, *options[:-2])
     assert [w["chosen"] for w in plain["windows"]] == [w["chosen"] for w in report["windows"]] or report["windows"][0][
@@ -175,7 +175,7 @@ def test_a_search_that_nobody_guides_is_refused(ttsr: Ttsr, stem: Path, name: st
     assert "needs a verifier that scores windows" in refused(ttsr, stem, *CRITIC, "--scope", "clip", "--search", name)
 
 
-def test_a_preset_by_segment_gives_way_where_only_clips_are_judged(ttsr: Ttsr, stem: Path) -> None:
+def test_a_preset_by_segment_gives_way_where_only_clips_are_scored(ttsr: Ttsr, stem: Path) -> None:
     report = render(ttsr, stem, *CRITIC, "--scope", "clip", "--candidates", 3)
     assert len({window["chosen"] for window in report["windows"]}) == 1
     assert not any(window["segments"] for window in report["windows"])

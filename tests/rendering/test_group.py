@@ -102,10 +102,10 @@ def test_another_session_shares_what_is_loaded_where_the_options_allow_it(sessio
 def test_options_that_do_not_fit_are_refused_once_and_properties_only_tell(session: Session) -> None:
     with pytest.raises(OptionError, match="only 3 candidates are made"):
         session.with_options(replace(OPTIONS, keep_top=4))
-    assert session.finalists == 2
+    assert session.n_best == 2
     session.options, before = replace(OPTIONS, keep_top=9), session.options
     try:
-        assert session.finalists == 9
+        assert session.n_best == 9
         with pytest.raises(OptionError, match="--keep-top 9: only 3"):
             session.validate()
     finally:

@@ -453,14 +453,14 @@ def test_a_file_that_is_replaced_while_rendering_fails(
 ) -> None:
     source = tmp_path / "x.wav"
     source.write_bytes(wav())
-    hear = BandwidthMeter.update
+    measure = BandwidthMeter.update
 
-    def hear_and_replace(meter: BandwidthMeter, block: Audio) -> None:
+    def measure_and_replace(meter: BandwidthMeter, block: Audio) -> None:
         (tmp_path / "new.wav").write_bytes(wav(audio=sound() / 2))
         (tmp_path / "new.wav").replace(source)
-        hear(meter, block)
+        measure(meter, block)
 
-    monkeypatch.setattr(BandwidthMeter, "update", hear_and_replace)
+    monkeypatch.setattr(BandwidthMeter, "update", measure_and_replace)
     refused(ttsr, source, "changed while it was read", "render it again")
 
 

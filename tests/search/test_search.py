@@ -115,7 +115,7 @@ def test_polish_draws_first_and_spends_its_share_around_the_best() -> None:
 
 
 def test_census_looks_at_every_step_of_what_random_search_draws() -> None:
-    """At no evaluation more, and every look says what halving would hear there."""
+    """At no evaluation more, and every preview says how halving would score there."""
     seen, drawn = World(2), World(2)
     previewed, plain = seen.search("census", 40), drawn.search("random", 40)
     assert seen.values(previewed) == pytest.approx(drawn.values(plain), rel=1e-12)
@@ -124,7 +124,7 @@ def test_census_looks_at_every_step_of_what_random_search_draws() -> None:
     halving.search("halving", 40, rungs=(0.25,))
     for mine, theirs, pruned in zip(seen.batch.windows, drawn.batch.windows, halving.batch.windows, strict=True):
         assert mine.keys == theirs.keys
-        assert [[look.step for look in mine.candidates[number].previews] for number in range(10)] == [[1, 2, 3]] * 10
+        assert [[seen.step for seen in mine.candidates[number].previews] for number in range(10)] == [[1, 2, 3]] * 10
         first = [mine.candidates[number].previews[0].scores["near"] for number in range(10)]
         assert first == pytest.approx(
             [pruned.candidates[number].previews[0].scores["near"] for number in range(10)], rel=1e-12
@@ -135,7 +135,7 @@ def test_census_can_look_less_often() -> None:
     world = World(1)
     world.search("census", 8, every=3)
     assert [
-        [look.step for look in previews] for previews in (each.previews for each in world.batch.windows[0].candidates)
+        [seen.step for seen in previews] for previews in (each.previews for each in world.batch.windows[0].candidates)
     ] == [[3], [3]]
     assert len(world.batch.windows[0].audio) == 2
 
@@ -166,7 +166,7 @@ def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str,
 @pytest.mark.parametrize(
     ("name", "settings", "by_hand"),
     [
-        ("screen", {"coarse": 1}, 23 * 1 + 5 * (4 - 1)),  # the look is the first step of the run
+        ("screen", {"coarse": 1}, 23 * 1 + 5 * (4 - 1)),  # the preview is the first step of the run
         ("screen", {"coarse": 3, "finish": 1.0}, 6 * (3 + 3)),
         ("halving", {"rungs": (0.25,), "keep": 0.1}, 36 * 1 + 3 * 3 - 5),
         ("halving", {"rungs": (0.25, 0.5, 0.75), "keep": 0.5}, 22 + 11 + 5 + 2),
@@ -255,7 +255,7 @@ def test_halving_with_two_evaluations_a_step_repeats_none() -> None:
             assert levels == twice[: 2 * reached]
 
 
-def test_screen_with_one_coarse_step_goes_on_from_its_look() -> None:
+def test_screen_with_one_coarse_step_goes_on_from_its_preview() -> None:
     world = World(2)
     world.search("screen", 60, coarse=1)
     assert not repeated(world.seen)

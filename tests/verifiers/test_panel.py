@@ -348,7 +348,7 @@ def test_every_verifier_scores_a_render_with_the_network_blocked(
     assert {"wer/WER", "wer/CER", "aesthetics/CE", "aesthetics/PQ", "speaker", "clap"} <= columns
     assert len(report["n_best"]) == 3
     assert report["annotations"]["captions"] == ["speech", "a drum"]
-    assert "heard in the input" in report["annotations"]["notes"]["wer"]
+    assert "found in the input" in report["annotations"]["notes"]["wer"]
     assert all(info["weights"] for name, info in report["verifiers"].items() if name in ("speaker", "wer", "clap"))
     assert report["verifiers"]["aesthetics"]["licence"] == "CC-BY-4.0"
     assert len(load(tmp_path / "out.wav")) == len(load(source))

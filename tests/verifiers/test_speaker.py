@@ -1,4 +1,4 @@
-"""A verifier of identity that hears something else than its model would keep another speaker's render."""
+"""A verifier of identity that scores something else than its model would keep another speaker's render."""
 
 import shutil
 import sys

@@ -265,7 +265,7 @@ def test_the_expected_distance_is_that_to_a_draw_from_the_prediction() -> None:
     net = CriticNetwork(CriticConfig(width=8, depth=1))
     mean, spread = torch.randn(1, sum(net.sizes), 200, generator=generator), 0.5
     near, far = mean + 0.1, mean + 1.0
-    # Of the level's bands alone, which is what the log-spectral distance hears.
+    # Of the level's bands alone, which is what the log-spectral distance measures.
     mask = torch.zeros(1, sum(net.sizes), 1)
     mask[:, : net.sizes[0]] = 1
     expected = net.expected_distances(torch.cat([near, far]), mean, torch.full_like(mean, spread**2), mask).mean(-1)

@@ -127,7 +127,7 @@ def test_the_input_is_the_reference_without_a_transcript(wer: WER, heard: list[d
     assert scores["WER"].tolist() == pytest.approx([-words for words, _ in wanted])
     assert scores["CER"].tolist() == pytest.approx([-characters for _, characters in wanted])
     assert scores["WER"].min() < 0
-    assert wer.note(known) == f"transcript: heard in the input by whisper: '{texts[0].strip()}'"
+    assert wer.note(known) == f"transcript: found in the input by whisper: '{texts[0].strip()}'"
 
 
 def test_the_input_is_heard_once(wer: WER, heard: list[dict[str, Any]]) -> None:
@@ -145,7 +145,7 @@ def test_a_long_transcript_is_shortened_in_the_note(wer: WER) -> None:
     known = context(tone(200))
     known.cache["wer"] = Transcript(" word" * 30, "en")
     before, text, after = wer.note(known).split("'")
-    assert (before, after) == ("transcript: heard in the input by whisper: ", "")
+    assert (before, after) == ("transcript: found in the input by whisper: ", "")
     assert text == "word " * 15 + "word…"
     assert len(text) == 80
 
@@ -204,7 +204,7 @@ def test_without_a_word_there_is_no_error(wer: WER) -> None:
     known = context(nothing[0])
     assert [values.tolist() for values in wer.score(nothing, known).values()] == [[0, 0], [0, 0]]
     assert str(wer.score(nothing, known)["WER"][0].item()) == "0.0", "minus zero in a report"
-    assert wer.note(known) == "transcript: no words heard in the input by whisper"
+    assert wer.note(known) == "transcript: no words found in the input by whisper"
     assert wer.score(nothing, context(nothing[0], transcript="hello there"))["WER"].tolist() == [-1, -1]
 
 

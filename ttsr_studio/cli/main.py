@@ -54,4 +54,4 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ttsr")
 def main() -> None:
-    """Give band-limited audio its top octaves back: many renders are made, judged, and the best is kept."""
+    """Give band-limited audio its top octaves back: many renders are made and scored, and the best is kept."""

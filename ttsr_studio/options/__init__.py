@@ -135,7 +135,7 @@ class KnownOptions:
 
     transcript: str | None = option(
         None, "The words that are spoken, for wer; or the name of a .txt file.",
-        unset="heard", held_by=("sidecar", "job"))
+        unset="found in the input", held_by=("sidecar", "job"))
     caption: str | None = option(None, "What is to be heard, in a sentence, for clap.", held_by=FILES)
     captions: tuple[str, ...] = option(
         (), "What it may be, when there is no --caption; may be repeated.", several="texts")

@@ -66,7 +66,7 @@ def write_outputs(
     """Write the chosen render, the random baseline and the next best beside it.
 
     Args:
-        renders: the finalists, the random baseline last where one is wanted, at the engine's rate.
+        renders: the n best, the random baseline last where one is wanted, at the engine's rate.
     """
     target, replace = run.request.target, run.request.replace
     replaced = earlier_report(target) if replace else None
@@ -88,7 +88,7 @@ def write_outputs(
 
 
 def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, int]]:
-    """Finalists with their ranks, 1 for the best; of those that came out equal the first."""
+    """The n best with their ranks, 1 for the best; of those that came out equal the first."""
     made: list[list[tuple[int, ...]]] = []
     for rank, number in enumerate(order, 1):
         parts = recorder.made_of(number)

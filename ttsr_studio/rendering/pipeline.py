@@ -49,10 +49,10 @@ def render(
 def search_file(
     run: RunningRender, material: Material, stop: CancellationToken | None
 ) -> tuple[list[Scratch], Recorder]:
-    """Search all windows: the assembled finalists, the random baseline last where one is wanted, and what was seen."""
+    """Search all windows: the n best, assembled, the random baseline last where one is wanted, and what was seen."""
     session, request = run.session, run.request
     refuse_long_clips(run, material)
-    count = session.finalists + session.options.control
+    count = session.n_best + session.options.control
     renders = [run.buffer(material.info.channels) for _ in range(count)]
     recorder = Recorder(session, material.search)
     for window in search_windows(session, material.search, run.stages, run.progress, stop):
@@ -67,11 +67,11 @@ def search_file(
 
 
 def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch], recorder: Recorder) -> Reranking:
-    """Choose among the finalists."""
+    """Choose among the n best renders."""
     with run.stages.timed("verify"):
-        finalists = renders[: run.session.finalists]
-        by_windows = [recorder.mean_combined(number) for number in range(len(finalists))]
-        reranking = rerank(run.session, material.search, finalists, by_windows)
+        n_best = renders[: run.session.n_best]
+        by_windows = [recorder.mean_combined(number) for number in range(len(n_best))]
+        reranking = rerank(run.session, material.search, n_best, by_windows)
     if run.request.report:
         with run.stages.timed("observe"):
             compare(run, material, renders[reranking.chosen], recorder)

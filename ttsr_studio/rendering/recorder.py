@@ -36,7 +36,7 @@ class WindowNotes:
 
     Attributes:
         combined: ensemble scores of all candidates.
-        selections: of the finalists, and of the random baseline last when there is one.
+        selections: of the n best, and of the random baseline last when there is one.
         assembled: scores of the first selection where it is put together from several candidates.
         input_scores: of the input itself.
         previewed: verifiers that scored before decoding, where not all candidates were decoded.
@@ -88,7 +88,7 @@ class Recorder:
             self.after.update(start, output.read(start, stop))
 
     def add(self, joined: JoinedWindow) -> None:
-        """Take a window, its candidates, and what finalists have of it."""
+        """Take a window, its candidates, and what the n best have of it."""
         window, found = joined.window, joined.candidates
         if found is None:
             self._windows.append(WindowNotes(window, silent=joined.silent))
@@ -112,16 +112,16 @@ class Recorder:
         )
         self._windows.append(notes)
 
-    def mean_combined(self, finalist: int) -> float:
-        """Mean over windows of the combined score of what a finalist is made of; NaN where nothing chose windows."""
+    def mean_combined(self, number: int) -> float:
+        """Mean combined score over the windows that one of the n best is made of; NaN where nothing chose them."""
         known = self._sounding()
-        values = [each.selections[finalist].mean(each.combined.values.tolist()) for each in known]
+        values = [each.selections[number].mean(each.combined.values.tolist()) for each in known]
         scored = any(record.scores for each in known for record in each.records)
         return float(np.mean(values)) if values and scored else math.nan
 
-    def made_of(self, finalist: int) -> list[tuple[int, ...]]:
-        """Candidates of every window that sounds, by segment, of a finalist."""
-        return [each.selections[finalist].numbers for each in self._sounding()]
+    def made_of(self, number: int) -> list[tuple[int, ...]]:
+        """Candidates of every window that sounds, by segment, of one of the n best."""
+        return [each.selections[number].numbers for each in self._sounding()]
 
     def _sounding(self) -> list[WindowNotes]:
         return [each for each in self._windows if each.records]
@@ -136,7 +136,7 @@ class Recorder:
         return float(np.mean(ranges)) if ranges else None
 
     def settle(self, reranking: Reranking) -> tuple[list[WindowRecord], dict[str, ScoreRecord]]:
-        """Records of all windows, and every verifier's of the choice, once it is known which finalist is kept."""
+        """Records of all windows, and every verifier's of the choice, once it is known which of the n best is kept."""
         panel, kept = self.session.panel, reranking.chosen
         roles: dict[str, Role] = {verifier.name: "search" for verifier in panel.search}
         roles |= {verifier.name: "held-out" for verifier in panel.held_out}
@@ -270,7 +270,7 @@ def reason(notes: WindowNotes, selection: Selection, panel: Panel, asked: int = 
     if len(notes.records) == 1:
         return f"the only candidate{stopped}"
     if not verifiers:
-        return f"draw {selection.main}, in the finalist that clip verifiers chose"
+        return f"draw {selection.main}, in the render that clip verifiers chose"
     if selection.spliced:
         several = ", ".join(map(str, selection.numbers))
         return f"segments of candidates {several}: best path by {', '.join(verifiers)} less the price of seams{stopped}"
@@ -289,7 +289,7 @@ def ranked_reason(notes: WindowNotes, selection: Selection, by: str, by_clip: bo
     if place == 1:
         return f"best of {count} by {by}" + (f", the first of {equals + 1} that are tied" if equals else "")
     if by_clip:
-        return f"number {place} of {count} by {by}, in the finalist that clip verifiers chose"
+        return f"number {place} of {count} by {by}, in the render that clip verifiers chose"
     if len(selection.edges) > 2:
         return f"number {place} of {count} by {by}: best path through the segments"
     return f"number {place} of {count} by {by}: the search's own last choice, or the best of the whole clip"

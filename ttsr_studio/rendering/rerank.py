@@ -15,17 +15,17 @@ from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.verifiers.protocol import Context, Verifier, goes_by_input, score_columns
 
 WINDOWS = "windows"
-"""Column of the finalists' own scores by window: the mean over windows of the combined score."""
+"""Column of the n best renders' own scores by window: the mean over windows of the combined score."""
 
 
 @dataclass(frozen=True)
 class Reranking:
-    """Finalists and their scores.
+    """The n best renders and their scores.
 
     Attributes:
-        order: numbers of the finalists, the best first.
+        order: numbers of the n best, the best first.
         chosen: number of the one that is written.
-        scores: by column, of every finalist.
+        scores: by column, of each of the n best.
         combined: what the choice was made by.
         input_scores: of the input itself, by column.
         notes: what verifiers had to do without, by name.
@@ -40,11 +40,11 @@ class Reranking:
 
 
 def rerank(session: Session, source: SearchInput, renders: Sequence[Scratch], by_windows: Sequence[float]) -> Reranking:
-    """Let the clip verifiers score every finalist. One finalist at a time is in memory, whole.
+    """Let the clip verifiers score each of the n best. One render at a time is in memory, whole.
 
     Args:
-        renders: the finalists, at the engine's rate.
-        by_windows: mean combined score of every finalist's windows; NaN where nothing scored windows.
+        renders: the n best, at the engine's rate.
+        by_windows: mean combined score of the windows of each of the n best; NaN where nothing scored windows.
     """
     panel, take = session.panel, session.options.take - 1
     verifiers = panel.scoring("clip")

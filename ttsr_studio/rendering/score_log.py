@@ -3,10 +3,10 @@
 A line of JSON for each window ("reward tensor": clip, window, noise key, step, verifier):
 
 - clip, kind, cutoff_hz, window, start_s, stop_s: where it is from; kind is null for a single render.
-- course: steps, evaluations of a step and what each counts, so that a replay knows what things cost.
+- plan: steps, evaluations of a step and what each counts, so that a replay knows what things cost.
 - edges_s: of the segments, seconds from the window's start.
-- candidates: for each its noise key, the step it reached, `looks` (scores of x0-predictions by step), `scores` of the
-  finished render and `segments` (scores by verifier, one for each segment).
+- candidates: for each its noise key, the step it reached, `previews` (scores of x0-predictions by step), `scores` of
+  the finished render and `segments` (scores by verifier, one for each segment).
 - input: scores of the input itself.
 """
 
@@ -20,7 +20,7 @@ from ttsr_studio.errors import OutputError
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.state import CandidateState, WindowCandidates
 
-SCHEMA = "ttsr-rewards-1"
+SCHEMA = "ttsr-rewards-2"
 
 
 def reward_record(
@@ -37,7 +37,7 @@ def reward_record(
         "window": window.index,
         "start_s": window.start / rate,
         "stop_s": window.stop / rate,
-        "course": {"steps": plan.steps, "evaluations": plan.evaluations, "each": plan.each},
+        "plan": {"steps": plan.steps, "evaluations": plan.evaluations, "each": plan.each},
         "edges_s": [edge / rate for edge in found.edges],
         "input": known(found.input_scores),
         "candidates": [candidate_record(each, names) for each in found.candidates],
@@ -49,7 +49,7 @@ def candidate_record(candidate: CandidateState, names: Iterable[str]) -> dict[st
     return {
         "key": candidate.key.to_json(),
         "step": candidate.step,
-        "looks": [{"step": preview.step, "scores": known(preview.scores)} for preview in candidate.previews],
+        "previews": [{"step": preview.step, "scores": known(preview.scores)} for preview in candidate.previews],
         "scores": known({name: candidate.scores.get(name, math.nan) for name in names}),
         "segments": {
             name: [None if not math.isfinite(x) else round(float(x), 6) for x in parts]

@@ -117,7 +117,7 @@ def tool_info(session: Session) -> ToolInfo:
         guidance=session.guidance.scale if session.engine.guided else None,
         precision=session.engine.precision,
         window=session.engine.window_seconds,
-        look=session.look,
+        look=session.preview_level,
         device=session.device,
     )
     return ToolInfo(
@@ -150,10 +150,10 @@ def verifier_infos(session: Session) -> dict[str, VerifierInfo]:
         *((verifier, "search") for verifier in panel.search),
         *((verifier, "held-out") for verifier in panel.held_out),
     ]
-    previewed = f"-RMS of {session.look}"
+    previewed = f"-RMS of {session.preview_level}"
     return {
         v.name: VerifierInfo(
-            previewed if session.look and v.name == "consensus" else v.unit, v.weights, v.licence, role
+            previewed if session.preview_level and v.name == "consensus" else v.unit, v.weights, v.licence, role
         )
         for v, role in roles
     }

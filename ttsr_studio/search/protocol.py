@@ -44,7 +44,7 @@ class SamplingPlan:
         last = self.evaluations - 1 if stop == self.steps else 0
         return self.each * (self.evaluations * (stop - start) - last - ahead)
 
-    def look(self, steps: int) -> int:
+    def preview_cost(self, steps: int) -> int:
         """Cost of a preview: 0 steps (the last x0-prediction), 1 (a new one) or a coarse run of more."""
         return self.each * (self.evaluations * (steps - 1) + 1) if steps else 0
 
@@ -101,13 +101,13 @@ class Rollout:
             return int(self.key.lineage[-1][3])
         return self.origin.step + (self.kind == "walk")
 
-    def price(self, plan: SamplingPlan, until: int, look: int) -> int:
+    def price(self, plan: SamplingPlan, until: int, preview: int) -> int:
         """Evaluations of a row that it takes to reach a step and be previewed there."""
         origin = self.origin
         ahead = origin is not None and origin.ahead
         walked = plan.each * (not ahead) if self.kind == "walk" else 0
         known = ahead and self.kind == "resume"
-        seen = plan.look(look) - plan.each * (look > 0 and known and self.start == until)
+        seen = plan.preview_cost(preview) - plan.each * (preview > 0 and known and self.start == until)
         return walked + plan.cost(self.start, until, known) + seen
 
 
@@ -119,14 +119,14 @@ class Solve:
 
     Attributes:
         until: step to stop at; None for the end.
-        look: how an unfinished candidate is previewed where it stops, for `Score`: 0 takes the x0-prediction of its
+        preview: how an unfinished candidate is previewed where it stops, for `Score`: 0 takes the x0-prediction of its
             last step, which is free; 1 a new one at where it stands, which the next step saves; more is a coarse run
             of so many steps from there, of which the first evaluation is kept.
     """
 
     rollouts: tuple[Rollout, ...]
     until: int | None = None
-    look: int = 0
+    preview: int = 0
     essential: int = 0
 
 
@@ -196,9 +196,9 @@ Asking = Generator[Request, Answer, list[Candidate]]
 Scoring = Generator[Request, Answer, np.ndarray]
 
 
-def solve(rollouts: Sequence[Rollout], until: int | None = None, look: int = 0, essential: int = 0) -> Asking:
+def solve(rollouts: Sequence[Rollout], until: int | None = None, preview: int = 0, essential: int = 0) -> Asking:
     """`yield from` it: the candidates that came of a `Solve`."""
-    answer = yield Solve(tuple(rollouts), until, look, essential)
+    answer = yield Solve(tuple(rollouts), until, preview, essential)
     assert isinstance(answer, list)
     return answer
 

@@ -17,7 +17,7 @@ class Task:
     Attributes:
         window: which of the searches.
         candidate: what it will be when it is done.
-        look: see `Solve`; 0 for a finished candidate.
+        preview: see `Solve`; 0 for a finished candidate.
         nfe: evaluations of a row that it takes.
         essential: to be done whatever the clock says.
     """
@@ -25,7 +25,7 @@ class Task:
     window: int
     rollout: Rollout
     candidate: Candidate
-    look: int
+    preview: int
     nfe: int
     essential: bool
 
@@ -37,7 +37,7 @@ class Task:
             self.rollout.kind,
             self.rollout.start,
             self.candidate.step,
-            self.look,
+            self.preview,
             origin is not None and origin.ahead,
         )
 
@@ -101,13 +101,13 @@ class Run:
     def tasks(self, window: int, request: Solve) -> list[Task]:
         """The rollouts of a request as tasks; new candidates have no number yet."""
         until = self.plan.steps if request.until is None else request.until
-        look = 0 if until == self.plan.steps else request.look
+        preview = 0 if until == self.plan.steps else request.preview
         tasks = []
         for number, rollout in enumerate(request.rollouts):
             index = rollout.origin.index if rollout.origin is not None and rollout.kind == "resume" else NEW
-            candidate = Candidate(index, rollout.key, until, ahead=look > 0)
+            candidate = Candidate(index, rollout.key, until, ahead=preview > 0)
             essential = number < request.essential
-            tasks.append(Task(window, rollout, candidate, look, rollout.price(self.plan, until, look), essential))
+            tasks.append(Task(window, rollout, candidate, preview, rollout.price(self.plan, until, preview), essential))
         return tasks
 
 

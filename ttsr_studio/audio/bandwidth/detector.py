@@ -107,7 +107,7 @@ class BandwidthMeter:
         self._peak = 0.0
 
     def update(self, block: np.ndarray) -> None:
-        """Hear float32 ``[channels, samples]``, which continues the block before."""
+        """Take float32 ``[channels, samples]``, which continues the block before."""
         if not self._channels:
             self._channels = [_Channel(len(self._bins)) for _ in range(block.shape[0] + (block.shape[0] > 1))]
         self._heard += block.shape[1]
@@ -120,7 +120,7 @@ class BandwidthMeter:
         self._rest = data[:, start:].copy()
 
     def result(self) -> Bandwidth:
-        """What was heard so far."""
+        """What was found so far."""
         nyquist = self._rate / 2
         if self._peak <= _SILENCE:
             return self._all(Verdict.SILENT, min(nyquist, FULL_BAND_HZ), "silence")

@@ -31,7 +31,7 @@ PAPER_NAMES = {"aesthetics": "AES", "speaker": "SpkSim", "wer": "WER", "clap": "
 
 BUILT_IN = ("critic", "consensus")
 GOES_BY = {
-    "wer": ("transcript", "a transcript of all their words", "the words that it hears in the input"),
+    "wer": ("transcript", "a transcript of all their words", "the words that it finds in the input"),
     "speaker": ("speaker", "another recording of the speaker", "the input itself"),
     "clap": ("caption", "a caption", "the preset's captions, or the input itself"),
 }

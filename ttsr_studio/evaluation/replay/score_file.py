@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 Columns = dict[str, Array]
 T = TypeVar("T")
 
+SCHEMA_1 = "ttsr-rewards-1"
+"""Of older files, which are read too: there `plan` was called course, and `previews` looks."""
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -159,9 +162,12 @@ def recordings(rows: Iterable[dict[str, Any]]) -> Iterator[Recording]:
 
 def parse_line(data: dict[str, Any]) -> dict[str, Any]:
     """A line's place and draws. Raises ValueError, KeyError or TypeError for what is not one."""
-    if data["schema"] != SCHEMA:
+    if data["schema"] not in (SCHEMA, SCHEMA_1):
         raise ValueError(f"schema {data['schema']!r} is not {SCHEMA!r}")
-    plan = data["course"]
+    old = data["schema"] == SCHEMA_1
+    plan, candidates = data["course" if old else "plan"], data["candidates"]
+    if old:
+        candidates = [each | {"previews": each["looks"]} for each in candidates]
     levels = tuple(map(float, range(int(plan["steps"]), -1, -1)))
     return {
         "clip": str(data["clip"]),
@@ -170,7 +176,7 @@ def parse_line(data: dict[str, Any]) -> dict[str, Any]:
         "window": int(data["window"]),
         "first": data.get("part", [None])[0] == 0,
         "plan": SamplingPlan(levels, int(plan["evaluations"]), int(plan["each"])),
-        "draws": draws_of(data["candidates"], data["edges_s"], int(plan["steps"])),
+        "draws": draws_of(candidates, data["edges_s"], int(plan["steps"])),
     }
 
 
@@ -188,7 +194,7 @@ def draws_of(candidates: Sequence[dict[str, Any]], edges: Sequence[float], steps
     if not names:
         raise ValueError("no verifier scored all candidates")
     parts = len(edges) - 1
-    previewed = [{int(each["step"]): each["scores"] for each in candidate["looks"]} for candidate in candidates]
+    previewed = [{int(each["step"]): each["scores"] for each in candidate["previews"]} for candidate in candidates]
     return Draws(
         {name: score_array([candidate["scores"][name] for candidate in candidates]) for name in names},
         {

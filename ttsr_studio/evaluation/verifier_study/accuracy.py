@@ -82,7 +82,7 @@ class AccuracyStudy:
 
     session: Session
     verifiers: tuple[str, ...]
-    name: str = "judges"
+    name: str = "verifiers"
 
     def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row] | None:
         return run.results.find(list(self.keys(clip, cutoff_hz, run).values()))
@@ -124,7 +124,7 @@ def study_accuracy(
 def write_accuracy(folder: Path, rows: Sequence[Row], seed: int) -> Path:
     """Write judges.md: verifiers by kind and cutoff, means over clips with 95 % bootstrap intervals."""
     lines = [
-        "# Judges",
+        "# Verifiers",
         "",
         "How well verifiers find the candidate nearest to the truth, window by window: `closed` is the share of the "
         "way from the mean candidate to the best that the verifier's choice goes (0: a random choice). Means over "

@@ -65,12 +65,12 @@ class CandidateBatch:
     def _mean_renders(self, lr: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The engine's mean predictions as verifiers need them, [W, channels, ...] each: previews, and cores."""
         config, conditioning = self.config, self.sampler.conditioning
-        level = early_level(config) if config.look or early_verifiers(config) else None
+        level = early_level(config) if config.preview_level or early_verifiers(config) else None
         if level is None and not any("expected" in verifier.needs for verifier in config.panel.everyone):
             return None, None
         mean, expected = self.sampler.mean_predictions(self.keys), None
         pictures = None if level is None else config.engine.preview(mean, level, conditioning)
-        if not config.look:
+        if not config.preview_level:
             raw = by_window(config.engine.decode(mean, conditioning), self.channels)
             expected = config.crossover.merge(lr, raw)
         return None if pictures is None else by_window(pictures, self.channels), expected
@@ -94,7 +94,7 @@ class CandidateBatch:
         rows = self.sampler.rows([task.window for task in tasks])
         if reached.preview is not None:
             self.scorer.score_on_the_way(places, tasks[0].candidate.step, reached.preview, rows)
-        elif self.config.look:
+        elif self.config.preview_level:
             self.scorer.score_undecoded(places, reached.x, reached.early, rows)
         else:
             self.scorer.score_decoded(places, reached.x, reached.early, rows)
@@ -128,7 +128,7 @@ class CandidateBatch:
         """Compare candidates of one window: float64 [len(candidates)]; -inf for those that previews passed over."""
         mine, panel = self.windows[window], self.config.panel
         numbers = [candidate.index for candidate in candidates]
-        if self.config.look and all(mine.candidates[number].finished for number in numbers):
+        if self.config.preview_level and all(mine.candidates[number].finished for number in numbers):
             self.decode(window, mine.promising(panel, numbers, self.config.top))
         return mine.combined(panel, numbers).values
 

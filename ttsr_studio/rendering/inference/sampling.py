@@ -120,7 +120,7 @@ class CandidateSampler:
                     return None
                 there = taken
             if first.candidate.step < self.end:
-                there = self._look(there, denoiser, first.candidate.step, first.look)
+                there = self._preview(there, denoiser, first.candidate.step, first.preview)
         return there
 
     def _depart(self, tasks: Sequence[Task], origins: Sequence[Standing], denoiser: MeteredDenoiser) -> Sampled:
@@ -161,16 +161,16 @@ class CandidateSampler:
                 return None
         return Sampled(x, state, early)
 
-    def _look(self, there: Sampled, denoiser: MeteredDenoiser, step: int, look: int) -> Sampled:
-        """The x0-prediction of rows that stop at a step; see `Solve.look`."""
-        if not look:
+    def _preview(self, there: Sampled, denoiser: MeteredDenoiser, step: int, steps: int) -> Sampled:
+        """The x0-prediction of rows that stop at a step; `steps` as in `Solve.preview`."""
+        if not steps:
             return Sampled(there.x, there.state, there.early, there.state.denoised[0])
         sigma = float(self.config.sigmas[step])
         preview, state = peek(denoiser, there.x, sigma, there.state)
         early = preview if step == self.early_step else there.early
-        if look > 1:
+        if steps > 1:
             # It begins with the evaluation that going on begins with.
-            coarse = self.config.coarse(sigma, look)
+            coarse = self.config.coarse(sigma, steps)
             preview, _ = self.config.sampler(denoiser, there.x, coarse, state=State(ahead=preview))
         return Sampled(there.x, state, early, preview)
 

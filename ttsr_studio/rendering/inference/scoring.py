@@ -33,7 +33,7 @@ def needs_early(verifier: Verifier) -> bool:
 
 def early_level(config: SamplingConfig) -> str | None:
     """The level at which x0-predictions on the way are scored; None where they are decoded."""
-    return config.look or config.engine.early_preview
+    return config.preview_level or config.engine.early_preview
 
 
 def early_verifiers(config: SamplingConfig) -> list[Previewing]:
@@ -139,7 +139,7 @@ class CandidateScorer:
     def _predicted(self, places: Sequence[Place], x0: Tensor, rows: Conditioning) -> list[Scores]:
         """Scores of x0-predictions that are decoded for it."""
         raw = by_window(self.config.engine.decode(x0, rows), self.lr.shape[1])
-        asked = self.verifiers if self.config.witness else self.config.panel.choosing("window")
+        asked = self.verifiers if self.config.trace_held_out else self.config.panel.choosing("window")
         verifiers = [verifier for verifier in asked if not needs_early(verifier)]
         scores: list[Scores] = [{} for _ in places]
         for window, mine in places_by_window(places).items():
@@ -201,7 +201,7 @@ class CandidateScorer:
         self, own: WindowCandidates, numbers: Sequence[int], verifier: Verifier, merged: Tensor, context: Context
     ) -> None:
         """Note one verifier's scores of candidates, and of their segments where it may choose those."""
-        if len(own.edges) > 2 and (verifier in self.config.panel.search or self.config.witness):
+        if len(own.edges) > 2 and (verifier in self.config.panel.search or self.config.trace_held_out):
             for name, parts in segment_scores(verifier, merged, context, own.edges).items():
                 for number, part in zip(numbers, parts, strict=True):
                     own.candidates[number].segments[name] = part

@@ -32,7 +32,7 @@ from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 MOST_CANDIDATES = 128
 """Renders of a window that a budget in seconds alone may grow to."""
 
-FINALISTS = 4
+N_BEST = 4
 """Assembled renders that clip verifiers score, where others have scored the windows before."""
 
 
@@ -104,7 +104,7 @@ class Session:
                 raise unknown(kind, name, known)
 
     @property
-    def look(self) -> str | None:
+    def preview_level(self) -> str | None:
         """The level at which candidates are scored before they are decoded, None when all are decoded."""
         return None if self.options.decode_top is None else self.options.look or self.engine.previews[0]
 
@@ -122,7 +122,7 @@ class Session:
     def overhead(self) -> int:
         """Evaluations of a window and channel that go before the search: the mean render, where one is needed."""
         needed = any("expected" in verifier.needs for verifier in self.panel.everyone)
-        return 2 * (self.look is not None or needed)
+        return 2 * (self.preview_level is not None or needed)
 
     @cached_property
     def window_nfe(self) -> int:
@@ -142,11 +142,11 @@ class Session:
         return self.window_nfe // self.plan.run
 
     @property
-    def finalists(self) -> int:
+    def n_best(self) -> int:
         """Renders that are assembled whole: several when a verifier scores clips, or when several are wanted."""
         options, reranked = self.options, 1
         if self.panel.scoring("clip"):
-            usual = FINALISTS if self.panel.choosing("window") else self.candidates
+            usual = N_BEST if self.panel.choosing("window") else self.candidates
             reranked = min(self.candidates, options.finalists or usual)
         return max(options.keep_top, options.take, reranked)
 
@@ -182,10 +182,10 @@ class Session:
             annotations=setup.annotations,
             limit=self.limit,
             guidance=self.guidance,
-            look=self.look,
+            preview_level=self.preview_level,
             top=options.decode_top or 0,
             segment_seconds=options.segment if options.choice == "segment" else 0.0,
-            witness=options.witness,
+            trace_held_out=options.witness,
         )
 
 

@@ -31,10 +31,10 @@ class SamplingConfig:
     Attributes:
         sigmas: noise levels of a whole run, [steps + 1].
         coarse: noise levels of a coarse run, for previews: (level, steps) -> [steps + 1].
-        look: level at which finished candidates are scored before decoding, None when all are decoded at once.
+        preview_level: level at which finished candidates are scored before decoding, None when all are decoded at once.
         top: candidates of a comparison that are then decoded.
         segment_seconds: candidates are also scored in segments of about this length; 0 for whole windows only.
-        witness: let held-out verifiers score x0-predictions too.
+        trace_held_out: let held-out verifiers score x0-predictions too.
     """
 
     engine: Engine
@@ -47,10 +47,10 @@ class SamplingConfig:
     annotations: Annotations
     limit: BatchLimit
     guidance: Guidance = field(default_factory=Guidance)
-    look: str | None = None
+    preview_level: str | None = None
     top: int = 0
     segment_seconds: float = 0.0
-    witness: bool = False
+    trace_held_out: bool = False
 
 
 @dataclass(frozen=True)

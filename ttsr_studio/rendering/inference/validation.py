@@ -21,7 +21,7 @@ def problems(session: "Session") -> Iterator[OptionError]:
     yield from engine_problems(session)
     yield from preview_problems(session)
     yield from budget_problems(session)
-    yield from finalist_problems(session)
+    yield from n_best_problems(session)
     yield from window_verifier_problems(session)
     yield from search_problems(session)
 
@@ -43,11 +43,11 @@ def engine_problems(session: "Session") -> Iterator[OptionError]:
 
 
 def preview_problems(session: "Session") -> Iterator[OptionError]:
-    engine, level = session.engine, session.look
+    engine, level = session.engine, session.preview_level
     if level is None:
         return
     if level not in engine.previews:
-        yield unknown(f"look of engine {engine.name!r}", level, engine.previews)
+        yield unknown(f"preview of engine {engine.name!r}", level, engine.previews)
     if not any(isinstance(verifier, Previewing) for verifier in session.panel.choosing("window")):
         yield OptionError("--decode-top needs a verifier that can score before decoding; add --verifier consensus")
 
@@ -62,7 +62,7 @@ def budget_problems(session: "Session") -> Iterator[OptionError]:
         )
 
 
-def finalist_problems(session: "Session") -> Iterator[OptionError]:
+def n_best_problems(session: "Session") -> Iterator[OptionError]:
     options, most = session.options, session.candidates
     wanted = max(options.keep_top, options.take)
     if wanted > most:

@@ -59,12 +59,12 @@ class JoinedWindow:
     """A window that is done.
 
     Attributes:
-        finished: the output samples that it finished, [channels, n], of every finalist, and of the random baseline
+        finished: the output samples that it finished, [channels, n], of each of the n best, and of the random baseline
             last.
         candidates: None where there is nothing to add: silence, or a band that is open throughout.
         selections: what every one of these is made of; empty where there is nothing to add.
         silent: whether there is nothing to add for want of sound.
-        scores: of the first finalist where it was put together from several candidates, by column.
+        scores: of the best render where it was put together from several candidates, by column.
     """
 
     window: Window
@@ -171,7 +171,7 @@ class Joiner:
         self.session, self.source, self.plan = session, source, plan
         self.setup = ScoringSetup(rate, source.bandwidth, source.annotations)
         self.seams = Seams(source.cutoff_hz, rate, plan.fade, options.seam)
-        self.faders = [CrossFader() for _ in range(session.finalists + options.control)]
+        self.faders = [CrossFader() for _ in range(session.n_best + options.control)]
         self.picks = np.random.default_rng([options.seed, 6])
         self.before: Audio | None = None
 
@@ -196,9 +196,9 @@ class Joiner:
         return JoinedWindow(window, joined, found, selections, scores)
 
     def _choose(self, found: WindowCandidates, winner: int) -> list[Selection]:
-        """What every finalist is made of in a window, the best first."""
+        """What each of the n best is made of in a window, the best first."""
         panel = self.session.panel
-        selections = [Selection.whole(found, number) for number in self._finalists(found, winner)]
+        selections = [Selection.whole(found, number) for number in self._n_best(found, winner)]
         cores = found.audio
         by_segment = any(found.candidates[number].segments for number in cores)
         # A window of one segment, or one that nobody scored by segment, is chosen as a window.
@@ -206,12 +206,12 @@ class Joiner:
             selections[0] = choose_segments(found, panel, self.seams, self.before)
         return selections
 
-    def _finalists(self, found: WindowCandidates, winner: int) -> list[int]:
-        """The candidates of a window that go into finalist 0, 1, ...: the winner, then by rank.
+    def _n_best(self, found: WindowCandidates, winner: int) -> list[int]:
+        """The candidates of a window that go into render 0, 1, ...: the winner, then by rank.
 
-        Where no verifier scores windows the order is the candidates' own, so that a finalist is one draw throughout.
+        Where no verifier scores windows the order is the candidates' own, so that each render is one draw throughout.
         """
-        panel, count = self.session.panel, self.session.finalists
+        panel, count = self.session.panel, self.session.n_best
         if not panel.choosing("window"):
             return [min(number, max(found.audio)) for number in range(count)]
         order = [winner, *(number for number in found.ranking(panel) if number != winner)]

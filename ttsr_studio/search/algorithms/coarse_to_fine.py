@@ -19,7 +19,7 @@ def screen_search(problem: Problem, budget: Budget, *, coarse: int = 2, finish: 
         raise OptionError(f"screen: {coarse} coarse steps; from 1 to {plan.steps - 1}, below the --steps of a run")
     if not 0 < finish <= 1:
         raise OptionError(f"screen: a part of {finish:g} to finish; above 0, at most 1")
-    score_preview = plan.look(coarse)
+    score_preview = plan.preview_cost(coarse)
     # Both runs begin with the same evaluation.
     rest = plan.cost(0, plan.steps, ahead=True)
 
@@ -29,7 +29,7 @@ def screen_search(problem: Problem, budget: Budget, *, coarse: int = 2, finish: 
     count = max((n for n in range(1, budget.nfe + 1) if cost(n) <= budget.nfe), default=0)
     if count < 1:
         raise too_small("screen", budget, cost(1))
-    seen = yield from solve(problem.draws(count), 0, look=coarse, essential=1)
+    seen = yield from solve(problem.draws(count), 0, preview=coarse, essential=1)
     chosen = top(seen, (yield from score(seen)), max(1, int(finish * count)))
     finished = yield from solve(resume(chosen), essential=1)
     return (yield from choose(finished))

@@ -36,7 +36,7 @@ def steering_search(
     count = budget.nfe // (plan.each * plan.steps)
     if count < 1:
         raise too_small("steering", budget, plan.each * plan.steps)
-    particles = yield from solve(problem.draws(count), 0, look=1, essential=1)
+    particles = yield from solve(problem.draws(count), 0, preview=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
     for step in range(plan.steps - 1):
         z = standardised((yield from score(particles)))
@@ -48,7 +48,7 @@ def steering_search(
         known = known[chosen]
         parents = [particles[i] for i in chosen]
         rollouts = [Rollout(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
-        after = yield from solve(rollouts, step + 1, look=1, essential=1)
+        after = yield from solve(rollouts, step + 1, preview=1, essential=1)
         if len(after) < len(particles):
             # Time is up: the others go on in the same steps, the best first, with weights that start anew.
             after = top(after, (yield from score(after)), len(after))

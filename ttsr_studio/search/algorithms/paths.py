@@ -52,7 +52,7 @@ def paths_search(
         parents = [standing[i % len(standing)] for i in range(count * branches + (spare if last else 0))]
         rollouts = [Rollout(p.key.child("renoise", made + i, at, up), p) for i, p in enumerate(parents)]
         made += len(rollouts)
-        children = yield from solve(rollouts, None if last else down, look=0 if last else 1, essential=1)
+        children = yield from solve(rollouts, None if last else down, preview=0 if last else 1, essential=1)
         if last:
             return (yield from choose(children))
         standing = top(children, (yield from score(children)), count)
@@ -80,4 +80,4 @@ def rounds_of(plan: SamplingPlan, level: float, rise: float, fall: float) -> tup
 
 def child_cost(plan: SamplingPlan, part: Round) -> int:
     _, up, down = part
-    return plan.cost(up, down) + (plan.look(1) if down < plan.steps else 0)
+    return plan.cost(up, down) + (plan.preview_cost(1) if down < plan.steps else 0)

@@ -95,9 +95,9 @@ class WER:
         found = self._in_input(context)
         text = " ".join(found.text.split()) if found else ""
         if not text:
-            return "transcript: no words heard in the input by whisper"
+            return "transcript: no words found in the input by whisper"
         shown = text if len(text) <= NOTE_LENGTH else text[: NOTE_LENGTH - 1].rstrip() + "…"
-        return f"transcript: heard in the input by whisper: '{shown}'"
+        return f"transcript: found in the input by whisper: '{shown}'"
 
     def _expected(self, context: Context) -> Transcript | None:
         """The reference and its language, None when they cannot be known."""
