@@ -120,3 +120,34 @@ def test_every_channel_is_filled_from_its_own_edge(ttsr: Ttsr, tmp_path: Path) -
     assert level_db(band(after[:, :1], 5000, 8000)) > level_db(band(before[:, :1], 5000, 8000)) + 20
     kept = band(after[:, 1:] - before[:, 1:], 1000, 7500)
     assert level_db(kept) < level_db(band(before[:, 1:], 1000, 7500)) - 60
+
+
+def test_edges_may_be_given_for_every_channel(ttsr: Ttsr, tmp_path: Path) -> None:
+    wide = voice(1.0)
+    both = save(tmp_path / "both.wav", np.concatenate((below(wide, 4000), below(wide, 9000)), axis=1))
+    render(ttsr, both, "--cutoff", "4000,8800")
+    report = json.loads((tmp_path / "out.ttsr.json").read_text())
+    assert [row["edges_hz"] for row in report["input"]["bandwidth"]] == [[4000.0, 8800.0]]
+    again = ttsr("render", both, "--again", tmp_path / "out.ttsr.json", "-o", tmp_path / "two.wav")
+    assert again.exit_code == 0, again.output
+    for given, words in (("1,2,3", "--cutoff 1,2,3: from 500"), ("4000,5000,6000", "has 2 channels, and --cutoff")):
+        refused = ttsr("render", both, "-o", tmp_path / "x.wav", "--cutoff", given)
+        assert refused.exit_code in (1, 2)
+        assert words in refused.output
+
+
+def test_what_a_full_band_file_holds_is_not_raised_by_a_cutoff(ttsr: Ttsr, tmp_path: Path) -> None:
+    white = 0.1 * np.random.default_rng(4).standard_normal((RATE, 1))
+    wide = 0.8 * below(white, 6000) + 0.2 * white
+    told = render(ttsr, save(tmp_path / "full.wav", wide), "--cutoff", 5000)
+    after = load(tmp_path / "out.wav")
+    for low in range(5000, 20000, 2500):
+        before_db, after_db = (level_db(band(audio, low, low + 2500)) for audio in (wide, after))
+        assert after_db == pytest.approx(before_db, abs=0.5)
+    assert "it holds sound up to 24.0 kHz" in " ".join(told["warnings"])
+
+
+def test_an_output_without_room_above_the_band_is_skipped(ttsr: Ttsr, tmp_path: Path) -> None:
+    told = render(ttsr, save(tmp_path / "phone.wav", voice(1.0, 8000), 8000), "--rate", "source")
+    assert told["status"] == "skipped"
+    assert "at 8000 Hz" in told["reason"]

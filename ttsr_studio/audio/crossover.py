@@ -21,6 +21,9 @@ from ttsr_studio.errors import OptionError
 _SIZE, _HOP = 512, 256
 _FADE_SECONDS = 0.01
 _SOFT = 0.01
+_FAINT, _SILENT = 1e-2, 1e-8
+"""What sounds where the input is known to hold something: of what was generated there, and of its loudest cell."""
+
 _STOPBAND_DB = 112.0  # some margin over the -96 dB of 16 bits and the -110 dB asked of the merge
 
 Audio = TypeVar("Audio", np.ndarray, torch.Tensor)
@@ -34,15 +37,15 @@ def transition_hz(cutoff_hz: float) -> float:
 class Crossover:
     """A complementary pair at ``[cutoff - transition, cutoff]`` Hz; ``.taps`` is odd, ``.pad`` its half."""
 
-    def __init__(self, cutoff_hz: float, rate: int, keep: bool = True) -> None:
-        """Raises OptionError unless ``0 < cutoff_hz <= rate / 2``."""
+    def __init__(self, cutoff_hz: float, rate: int, keep: bool = True, heard_to_hz: float = 0.0) -> None:
+        """`heard_to_hz`: see `topped_up`. Raises OptionError unless ``0 < cutoff_hz <= rate / 2``."""
         if not 0.0 < cutoff_hz <= rate / 2:
             raise OptionError(f"crossover at {cutoff_hz:g} Hz does not fit {rate} Hz; half is the limit")
         width = transition_hz(cutoff_hz)
         taps, beta = signal.kaiserord(_STOPBAND_DB, width / (rate / 2))
         self.cutoff_hz = cutoff_hz
         self.rate = rate
-        self.keep = keep
+        self.keep, self.heard_to_hz = keep, heard_to_hz
         self.taps = taps | 1
         self.pad = self.taps // 2
         self.low = signal.firwin(self.taps, cutoff_hz - width / 2, window=("kaiser", beta), fs=rate)
@@ -56,7 +59,7 @@ class Crossover:
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()
         if not self.keep:
             return generated + self.low_pass(lr - generated)
-        added = topped_up(lr, generated)
+        added = topped_up(lr, generated, round(self.heard_to_hz / self.rate * _SIZE))
         return lr + (added - self.low_pass(added))
 
     def low_pass(self, audio: torch.Tensor) -> torch.Tensor:
@@ -80,7 +83,7 @@ class MapCrossover:
         """Raises what `Crossover` raises."""
         self.bandwidth, self.rate, self.keep = bandwidth, rate, keep
         edges = {float(np.float32(min(edge, rate / 2))) for row in bandwidth.edges_hz for edge in row}
-        self._crossovers = {edge: Crossover(edge, rate, keep) for edge in edges}
+        self._crossovers = {edge: Crossover(edge, rate, keep, bandwidth.heard_to_hz) for edge in edges}
         self.pad = max(each.pad for each in self._crossovers.values()) + round(_FADE_SECONDS * rate)
 
     def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:
@@ -109,18 +112,24 @@ class MapCrossover:
         return torch.from_numpy(table[:, np.maximum(steps, 0)])
 
 
-def topped_up(lr: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
+def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torch.Tensor:
     """What of ``generated`` the input has not: cells scaled to the energy that ``lr`` lacks, ``[..., samples]``.
 
-    Powers are of bins of 94 Hz every 5.3 ms (at 48 kHz), smoothed over three of each.
+    Powers are of bins of 94 Hz every 5.3 ms (at 48 kHz), smoothed over three of each. In the first ``heard`` bins,
+    where the input is known to hold something, nothing is added to a cell in which it sounds, however softly.
     """
     samples = generated.shape[-1]
     if samples <= _SIZE:
         room = (0, _SIZE + 1 - samples)
-        return topped_up(torch.nn.functional.pad(lr, room), torch.nn.functional.pad(generated, room))[..., :samples]
+        pad = torch.nn.functional.pad
+        return topped_up(pad(lr, room), pad(generated, room), heard)[..., :samples]
     window = torch.hann_window(_SIZE, device=generated.device)
     wanted, held = _spectrum(generated, window), _spectrum(lr, window)
-    missing = (1 - _power(held) / _power(wanted).clamp_min(1e-20)).clamp(0, 1)
+    power, aim = _power(held), _power(wanted).clamp_min(1e-20)
+    missing = (1 - power / aim).clamp(0, 1)
+    if heard:
+        sounds = (power > _FAINT * aim) | (power > _SILENT * power.amax())
+        missing[..., :heard, :][sounds[..., :heard, :]] = 0
     # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
     gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
     rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])

@@ -24,6 +24,7 @@ from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.options.values import (
     RATES,
     AmountOfMade,
+    Cutoff,
     Depth,
     LoudnessTarget,
     Rate,
@@ -182,9 +183,9 @@ class OutputOptions:
     ceiling: float = option(
         0.0, "True peak, dBTP; the input's own where that is higher.",
         ge=-20, le=0, takes="true peak from -20 to 0 dBTP", held_by=FILES)
-    cutoff: float | None = option(
-        None, "Where the input's band ends, Hz.",
-        ge=500, le=23000, takes="from 500 to 23000 Hz", unset="detected", held_by=FILES)
+    cutoff: Cutoff = option(
+        None, "Where the input's band ends, Hz; of every channel where they differ: 4000,8000.",
+        metavar="HZ[,HZ...]", unset="detected", held_by=FILES)
     remove: Literal["nothing", "tones", "above"] = option(
         "nothing", "What of the input may go: nothing, steady tones above where its band ends (a CRT's whine, a pilot, "
         "a switching supply), or all above. The report lists what went.", held_by=FILES)
@@ -252,6 +253,11 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
     def budget_seconds(self) -> float | None:
         """Seconds that all searches of a file may take."""
         return parse_budget(self.budget)[1]
+
+    @property
+    def cutoffs(self) -> tuple[float, ...]:
+        """Where the band ends as it was given: one edge in Hz for all channels, or one for each; none if not given."""
+        return () if self.cutoff is None else tuple(map(float, str(self.cutoff).split(",")))
 
     def search_settings(self) -> dict[str, Any]:
         """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from ttsr_studio.errors import OptionError
 
@@ -46,6 +46,19 @@ def parse_rate(value: Any) -> Any:
     if rate != "source" and rate not in RATES:
         raise OptionError(f"--rate {rate}: known: source, {', '.join(map(str, RATES))}")
     return rate
+
+
+def parse_cutoff(value: Any) -> Any:
+    """None, Hz as a number or a text, or a text of several, one of every channel, such as "4000,8000"."""
+    if value is None:
+        return None
+    try:
+        edges = [float(part) for part in str(value).split(",")]
+    except ValueError:
+        edges = [math.nan]
+    if not all(500 <= edge <= 23000 for edge in edges):
+        raise OptionError(f"--cutoff {value}: from 500 to 23000 Hz, or that of every channel, such as 4000,8000")
+    return edges[0] if len(edges) == 1 else ",".join(f"{edge:g}" for edge in edges)
 
 
 def expand_auto(verifiers: Iterable[str], preset: str) -> tuple[str, ...]:
@@ -119,5 +132,6 @@ Targets = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_targets
 Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights)]
 Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
 Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
+Cutoff = Annotated[str | Annotated[float, Field(ge=500, le=23000)] | None, BeforeValidator(parse_cutoff)]
 LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]
 AmountOfMade = Annotated[str | float, BeforeValidator(parse_amount)]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,12 +87,15 @@ def described(
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
-    refuse_nothing_to_add(request.source, measured.band, options.cutoff)
+    refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
     run.progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
     truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
-    band, given = measured.band, options.cutoff
+    band, given = measured.band, options.cutoffs
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
-    bandwidth = BandwidthMap.constant(min(given, rate / 2)) if given else band.map
+    bandwidth = given_map(info, band, given, rate) if given else band.map
+    refuse_no_room(info, bandwidth, info.rate if options.rate == "source" else int(options.rate))
+    if bandwidth.heard_to_hz and options.remove != "above":
+        info = replace(info, warnings=(*info.warnings, HEARD.format(bandwidth.heard_to_hz / 1000)))
     loudness = measured.loudness
     programme = programme_of(run, measured.lr, bandwidth, measured.tones, loudness, measured.level)
     level = 0.0 if loudness.silent else programme.level
@@ -149,9 +152,35 @@ def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.fl
     return Measured(lr, band.result(), loudness.result(), level.rms(), tones.result(), whole)
 
 
-def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: float | None) -> None:
+HEARD = (
+    "above --cutoff it holds sound up to {:.1f} kHz: that is kept, and nothing added to it; --remove above replaces it"
+)
+
+
+def given_map(info: SourceInfo, band: Bandwidth, given: tuple[float, ...], rate: int) -> BandwidthMap:
+    """Edges that the user gave. Raises InputError where they are of more or fewer channels than there are."""
+    if len(given) not in (1, info.channels):
+        raise InputError(
+            f"{shown(info.path)}: has {info.channels} channel{'s' if info.channels > 1 else ''}, and --cutoff names "
+            f"{len(given)} edges; give one for all, or one for every channel"
+        )
+    found = BandwidthMap((0.0,), tuple((min(edge, rate / 2),) for edge in given))
+    heard = 0.0 if band.silent else min(band.cutoff_hz, rate / 2)
+    return replace(found, heard_to_hz=heard if heard > 1.2 * found.lowest() else 0.0)
+
+
+def refuse_no_room(info: SourceInfo, bandwidth: BandwidthMap, rate: int) -> None:
+    """Raise NothingToAddError for an output whose rate leaves no room above where the input ends."""
+    if rate < 2.1 * bandwidth.lowest() and rate < 44100:
+        raise NothingToAddError(
+            f"{shown(info.path)}: nothing to add at {rate} Hz, which holds no more than the file does. "
+            "Leave --rate source out, or name a higher rate"
+        )
+
+
+def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: bool) -> None:
     """Raise NothingToAddError for a file that holds all there is, or of which nobody can say what is missing."""
-    if not band.nothing_to_add or cutoff is not None:
+    if not band.nothing_to_add or cutoff:
         return
     if band.verdict is Verdict.FULL:
         raise NothingToAddError(
