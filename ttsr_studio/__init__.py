@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ttsr_studio.errors import NothingToAddError as NothingToAddError
     from ttsr_studio.errors import OptionError as OptionError
     from ttsr_studio.errors import OutputError as OutputError
+    from ttsr_studio.errors import PluginError as PluginError
     from ttsr_studio.errors import TtsrError as TtsrError
     from ttsr_studio.options import RenderOptions as RenderOptions
     from ttsr_studio.rendering.inference.progress import Event as Event
@@ -43,6 +44,7 @@ PUBLIC = {
     "OutputError": "ttsr_studio.errors",
     "OptionError": "ttsr_studio.errors",
     "MissingError": "ttsr_studio.errors",
+    "PluginError": "ttsr_studio.errors",
 }
 """The public names, and where they are defined."""
 
@@ -54,6 +56,7 @@ __all__ = [
     "NothingToAddError",
     "OptionError",
     "OutputError",
+    "PluginError",
     "RenderOptions",
     "RenderResult",
     "Renderer",

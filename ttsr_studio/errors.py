@@ -38,6 +38,10 @@ class MissingError(TtsrError):
     """Something that was asked for is not installed or has no weights; the message says how to get it."""
 
 
+class PluginError(TtsrError):
+    """What another package added failed at its work; the message names that package, and what it said."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:
     """Return the error for a name that is not among the known ones: these, and the nearest of them, stand in it."""
     names = sorted(known)
@@ -53,6 +57,11 @@ def shown(path: Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that is not too long."""
+    return " ".join(str(error).split())[:200]
+
+
 def of_a_file(error: OSError) -> str:
     """What the system says of a file, in one line."""
     return f"{shown(Path(os.fsdecode(error.filename)))}: {error.strerror}"
@@ -60,6 +69,8 @@ def of_a_file(error: OSError) -> str:
 
 def in_one_line(source: Path, error: Exception) -> str:
     """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
+    if isinstance(error, PluginError):
+        return f"{shown(source)}: {error}"
     if isinstance(error, TtsrError):
         return str(error)
     if isinstance(error, OSError):

@@ -12,6 +12,10 @@ import pytest
 from helpers import LONGEST, below, save, voice
 
 GOOD = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Literal, Optional
+if TYPE_CHECKING:
+    from ttsr_studio.search.protocol import Budget, Problem
 import torch
 from ttsr_studio.diffusion.samplers import euler
 from ttsr_studio.diffusion.samplers.base import Sampler
@@ -30,11 +34,78 @@ class Loudest:
     def score(self, audio, context):
         return audio.double().square().mean((1, 2))
 
-def last_of(problem, budget, *, skip: int = 1):
+def last_of(
+    problem: Problem, budget: Budget, *, skip: int = 1, order: Literal["up", "down"] = "up",
+    parts: tuple[float, ...] = (), plain: bool = False, most: Optional[float] = None, bare=2,
+):
+    assert (type(skip), type(parts), type(plain), type(bare)) == (int, tuple, bool, int), (skip, parts, plain, bare)
     every = yield from solve(problem.draws(budget.runs(problem.plan)), essential=1)
     return (yield from choose(every[skip:]))
 
+def first_of(problem, budget):
+    every = yield from solve(problem.draws(budget.runs(problem.plan)), essential=1)
+    return every[0]
+
+first_of.uses_previews = False
+
+class Clips(Loudest):
+    name, scope = "clips", "clip"
+
 slow = Sampler(euler.step, order=1)
+"""
+FAILS = """
+import dataclasses, types
+import torch
+from good_audio import Loudest, engine
+from ttsr_studio.diffusion.samplers import heun, euler
+from ttsr_studio.diffusion.samplers.base import Sampler, State
+from ttsr_studio.search.protocol import solve
+
+greedy = Sampler(heun.step, order=2, evaluations=1)
+
+def crash(denoise, x, sigma, sigma_next, state):
+    return [][1]
+
+crashing = Sampler(crash, order=1)
+forgetful = Sampler(lambda denoise, x, sigma, sigma_next, state: (denoise(x, x.new_full((len(x),), sigma)), State()), 1)
+
+class Late(Loudest):
+    name = "late"
+    def score(self, audio, context):
+        return {}["pitch"]
+
+@dataclasses.dataclass(frozen=True)
+class Slim:
+    __slots__ = ()
+    name, unit, scope, needs, weights, licence = "slim", "", "window", frozenset(), {}, ""
+    def score(self, audio, context):
+        return audio.double().mean((1, 2))[:1].repeat(len(audio) + 1)
+
+def slim(device):
+    return Slim()
+
+def spaced(device):
+    def score(audio, context):
+        return [0.0] * len(audio)
+    return types.SimpleNamespace(
+        name="spaced", unit="", scope="window", needs=frozenset(), weights={}, licence="", score=score
+    )
+
+def breaking(name, device, settings):
+    made = engine(name, device, settings)
+    made.decode = lambda x0, conditioning: x0.flatten(1)[:, :3] / {}["volume"]
+    return made
+
+def midway(problem, budget):
+    yield from solve(problem.draws(1), essential=1)
+    raise LookupError("nothing here")
+
+def spendthrift(problem, budget):
+    yield from solve(problem.draws(100), essential=1)
+
+def aimless(problem, budget):
+    made = yield from solve(problem.draws(1), essential=1)
+    return made
 """
 BAD = """
 raised = 1 / 0
@@ -72,14 +143,34 @@ class Listed:
         pass
 
 sampler = "euler"
+
+def vague(problem, budget, *, width: "Nowhere" = 1):
+    yield
+
+from ttsr_studio.diffusion.samplers.base import Sampler
+half = Sampler(lambda *given: given, order=1, evaluations=0)
+"""
+LACKS = """
+import a_package_that_is_not_here
 """
 LEAVES = """
 raise SystemExit(3)
 """
 OFFERED = {
-    "engines": {"bench": "good_audio:engine", "hollow": "odd_audio:engine", "builtin": "good_audio:engine"},
+    "engines": {
+        "bench": "good_audio:engine",
+        "hollow": "odd_audio:engine",
+        "builtin": "good_audio:engine",
+        "alias": "ttsr_studio.engines.builtin.engine:load",
+        "breaking": "failing_audio:breaking",
+    },
     "verifiers": {
         "loudest": "good_audio:Loudest",
+        "clips": "good_audio:Clips",
+        "late": "failing_audio:Late",
+        "slim": "failing_audio:slim",
+        "spaced": "failing_audio:spaced",
+        "lacking": "lacking_audio:Verifier",
         "deaf": "odd_audio:Deaf",
         "other": "good_audio:Loudest",
         "fails": "odd_audio:fails",
@@ -90,19 +181,51 @@ OFFERED = {
     },
     "searches": {
         "last": "good_audio:last_of",
+        "first": "good_audio:first_of",
+        "midway": "failing_audio:midway",
+        "spendthrift": "failing_audio:spendthrift",
+        "aimless": "failing_audio:aimless",
+        "vague": "odd_audio:vague",
         "plain": "odd_audio:no_generator",
         "wide": "odd_audio:positional",
         "early": "odd_audio:early",
         "chatty": "odd_audio:chatty",
     },
-    "samplers": {"slow": "good_audio:slow", "text": "odd_audio:sampler", "zero": "bad_audio:raised"},
+    "samplers": {
+        "slow": "good_audio:slow",
+        "text": "odd_audio:sampler",
+        "zero": "bad_audio:raised",
+        "half": "odd_audio:half",
+        "greedy": "failing_audio:greedy",
+        "crashing": "failing_audio:crashing",
+        "forgetful": "failing_audio:forgetful",
+    },
 }
 VERIFIERS_REFUSED = ("deaf", "other", "fails", "absent", "twin", "listed", "leaves")
+FAILING = {
+    "late": ("verifier", ["--verifier", "late"], "KeyError: 'pitch' (at failing_audio.py:20)"),
+    "slim": ("verifier", ["--verifier", "slim"], "score gave Tensor of shape (2,) in place of a tensor of 1 scores"),
+    "spaced": ("verifier", ["--verifier", "spaced"], "score gave list in place of a tensor of 1 scores"),
+    "breaking": ("engine", ["--engine", "breaking"], "KeyError: 'volume' (at failing_audio.py:"),
+    "midway": ("search", ["--search", "midway"], "LookupError: nothing here (at failing_audio.py:"),
+    "spendthrift": ("search", ["--search", "spendthrift"], "a search asked for 200 of 4 evaluations"),
+    "aimless": ("search", ["--search", "aimless"], "the search ended with [Candidate("),
+    "chatty": ("search", ["--search", "chatty"], "asked for 'hello', neither a Solve nor a Score"),
+    "greedy": ("sampler", ["--solver", "greedy"], "it asks for more than the 4 evaluations that its `evaluations`"),
+    "crashing": ("sampler", ["--solver", "crashing"], "IndexError: list index out of range (at failing_audio.py:12)"),
+    "forgetful": ("sampler", ["--solver", "forgetful"], "a state without the x0-prediction of the step"),
+}
+"""Plug-ins that fail at work: kind, flags, and what is said of them."""
+TYPED = ("skip=1", "order=down", "parts=0.5, 0.25", "plain=true", "most=0.5", "bare=3")
 RUN = """
 import json, sys
 from click.testing import CliRunner
 from ttsr_studio.cli.main import main
-done = [CliRunner().invoke(main, line) for line in json.loads(sys.argv[1])]
+from pathlib import Path
+lines, made = json.loads(sys.argv[1]), Path(sys.argv[2])
+done = [CliRunner().invoke(main, line) for line in lines[:-1]]
+made.write_text(made.read_text().replace('"version": "1.2"', '"version": "1.1"'))
+done.append(CliRunner().invoke(main, lines[-1]))
 print(json.dumps([[each.exit_code, each.output] for each in done]))
 """
 
@@ -123,9 +246,10 @@ def install(folder: Path, package: str, offered: dict[str, dict[str, str]], **mo
 
 @dataclass(frozen=True)
 class Runs:
-    """Exit codes and outputs of command lines, by name, and the report of the render."""
+    """Exit codes and outputs of command lines, by name, the file that they render, and the report of the first."""
 
     done: dict[str, tuple[int, str]]
+    source: Path
     report: dict[str, Any]
 
     def found(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -136,24 +260,34 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("site")
-    install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD, leaving_audio=LEAVES)
+    install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD)
+    install(folder, "failing-audio", {}, failing_audio=FAILS, leaving_audio=LEAVES, lacking_audio=LACKS)
     for number in (1, 2):
         install(folder, f"twin-{number}", {"verifiers": {"twin": "good_audio:Loudest"}})
     source, out = save(folder / "stem.wav", below(voice(0.4), 6000)), folder / "out.wav"
-    start = ["render", str(source), "-o", str(out), "--overwrite", "--candidates", "2", "--steps", "2"]
+    quick = ["--overwrite", "--candidates", "2", "--steps", "2"]
+    start = ["render", str(source), "-o", str(folder / "other.wav"), "--no-report", *quick]
     chosen = ["--engine", "bench", "--verifier", "loudest", "--search", "last", "--solver", "slow"]
     lines = {
         "doctor": ["doctor", "--json"],
-        "render": [*start, *chosen, "--set", "skip=1"],
-        "hollow": [*start, "--engine", "hollow", "--dry-run"],
+        "render": ["render", str(source), "-o", str(out), *quick, *chosen, "--set", "skip=1"],
+        "typed": [*start, *chosen, *(f"--set={each}" for each in TYPED)],
+        "untyped": [*start, *chosen, "--set", "plain=perhaps", "--dry-run"],
+        "off the list": [*start, *chosen, "--set", "order=sideways", "--dry-run"],
+        "clips": [*start, "--search", "first", "--verifier", "clips"],
+        "clips refused": [*start, "--search", "last", "--verifier", "clips", "--dry-run"],
+        "left out": [*start, "--verifier", "loudest", "--verifier", "lacking?"],
+        "lacking": [*start, "--verifier", "lacking", "--dry-run"],
+        **{name: [*start, "--engine", name, "--dry-run"] for name in ("hollow", "alias")},
+        **{name: [*start, *flags] for name, (_, flags, _) in FAILING.items()},
         **{name: [*start, "--verifier", name, "--dry-run"] for name in VERIFIERS_REFUSED},
-        **{name: [*start, "--search", name, "--dry-run"] for name in ("plain", "wide", "early")},
-        "chatty": [*start, "--search", "chatty"],
-        **{name: [*start, "--solver", name, "--dry-run"] for name in ("text", "zero")},
+        **{name: [*start, "--search", name, "--dry-run"] for name in ("plain", "wide", "early", "vague")},
+        **{name: [*start, "--solver", name, "--dry-run"] for name in ("text", "zero", "half")},
+        "again": ["render", str(source), "-o", str(folder / "same.wav"), "--again", str(folder / "out.ttsr.json")],
     }
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(list(lines.values()))],
+        [sys.executable, "-c", RUN, json.dumps(list(lines.values())), str(folder / "out.ttsr.json")],
         capture_output=True,
         text=True,
         timeout=LONGEST,
@@ -162,7 +296,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     assert done.returncode == 0, done.stderr
     outcomes = {name: (code, text) for name, (code, text) in zip(lines, json.loads(done.stdout), strict=True)}
     assert outcomes["render"][0] == 0, outcomes["render"][1]
-    return Runs(outcomes, json.loads((folder / "out.ttsr.json").read_text()))
+    return Runs(outcomes, source, json.loads((folder / "out.ttsr.json").read_text()))
 
 
 def test_a_render_by_what_another_package_offers(runs: Runs) -> None:
@@ -172,6 +306,9 @@ def test_a_render_by_what_another_package_offers(runs: Runs) -> None:
     assert runs.report["search"]["name"] == "last"
     assert runs.report["search"]["settings"] == {"skip": "1"}
     assert set(runs.report["verifiers"]) == {"loudest"}
+    kinds = {"engine": "bench", "sampler": "slow", "search": "last", "verifier": "loudest"}
+    assert {each["kind"]: each["name"] for each in tool["plugins"]} == kinds
+    assert {each["package"] for each in tool["plugins"]} == {"good-audio"}
     assert runs.report["windows"][0]["chosen"] == 1
 
 
@@ -197,6 +334,9 @@ REFUSED = {
     ): "verifier 'leaves' of good-audio 1.2: leaving_audio:Verifier cannot be imported (SystemExit",
     ("verifier", "twin"): "verifier 'twin' of twin-1 1.2: twin-2 1.2 offers one of this name too",
     ("search", "plain"): "search 'plain' of good-audio 1.2: it is no generator function",
+    ("engine", "alias"): "engine 'alias' of good-audio 1.2: it calls itself 'builtin'",
+    ("search", "vague"): "search 'vague' of good-audio 1.2: the types of its settings cannot be read (NameError",
+    ("sampler", "half"): "sampler 'half' of good-audio 1.2: whole numbers of 1 or more are wanted, not evaluations=0",
     ("search", "wide"): "search 'wide' of good-audio 1.2: its settings need keywords and defaults: width",
     ("sampler", "text"): "sampler 'text' of good-audio 1.2: it is no `Sampler`",
     ("sampler", "zero"): "sampler 'zero' of good-audio 1.2: bad_audio:raised cannot be imported (ZeroDivisionError",
@@ -222,11 +362,60 @@ def test_built_in_names_cannot_be_taken_over(runs: Runs, kind: str, name: str) -
     assert f"the name is that of a built-in {kind}" in rows[1]["detail"]
 
 
-def test_a_search_that_fails_or_asks_for_nonsense_is_said_in_a_line(runs: Runs) -> None:
+def in_a_line(said: str) -> str:
+    return " ".join(said.split())
+
+
+def test_a_search_that_fails_at_once_is_refused(runs: Runs) -> None:
     code, said = runs.done["early"]
     assert code == 2
-    assert "--search early: it fails before its first request (ValueError: two lines)" in " ".join(said.split())
-    code, said = runs.done["chatty"]
+    assert "--search early: it fails before its first request: search 'early' of good-audio 1.2" in in_a_line(said)
+    assert "ValueError: two lines (at odd_audio.py:" in in_a_line(said)
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_fails_at_work_is_the_plug_ins_fault(runs: Runs, name: str) -> None:
+    kind, _, what = FAILING[name]
+    code, said = runs.done[name]
     assert code == 1
-    assert "asked for 'hello', neither a Solve nor a Score" in " ".join(said.split())
-    assert "Traceback" not in said
+    line = in_a_line(said)
+    assert f"failed: {runs.source}: {kind} {name!r} of good-audio 1.2: the plug-in failed: " in line
+    assert what in line
+    assert "Traceback" not in line
+    assert "report this" not in line
+
+
+def test_settings_are_read_by_their_types(runs: Runs) -> None:
+    assert runs.done["typed"][0] == 0, runs.done["typed"][1]
+    for name, reason in (
+        ("untyped", "plain=perhaps: Input should be a valid boolean"),
+        ("off the list", "unknown order 'sideways'; known: down, up"),
+    ):
+        code, said = runs.done[name]
+        assert code == 2
+        assert reason in in_a_line(said)
+
+
+def test_a_search_says_whether_it_needs_scores_on_its_way(runs: Runs) -> None:
+    assert runs.done["clips"][0] == 0, runs.done["clips"][1]
+    code, said = runs.done["clips refused"]
+    assert code == 2
+    assert "--search last needs a verifier that scores windows" in in_a_line(said)
+
+
+def test_a_verifier_without_its_packages_is_missing_and_may_be_left_out(runs: Runs) -> None:
+    assert runs.done["left out"][0] == 0, runs.done["left out"][1]
+    code, said = runs.done["lacking"]
+    assert code == 2
+    assert "No module named 'a_package_that_is_not_here'); install what it needs" in in_a_line(said)
+    found = runs.found()
+    assert found["verifier", "lacking"]["state"] == "missing"
+    assert found["verifier", "deaf"]["state"] == "refused"
+    assert found["verifier", "loudest"]["state"] == "ok"
+
+
+def test_another_version_of_a_plug_in_is_said_beforehand(runs: Runs) -> None:
+    code, said = runs.done["again"]
+    assert code == 0, said
+    assert "note: out.ttsr.json was made by engine 'bench' of good-audio 1.1, here of good-audio 1.2" in in_a_line(said)
+    assert "the same, bit for bit" in said

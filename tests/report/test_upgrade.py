@@ -35,7 +35,8 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
     assert new["input"] == old["input"] | {"bandwidth": [], "evidence_db": None, "beyond": []}
     assert new["output"] == old["output"] | {"lowered_db": 0.0}
-    same -= {"input", "output"}
+    assert new["tool"] == old["tool"] | {"plugins": []}
+    same -= {"input", "output", "tool"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
     assert "control" in new["tool"]["options"], "options keep their names"
 

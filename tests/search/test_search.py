@@ -17,7 +17,7 @@ from ttsr_studio.errors import OptionError
 from ttsr_studio.search.algorithms.fk_steering import effective, standardised, systematic, uniform
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search, choose, resume, solve
 from ttsr_studio.search.registry import SEARCHES, read_setting, search_settings, start_search
-from ttsr_studio.search.scheduler import Run, Task
+from ttsr_studio.search.scheduler import Run, SearchFaultError, Task
 
 RUN = {"euler": 4, "heun": 7}
 """Evaluations of a run of four steps: one a step, or two but for the last."""
@@ -739,5 +739,5 @@ def test_a_request_that_is_none_is_refused_and_does_not_hang() -> None:
     def strange(_problem: Problem) -> Any:
         yield "hello"
 
-    with pytest.raises(OptionError, match="neither a Solve nor a Score"):
+    with pytest.raises(SearchFaultError, match="neither a Solve nor a Score"):
         Run(strange(Problem(NoiseKey(0), COURSE)), Budget(100), COURSE)

@@ -129,6 +129,8 @@ def refuse_conflicts(jobs: list[Job]) -> None:
         target = os.path.realpath(job.target)
         if target in sources:
             raise OptionError(f"{shown(job.target)}: an input would be overwritten; choose another -o")
+        if target in taken and os.path.realpath(taken[target]) == os.path.realpath(job.source):
+            raise OptionError(f"{shown(job.source)}: is given twice; name it once")
         if target in taken:
             raise OptionError(
                 f"{shown(job.target)}: both {shown(taken[target])} and {shown(job.source)} would be written here; "

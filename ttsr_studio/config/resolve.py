@@ -9,7 +9,7 @@ from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, registered, settings_of
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 
 LIMITS = {"candidates": "budget", "budget": "candidates"}
@@ -63,7 +63,7 @@ def with_sidecar(source: Path, options: RenderOptions, given: Collection[str]) -
         return options
     preset, reference = own.pop("preset", None), own.pop("reference", None)
     own = {key: presets.checked(file, key, value) for key, value in own.items()}
-    resolved = resolve(preset or "general", own)
+    resolved = resolve_of(file, preset or "general", own)
     if preset:
         kept = by_field({name: getattr(options, FIELDS[name].field) for name in given if name not in own})
         merged = replace(resolved, **kept)
@@ -72,6 +72,14 @@ def with_sidecar(source: Path, options: RenderOptions, given: Collection[str]) -
         taken |= {one: None for one, other in LIMITS.items() if other in own and one not in own}
         merged = replace(options, **taken)
     return replace(merged, reference=file.parent / reference) if reference else merged
+
+
+def resolve_of(file: Path, preset: str, own: Mapping[str, Any]) -> RenderOptions:
+    """Options of a sidecar. Raises OptionError, naming it."""
+    try:
+        return resolve(preset, own)
+    except OptionError as error:
+        raise OptionError(f"{shown(file)}: {error}") from error
 
 
 def by_field(values: Mapping[str, Any]) -> dict[str, Any]:

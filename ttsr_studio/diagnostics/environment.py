@@ -1,15 +1,16 @@
 """What is installed and what is missing."""
 
 import platform
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.engines.registry import ENGINES, load_engine
-from ttsr_studio.errors import TtsrError
-from ttsr_studio.plugins.registry import Plugin, Registry
+from ttsr_studio.errors import MissingError, TtsrError
+from ttsr_studio.plugins.plugin import Plugin
+from ttsr_studio.plugins.registry import Registry
 from ttsr_studio.search.registry import SEARCHES
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifier
 from ttsr_studio.weights import store
@@ -17,15 +18,25 @@ from ttsr_studio.weights import store
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for: its kind and name, whether it is usable, and what there is to say of it."""
+    """One thing that was looked for: its kind and name, whether it is usable, and what there is to say of it.
+
+    Attributes:
+        refused: whether it is here, and does not fit.
+    """
 
     kind: str
     name: str
     ok: bool
     detail: str
+    refused: bool = False
+
+    @property
+    def state(self) -> Literal["ok", "missing", "refused"]:
+        return "ok" if self.ok else "refused" if self.refused else "missing"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data."""
+        return {"kind": self.kind, "name": self.name, "ok": self.ok, "state": self.state, "detail": self.detail}
 
 
 def findings() -> list[Finding]:
@@ -48,8 +59,14 @@ def findings() -> list[Finding]:
 
 
 def _plugin(registry: Registry[Any], plugin: Plugin) -> Finding:
-    refused = registry.refusal(plugin)
-    return Finding(registry.kind, plugin.name, refused is None, refused or plugin.package)
+    refusal = registry.refusal(plugin)
+    return unusable(registry, plugin.name, refusal) if refusal else Finding(plugin.kind, plugin.name, True, plugin.of)
+
+
+def unusable(registry: Registry[Any], name: str, error: TtsrError) -> Finding:
+    """What cannot be used, for it is missing or, of another package, does not fit."""
+    here = any(each.name == name for each in registry.plugins())
+    return Finding(registry.kind, name, False, str(error), refused=here and not isinstance(error, MissingError))
 
 
 def _engine(name: str) -> Finding:
@@ -59,7 +76,7 @@ def _engine(name: str) -> Finding:
             return Finding("engine", name, True, f"{manifest.origin}, {manifest.config.get('precision')}")
         engine = load_engine(name, "cpu")
     except TtsrError as error:
-        return Finding("engine", name, False, str(error))
+        return unusable(ENGINES, name, error)
     weights = ", ".join(f"{file} sha256 {digest[:12]}…" for file, digest in engine.weights().items())
     return Finding("engine", name, True, f"{origin(ENGINES, name)}{engine.sample_rate} Hz; {weights}")
 
@@ -68,7 +85,7 @@ def _verifier(name: str) -> Finding:
     try:
         verifier = load_verifier(name)
     except TtsrError as error:
-        return Finding("verifier", name, False, str(error))
+        return unusable(VERIFIERS, name, error)
     given = sorted(verifier.needs & {"reference"})
     needs = f"needs --{', --'.join(given)}; " if given else ""
     weights = f"{', '.join(verifier.weights)}, {verifier.licence}" if verifier.weights else "no weights"
@@ -78,4 +95,4 @@ def _verifier(name: str) -> Finding:
 def origin(registry: Registry[Any], name: str) -> str:
     """The package that something comes from, where that is another."""
     plugin = registry.plugin(name)
-    return f"{plugin.package}; " if plugin else ""
+    return f"{plugin.of}; " if plugin else ""

@@ -149,6 +149,31 @@ class MeteredDenoiser:
         return x0
 
 
+class OverdrawnError(RuntimeError):
+    """A sampler that evaluates more often than it says."""
+
+
+class Allowance:
+    """A denoiser for a sampler that may run it so many times and no more.
+
+    Args:
+        rows: evaluations of a row that are left.
+    """
+
+    def __init__(self, denoiser: MeteredDenoiser, rows: int) -> None:
+        self.denoiser, self.meter = denoiser, denoiser.meter
+        self.most, self.allowed = self.meter.nfe + rows, rows
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """See `MeteredDenoiser`. Raises OverdrawnError where more is asked for than was said."""
+        if self.meter.nfe + len(x) > self.most:
+            raise OverdrawnError(
+                f"it asks for more than the {self.allowed} evaluations that its `evaluations` (of a step) come to, "
+                "or does not open its steps by `arrive`"
+            )
+        return self.denoiser(x, sigma)
+
+
 def _synchronize(device: torch.device) -> None:
     """Wait for the device: a kernel's time, and its errors, belong to the call that launched it."""
     if device.type == "cuda":

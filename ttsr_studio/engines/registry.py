@@ -6,10 +6,14 @@ one file (or folder) and one line in `ENGINES`.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
+from torch import Tensor
+
+from ttsr_studio.diffusion.batch_limit import is_out_of_memory
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.plugins.plugin import Check, described
 from ttsr_studio.plugins.registry import Registry, lacks
 
 
@@ -63,10 +67,44 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
     """
     try:
         load = ENGINES[name]
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError as error:  # of a built-in one
         raise MissingError(
             f"engine {name!r} needs the package {error.name!r}; install them with: pip install 'ttsr-studio[audiosr]'"
         ) from error
     return ENGINES.made(
-        name, lambda: load(name, device, settings or EngineSettings()), lambda engine: lacks(engine, Engine)
+        name,
+        lambda: load(name, device, settings or EngineSettings()),
+        lambda engine: misfit(name, engine),
+        CHECKS,
+        lambda error: isinstance(error, RuntimeError) and is_out_of_memory(error),  # a smaller batch is tried then
     )
+
+
+def misfit(name: str, engine: Engine) -> str | None:
+    """Why something is no engine of this name, None when it is one."""
+    if lacking := lacks(engine, Engine):
+        return lacking
+    if engine.name != name:
+        return f"it calls itself {engine.name!r}; its `name` is to be that of its entry point"
+    return None
+
+
+def no_prediction(given: Any, x: Tensor, *_: Any) -> str | None:
+    """Why something is no x0-prediction of x [N, ...]."""
+    fits = isinstance(given, Tensor) and given.shape == x.shape
+    return None if fits else f"{described(given)} in place of a tensor of shape {tuple(x.shape)}, that of x"
+
+
+def no_audio(given: Any, x0: Tensor, *_: Any) -> str | None:
+    """Why something is no audio [N, samples] of x0 [N, ...]."""
+    fits = isinstance(given, Tensor) and given.dim() == 2 and len(given) == len(x0)
+    return None if fits else f"{described(given)} in place of a tensor [{len(x0)}, samples]"
+
+
+CHECKS: dict[str, Check | None] = {
+    "denoise": no_prediction,
+    "decode": no_audio,
+    **dict.fromkeys(("condition", "unconditional", "start", "preview", "weights")),
+    **dict.fromkeys(("noise_shape", "noise_hop", "noise_lead")),
+}
+"""What an engine of another package answers for."""

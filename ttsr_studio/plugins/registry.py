@@ -10,57 +10,43 @@ built in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from ttsr_studio.errors import OptionError, TtsrError, unknown
+from ttsr_studio.errors import MissingError, OptionError, TtsrError, first_line, unknown
+from ttsr_studio.plugins.plugin import Check, Kind, Plugin
 
 Entry = TypeVar("Entry")
 Made = TypeVar("Made")
 ROOT = "ttsr_studio"
 
 
-@dataclass(frozen=True)
-class Plugin:
-    """What a package offers.
-
-    Attributes:
-        package: that it comes from, with its version.
-        value: "module:attribute".
-    """
-
-    name: str
-    package: str
-    value: str
-
-
 @cache
-def offered(group: str) -> tuple[Plugin, ...]:
+def offered(kind: Kind, group: str) -> tuple[Plugin, ...]:
     """What the packages that are installed offer in a group, by name and package; looked for once."""
-    found = {_plugin(each) for each in entry_points(group=group)}
+    found = {_plugin(kind, each) for each in entry_points(group=group)}
     return tuple(sorted(found, key=lambda each: (each.name, each.package)))
 
 
-def _plugin(entry: EntryPoint) -> Plugin:
-    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package without a name"
-    return Plugin(entry.name, package, entry.value)
+def _plugin(kind: Kind, entry: EntryPoint) -> Plugin:
+    package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("a package without a name", "")
+    return Plugin(kind, entry.name, package, version, entry.value)
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name, the built-in ones first.
 
     Args:
-        kind: "engine", "verifier", "search" or "sampler"; its plural names the group.
+        kind: of the entries; its plural names the group.
         built_in: entries, or "module:attribute" of those that are imported on use.
         misfit: why an imported plug-in is no entry, None when it is one.
     """
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         built_in: Mapping[str, Entry | str],
         misfit: Callable[[Any], str | None] = lambda entry: None,
     ) -> None:
@@ -69,7 +55,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def plugins(self) -> tuple[Plugin, ...]:
         """Everything that other packages offer, what is refused too."""
-        return offered(self.group)
+        return offered(self.kind, self.group)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.built_in
@@ -89,35 +75,44 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return imported(entry) if isinstance(entry, str) else entry
 
     def _of_plugin(self, name: str) -> Entry:
-        mine = [each for each in self.plugins() if each.name == name]
-        if not mine:
+        plugin = self.plugin(name)
+        if plugin is None:
             raise unknown(self.kind, name, self)
-        refused = self.refusal(mine[0])
+        refused = self.refusal(plugin)
         if refused:
-            raise OptionError(refused)
-        entry: Entry = imported(mine[0].value)
+            raise refused
+        entry: Entry = imported(plugin.value)
         return entry
 
-    def refusal(self, plugin: Plugin) -> str | None:
-        """Why a plug-in cannot be used, in one line; None when it can."""
-        start = f"{self.kind} {plugin.name!r} of {plugin.package}"
+    def refusal(self, plugin: Plugin) -> TtsrError | None:
+        """Why a plug-in cannot be used: a MissingError where it lacks a package of its own; None when it can."""
         if plugin.name in self.built_in:
-            return f"{start}: the name is that of a built-in {self.kind}; it needs another"
-        others = [each.package for each in self.plugins() if each.name == plugin.name and each != plugin]
+            return OptionError(f"{plugin}: the name is that of a built-in {self.kind}; it needs another")
+        others = [each for each in self.plugins() if each.name == plugin.name and each != plugin]
         if others:
-            return f"{start}: {others[0]} offers one of this name too; uninstall one of them"
+            return OptionError(f"{plugin}: {others[0].of} offers one of this name too; uninstall one of them")
         try:
             why = self._misfit(imported(plugin.value))
         except (Exception, SystemExit) as error:  # whatever a package does while it is imported
-            return f"{start}: {plugin.value} cannot be imported ({type(error).__name__}: {first_line(error)})"
-        return f"{start}: {why}" if why else None
+            return failure(error, f"{plugin}: {plugin.value} cannot be imported")
+        return OptionError(f"{plugin}: {why}") if why else None
 
     def plugin(self, name: str) -> Plugin | None:
         """What a name stands for where it is not built in."""
         return None if name in self.built_in else next((each for each in self.plugins() if each.name == name), None)
 
-    def made(self, name: str, make: Callable[[], Made], misfit: Callable[[Made], str | None]) -> Made:
-        """What an entry makes. Raises OptionError for a plug-in's that fails, or does not fit."""
+    def made(
+        self,
+        name: str,
+        make: Callable[[], Made],
+        misfit: Callable[[Made], str | None],
+        methods: Mapping[str, Check | None],
+        passing: Callable[[Exception], bool] = lambda error: False,
+    ) -> Made:
+        """What an entry makes; a plug-in's own answers for these methods, see `Plugin.watched`.
+
+        Raises OptionError for a plug-in's that fails, or does not fit, MissingError where it lacks a package.
+        """
         plugin = self.plugin(name)
         if plugin is None:
             return make()
@@ -127,10 +122,18 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         except TtsrError:
             raise
         except (Exception, SystemExit) as error:  # whatever a package does
-            made, why = None, f"it cannot be loaded ({type(error).__name__}: {first_line(error)})"
-        if made is None or why:
-            raise OptionError(f"{self.kind} {name!r} of {plugin.package}: {why}")
-        return made
+            raise failure(error, f"{plugin}: it cannot be loaded") from error
+        if why:
+            raise OptionError(f"{plugin}: {why}")
+        return plugin.watched(made, methods, passing)
+
+
+def failure(error: BaseException, what: str) -> TtsrError:
+    """What went wrong with a plug-in before it was of use, as an error with one line."""
+    line = f"{what} ({type(error).__name__}: {first_line(error)})"
+    if isinstance(error, ImportError):
+        return MissingError(f"{line}; install what it needs")
+    return OptionError(line)
 
 
 def imported(value: str) -> Any:
@@ -140,10 +143,6 @@ def imported(value: str) -> Any:
     for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)
     return found
-
-
-def first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def lacks(entry: object, protocol: type) -> str | None:

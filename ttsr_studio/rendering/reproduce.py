@@ -45,6 +45,16 @@ class Earlier:
                 f"sha256 {expected[:12]}…)"
             )
 
+    def other_plugins(self, session: Session) -> list[str]:
+        """What was of another package, or another version of it, each in words."""
+        parts, other = session.parts(), []
+        for before in self.report.tool.plugins:
+            now = parts.get((before.kind, before.name))
+            if (before.kind, before.name) in parts and (now is None or now.of != before.of):
+                of = now.of if now else "this package itself"
+                other.append(f"{before.kind} {before.name!r} of {before.of}, here of {of}")
+        return other
+
     def expected(self, take: int) -> str | None:
         """The checksum of the render that is the N-th best, None where the report does not know it."""
         if take == self.report.tool.options.get("take", 1):
@@ -70,7 +80,7 @@ class Earlier:
             "batch": session.limit.rows,
         }
         there = {**tool.versions, "weights": tool.weights, "device": tool.device, "batch": tool.batch_size}
-        known = [name for name in here if here[name] != there.get(name)]
+        known = [name for name in here if here[name] != there.get(name)] + self.other_plugins(session)
         options = session.options.to_json()
         known += [
             f"--{name}"

@@ -31,6 +31,7 @@ from ttsr_studio.report.schema import (
     Gains,
     InputInfo,
     NBestRecord,
+    PluginInfo,
     Report,
     Role,
     ScoreRecord,
@@ -131,6 +132,7 @@ def tool_info(session: Session) -> ToolInfo:
         device=session.device,
         batch_size=session.limit.rows or session.options.batch,
         versions=versions(),
+        plugins=[PluginInfo(p.kind, p.name, p.package, p.version) for p in session.parts().values() if p],
     )
 
 

@@ -35,6 +35,22 @@ class Record:
 
 
 @dataclass(frozen=True)
+class PluginInfo(Record):
+    """An engine, verifier, search or sampler of another package."""
+
+    kind: Literal["engine", "verifier", "search", "sampler"]
+    name: str
+    package: str
+    """As it is installed."""
+    version: str
+
+    @property
+    def of(self) -> str:
+        """The package with its version."""
+        return f"{self.package} {self.version}".strip()
+
+
+@dataclass(frozen=True)
 class ToolInfo(Record):
     """What made the render; the options alone repeat it."""
 
@@ -51,6 +67,8 @@ class ToolInfo(Record):
     batch_size: Positive
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the packages that the bits depend on, e.g. torch."""
+    plugins: Sequence[PluginInfo] = ()
+    """What other packages had a part in it."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """Search algorithms by name. A new one is one file and one line in `SEARCHES`."""
 
+import re
 from collections.abc import Callable
 from inspect import Parameter, isgeneratorfunction, signature
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
-from ttsr_studio.errors import OptionError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from ttsr_studio.errors import OptionError, first_line, unknown
+from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
 from ttsr_studio.search.algorithms.coarse_to_fine import screen_search
 from ttsr_studio.search.algorithms.fk_steering import steering_search
@@ -14,7 +18,7 @@ from ttsr_studio.search.algorithms.random_then_local import polish_search
 from ttsr_studio.search.algorithms.successive_halving import halving_search
 from ttsr_studio.search.algorithms.traced_random import census_search
 from ttsr_studio.search.algorithms.zero_order import zero_order_search
-from ttsr_studio.search.protocol import Budget, Problem, Search
+from ttsr_studio.search.protocol import Answer, Budget, Candidate, Problem, Search
 
 BUILT_IN = {
     "random": random_search,
@@ -40,15 +44,25 @@ def misfit(entry: Any) -> str | None:
         for each in parameters[2:]
         if each.kind is not Parameter.KEYWORD_ONLY or each.default is Parameter.empty
     ]
-    return f"its settings need keywords and defaults: {', '.join(odd)}" if odd else None
+    if odd:
+        return f"its settings need keywords and defaults: {', '.join(odd)}"
+    try:
+        for wanted in setting_types(entry).values():
+            TypeAdapter(wanted)
+    except (NameError, TypeError, SyntaxError, PydanticUserError) as error:
+        return f"the types of its settings cannot be read ({type(error).__name__}: {first_line(error)})"
+    return None
 
 
 SEARCHES: Registry[Callable[..., Search]] = Registry("search", BUILT_IN, misfit)
 
 
 def uses_previews(name: str) -> bool:
-    """Whether a search needs scores on its way, so that a verifier has to score windows."""
-    return name != "random"
+    """Whether a search needs scores on its way, so that a verifier has to score windows.
+
+    It does unless it says otherwise: `my_search.uses_previews = False`.
+    """
+    return bool(getattr(SEARCHES[name], "uses_previews", name != "random"))
 
 
 def search_settings(name: str) -> tuple[str, ...]:
@@ -62,22 +76,48 @@ def start_search(name: str, problem: Problem, budget: Budget, settings: dict[str
     if strange := set(settings) - set(known):
         takes = ", ".join(known) or "none"
         raise OptionError(f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}")
-    return SEARCHES[name](problem, budget, **{key: read_setting(name, key, value) for key, value in settings.items()})
+    values = {key: read_setting(name, key, value) for key, value in settings.items()}
+    search, plugin = SEARCHES[name], SEARCHES.plugin(name)
+    return watched(plugin, search(problem, budget, **values)) if plugin else search(problem, budget, **values)
+
+
+def watched(plugin: Plugin, search: Search) -> Search:
+    """The same search, whose failures are the plug-in's."""
+    answer: Answer | None = None
+    while True:
+        try:
+            with plugin.blamed():
+                request = next(search) if answer is None else search.send(answer)
+        except StopIteration as finished:
+            winner: Candidate = finished.value
+            return winner
+        answer = yield request
 
 
 def read_setting(search: str, key: str, value: Any) -> Any:
-    """A setting as its algorithm has it; texts are read by the kind of its default. Raises OptionError."""
+    """A setting as its algorithm has it; texts are read by the type of it, a tuple's parts between commas.
+
+    Raises OptionError.
+    """
     if not isinstance(value, str):
         return value
-    parameter = signature(SEARCHES[search]).parameters[key]
-    kind = str(parameter.annotation)
+    wanted = setting_types(SEARCHES[search])[key]
+    several = any(get_origin(each) is tuple for each in (wanted, *get_args(wanted)))
     try:
-        if "tuple" in kind:
-            return tuple(float(part) for part in value.split(","))
-        if kind == "<class 'int'>":
-            return int(value)
-        if "float" in kind:
-            return float(value)
-    except ValueError:
-        raise OptionError(f"search {search!r}: {key}={value} is not a number") from None
-    return value
+        return TypeAdapter(wanted).validate_python(value.split(",") if several else value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "literal_error":
+            raise unknown(key, value, re.findall("'(.*?)'", first["ctx"]["expected"])) from None
+        if first["type"] in ("int_parsing", "float_parsing", "int_from_float"):
+            raise OptionError(f"search {search!r}: {key}={value} is not a number") from None
+        raise OptionError(f"search {search!r}: {key}={value}: {first['msg']}") from None
+
+
+def setting_types(search: Callable[..., Search]) -> dict[str, Any]:
+    """Types of a search's settings, by its annotations, or else by their defaults."""
+    settings = list(signature(search).parameters.values())[2:]
+    said = {each.name: each.annotation for each in settings if each.annotation is not Parameter.empty}
+    own = type("Settings", (), {"__annotations__": said})  # what the rest is annotated with may not be there to import
+    known = get_type_hints(own, globalns=getattr(search, "__globals__", {}))
+    return {each.name: known.get(each.name, str if each.default is None else type(each.default)) for each in settings}

@@ -6,8 +6,11 @@ from itertools import islice
 
 import numpy as np
 
-from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import Answer, Budget, Candidate, Request, Rollout, SamplingPlan, Score, Search, Solve
+
+
+class SearchFaultError(RuntimeError):
+    """A search that asks for what cannot be, spends more than its budget, or ends without a candidate."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +79,41 @@ class Run:
         self._take(next(self.search))
 
     def _take(self, request: Request) -> None:
-        """Raises OptionError for a request that is none, which would never be answered."""
-        if not isinstance(request, Solve | Score):
-            raise OptionError(f"the search asked for {request!r}, neither a Solve nor a Score; mend the search")
+        """Raises SearchFaultError for a request that is none, which would never be answered."""
+        if why := self._misasked(request):
+            raise SearchFaultError(f"the search asked for {why}")
         self.request = request
+
+    def _misasked(self, request: object) -> str | None:
+        """Why something is no request, None when it is one."""
+        if isinstance(request, Score):
+            strange = [c for c in request.candidates if not isinstance(c, Candidate) or not 0 <= c.index < self.made]
+            return f"a score of {strange[0]!r}, no candidate of this window" if strange else None
+        if not isinstance(request, Solve):
+            return f"{request!r}, neither a Solve nor a Score"
+        if odd := [each for each in request.rollouts if not isinstance(each, Rollout)]:
+            return f"{odd[0]!r}, no Rollout"
+        until = self.plan.steps if request.until is None else request.until
+        if not isinstance(until, int) or any(not each.start <= until <= self.plan.steps for each in request.rollouts):
+            return f"rollouts until step {until!r}, which is not between their start and {self.plan.steps}"
+        if not isinstance(request.preview, int) or request.preview < 0 or (until == 0 and not request.preview):
+            return f"a preview of {request.preview!r} at step {until}; 0 needs a step that was made"
+        return None
 
     def answer(self, value: Answer) -> None:
         try:
             self._take(self.search.send(value))
         except StopIteration as finished:
-            self.request, self.winner = None, finished.value
+            self.request = None
+            if not isinstance(finished.value, Candidate) or finished.value.step != self.plan.steps:
+                raise SearchFaultError(f"the search ended with {finished.value!r}, no finished candidate") from None
+            self.winner = finished.value
 
     def refuse_excess(self, tasks: Sequence[Task]) -> None:
-        """Raise RuntimeError when tasks take more than what is left of the budget."""
+        """Raise SearchFaultError when tasks take more than what is left of the budget."""
         spent = self.nfe + sum(task.nfe for task in tasks)
         if spent > self.budget.nfe:
-            raise RuntimeError(f"a search asked for {spent} of {self.budget.nfe} evaluations")
+            raise SearchFaultError(f"a search asked for {spent} of {self.budget.nfe} evaluations")
 
     def take(self, task: Task) -> None:
         """A task is done."""
@@ -129,15 +151,13 @@ def drive(
         halt: asked before every batch; a window that has to stop gets no more than what is essential.
         room: evaluations of a row that there is time for, of all windows together.
 
-    Raises RuntimeError for a search that asks for more than its budget, or returns no candidate: a fault of the search.
+    Raises SearchFaultError for a search that asks for more than its budget, or returns no candidate.
     """
     while any(run.request for run in runs):
         for window, run in enumerate(runs):
             while isinstance(run.request, Score):
                 run.answer(score(window, run.request.candidates))
         _solve_all(runs, solve, batch, halt, room)
-    if any(run.winner is None for run in runs):
-        raise RuntimeError("a search ended without a candidate")
 
 
 @dataclass(frozen=True)

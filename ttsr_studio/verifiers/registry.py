@@ -1,11 +1,14 @@
 """Verifiers by name."""
 
-from collections.abc import Callable, Iterable
-from typing import get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_args
+
+from torch import Tensor
 
 from ttsr_studio.errors import MissingError
+from ttsr_studio.plugins.plugin import Check, described
 from ttsr_studio.plugins.registry import Registry, lacks
-from ttsr_studio.verifiers.protocol import Need, Scope, Verifier
+from ttsr_studio.verifiers.protocol import Context, Need, Scope, Verifier
 
 Factory = Callable[[str], Verifier]
 """What an entry names: a class, or a function, that takes a device."""
@@ -34,7 +37,32 @@ def load_verifier(name: str, device: str = "cpu") -> Verifier:
     Raises OptionError for an unknown name, MissingError when a package or weights file is not installed.
     """
     factory = VERIFIERS[name]
-    return VERIFIERS.made(name, lambda: factory(device), lambda verifier: misfit(name, verifier))
+    return VERIFIERS.made(name, lambda: factory(device), lambda verifier: misfit(name, verifier), CHECKS)
+
+
+def no_scores(given: Any, audio: Tensor, *_: Any) -> str | None:
+    """Why something is no scores [N] of candidates [N, channels, samples], or such by scale."""
+    count = len(audio)
+    for scores in given.values() if isinstance(given, dict) and given else [given]:
+        if not isinstance(scores, Tensor) or scores.shape != (count,):
+            return f"{described(scores)} in place of a tensor of {count} scores"
+    return None
+
+
+def no_segment_scores(given: Any, audio: Tensor, _context: Context, edges: Sequence[int]) -> str | None:
+    """Why something is no scores [N, S] of the segments of candidates."""
+    shape = (len(audio), len(edges) - 1)
+    fits = isinstance(given, Tensor) and given.shape == shape
+    return None if fits else f"{described(given)} in place of a tensor of {shape[0]} x {shape[1]} scores"
+
+
+CHECKS: dict[str, Check | None] = {
+    "score": no_scores,
+    "score_segments": no_segment_scores,
+    "score_preview": lambda given, preview: no_scores(given, preview.pictures),
+    "note": None,
+}
+"""What a verifier of another package answers for."""
 
 
 def misfit(name: str, verifier: Verifier) -> str | None:

@@ -13,7 +13,8 @@ from ttsr_studio.diagnostics.environment import findings
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
 def doctor_command(as_json: bool) -> None:
-    """What is here: devices, engines, verifiers, weights; what is missing and how to get it.
+    """What is here: devices, engines, verifiers, weights; what is missing and how to get it;
+    which plug-ins are refused, and why.
 
     Exit code 1 when nothing can be rendered.
     """
@@ -21,8 +22,8 @@ def doctor_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([row.to_json() for row in rows], indent=2))
     else:
-        states = {True: Text("ok", "green"), False: Text("missing", "yellow")}
-        table = [(row.kind, row.name, states[row.ok], row.detail) for row in rows]
+        colours = {"ok": "green", "missing": "yellow", "refused": "red"}
+        table = [(row.kind, row.name, Text(row.state, colours[row.state]), row.detail) for row in rows]
         print_table(("", "name", "state", "detail"), table, wrapped="detail")
     if not any(row.ok for row in rows if row.kind == "engine"):
         sys.exit(1)

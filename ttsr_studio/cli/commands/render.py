@@ -23,6 +23,15 @@ from ttsr_studio.errors import OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier, read_report
+from ttsr_studio.rendering.source import form_of
+
+
+def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: bool) -> RenderOptions:
+    """Options of a run: what is given, then those of a report, then the preset's."""
+    options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)
+    if again and not report and "page" not in given:
+        return replace(options, page=False)  # nobody asked for one here
+    return options
 
 
 def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Earlier | None:
@@ -118,8 +127,7 @@ def render_command(
     given = given_flags(click.get_current_context())
     if "transcript" in given:
         given["transcript"] = read_transcript(given["transcript"])
-    options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)
-    options = replace(options, witness=keep_rewards is not None)
+    options = replace(resolved(preset, given, again, report), witness=keep_rewards is not None)
     refuse_without_effect(options, given)
     if keep_rewards:
         refuse_unwritable(keep_rewards)
@@ -133,10 +141,10 @@ def render_command(
     if not overwrite and not skip_existing:
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
-        if len(jobs) > 1:
-            raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
-        again.refuse_other_input(jobs[0].source)
+        refuse_other_inputs(again, jobs)
     session = Session(options)
+    if again:
+        say_other_plugins(again, session)
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
     if dry_run:
         failed = sum(not announce(job, options_of, as_json) for job in jobs)
@@ -207,7 +215,9 @@ def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
 def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
     try:
-        info = probe(job.source, options_of(job).salvage)
+        options = options_of(job)
+        info = probe(job.source, options.salvage)
+        form_of(info, options.depth, job.target)
     except TtsrError as error:
         tell_failure(as_json, job, str(error))
         return False
@@ -216,6 +226,18 @@ def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool
     told = {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}
     tell(as_json, told, f"{job.source} ({kind}) -> {job.target}")
     return True
+
+
+def refuse_other_inputs(again: Earlier, jobs: list[Job]) -> None:
+    """Raise OptionError or InputError where a report is not of the one file that there is."""
+    if len(jobs) > 1:
+        raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+    again.refuse_other_input(jobs[0].source)
+
+
+def say_other_plugins(again: Earlier, session: Session) -> None:
+    for other in again.other_plugins(session):
+        click.echo(f"note: {again.path.name} was made by {other}; the render may come out different", err=True)
 
 
 def say_stopping() -> None:

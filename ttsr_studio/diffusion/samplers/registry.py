@@ -1,8 +1,14 @@
 """Samplers: solvers of the probability flow by name. A new one is one file and one line in `SAMPLERS`."""
 
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
 from ttsr_studio.diffusion.samplers import dpmpp, euler, heun, unipc
 from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, Step, peek
 from ttsr_studio.errors import OptionError
+from ttsr_studio.plugins.plugin import described
 from ttsr_studio.plugins.registry import Registry
 
 __all__ = ["SAMPLERS", "Denoise", "Sampler", "State", "Step", "get_sampler", "nfe", "peek"]
@@ -17,16 +23,36 @@ BUILT_IN = {
     "unipc": Sampler(unipc.step_2, order=3),
     "unipc-3": Sampler(unipc.step_3, order=4),
 }
-SAMPLERS: Registry[Sampler] = Registry(
-    "sampler",
-    BUILT_IN,
-    lambda entry: None if isinstance(entry, Sampler) else "it is no `Sampler`",
-)
+
+
+def misfit(entry: Any) -> str | None:
+    """Why something is no sampler, None when it is one."""
+    if not isinstance(entry, Sampler):
+        return "it is no `Sampler`"
+    counts = {"order": entry.order, "evaluations": entry.evaluations}
+    odd = [f"{name}={value!r}" for name, value in counts.items() if type(value) is not int or value < 1]
+    return f"whole numbers of 1 or more are wanted, not {', '.join(odd)}" if odd else None
+
+
+SAMPLERS: Registry[Sampler] = Registry("sampler", BUILT_IN, misfit)
 
 
 def get_sampler(name: str) -> Sampler:
     """Return a sampler by name. Raises OptionError for an unknown one."""
-    return SAMPLERS[name]
+    sampler, plugin = SAMPLERS[name], SAMPLERS.plugin(name)
+    return replace(sampler, step=plugin.around(sampler.step, no_step)) if plugin else sampler
+
+
+def no_step(given: Any, _denoise: Denoise, x: Tensor, *_: Any) -> str | None:
+    """Why something is not what a step from x [N, ...] comes to."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        return f"{described(given)} in place of (x, state)"
+    reached, state = given
+    if not isinstance(reached, Tensor) or reached.shape != x.shape:
+        return f"{described(reached)} in place of a tensor of shape {tuple(x.shape)}, that of x"
+    if not isinstance(state, State) or not state.denoised or not state.sigmas:
+        return "a state without the x0-prediction of the step: State((sigma,), (denoised,)) is the least"
+    return None
 
 
 def nfe(name: str, steps: int, to_zero: bool = True) -> int:

@@ -19,7 +19,7 @@ from ttsr_studio.rendering.inference.state import (
 )
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import Candidate
-from ttsr_studio.search.scheduler import Task
+from ttsr_studio.search.scheduler import SearchFaultError, Task
 
 
 def cutoffs_of(config: SamplingConfig, inputs: WindowInputs) -> Tensor:
@@ -101,10 +101,10 @@ class CandidateBatch:
         return True
 
     def _origin(self, window: int, origin: Candidate) -> Standing:
-        """Where a candidate stands. Raises RuntimeError for one that is finished: a fault of the search."""
+        """Where a candidate stands. Raises SearchFaultError for one that is finished."""
         standing = self.windows[window].candidates[origin.index].standing
         if standing is None:
-            raise RuntimeError(f"candidate {origin.index} of window {window} is not on its way")
+            raise SearchFaultError(f"candidate {origin.index} of window {window} is not on its way")
         return standing
 
     def _record(self, task: Task, reached: Sampled, place: int) -> None:

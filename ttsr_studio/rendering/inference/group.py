@@ -19,7 +19,8 @@ from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.state import Scores, WindowCandidates, WindowInputs
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.protocol import Budget, Candidate, Problem
-from ttsr_studio.search.scheduler import Run, SolveBatch, Task, drive
+from ttsr_studio.search.registry import SEARCHES
+from ttsr_studio.search.scheduler import Run, SearchFaultError, SolveBatch, Task, drive
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,13 @@ def search_group(
     each = budget.of_windows(len(keys))
     progress.per_window = each.nfe
     search = search_together if tied else search_windows_apart
-    runs = search(session, batch, budget, each, progress.watched)
+    try:
+        runs = search(session, batch, budget, each, progress.watched)
+    except SearchFaultError as error:
+        plugin = SEARCHES.plugin(request.options.search)
+        if plugin:
+            raise plugin.fault(str(error)) from error
+        raise
     short = budget.timed and each.nfe < 2 * plan.run <= session.window_nfe
     winners = []
     for number, (window, run) in enumerate(zip(batch.windows, runs, strict=True)):

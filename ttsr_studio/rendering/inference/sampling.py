@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.diffusion.denoiser import MeteredDenoiser
+from ttsr_studio.diffusion.denoiser import Allowance, MeteredDenoiser
 from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise
-from ttsr_studio.diffusion.samplers.base import State, peek
+from ttsr_studio.diffusion.samplers.base import Denoise, State, peek
 from ttsr_studio.rendering.inference.state import SamplingConfig, Standing
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.scheduler import Task
@@ -106,9 +106,10 @@ class CandidateSampler:
         """
         config, first = self.config, tasks[0]
         rows = self.rows([task.window for task in tasks])
-        denoiser = MeteredDenoiser(
+        metered = MeteredDenoiser(
             config.engine, rows, self.stages.network, guidance=config.guidance, limit=config.limit
         )  # fmt: skip
+        denoiser = Allowance(metered, self.channels * sum(task.nfe for task in tasks))
         with self.stages.timed("noise"):
             start = self._depart(tasks, origins, denoiser)
         with self.stages.timed("solver", without_network=True):
@@ -123,7 +124,7 @@ class CandidateSampler:
                 there = self._preview(there, denoiser, first.candidate.step, first.preview)
         return there
 
-    def _depart(self, tasks: Sequence[Task], origins: Sequence[Standing], denoiser: MeteredDenoiser) -> Sampled:
+    def _depart(self, tasks: Sequence[Task], origins: Sequence[Standing], denoiser: Denoise) -> Sampled:
         """Where the solver starts from."""
         config, rollout, keys = self.config, tasks[0].rollout, [task.candidate.key for task in tasks]
         if rollout.origin is None:
@@ -144,9 +145,7 @@ class CandidateSampler:
         eta = float(rollout.key.lineage[-1][3])
         return Sampled(stochastic_step(x, x0, here, there, eps, eta), State(), early)
 
-    def _descend(
-        self, start: Sampled, denoiser: MeteredDenoiser, steps: tuple[int, int], essential: bool
-    ) -> Sampled | None:
+    def _descend(self, start: Sampled, denoiser: Denoise, steps: tuple[int, int], essential: bool) -> Sampled | None:
         """Solve from one step to a later one; None when the monitor gives it up, which it may if nothing essential is
         lost and the result is not there yet."""
         first, last = steps
@@ -161,7 +160,7 @@ class CandidateSampler:
                 return None
         return Sampled(x, state, early)
 
-    def _preview(self, there: Sampled, denoiser: MeteredDenoiser, step: int, steps: int) -> Sampled:
+    def _preview(self, there: Sampled, denoiser: Denoise, step: int, steps: int) -> Sampled:
         """The x0-prediction of rows that stop at a step; `steps` as in `Solve.preview`."""
         if not steps:
             return Sampled(there.x, there.state, there.early, there.state.denoised[0])

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -20,11 +20,13 @@ from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.plugins.plugin import Plugin
+from ttsr_studio.plugins.registry import Registry
 from ttsr_studio.rendering.inference.scoring import ScoringSetup
 from ttsr_studio.rendering.inference.state import SamplingConfig
 from ttsr_studio.rendering.inference.validation import problems
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
-from ttsr_studio.search.registry import start_search
+from ttsr_studio.search.registry import SEARCHES, start_search
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Need, Verifier
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
@@ -167,6 +169,16 @@ class Session:
     def start(self, problem: Problem, budget: Budget) -> Search:
         """Start the search of one window."""
         return start_search(self.options.search, problem, budget, self.options.search_settings())
+
+    def parts(self) -> dict[tuple[str, str], Plugin | None]:
+        """Engine, sampler, search and verifiers by kind and name; the plug-in of those of other packages."""
+        named: list[tuple[Registry[Any], str]] = [
+            (ENGINES, self.engine.name),
+            (SAMPLERS, self.solver),
+            (SEARCHES, self.options.search),
+            *((VERIFIERS, verifier.name) for verifier in self.panel.everyone),
+        ]
+        return {(registry.kind, name): registry.plugin(name) for registry, name in named}
 
     def sampling_config(self, setup: ScoringSetup) -> SamplingConfig:
         """How the candidates of a file are made and scored."""

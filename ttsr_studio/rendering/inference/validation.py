@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
-from ttsr_studio.errors import OptionError, unknown
-from ttsr_studio.plugins.registry import first_line
+from ttsr_studio.errors import OptionError, PluginError, unknown
 from ttsr_studio.search.protocol import Budget, Problem
 from ttsr_studio.search.registry import uses_previews
 from ttsr_studio.verifiers.protocol import Previewing
@@ -67,7 +66,8 @@ def n_best_problems(session: "Session") -> Iterator[OptionError]:
     wanted = max(options.keep_top, options.take)
     if wanted > most:
         name = "keep-top" if wanted == options.keep_top else "take"
-        yield OptionError(f"--{name} {wanted}: only {most} candidates are made; allow more --candidates")
+        made = "only 1 candidate is made" if most == 1 else f"only {most} candidates are made"
+        yield OptionError(f"--{name} {wanted}: {made}; allow more --candidates")
     if options.amount == "auto" and min(most, options.decode_top or most) < 2:
         yield OptionError("--amount auto goes by where candidates differ; allow two or more --candidates, all decoded")
     if options.finalists and not session.panel.scoring("clip"):
@@ -98,6 +98,7 @@ def search_problems(session: "Session") -> Iterator[OptionError]:
         next(session.start(Problem(NoiseKey(session.options.seed), session.plan), Budget(session.window_nfe)))
     except OptionError as error:
         yield error
-    except Exception as error:  # of a search from another package
-        name, what = session.options.search, f"{type(error).__name__}: {first_line(error)}"
-        yield OptionError(f"--search {name}: it fails before its first request ({what}); mend it, or take another")
+    except PluginError as error:
+        yield OptionError(f"--search {session.options.search}: it fails before its first request: {error}")
+    except StopIteration:
+        yield OptionError(f"--search {session.options.search}: it ends before its first request; take another")
