@@ -126,6 +126,19 @@ def test_folders_keep_names_and_tree_and_own_renders_are_not_inputs(ttsr: Ttsr, 
     assert (folder / "take 2" / "-n x_ttsr.wav").exists()
 
 
+def test_a_dry_run_finds_what_an_output_cannot_hold_and_a_file_given_twice(
+    ttsr: Ttsr, tmp_path: Path, stem: Path
+) -> None:
+    result = ttsr("render", stem, "--depth", "32f", "-o", tmp_path / "x.flac", "--dry-run")
+    assert result.exit_code == 1
+    assert "x.flac: FLAC holds 16 or 24 bits" in result.output
+    twice = ttsr("render", stem, stem.parent / "." / stem.name, "--dry-run")
+    assert twice.exit_code == 2
+    assert "stem.wav: is given twice; name it once" in twice.output
+    one = ttsr("render", stem, *QUICK, "--keep-top", 2, "--dry-run")
+    assert "only 1 candidate is made" in one.output
+
+
 def test_dry_run_writes_nothing_and_says_where_to(ttsr: Ttsr, stem: Path) -> None:
     result = ttsr("render", stem, "--dry-run")
     assert result.exit_code == 0
@@ -231,11 +244,14 @@ def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
 
 def test_a_report_makes_its_render_again_and_says_when_it_cannot(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
     first = ttsr(
-        "render", stem, "-o", tmp_path / "a.wav", "--candidates", 3, "--steps", 2, "--seed", 9, "--rate", "44100"
+        *("render", stem, "-o", tmp_path / "a.wav", "--candidates", 3, "--steps", 2, "--seed", 9, "--rate", "44100"),
+        "--page",
     )
     assert first.exit_code == 0
     report = tmp_path / "a.ttsr.json"
-    again = ttsr("render", stem, "--again", report, "-o", tmp_path / "b.wav")
+    again = ttsr("render", stem, "--again", report, "-o", tmp_path / "b.wav", "--no-report")
+    assert again.exit_code == 0, again.output
+    assert sorted(path.name for path in tmp_path.glob("b.*")) == ["b.wav"]
     assert "the same, bit for bit" in again.output, again.output
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     other = ttsr("render", stem, "--again", report, "-o", tmp_path / "c.wav", "--seed", 1)
@@ -495,6 +511,7 @@ def test_a_wrong_sidecar_stops_its_file_only_and_is_found_by_a_dry_run(
     dry = ttsr("render", tmp_path, "-o", tmp_path / "out", "--dry-run")
     assert dry.exit_code == 1
     assert words in dry.output
+    assert "a.ttsr.toml: " in dry.output
     result = ttsr("render", tmp_path, "-o", tmp_path / "out", "--steps", 1, "--candidates", 1)
     assert result.exit_code == 1
     assert words in result.output

@@ -1,11 +1,14 @@
 """What is looked at, when it counts as complete, and which settings hold for it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import LONGEST
 
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import InputError, OptionError
@@ -250,3 +253,15 @@ def test_places_of_services_tell_who_lives(tmp_path: Path) -> None:
             assert three != two
             assert ended(tmp_path, [two]) == [two], "its place is taken by another"
     assert living(tmp_path) == []
+
+
+def test_what_watchdog_says_of_its_own_end_is_printed_nowhere(tmp_path: Path) -> None:
+    line = (
+        "import logging, sys; from pathlib import Path; from ttsr_studio.watch.filesystem.root import Root; "
+        "from ttsr_studio.watch.filesystem.events import Wake, watch_events\n"
+        "with watch_events(Wake(Root(Path(sys.argv[1]))), lambda *_, **__: None):\n"
+        "    logging.getLogger('watchdog.observers.inotify').error('InotifyEmitter.queue_events() called')"
+    )
+    command = [sys.executable, "-c", line, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """Events of the file system. They only wake a scan early: what counts is what the scan sees."""
 
+import logging
 import os
 import threading
 import warnings
@@ -60,6 +61,7 @@ class Wake(FileSystemEventHandler):
 def watch_events(wake: Wake, log: EventLog) -> Iterator[None]:
     """Have events of a root wake the service while entered; where there are none, that is logged and it polls."""
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="watchdog")  # one a new folder
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # or Python prints what it says of its own end
     observer = Observer()
     try:
         observer.schedule(wake, str(wake.root.path), recursive=True, event_filter=WAKING_EVENTS)
