@@ -128,7 +128,7 @@ def test_one_bad_file_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> No
         ({"keep_top": 9}, "--keep-top 9: only 3 candidates"),
         ({"output": "{nix}.wav"}, "unknown field 'nix'"),
         ({"existing": "maybe"}, "'maybe' is not one of"),
-        ({"inputs": ["in.wav", "in.wav"]}, "both"),
+        ({"inputs": ["in.wav", "in.wav"]}, "in.wav: is given twice"),
     ],
 )
 def test_a_wrong_job_is_refused_with_one_line(ttsr: Ttsr, tmp_path: Path, keys: dict[str, Any], words: str) -> None:

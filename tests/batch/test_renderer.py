@@ -72,7 +72,7 @@ def test_a_renderer_serves_many_files_and_tells_its_progress(
     assert first.sha256 == second.sha256
     assert first.report.annotations.transcript == "a vowel that glides"
     assert second.report_path is None
-    assert {event.stage for event in told} == {"reading", "searching", "writing"}
+    assert list(dict.fromkeys(event.stage for event in told)) == ["reading", "searching", "writing"]
     with pytest.raises(ttsr.OptionError, match="exists already; pass overwrite=True"):
         renderer.render(stem, tmp_path / "a.wav")
     assert renderer.render(stem, tmp_path / "a.wav", overwrite=True).sha256 == first.sha256
@@ -80,6 +80,26 @@ def test_a_renderer_serves_many_files_and_tells_its_progress(
         renderer.render(stem, stem, overwrite=True)
     with pytest.raises(ttsr.InputError, match="absent"):
         renderer.render(tmp_path / "absent.wav", tmp_path / "c.wav")
+
+
+def test_progress_never_goes_back_and_ends_at_one(stem: Path, tmp_path: Path) -> None:
+    renderer = ttsr.Renderer(search="halving", keep_top=2, control=True, take=1, rate=44100, candidates=3, steps=2)
+    of_file: list[ttsr.Event] = []
+    of_array: list[ttsr.Event] = []
+    renderer.render(stem, tmp_path / "out.wav", on_progress=of_file.append)
+    renderer.enhance(load(stem).T, 48000, on_progress=of_array.append)
+    for told in (of_file, of_array):
+        assert (told[-1].stage, told[-1].fraction, told[-1].done / told[-1].total) == ("writing", 1.0, 1.0)
+        assert told[-1].rendered == pytest.approx(0.5)
+        fractions = [event.fraction for event in told]
+        assert fractions == sorted(fractions)
+        assert len(set(fractions)) > 5
+        for stage in ("reading", "searching", "writing"):
+            own = [event for event in told if event.stage == stage]
+            assert len({event.total for event in own}) == 1
+            assert [event.done for event in own] == sorted(event.done for event in own)
+        assert max(event.done for event in told if event.stage == "searching") > 1
+    assert sum(event.stage == "writing" for event in of_file) > 5
 
 
 def test_an_array_comes_out_as_its_file_does(stem: Path, tmp_path: Path) -> None:

@@ -26,10 +26,6 @@ from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
 
 PROGRESS_SECONDS = 0.25
-STAGES = ("starting", "reading", "searching", "writing", "done")
-SHARES = {"starting": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95, "done": 1.0}
-"""Where a stage begins in the whole of a file."""
-
 
 ANSWERS = ("result", "progress", "cancel", "done")
 _EARLIER = re.compile(rb"\s*|\d{1,3}\s*|\s*\{\s*\"(result|progress)_version\".*", re.DOTALL)
@@ -242,15 +238,12 @@ class ProgressFile:
         self.told, self.stage = now, event.stage
         if self.job.cancel and self.job.cancel.exists():
             raise CancelledError("cancelled")
-        self.write(event.stage, event.done / event.total if event.total else 0.0)
+        self.write(event.stage, event.done / event.total if event.total else 0.0, event.fraction)
 
-    def write(self, stage: str, share: float) -> None:
+    def write(self, stage: str, share: float, of_file: float) -> None:
         """Write the progress file, where one is wanted. It is no reason to stop when that fails."""
         if self.job.progress is None:
             return
-        begin = SHARES[stage]
-        end = SHARES[STAGES[min(STAGES.index(stage) + 1, len(STAGES) - 1)]]
-        of_file = begin + (end - begin) * share
         data = {
             "progress_version": VERSION,
             "files": self.files,

@@ -30,7 +30,7 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
     if job.existing == "refuse":
         refuse_existing(jobs, options, ADVICE)
     progress = ProgressFile(job, len(jobs))
-    progress.write("starting", 0.0)
+    progress.write("starting", 0.0, 0.0)
 
     def begin(number: int, each: Job) -> Watch:
         progress.begin(number + 1, each.source)
@@ -46,7 +46,7 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
     outcomes = list(run.over(jobs, [each.source for each in jobs]))
     known = {outcome.status for outcome in outcomes}
     if "cancelled" not in known:
-        progress.write("done", 1.0)
+        progress.write("done", 1.0, 1.0)
     status = next((status for status in ("cancelled", "failed") if status in known), "done")
     return status, [file_result(outcome) for outcome in outcomes]
 

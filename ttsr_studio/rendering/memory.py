@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
 from ttsr_studio.errors import InputError
-from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.mixing import mix_of
 from ttsr_studio.rendering.output import Outputs, finish
@@ -63,7 +63,7 @@ def render_array(
     """
     request = RenderRequest(NAME, NAME, annotations, report=False)
     with ExitStack() as files:
-        run = RunningRender(session, request, files, progress)
+        run = RunningRender(session, request, files, Progress(progress))
         material = analyse_array(run, waveform.samples, waveform.rate)
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
@@ -74,4 +74,5 @@ def render_array(
         digest = hashlib.sha256(samples.T.tobytes()).hexdigest()
         info = done.described(NAME.name, digest, "FLOAT", MetadataInfo())
         report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None, mix))
+        run.progress.end(material.seconds)
         return Waveform(samples, done.rate), report

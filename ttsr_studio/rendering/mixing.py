@@ -11,7 +11,6 @@ from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.audio.tilt import HOP, MadeGain, ShareMap
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import BLOCK, Material
@@ -82,7 +81,7 @@ def at_output_rate(run: RunningRender, material: Material, audio: Scratch | Sum,
         if not np.isfinite(block).all():
             raise OutputError(f"{shown(info.path)}: the engine gave values that are not finite; nothing was written")
         final.append(block)
-        run.progress(Event("writing", final.frames / rate, 2 * frames / rate))
+        run.progress.writing(0.5 * final.frames / frames, material.seconds)
     return final
 
 

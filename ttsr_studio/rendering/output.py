@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.audio.encode import Encoding, write_audio
@@ -183,13 +184,23 @@ def write_render(
         carried = carry(material.metadata, change)
         written = write_audio(
             target,
-            lambda: (block * done.factor for block in done.audio.blocks(BLOCK)),
+            lambda: told(run, material, done),
             Encoding(done.rate, info.channels, container, subtype),
             carried.insert,
             replace,
         )
+    run.progress.written(material.seconds)
     metadata = MetadataInfo(carried.names, carried.left_out, carried.warnings)
     return done.described(target.name, written.sha256, subtype, metadata)
+
+
+def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDArray[np.float32]]:
+    """The blocks of a render as they are written, and then read back; progress is told of the first time."""
+    share = 0.5
+    for block in done.audio.blocks(BLOCK):
+        share += 0.4 * block.shape[1] / done.audio.frames
+        run.progress.writing(share, material.seconds)
+        yield block * done.factor
 
 
 def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.errors import InputError, shown
-from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import CLIP_BYTES, clip_bytes, search_windows
 from ttsr_studio.rendering.mixing import Pair, mix_of, mixed
@@ -36,14 +36,16 @@ def render(
         OutputError: the output cannot be written; nothing is left under its name.
     """
     with ExitStack() as files:
-        run = RunningRender(session, request, files, progress)
+        run = RunningRender(session, request, files, Progress(progress))
         material = analyse_source(run)
         make_folder(request.target.parent)
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
         outputs = write_outputs(run, material, renders, reranking, recorder)
         report = build_report(run, material, reranking, recorder, outputs)
-        return write_reports(run, report, recorder, outputs)
+        rendered = write_reports(run, report, recorder, outputs)
+        run.progress.end(material.seconds)
+        return rendered
 
 
 def search_file(
@@ -72,6 +74,7 @@ def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch
         n_best = renders[: run.session.n_best]
         by_windows = [recorder.mean_combined(number) for number in range(len(n_best))]
         reranking = rerank(run.session, material.search, n_best, by_windows)
+    run.progress.expect(run.outputs + 2 * run.request.report)
     if run.request.report:
         with run.stages.timed("observe"):
             compare(run, material, renders[reranking.chosen], recorder)
@@ -85,6 +88,7 @@ def compare(run: RunningRender, material: Material, render: Scratch, recorder: R
     mix = mix_of(run.session.options, recorder)
     after = whole if mix.whole else mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)
     recorder.compare(Sum(before, aside) if aside else before, after)
+    run.progress.written(material.seconds)
 
 
 def refuse_long_clips(run: RunningRender, material: Material) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttsr_studio.audio.disk_buffer import Scratch
-from ttsr_studio.rendering.inference.progress import Watch
+from ttsr_studio.rendering.inference.progress import Progress
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.verifiers.protocol import Annotations
@@ -51,9 +51,15 @@ class RunningRender:
     session: Session
     request: RenderRequest
     files: ExitStack
-    progress: Watch
+    progress: Progress
     stages: Stages = field(default_factory=Stages)
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def outputs(self) -> int:
+        """Audio files that are written, at most."""
+        options = self.session.options
+        return max(1, options.keep_top) + (options.take > options.keep_top) + options.control
 
     def buffer(self, channels: int) -> Scratch:
         """A temporary file for audio of the input's length."""

@@ -22,7 +22,7 @@ from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
 from ttsr_studio.rendering.beyond import Programme, programme_of
 from ttsr_studio.rendering.inference.progress import Event
-from ttsr_studio.rendering.inference.windows import SearchInput
+from ttsr_studio.rendering.inference.windows import SearchInput, plan_search
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.storage.checksum import sha256
 
@@ -54,6 +54,11 @@ class Material:
     programme: Programme
     metadata: Found
     whole: Scratch | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the input."""
+        return self.info.frames / self.info.rate
 
 
 def analyse_source(run: RunningRender) -> Material:
@@ -88,7 +93,9 @@ def described(
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
     refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
-    run.progress(Event("searching", 0.0, 1.0))  # what comes next may take long, and is no fault of the decoder
+    # What comes next may take long, and is no fault of the decoder.
+    windows = plan_search(run.session, SearchInput(measured.lr, measured.band.map, measured.level)).windows
+    run.progress(Event("searching", 0.0, windows * run.session.window_nfe))
     truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
     band, given = measured.band, options.cutoffs
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
