@@ -6,6 +6,7 @@ Arrays are float32 ``[channels, samples]``, full scale 1.0. Memory is bounded by
 import contextlib
 import io
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import soundfile as sf
 
 from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, UNKNOWN_SIZE, chunks, is_chunk_list
+from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
 
 RATES = (8000, 384000)
@@ -28,6 +30,7 @@ _NO_LENGTH = "the header gives no length: read to the end of the file"
 _SALVAGE = "export it again, or use --salvage to render what is there"
 
 _WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
+_OWN = re.compile(rb"(RIFF|RF64|BW64|RIFX)....WAVE|FORM....AIF|fLaC|\.snd|riff\x2e\x91\xcf\x11", re.DOTALL)
 _LONGEST_FORMAT = 4096
 _LONGEST_PAGE = 65307
 
@@ -39,7 +42,8 @@ Identity = tuple[int, int, int]
 class SourceInfo:
     """What a readable file holds; ``frames`` is what can be read, ``warnings`` is for the report.
 
-    ``raw_offset`` is where the audio starts when no header gives its length: all from there on is audio.
+    ``raw_offset`` is where the audio starts when no header gives its length: all from there on is audio; ``media``
+    is the stream of a file that FFmpeg reads, None where soundfile does.
     """
 
     path: Path
@@ -51,6 +55,19 @@ class SourceInfo:
     identity: Identity  # size, modification time in ns, inode
     warnings: tuple[str, ...] = ()
     raw_offset: int | None = None
+    media: Media | None = None
+
+    @property
+    def format(self) -> str:
+        """Container and codec in words."""
+        return f"{self.container} {self.media.codec.upper() if self.media else self.subtype}"
+
+
+class _NotNativeError(Exception):
+    """soundfile does not read a file; `refusal` is for the user where nothing else reads it."""
+
+    def __init__(self, refusal: InputError) -> None:
+        self.refusal = refusal
 
 
 def _bad(path: Path, problem: str) -> InputError:
@@ -113,10 +130,18 @@ class _Plain(io.RawIOBase):
         return len(data)
 
 
+def _is_own(path: Path) -> bool:
+    """Whether a file is of a format that soundfile reads, so that nothing else is asked when it is broken."""
+    with path.open("rb") as file:
+        return _OWN.match(file.read(16)) is not None
+
+
 def _find_audio(path: Path) -> _Audio | None:
     """Find the audio in a file of chunks; None for other files."""
     with path.open("rb") as file:
         kind, fmt, size = file.read(4), b"", os.fstat(file.fileno()).st_size
+        if kind == b"RIFF" and file.read(8)[4:] not in (b"WAVE", b""):
+            return None  # AVI
         for name, start, declared in chunks(path):
             if name == b"fmt " and kind in _WAVS and not fmt:
                 file.seek(start)
@@ -206,7 +231,8 @@ def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
         todo = "export it again" if audio else "convert it to WAV first"
         # what libsndfile says of an MP3 without a whole frame
         reason = "nothing to decode" if "regular file" in error.error_string else error.error_string.rstrip(".")
-        raise _bad(path, f"is not audio that can be read ({reason}); {todo}") from error
+        refusal = _bad(path, f"is not audio that can be read ({reason}); {todo}")
+        raise refusal if _is_own(path) else _NotNativeError(refusal) from error
     to_end = audio.start if audio and audio.declared is None else None
     return SourceInfo(path, *layout, identity, warnings, to_end)
 
@@ -228,21 +254,38 @@ def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
     return replace(info, frames=frames, warnings=warnings)
 
 
-def probe(path: Path | str, salvage: bool = False) -> SourceInfo:
-    """Look at a file's header (MP3, whose headers err, is decoded); raise InputError when it cannot be used.
+def _native_or_media(path: Path, identity: Identity, salvage: bool, stream: str | None) -> SourceInfo:
+    """What soundfile says of a file, or FFmpeg where soundfile does not read it."""
+    try:
+        info = _header(path, identity, salvage)
+    except _NotNativeError as error:
+        try:
+            media = look(path, stream, salvage)
+        except NotMediaError:
+            raise error.refusal from error
+        layout = media.container, media.subtype, media.rate, media.channels, media.frames
+        return SourceInfo(path, *layout, identity, media.warnings, media=media)
+    if stream is not None and stream.isdigit() and stream != "1":
+        raise _bad(path, f"has one audio stream; --stream {stream} is not there, leave it out")
+    return info
 
-    With ``salvage`` a file that is cut short passes with a warning, and ``frames`` is what can be decoded.
+
+def probe(path: Path | str, salvage: bool = False, stream: str | None = None) -> SourceInfo:
+    """Look at a file's header; raise InputError when it cannot be used.
+
+    MP3, whose headers err, and what FFmpeg reads is decoded. With ``salvage`` a file that is cut short passes with a
+    warning, and ``frames`` is what can be decoded. ``stream`` is an audio stream's number, from 1 on, or language.
     """
     path = Path(path)
     identity = _identity(path)
     if identity[0] == 0:
         raise _bad(path, "is empty (0 bytes); export it again")
-    info = _header(path, identity, salvage)
+    info = _native_or_media(path, identity, salvage, stream)
     if not RATES[0] <= info.rate <= RATES[1]:
         raise _bad(path, f"has a rate of {info.rate} Hz; convert it to one from {RATES[0]} to {RATES[1]} Hz")
     if not 1 <= info.channels <= MAX_CHANNELS:
         raise _bad(path, f"has {info.channels} channels; split it into files of at most {MAX_CHANNELS}")
-    info = _counted(info, salvage)
+    info = info if info.media else _counted(info, salvage)
     if info.frames == 0:
         raise _bad(path, "is empty: it holds no audio; export it again")
     return info
@@ -269,7 +312,7 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
     and for one that was replaced since `probe`.
     """
     _check_unchanged(info)
-    blocks = _decode(info.path, info.frames, frames)
+    blocks = read(info.path, info.media, salvage) if info.media else _decode(info.path, info.frames, frames)
     done, reason = 0, "ends early"
     while done < info.frames:
         try:

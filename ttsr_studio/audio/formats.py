@@ -4,9 +4,21 @@ from ttsr_studio.audio.decode import SourceInfo
 from ttsr_studio.errors import OptionError, unknown
 
 SUFFIXES = (
-    ".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".caf", ".webm",
+    ".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".aif", ".aiff", ".aifc", ".afc", ".flac", ".ogg", ".oga",
+    ".opus", ".spx", ".mp1", ".mp2", ".mp3", ".mpa", ".caf", ".au", ".snd", ".voc", ".m4a", ".m4b", ".m4r", ".aac",
+    ".adts", ".ac3", ".eac3", ".ec3", ".dts", ".dtshd", ".thd", ".mlp", ".wma", ".mka", ".weba", ".amr", ".awb",
+    ".ape", ".tta", ".wv", ".tak", ".mpc", ".ra", ".oma", ".dsf", ".dff", ".shn",
 )  # fmt: skip
 """Endings of files that may be audio."""
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".ts", ".m2ts", ".mts",
+    ".mpg", ".mpeg", ".vob", ".3gp", ".3g2", ".ogv", ".ogm", ".mxf", ".gxf", ".rm", ".rmvb", ".dv", ".wtv",
+)  # fmt: skip
+"""Endings of files that may have a sound track beside a picture."""
+
+SOUNDING = (*SUFFIXES, *VIDEO_SUFFIXES)
+"""Endings of all files that folders are searched for; by name a file of any ending is read."""
 
 KEPT = (".wav", ".aif", ".aiff", ".flac")
 """Endings that an output keeps; anything else, lossy or rare, is answered with WAV."""
@@ -33,12 +45,14 @@ def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tu
         raise unknown("output suffix", suffix, _SUFFIXES)
     family = _SUFFIXES[suffix.lower()] if suffix else FAMILIES.get(info.container, "WAV")
     container = info.container if FAMILIES.get(info.container) == family else family
+    if info.media and info.media.mask and info.channels > 2 and container == "WAV":
+        container = "WAVEX"  # it says which speaker a channel is for
     own = info.path.suffix
     if suffix is None:
         default = next(key for key, value in _SUFFIXES.items() if value == family)
         suffix = own if _SUFFIXES.get(own.lower()) == family else default
     if depth == "source":
-        kept = info.subtype if info.container in FAMILIES and info.subtype in WIDTHS else "PCM_24"
+        kept = info.subtype if (info.media or info.container in FAMILIES) and info.subtype in WIDTHS else "PCM_24"
         subtype = {"PCM_U8": "PCM_16", "ULAW": "PCM_24", "ALAW": "PCM_24"}.get(kept, kept)
         subtype = "PCM_16" if info.subtype == "PCM_S8" else subtype
     else:

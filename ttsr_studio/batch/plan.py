@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttsr_studio.audio.formats import KEPT, SUFFIXES
+from ttsr_studio.audio.formats import KEPT, SOUNDING
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of
@@ -38,7 +38,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     """
     found = [pair for path in inputs for pair in expand(path)]
     if not found:
-        raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SUFFIXES)})")
+        raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SOUNDING)})")
     into_file = output is not None and is_file_name(output)
     if into_file and len(found) > 1:
         raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
@@ -62,7 +62,7 @@ def expand(path: Path) -> list[tuple[Path, Path]]:
     """A file, or all audio files below a folder in order: (file, folder that it was found under)."""
     if not path.is_dir():
         return [(path, path.parent)]
-    files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
+    files = (p for p in path.rglob("*") if p.suffix.lower() in SOUNDING and p.is_file() and not p.is_symlink())
     return [(p, path) for p in sorted(files) if not p.name.startswith(".") and not is_render(p)]
 
 
@@ -71,7 +71,7 @@ def is_render(path: Path) -> bool:
     name = re.fullmatch(r"(.+)_ttsr(_top\d+|_control)?", path.stem)
     if name is None:
         return False
-    sources = (path.with_name(name[1] + ending) for ending in (path.suffix, *SUFFIXES))
+    sources = (path.with_name(name[1] + ending) for ending in (path.suffix, *SOUNDING))
     return path.with_name(f"{name[1]}_ttsr.ttsr.json").exists() or any(source.exists() for source in sources)
 
 
@@ -116,7 +116,7 @@ def find_reference(source: Path, reference: Path | None, count: int) -> Path | N
         if count > 1:
             raise OptionError(f"--reference {shown(reference)}: one file cannot serve {count} inputs; give a folder")
         return reference
-    matches = sorted(p for p in reference.iterdir() if p.stem == source.stem and p.suffix.lower() in SUFFIXES)
+    matches = sorted(p for p in reference.iterdir() if p.stem == source.stem and p.suffix.lower() in SOUNDING)
     if not matches:
         raise OptionError(f"--reference {shown(reference)}: holds no {source.stem} for {shown(source)}")
     return matches[0]

@@ -46,7 +46,7 @@ class Inspection:
         info, band = self.info, self.band
         return {
             "input": str(info.path),
-            "format": f"{info.container} {info.subtype}",
+            "format": info.format,
             "rate": info.rate,
             "channels": info.channels,
             "seconds": self.seconds,
@@ -61,9 +61,9 @@ class Inspection:
         }
 
 
-def inspect(path: Path, salvage: bool = False) -> Inspection:
+def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Inspection:
     """Decode a file once. Raises InputError for what cannot be read."""
-    info = probe(path, salvage)
+    info = probe(path, salvage, stream)
     meter = BandwidthMeter(info.rate)
     for block in read_blocks(info, BLOCK, salvage):
         meter.update(block)

@@ -208,6 +208,9 @@ class OutputOptions:
         False, "Write NAME.ttsr.html: listen to input and best renders side by side, blind, and see why.",
         held_by=FILES)
     salvage: bool = option(False, "Render what is there of a truncated file.", held_by=FILES)
+    stream: str | None = option(
+        None, "Audio stream of a file that has several: its number, from 1 on, or its language.",
+        unset="the file's own default", metavar="N|LANGUAGE", held_by=FILES)
 
 
 # fmt: on

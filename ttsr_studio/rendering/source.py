@@ -68,7 +68,7 @@ def analyse_source(run: RunningRender) -> Material:
     """
     options, request = run.session.options, run.request
     with run.stages.timed("read"):
-        info = probe(request.source, options.salvage)
+        info = probe(request.source, options.salvage, options.stream)
         form = form_of(info, options.depth, request.target)
         metadata = read_metadata(info)
         measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))

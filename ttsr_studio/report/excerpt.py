@@ -57,7 +57,8 @@ def cut(report: Mapping[str, Any], source: Path, renders: Sequence[Path], second
     """The most telling stretch of the input and of all renders. Raises InputError."""
     output = report["output"]
     rate, salvage = min(output["rate"], MOST_RATE), bool(report["tool"]["options"].get("salvage", False))
-    found = [probe(source, salvage), *map(probe, renders)]
+    stream = report["tool"]["options"].get("stream")
+    found = [probe(source, salvage, stream), *map(probe, renders)]
     for info in found:
         frames = -(-info.frames * output["rate"] // info.rate)
         if frames != output["frames"]:

@@ -22,6 +22,7 @@ IDLE_SECONDS = 900.0
 
 IN_SIDECARS = {
     "use --salvage": "put salvage = true into its sidecar",
+    "give --stream a number or a language": "put stream = with a number or a language into its sidecar",
     "Pass --cutoff HZ --remove above": 'Put cutoff = HZ and remove = "above" into its sidecar',
     "Pass --cutoff HZ": "Put cutoff = HZ into its sidecar",
 }

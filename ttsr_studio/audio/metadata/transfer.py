@@ -82,6 +82,8 @@ class Carried:
 
 def read_metadata(info: SourceInfo) -> Found:
     """Read a source's metadata, at most 64 MiB; raise InputError when the file cannot be read."""
+    if info.media:
+        return Found(info, Contents(), {name.lower(): text for name, text in info.media.tags.items()})
     try:
         if info.container in FAMILIES or info.container == "W64":
             return Found(info, read_contents(info.path, info.raw_offset is not None))
@@ -250,6 +252,8 @@ def _fitted(chunk: Chunk, change: Change, contents: Contents) -> Chunk:
 def _format(found: Found, change: Change) -> tuple[int | None, int | None]:
     """Speakers of an extensible WAV, and its bits in use if the depth is kept (samples are not rounded to them)."""
     fmt = found.contents.fmt
+    if found.info.media and change.container == "WAVEX":
+        return found.info.media.mask or None, None
     if len(fmt) < 40 or change.container not in ("WAVEX", "RF64"):
         return None, None
     tag, bits, valid, mask = struct.unpack_from("<H12xH2xHI", fmt)

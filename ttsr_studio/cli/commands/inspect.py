@@ -16,8 +16,9 @@ from ttsr_studio.errors import OptionError, TtsrError, in_one_line
 @click.command("inspect", cls=OneLineErrors)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
 @click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
+@click.option("--stream", metavar="N|LANGUAGE", help="Audio stream of a file that has several.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
-def inspect_command(inputs: tuple[Path, ...], salvage: bool, as_json: bool) -> None:
+def inspect_command(inputs: tuple[Path, ...], salvage: bool, stream: str | None, as_json: bool) -> None:
     """Say where the band of files ends, by time and channel, how that is known, and what a render would do.
 
     Folders are searched for audio. Nothing is written. Exit code 0, or 1 when a file could not be read.
@@ -33,7 +34,7 @@ def inspect_command(inputs: tuple[Path, ...], salvage: bool, as_json: bool) -> N
     failed = 0
     for path in files:
         try:
-            found = inspect(path, salvage)
+            found = inspect(path, salvage, stream)
         except TtsrError as error:
             failed += 1
             reason = in_one_line(path, error)
@@ -52,7 +53,7 @@ def in_words(found: Inspection) -> list[str]:
     doubt = "" if band.sure or not band.limited else ", not much: listen"
     lines = [
         f"{info.path}",
-        f"  {info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
+        f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
         f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
         f"  {found.plan}",
         *(f"  note: {warning}" for warning in info.warnings),

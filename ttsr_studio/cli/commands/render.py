@@ -216,13 +216,13 @@ def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool
     """Dry run of one job; False when it cannot be rendered."""
     try:
         options = options_of(job)
-        info = probe(job.source, options.salvage)
+        info = probe(job.source, options.salvage, options.stream)
         form_of(info, options.depth, job.target)
     except TtsrError as error:
         tell_failure(as_json, job, str(error))
         return False
     seconds = info.frames / info.rate
-    kind = f"{info.container} {info.subtype}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
+    kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
     told = {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}
     tell(as_json, told, f"{job.source} ({kind}) -> {job.target}")
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ttsr_studio.audio.formats import SUFFIXES
+from ttsr_studio.audio.formats import SOUNDING
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.watch.filesystem.instance_lock import living
@@ -40,12 +40,6 @@ IGNORED = (
     "~$*",
 )
 """Names that are never looked at: the leavings of systems, browsers and copiers on their way."""
-
-AUDIO_ENDINGS = (
-    *SUFFIXES,
-    *(".m4a", ".aac", ".mp4", ".mov", ".wma", ".ac3", ".ape", ".wv", ".mka", ".dsf", ".dff", ".au", ".snd", ".amr"),
-)
-"""Endings of audio, also of such as cannot be read, which is then said."""
 
 _NEVER = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED))
 
@@ -182,7 +176,7 @@ class Root:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(os.path.join(folder, entry.name))
-                elif entry.name.lower().endswith((*AUDIO_ENDINGS, SIDECAR_ENDING)):
+                elif entry.name.lower().endswith((*SOUNDING, SIDECAR_ENDING)):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         files[entry.name] = status

@@ -1,0 +1,123 @@
+"""What FFmpeg's libraries read: where a click lies, how long it is, which stream, and what is said of broken files."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from helpers import Ttsr
+
+from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
+
+RATE, LENGTH = 48000, 33333
+CLICKS = (12345, 30000)
+
+
+def clicks(channels: int = 2, frames: int = LENGTH) -> np.ndarray:
+    """Two clicks in faint noise, [channels, samples]."""
+    audio = 0.001 * np.random.default_rng(0).standard_normal((channels, frames))
+    for at, level in zip(CLICKS, (0.9, -0.9), strict=True):
+        audio[:, at : at + 2] = level
+    return audio.astype(np.float32)
+
+
+def add_track(out: OutputContainer, codec: str, channels: int = 2, **tags: str) -> AudioStream:
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    stream: AudioStream = out.add_stream(codec, rate=RATE, layout=layout)
+    stream.metadata.update(tags)
+    if codec == "wmav2":
+        stream.codec_context.bit_rate = 128000
+    if codec == "libopus":
+        stream.codec_context.time_base = Fraction(1, RATE)
+    return stream
+
+
+def encode(
+    out: OutputContainer, stream: AudioStream, audio: np.ndarray, start: int = 0, lost: tuple[int, int] = (0, 0)
+) -> None:
+    """Put audio into a stream from a sample on; packets that start within `lost`, in samples, are left out."""
+    fifo = av.AudioFifo()
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), "fltp", stream.codec_context.layout.name)
+    frame.rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+    resampler = av.AudioResampler(stream.codec_context.format, stream.codec_context.layout, RATE)
+    for part in resampler.resample(frame):
+        fifo.write(part)
+    size = stream.codec_context.frame_size or 1024
+    while part := fifo.read(size) or fifo.read(size, partial=True):
+        for packet in stream.encode(part):
+            if not lost[0] <= packet.pts * packet.time_base * RATE < lost[1]:
+                out.mux(packet)
+    for packet in stream.encode(None):
+        out.mux(packet)
+
+
+def made(path: Path, codec: str, channels: int = 2, options: dict[str, str] | None = None, **more: object) -> Path:
+    with av.open(str(path), "w", options=options or {}) as out:
+        stream = add_track(out, codec, channels)
+        encode(out, stream, clicks(channels), **more)  # type: ignore[arg-type]
+    return path
+
+
+def read(info: SourceInfo, salvage: bool = False) -> np.ndarray:
+    audio = np.concatenate(list(read_blocks(info, salvage=salvage)), axis=1)
+    assert audio.shape == (info.channels, info.frames)
+    return audio
+
+
+def found(audio: np.ndarray) -> list[int]:
+    """Where the clicks lie."""
+    half = audio.shape[1] * 2 // 3
+    return [int(np.abs(audio[0, :half]).argmax()), int(np.abs(audio[0, half:]).argmax()) + half]
+
+
+def by_pyav(path: Path) -> np.ndarray:
+    """What FFmpeg's libraries decode, one frame after the other."""
+    with av.open(str(path)) as container:
+        return np.concatenate(
+            [part.to_ndarray() for frame in container.decode(audio=0) for part in to_float(frame)], axis=1
+        )
+
+
+def to_float(frame: av.AudioFrame) -> list[av.AudioFrame]:
+    frame.pts = None
+    return list(av.AudioResampler("fltp").resample(frame))
+
+
+ROUND_TRIPS = [
+    *(("m4a", "aac"), ("m4a", "alac"), ("mp4", "libopus"), ("mov", "pcm_s24le"), ("mka", "libopus"), ("mkv", "flac")),
+    *(("webm", "libopus"), ("ac3", "ac3"), ("wma", "wmav2"), ("ts", "aac"), ("avi", "libmp3lame"), ("flv", "aac")),
+    *(("aac", "aac"), ("tta", "tta"), ("wv", "wavpack"), ("caf", "alac"), ("3gp", "aac"), ("mp4", "eac3")),
+]
+PADDED = {"mp4", "m4a", "mov", "3gp"}
+"""Containers that say how much at the end is the encoder's padding."""
+
+
+@pytest.mark.parametrize(("container", "codec"), ROUND_TRIPS)
+def test_clicks_lie_where_ffmpeg_itself_puts_them(tmp_path: Path, container: str, codec: str) -> None:
+    path = made(tmp_path / f"a.{container}", codec)
+    info, theirs = probe(path), by_pyav(path)
+    audio = read(info)
+    assert max(np.abs(np.subtract(found(audio), found(theirs)))) <= 1
+    assert info.warnings == ()
+    length = min(info.frames, theirs.shape[1])
+    np.testing.assert_allclose(audio[:, :length], theirs[:, :length], atol=2e-5)
+    if (container in PADDED and codec != "eac3") or info.subtype.startswith("PCM"):
+        assert info.frames == LENGTH, "padding of the encoder is no audio"
+        assert max(np.abs(np.subtract(found(audio), CLICKS))) <= 1
+    else:
+        assert info.frames == theirs.shape[1]
+
+
+def test_a_file_is_rendered_from_its_container(tmp_path: Path, ttsr: Ttsr) -> None:
+    path = made(tmp_path / "a.m4a", "alac")
+    result = ttsr("render", path, "--candidates", 1, "--steps", 1, "--verifier", "lowband", "--cutoff", 8000, "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert Path(summary["output"]) == tmp_path / "a_ttsr.wav"
+    report = json.loads((tmp_path / "a_ttsr.ttsr.json").read_text())
+    assert (report["input"]["depth"], report["output"]["depth"]) == ("PCM_24", "PCM_24")
+    assert report["output"]["frames"] == LENGTH
