@@ -1,15 +1,21 @@
 """The Python API: `import ttsr_studio as ttsr`."""
 
+import gc
 import json
+import os
+import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from api_reference import PAGE, reference
 from helpers import LONGEST, Ttsr, below, load, save, voice
 
@@ -141,6 +147,108 @@ def test_what_is_no_audio_to_render_is_refused(
 ) -> None:
     with pytest.raises(ttsr.InputError, match=reason):
         renderer.enhance(samples, rate)
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ([[0.1, 0.2], [0.3]], "no array of samples"),
+        (None, "type object"),
+        (np.zeros(100, np.int16), "divide by 32768"),
+        (np.zeros((4800, 2)), "waveform.T"),
+        (np.full(100, 1e300), "the first is sample 0 of channel 0"),
+    ],
+)
+def test_what_is_no_array_is_refused_with_a_remedy(renderer: ttsr.Renderer, samples: Any, reason: str) -> None:
+    with pytest.raises(ttsr.InputError, match=reason):
+        renderer.enhance(samples, 48000)
+
+
+@pytest.mark.parametrize("rate", [44100.5, "48000", None, True, float("nan")])
+def test_what_is_no_rate_is_refused(renderer: ttsr.Renderer, rate: Any) -> None:
+    with pytest.raises(ttsr.InputError, match="give a whole number from"):
+        renderer.enhance(np.zeros(100), rate)
+
+
+def test_tensors_lists_and_numbers_of_numpy_are_taken(renderer: ttsr.Renderer, stem: Path) -> None:
+    samples = load(stem).T[0].astype(np.float32)
+    audio, _ = renderer.enhance(samples, 48000)
+    for same, rate in ((torch.tensor(samples, requires_grad=True), np.int32(48000)), (samples.tolist(), 48000.0)):
+        assert np.array_equal(renderer.enhance(same, rate)[0], audio)
+
+
+def test_arguments_of_another_kind_are_refused_by_name(renderer: ttsr.Renderer, stem: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    wrong: list[tuple[tuple[Any, Any], dict[str, Any], str]] = [
+        ((stem, None), {}, "out: a text or a path is wanted"),
+        ((None, out), {}, "source: a text or a path is wanted"),
+        (("", out), {}, "names no file"),
+        ((stem, out), {"annotations": {"transcript": "x"}}, "ttsr.Annotations is wanted, not dict"),
+        ((stem, out), {"on_progress": 3}, "on_progress: a function"),
+        ((stem, stem / "out.wav"), {}, "is no folder; choose another out"),
+    ]
+    for given, named, reason in wrong:
+        with pytest.raises(ttsr.OptionError, match=reason):
+            renderer.render(*given, **named)
+    assert renderer.render(os.fsencode(stem), tmp_path / "new" / "folder" / "out.wav").path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"candidates": 0}, "candidates=0: at least 1"),
+        ({"candidates": 2, "keep_top": 3}, "keep_top=3: only 2 candidates are made; allow more candidates"),
+        ({"decode_top": 1, "choice": "clip"}, 'choice="clip" compares candidates over all windows'),
+        ({"verifier": "lsd"}, "verifier 'lsd' needs reference=FILE"),
+        ({"search": "halvin"}, "Invalid value for 'search'"),
+        ({"weight": 3}, "weight=3: a list of NAME=W, or a dict is wanted"),
+        ({"target": [1]}, "target .1.: a list of NAME=SCORE"),
+        ({"loudness": None}, "loudness None: match, off, or LUFS"),
+        ({"preset": 3}, "preset: a text or a path is wanted, not 3"),
+        ({"verifier": ["critic"], "verifiers": ["critic"]}, "verifier: given twice"),
+    ],
+)
+def test_errors_name_options_as_python_does(given: dict[str, Any], line: str) -> None:
+    with pytest.raises(ttsr.TtsrError, match=line) as raised:
+        ttsr.Renderer(**given)
+    assert "--" not in str(raised.value)
+
+
+def test_options_are_taken_as_python_writes_them() -> None:
+    preset = ROOT / "presets" / "speech.toml"
+    options = ttsr.Renderer(preset, verifier="critic", weight={"critic": 2}, candidates=np.int64(3)).options
+    assert (options.preset, options.verifiers, options.weights) == ("speech", ("critic",), (("critic", 2.0),))
+    assert (options.candidates, type(options.candidates)) == (3, int)
+
+
+def test_results_hash_and_pickle_and_a_renderer_is_as_good_after_an_error(stem: Path, tmp_path: Path) -> None:
+    with ttsr.Renderer(**QUICK) as renderer:
+        result = renderer.render(stem, tmp_path / "a.wav")
+        assert pickle.loads(pickle.dumps(result)) == result
+        assert len({result, renderer.render(stem, tmp_path / "b.wav")}) == 2
+
+        def call_off(event: ttsr.Event) -> None:
+            if event.stage == "searching":
+                raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            renderer.render(stem, tmp_path / "c.wav", on_progress=call_off)
+        assert not list(tmp_path.glob("*c.*"))
+        assert renderer.render(stem, tmp_path / "c.wav").sha256 == result.sha256
+    assert renderer.render(stem, tmp_path / "d.wav").sha256 == result.sha256, "after it was closed"
+
+
+def test_threads_take_turns_and_nothing_of_a_render_stays(renderer: ttsr.Renderer, stem: Path) -> None:
+    samples = load(stem).T[0]
+    wanted, _ = renderer.enhance(samples, 48000)
+    with ThreadPoolExecutor(3) as pool:
+        made = [each.result()[0] for each in [pool.submit(renderer.enhance, samples, 48000) for _ in range(3)]]
+    assert all(np.array_equal(audio, wanted) for audio in made)
+    gc.collect()
+    before = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+    renderer.enhance(samples, 48000)
+    gc.collect()
+    assert sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()) == before
 
 
 STARTS = {

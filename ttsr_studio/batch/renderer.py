@@ -1,14 +1,19 @@
 """The Python API: files and arrays rendered by what is loaded once. `import ttsr_studio as ttsr` offers all of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ttsr_studio.batch.plan import plan_jobs, refuse_existing
+from ttsr_studio.batch.python_words import python_words
 from ttsr_studio.config.annotations import read_annotations, stated_annotations
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import resolve, with_sidecar
@@ -25,7 +30,7 @@ from ttsr_studio.verifiers.protocol import Annotations
 
 @dataclass(frozen=True)
 class RenderResult:
-    """A file that was rendered.
+    """A file that was rendered. It hashes by its paths and its line, and pickles.
 
     Attributes:
         path: the output.
@@ -35,7 +40,7 @@ class RenderResult:
     """
 
     path: Path
-    report: Report
+    report: Report = field(hash=False)
     report_path: Path | None
     figure_path: Path | None
     page_path: Path | None
@@ -55,24 +60,43 @@ class RenderResult:
 class Renderer:
     """An engine and its verifiers, loaded once.
 
+    It may be used from several threads, which then take turns: one render at a time is what the engine does. After an
+    error, of a file or raised by `on_progress`, it is as good as before. It is a context manager, too: `with
+    ttsr.Renderer() as renderer`.
+
     Args:
         preset: name or path of a preset, as for `ttsr render --preset`.
         options: options of `ttsr render` by name, with "_" for "-": `candidates=16`, `device="cuda"`, `rate=44100`,
-            `verifier=["critic", "consensus"]`. What is given wins over the preset.
+            `verifier=["critic", "consensus"]`, `weight={"critic": 2}`. What is given wins over the preset.
 
     Raises OptionError for options that are unknown, wrong or do not fit together, and MissingError for what is not
     installed.
     """
 
-    def __init__(self, preset: str = "general", **options: Any) -> None:
-        self._given = by_name(options)
-        self.options: RenderOptions = resolve(preset, self._given)
-        self._sessions = Sessions(Session(self.options))
+    def __init__(self, preset: str | os.PathLike[str] = "general", **options: Any) -> None:
+        self._turn = threading.RLock()
+        with python_words():
+            self._given = by_name(options)
+            self.options: RenderOptions = resolve(text_of("preset", preset), self._given)
+            self._sessions = Sessions(Session(self.options))
+
+    def __enter__(self) -> "Renderer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what is loaded, which takes memory; the next render loads it again."""
+        with self._turn:
+            self._sessions = Sessions()
 
     def render(
         self,
-        source: str | Path,
-        out: str | Path,
+        source: str | os.PathLike[str],
+        out: str | os.PathLike[str],
         *,
         annotations: Annotations | None = None,
         report: bool = True,
@@ -91,18 +115,21 @@ class Renderer:
         Raises InputError for a source that cannot be rendered, OutputError for an output that cannot be written, and
         OptionError for one that exists or options of the sidecar that are wrong.
         """
-        if Path(source).is_dir():
-            raise InputError(f"{shown(Path(source))}: is a folder; render its files one by one, or use `ttsr render`")
-        job = plan_jobs((Path(source),), str(out), self.options)[0]
-        options = with_sidecar(job.source, self.options, set(self._given))
-        if not overwrite:
-            refuse_existing([job], options, "pass overwrite=True or name another")
-        session = self._sessions.of(options)
-        known = annotations or read_annotations(job.source, options, session.engine.sample_rate)
-        request = RenderRequest(
-            job.source, job.target, known, reference=job.reference, report=report, replace=overwrite
-        )
-        done = render_file(session, request, on_progress or ignore)
+        check_kinds(annotations, on_progress)
+        with self._turn, python_words():
+            path, target = Path(text_of("source", source)), text_of("out", out)
+            if path.is_dir():
+                raise InputError(f"{shown(path)}: is a folder; render its files one by one, or use `ttsr render`")
+            job = plan_jobs((path,), target, self.options)[0]
+            options = with_sidecar(job.source, self.options, set(self._given))
+            if not overwrite:
+                refuse_existing([job], options, "pass overwrite=True or name another")
+            session = self._sessions.of(options)
+            known = annotations or read_annotations(job.source, options, session.engine.sample_rate)
+            request = RenderRequest(
+                job.source, job.target, known, reference=job.reference, report=report, replace=overwrite
+            )
+            done = render_file(session, request, on_progress or ignore)
         written, figure = done.files or (None, None)
         return RenderResult(done.target, done.report, written, figure, done.page, done.line)
 
@@ -120,8 +147,9 @@ class Renderer:
         ceil(samples · rate / sample_rate) samples long, and not limited to full scale where `loudness` is "off".
 
         Args:
-            waveform: floating-point samples, [samples] or [channels, samples], full scale 1.0.
-            sample_rate: Hz, of the waveform.
+            waveform: floating-point samples, [samples] or [channels, samples], full scale 1.0: an array, nested lists,
+                or a torch tensor on any device. It is not changed.
+            sample_rate: Hz, of the waveform, a whole number.
             annotations: what is known of it; None for what the options say.
             on_progress: see `render`.
 
@@ -130,16 +158,24 @@ class Renderer:
 
         Raises InputError for audio that cannot be rendered, or is full-band already.
         """
-        given = Waveform.of(waveform, sample_rate)
-        session = self._sessions.of(self.options)
-        if self.options.reference:
-            raise OptionError("reference: a file's ground truth; `enhance` takes none, render a file instead")
-        known = annotations or stated_annotations(self.options, session.engine.sample_rate)
-        done, report = render_array(session, given, known, on_progress or ignore)
-        return done.samples[0] if np.ndim(waveform) == 1 else done.samples, report
+        check_kinds(annotations, on_progress)
+        with self._turn, python_words():
+            given = Waveform.of(waveform, sample_rate)
+            if self.options.reference:
+                raise OptionError("reference: a file's ground truth; `enhance` takes none, render a file instead")
+            session = self._sessions.of(self.options)
+            known = annotations or stated_annotations(self.options, session.engine.sample_rate)
+            done, report = render_array(session, given, known, on_progress or ignore)
+        return done.samples[0] if given.flat else done.samples, report
 
 
-def render(source: str | Path, out: str | Path, *, preset: str = "general", **options: Any) -> RenderResult:
+def render(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    preset: str | os.PathLike[str] = "general",
+    **options: Any,
+) -> RenderResult:
     """Render one file: `Renderer(preset, **options).render(source, out)`.
 
     Args:
@@ -148,7 +184,8 @@ def render(source: str | Path, out: str | Path, *, preset: str = "general", **op
         preset, options: see `Renderer`; those of `Renderer.render` are taken, too.
     """
     own = {name: options.pop(name) for name in OF_ONE_RENDER if name in options}
-    return Renderer(preset, **options).render(source, out, **own)
+    with Renderer(preset, **options) as renderer:
+        return renderer.render(source, out, **own)
 
 
 OF_ONE_RENDER = ("annotations", "report", "overwrite", "on_progress")
@@ -159,9 +196,58 @@ def ignore(_event: Event) -> None:
 
 
 def by_name(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as Python spells them -> by their names on the command line. Raises OptionError for unknown ones."""
+    """Options as Python spells them -> by their names on the command line, their values as those are written there.
+
+    Raises OptionError for unknown ones.
+    """
     names = {spelt: name for name, field in FIELDS.items() for spelt in (field.field, name.replace("-", "_"))}
     for option in options:
         if option not in names:
             raise unknown("option", option, {name.replace("-", "_") for name in FIELDS})
-    return {names[option]: value for option, value in options.items()}
+    given = [names[option] for option in options]
+    if twice := {name for name in given if given.count(name) > 1}:
+        raise OptionError(f"{', '.join(twice)}: given twice, as option and as field; leave one out")
+    return {names[option]: plain(names[option], value) for option, value in options.items()}
+
+
+def plain(name: str, value: Any) -> Any:
+    """A value as the table of options takes it: numpy's numbers as Python's, one of several in a list."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, torch.device):
+        return str(value)
+    return several(name, value) if FIELDS[name].several else value
+
+
+def several(name: str, value: Any) -> tuple[Any, ...]:
+    """Values of an option that takes several: of a list, a mapping, or one alone. Raises OptionError."""
+    items = (value,) if isinstance(value, str | os.PathLike) else value
+    items = tuple(items.items()) if isinstance(items, Mapping) else items
+    pairs = "=" in str(FIELDS[name].several)
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(each, str)
+        or (pairs and isinstance(each, list | tuple) and len(each) == 2)
+        or (not pairs and isinstance(each, os.PathLike))
+        for each in items
+    ):
+        taken = f"a list of {FIELDS[name].several}, or a dict" if pairs else f"a list of {FIELDS[name].several}"
+        raise OptionError(f"--{name} {value!r}: {taken} is wanted")
+    return tuple(items)
+
+
+def text_of(name: str, path: str | os.PathLike[str]) -> str:
+    """A path or name as a text. Raises OptionError for what is none."""
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise OptionError(f"{name}: a text or a path is wanted, not {path!r}") from None
+    if not text or "\0" in text:
+        raise OptionError(f"{name}: {text!r} names no file")
+    return text
+
+
+def check_kinds(annotations: Annotations | None, on_progress: Callable[[Event], None] | None) -> None:
+    """Raise OptionError for arguments of another kind."""
+    if annotations is not None and not isinstance(annotations, Annotations):
+        raise OptionError(f"annotations: ttsr.Annotations is wanted, not {type(annotations).__name__}")
+    if on_progress is not None and not callable(on_progress):
+        raise OptionError(f"on_progress: a function of an event is wanted, not {on_progress!r}")

@@ -20,7 +20,7 @@ def parse_loudness(value: str | float) -> str | float:
         return value
     try:
         lufs = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23") from None
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")

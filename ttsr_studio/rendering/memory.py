@@ -1,12 +1,15 @@
 """Renders from memory to memory: no file is read or written but temporary ones."""
 
 import hashlib
+import numbers
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
 from ttsr_studio.errors import InputError
@@ -27,27 +30,63 @@ NAME = Path("array")
 
 @dataclass(frozen=True)
 class Waveform:
-    """Audio in memory: float32 [channels, samples], full scale 1.0, and its rate in Hz."""
+    """Audio in memory: float32 [channels, samples], full scale 1.0, and its rate in Hz.
+
+    Attributes:
+        flat: whether it came without an axis for channels.
+    """
 
     samples: NDArray[np.float32]
     rate: int
+    flat: bool = False
 
     @classmethod
-    def of(cls, samples: ArrayLike, rate: int) -> "Waveform":
+    def of(cls, samples: Any, rate: Any) -> "Waveform":
         """Floating-point samples, [samples] or [channels, samples]. Raises InputError for what is no audio."""
-        array = np.asarray(samples)
-        if not np.issubdtype(array.dtype, np.floating):
-            raise InputError(f"{NAME}: samples of type {array.dtype}; give floating-point ones, full scale 1.0")
+        hertz, array = rate_of(rate), array_of(samples)
         if array.ndim not in (1, 2) or not array.size:
-            raise InputError(f"{NAME}: of shape {array.shape}; give [samples] or [channels, samples]")
-        array = np.ascontiguousarray(np.atleast_2d(array), np.float32)
+            raise InputError(f"{NAME}: of shape {array.shape}; give [samples] or [channels, samples], not empty")
+        flat, array = array.ndim == 1, np.atleast_2d(array)
         if len(array) > MAX_CHANNELS:
-            raise InputError(f"{NAME}: has {len(array)} channels, at most {MAX_CHANNELS}; give [channels, samples]")
-        if not RATES[0] <= rate <= RATES[1]:
-            raise InputError(f"{NAME}: has a rate of {rate} Hz; give one from {RATES[0]} to {RATES[1]} Hz")
-        if not np.isfinite(array).all():
-            raise InputError(f"{NAME}: has samples that are not finite")
-        return cls(array, rate)
+            turned = "its transpose, waveform.T, " if array.shape[1] <= MAX_CHANNELS else ""
+            raise InputError(
+                f"{NAME}: has {len(array)} channels, at most {MAX_CHANNELS}; give {turned}[channels, samples]"
+            )
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, np.float32)
+        odd = np.argwhere(~np.isfinite(array))
+        if len(odd):
+            channel, sample = odd[0]
+            raise InputError(
+                f"{NAME}: has {len(odd)} samples that are not finite, the first is sample {sample} of channel "
+                f"{channel}; mend them before"
+            )
+        return cls(array, hertz, flat)
+
+
+def rate_of(rate: Any) -> int:
+    """A sample rate as a number of Hz. Raises InputError for what is none, or out of range."""
+    rate = rate.item() if isinstance(rate, torch.Tensor | np.ndarray | np.generic) and np.size(rate) == 1 else rate
+    whole = isinstance(rate, numbers.Real) and not isinstance(rate, bool) and float(rate).is_integer()
+    if not whole or not RATES[0] <= rate <= RATES[1]:
+        raise InputError(f"{NAME}: has a rate of {rate!r} Hz; give a whole number from {RATES[0]} to {RATES[1]} Hz")
+    return int(rate)
+
+
+def array_of(samples: Any) -> NDArray[np.floating[Any]]:
+    """Floating-point samples of anything that numpy or torch takes for an array. Raises InputError."""
+    if isinstance(samples, torch.Tensor):
+        tensor = samples.detach().cpu()
+        samples = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    try:
+        array = np.asarray(samples)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{NAME}: no array of samples ({error}); give [samples] or [channels, samples]") from error
+    if not np.issubdtype(array.dtype, np.floating):
+        bits = {np.int16: 15, np.int32: 31}.get(array.dtype.type)
+        remedy = f": divide by {2**bits}" if bits else ""
+        raise InputError(f"{NAME}: samples of type {array.dtype}; give floating-point ones, full scale 1.0{remedy}")
+    return array
 
 
 def render_array(
