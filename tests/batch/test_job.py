@@ -202,7 +202,7 @@ def test_a_result_that_is_a_folder_does_not_keep_those_waiting_who_wait_for_done
         ({"done": "n" * 300}, "File name too long"),
         ({"cancel": "n" * 300}, "File name too long"),
         ({"output": "n" * 300 + ".wav"}, "File name too long"),
-        ({"output": "new.mp3"}, "unknown output suffix"),
+        ({"output": "new.xyz"}, "unknown output suffix"),
         ({"output": "in.wav/new.wav"}, "is no folder"),
     ],
 )

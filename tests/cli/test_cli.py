@@ -327,7 +327,7 @@ def test_a_folder_leaves_out_renders_and_nothing_else(ttsr: Ttsr, tmp_path: Path
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
-        ("x.mp3", "unknown output suffix"),
+        ("x.xyz", "unknown output suffix"),
         ("stem.wav/x.wav", "is no folder"),
         ("n" * 300 + ".wav", "File name too long"),
     ],

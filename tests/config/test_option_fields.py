@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = {
     "amount": "auto",
     "budget": "64nfe",
+    "bitrate": "256k",
     "ceiling": -1.0,
     "cutoff": 6000,
     "loudness": "-23",

@@ -39,7 +39,7 @@ class Written:
     sha256: str
 
 
-def _encoded(blocks: Blocks, subtype: str) -> Iterator[np.ndarray]:
+def quantised(blocks: Blocks, subtype: str) -> Iterator[np.ndarray]:
     """Yield ``[samples, channels]`` as the file will hold it; the same every time."""
     kind = {"FLOAT": "<f4", "DOUBLE": "<f8"}.get(subtype)
     bits = 8 * WIDTHS[subtype]
@@ -66,7 +66,7 @@ def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> int |
     rate, channels, container, subtype = astuple(encoding)
     frames = 0
     with sf.SoundFile(os.fsencode(path), "w", rate, channels, subtype, format=container) as file:
-        for data in _encoded(blocks, subtype):
+        for data in quantised(blocks, subtype):
             frames += len(data)
             if container in ("WAV", "WAVEX", "AIFF") and frames * channels * WIDTHS[subtype] > limit:
                 return None
@@ -85,7 +85,7 @@ def _difference(path: Path, blocks: Blocks, encoding: Encoding, frames: int) -> 
         if (file.samplerate, file.channels, file.frames) != (encoding.rate, encoding.channels, frames):
             return f"{file.frames} samples in {file.channels} channels at {file.samplerate} Hz"
         kind = {"FLOAT": "float32", "DOUBLE": "float64"}.get(encoding.subtype, "int32")
-        for data in _encoded(blocks, encoding.subtype):
+        for data in quantised(blocks, encoding.subtype):
             if not np.array_equal(file.read(len(data), dtype=kind, always_2d=True), data):
                 return "other samples"
     return None
@@ -107,11 +107,22 @@ def write_audio(
     ``replace`` when something has the name by then.
     """
     target = Path(target)
+    return write_whole(target, lambda temporary: _write(temporary, target, blocks, encoding, insert), replace)
+
+
+def write_whole(target: Path, make: Callable[[Path], int], replace: bool) -> Written:
+    """Have a file made under a temporary name, and give it its own when it is complete.
+
+    Args:
+        make: writes, syncs and reads back the file of the name that it is given; returns its frames.
+
+    Raises OutputError, see `write_audio`.
+    """
     if not target.parent.is_dir():
         raise OutputError(f"{shown(target)}: its folder does not exist; create it or choose another")
     temporary = hidden(target)
     try:
-        frames = _write(temporary, target, blocks, encoding, insert)
+        frames = make(temporary)
         digest = sha256(temporary)
         publish(temporary, target, replace)
         sync_folder(target.parent)

@@ -1,6 +1,7 @@
 """Formats of audio files: what is read, what is written, how wide samples are."""
 
 from ttsr_studio.audio.decode import SourceInfo
+from ttsr_studio.audio.media.forms import KINDS, VIDEO, bitrate_for, subtype_for
 from ttsr_studio.errors import OptionError, unknown
 
 SUFFIXES = (
@@ -23,6 +24,9 @@ SOUNDING = (*SUFFIXES, *VIDEO_SUFFIXES)
 KEPT = (".wav", ".aif", ".aiff", ".flac")
 """Endings that an output keeps; anything else, lossy or rare, is answered with WAV."""
 
+WRITTEN = (*KEPT, *KINDS)
+"""Endings that an output may have where it is named."""
+
 FAMILIES = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF", "FLAC": "FLAC"}
 """Containers, as soundfile names them, whose metadata is read and written, and which of them are of one kind."""
 
@@ -31,6 +35,37 @@ WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBL
 
 _DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 _SUFFIXES = {".wav": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".flac": "FLAC"}
+
+
+def kept_suffix(suffix: str) -> str:
+    """The ending of a render that is not named, by that of its source: video stays video, and lossy audio is WAV."""
+    return suffix if suffix.lower() in (*KEPT, *VIDEO) else ".wav"
+
+
+def bits_of(subtype: str) -> int | None:
+    """Bits of a sample, None where it may be beyond full scale; decoders of lossy audio stop there."""
+    if subtype in ("FLOAT", "DOUBLE"):
+        return None
+    return 8 * WIDTHS[subtype] if subtype in WIDTHS else 16 if subtype.endswith("_16") else 24
+
+
+def media_format(info: SourceInfo, depth: str, suffix: str, bitrate: int | None, codec: str) -> tuple[str, str]:
+    """Return (container, subtype) of an output of an ending of `KINDS`, the subtype a key of `CODECS`.
+
+    Args:
+        bitrate: bit/s, where lossy audio is asked for.
+        codec: of the source, as FFmpeg names it.
+
+    Raises OptionError for what the container cannot hold.
+    """
+    if depth == "source":
+        bits = 32 if info.subtype in ("FLOAT", "DOUBLE") and KINDS[suffix].lossless == "PCM" else 24
+        bits = 16 if info.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else bits
+    else:
+        bits = {"16": 16, "24": 24, "32f": 32}[depth]
+    subtype = subtype_for(suffix, bits, bitrate, codec)
+    bitrate_for(subtype, info.channels, bitrate)
+    return KINDS[suffix].muxer.upper(), subtype
 
 
 def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tuple[str, str, str]:

@@ -5,7 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 from ttsr_studio.audio.formats import KEPT, SOUNDING
+=======
+from ttsr_studio.audio.formats import KEPT, SUFFIXES, WRITTEN, kept_suffix
+>>>>>>> 4e38873 (Renders into video and the codecs of players: everything else is copied, the audio is new)
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of
@@ -81,10 +85,15 @@ def is_file_name(output: str) -> bool:
 
 def name_target(source: Path, root: Path, output: str | None, options: RenderOptions) -> Path:
     """Where a render goes. A folder keeps the names and the tree below the input's own folder."""
-    ext = source.suffix if source.suffix.lower() in KEPT else ".wav"
+    ext = kept_suffix(source.suffix)
     if output is not None and is_file_name(output):
-        if Path(output).suffix.lower() not in KEPT:
-            raise unknown("output suffix", Path(output).suffix, KEPT)
+        if Path(output).suffix.lower() not in WRITTEN:
+            raise unknown("output suffix", Path(output).suffix, WRITTEN)
+        if options.bitrate is not None and Path(output).suffix.lower() in KEPT:
+            raise OptionError(
+                f"--bitrate {options.bitrate}: {Path(output).suffix} is lossless; name the output .m4a, .mp3, .opus "
+                "or .ogg, or leave it out"
+            )
         return Path(output)
     if output is None or "{" in output:
         values = {
@@ -101,7 +110,7 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
         except (KeyError, IndexError, ValueError) as error:
             known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
             raise OptionError(f"-o {output}: unknown field {error}; known: {known}") from error
-        if target.suffix.lower() not in KEPT:
+        if target.suffix.lower() not in WRITTEN:
             target = target.with_name(target.name + ext)
     else:
         target = Path(output) / source.parent.relative_to(root) / (source.stem + ext)

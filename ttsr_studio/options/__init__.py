@@ -32,6 +32,7 @@ from ttsr_studio.options.values import (
     Targets,
     Weights,
     expand_auto,
+    parse_bitrate,
     parse_budget,
 )
 
@@ -179,6 +180,11 @@ class OutputOptions:
 
     rate: Rate = option(48000, "Of the output, Hz.", held_by=FILES)
     depth: Depth = option("source", "Of the output.", held_by=FILES)
+    bitrate: str | None = option(
+        None, "Lossy audio of so many bits a second, such as 256k, where the output's container has a codec for it.",
+        unset="lossless where the container holds that", held_by=FILES)
+    keep_original_audio: bool = option(
+        False, "In a video, keep the old audio beside the new.", held_by=FILES)
     loudness: LoudnessTarget = option("match", "match (the input), off, or LUFS.", held_by=FILES)
     ceiling: float = option(
         0.0, "True peak, dBTP; the input's own where that is higher.",
@@ -246,6 +252,7 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
             twice = sorted({name for name in named if named.count(name) > 1})
             raise OptionError(f"a verifier is named twice: {', '.join(twice)}; it either chooses or is held out, once")
         parse_budget(self.budget)
+        parse_bitrate(self.bitrate)
 
     @property
     def budget_nfe(self) -> int | None:
@@ -261,6 +268,11 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
     def cutoffs(self) -> tuple[float, ...]:
         """Where the band ends as it was given: one edge in Hz for all channels, or one for each; none if not given."""
         return () if self.cutoff is None else tuple(map(float, str(self.cutoff).split(",")))
+
+    @property
+    def bits_per_second(self) -> int | None:
+        """Of lossy audio; None where none is asked for."""
+        return parse_bitrate(self.bitrate)
 
     def search_settings(self) -> dict[str, Any]:
         """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from ttsr_studio.errors import OptionError
 
 RATES = (44100, 48000, 88200, 96000)
+BITRATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k(?:bps|bit/s)?|kbit|m)?", re.IGNORECASE)
 AUTO = ("critic", "consensus", "aesthetics?", "clap?")
 AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
 
@@ -125,6 +126,19 @@ def parse_budget(value: str | None) -> tuple[int | None, float | None]:
     if not float(parsed[1]).is_integer():
         raise OptionError(f"--budget {value!r}: whole network evaluations")
     return int(float(parsed[1])), None
+
+
+def parse_bitrate(text: str | None) -> int | None:
+    """ "256k", "256000" or "0.5M" -> bit/s. Raises OptionError for anything else."""
+    if text is None:
+        return None
+    parsed = BITRATE.fullmatch(str(text).strip())
+    if parsed is None:
+        raise OptionError(f"--bitrate {text!r}: bits a second, such as 256k")
+    bits = float(parsed[1]) * {"": 1, "k": 1e3, "m": 1e6}[(parsed[2] or "")[:1].lower()]
+    if not 6e3 <= bits <= 1.024e6:
+        raise OptionError(f"--bitrate {text}: from 6k to 1024k bits a second, such as 256k")
+    return round(bits)
 
 
 Settings = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_settings)]

@@ -3,17 +3,20 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
-from ttsr_studio.audio.encode import Encoding, write_audio
-from ttsr_studio.audio.formats import WIDTHS
+from ttsr_studio.audio.encode import Encoding, Written, write_audio
+from ttsr_studio.audio.formats import bits_of
 from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
+from ttsr_studio.audio.media.forms import KINDS
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
 from ttsr_studio.errors import InputError, OutputError, shown
@@ -143,7 +146,7 @@ def finish(run: RunningRender, material: Material, render: Scratch, mix: Mix) ->
     """Bring a render to its rate, length and level. Raises OutputError for values that are not finite."""
     options, programme = run.session.options, material.programme
     aside, search = programme.aside, material.search
-    rate = material.info.rate if options.rate == "source" else options.rate
+    rate = material.form.sound.rate
     whole = Sum(render, aside) if aside else render
     audio = mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)
     loudness = measured(audio, rate)
@@ -168,30 +171,40 @@ def write_render(
 ) -> OutputInfo:
     """Bring a render to its rate, level and depth, and write it; what has its name goes only with `replace`."""
     with run.stages.timed("write"):
-        info, done, (container, subtype) = material.info, finish(run, material, render, mix), material.form
-        source, lufs = material.loudness.lufs, done.lufs
-        change = Change(
-            container,
-            info.subtype,
-            subtype,
-            info.rate,
-            done.rate,
-            info.frames,
-            done.audio.frames,
-            info.channels,
-            level_kept=lufs is None or source is None or abs(lufs - source) <= 0.1,
-        )
-        carried = carry(material.metadata, change)
-        written = write_audio(
-            target,
-            lambda: told(run, material, done),
-            Encoding(done.rate, info.channels, container, subtype),
-            carried.insert,
-            replace,
-        )
+        done, sound = finish(run, material, render, mix), material.form.sound
+        blocks = partial(told, run, material, done)
+        if target.suffix.lower() in KINDS:
+            from ttsr_studio.audio.media.write import Render  # with FFmpeg's libraries, as is the next
+            from ttsr_studio.rendering.media import write_beside_picture
+
+            coded, options = Render(blocks, sound), run.session.options
+            written, metadata = write_beside_picture(target, coded, material.info, options, replace)
+        else:
+            written, metadata = write_native(material, done, blocks, target, replace)
     run.progress.written(material.seconds)
-    metadata = MetadataInfo(carried.names, carried.left_out, carried.warnings)
-    return done.described(target.name, written.sha256, subtype, metadata)
+    return done.described(target.name, written.sha256, sound.words, metadata)
+
+
+def write_native(
+    material: Material, done: Finished, blocks: Callable[[], Blocks], target: Path, replace: bool
+) -> tuple[Written, MetadataInfo]:
+    """Write a WAV, AIFF or FLAC."""
+    info, form, source, lufs = material.info, material.form, material.loudness.lufs, done.lufs
+    change = Change(
+        form.container,
+        info.subtype,
+        form.sound.subtype,
+        info.rate,
+        done.rate,
+        info.frames,
+        done.audio.frames,
+        info.channels,
+        level_kept=lufs is None or source is None or abs(lufs - source) <= 0.1,
+    )
+    carried = carry(material.metadata, change)
+    encoding = Encoding(done.rate, info.channels, form.container, form.sound.subtype)
+    written = write_audio(target, blocks, encoding, carried.insert, replace)
+    return written, MetadataInfo(carried.names, carried.left_out, carried.warnings)
 
 
 def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDArray[np.float32]]:
@@ -205,8 +218,7 @@ def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDA
 
 def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:
     """The one gain of the whole file, of the loudness of what counts in a render."""
-    subtype = material.form[1]
-    bits = None if subtype in ("FLOAT", "DOUBLE") else 8 * WIDTHS[subtype]
+    bits = bits_of(material.form.sound.subtype)
     # Float files hold what is above full scale, so that "off" can mean off.
     ceiling = np.inf if options.loudness == "off" and bits is None else options.ceiling
     return match_gain(material.programme.loudness, loudness, options.loudness, ceiling, bits)

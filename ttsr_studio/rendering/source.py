@@ -17,9 +17,11 @@ from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.formats import output_format
 from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
+from ttsr_studio.audio.media.forms import KINDS, Sound
 from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
+from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.beyond import Programme, programme_of
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.windows import SearchInput, plan_search
@@ -30,11 +32,18 @@ BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
+class Form:
+    """What an output is written as: its container, as soundfile or FFmpeg names it, and its audio."""
+
+    container: str
+    sound: Sound
+
+
+@dataclass(frozen=True)
 class Material:
     """What one pass over the input gave.
 
     Attributes:
-        form: container and subtype of the output.
         search: the input at the engine's rate, with what a search has to know of it.
         cutoff_reason: why its band is taken to end where it does.
         evidence_db: see `Bandwidth`.
@@ -45,7 +54,7 @@ class Material:
     """
 
     info: SourceInfo
-    form: tuple[str, str]
+    form: Form
     sha256: str
     search: SearchInput
     cutoff_reason: str
@@ -68,8 +77,13 @@ def analyse_source(run: RunningRender) -> Material:
     """
     options, request = run.session.options, run.request
     with run.stages.timed("read"):
+<<<<<<< HEAD
         info = probe(request.source, options.salvage, options.stream)
         form = form_of(info, options.depth, request.target)
+=======
+        info = probe(request.source, options.salvage)
+        form = form_of(info, options, request.target)
+>>>>>>> 4e38873 (Renders into video and the codecs of players: everything else is copied, the audio is new)
         metadata = read_metadata(info)
         measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))
         digest = sha256(request.source)
@@ -84,11 +98,12 @@ def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) 
         blocks = (waveform[:, start : start + BLOCK] for start in range(0, info.frames, BLOCK))
         measured = measure(run, info, blocks)
         digest = hashlib.sha256(waveform.T.tobytes()).hexdigest()
-    return described(run, info, measured, digest, ("WAV", "FLOAT"), Found(info, Contents()))
+    form = Form("WAV", Sound("FLOAT", rate_of(rate, run.session.options), channels))
+    return described(run, info, measured, digest, form, Found(info, Contents()))
 
 
 def described(
-    run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: tuple[str, str], metadata: Found
+    run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: Form, metadata: Found
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
@@ -110,13 +125,22 @@ def described(
     return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata, measured.whole)
 
 
-def form_of(info: SourceInfo, depth: str, target: Path) -> tuple[str, str]:
-    """Container and subtype of the output. Raises OutputError for a target that cannot hold it."""
+def rate_of(rate: int, options: RenderOptions) -> int:
+    """The rate of an output, of a source of that rate, where nothing else is against it; Hz."""
+    return rate if options.rate == "source" else int(options.rate)
+
+
+def form_of(info: SourceInfo, options: RenderOptions, target: Path) -> Form:
+    """What the output is written as. Raises OutputError for a target that cannot hold it."""
     try:
-        container, subtype, _ = output_format(info, depth, target.suffix)
+        if target.suffix.lower() in KINDS:
+            from ttsr_studio.rendering.media import planned_sound  # with FFmpeg's libraries
+
+            return Form(*planned_sound(info, options, target))
+        container, subtype, _ = output_format(info, options.depth, target.suffix)
     except OptionError as error:
         raise OutputError(f"{shown(target)}: {error}") from error
-    return container, subtype
+    return Form(container, Sound(subtype, rate_of(info.rate, options), info.channels))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from ttsr_studio.audio.formats import KEPT
+from ttsr_studio.audio.formats import kept_suffix
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.report.paths import report_names
@@ -37,9 +37,8 @@ class ResultPaths:
 def result_paths(path: str, queue: Queue) -> ResultPaths:
     """The place of a source's render. Two sources of one stem in a folder do not get into each other's way."""
     source = PurePath(path)
-    kept = source.suffix.lower() in KEPT
-    plain = source.stem + (source.suffix if kept else ".wav")
-    for name in (plain, source.name + (source.suffix if kept else ".wav")):
+    ending = kept_suffix(source.suffix)
+    for name in (source.stem + ending, source.name + ending):
         output = PurePath(RENDERS, source.parent, fit_name(name))
         paths = ResultPaths(str(output), str(report_names(Path(output))[0]))
         other = queue.reported(paths.report)
