@@ -5,11 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from ttsr_studio.audio.formats import KEPT, SOUNDING
-=======
-from ttsr_studio.audio.formats import KEPT, SUFFIXES, WRITTEN, kept_suffix
->>>>>>> 4e38873 (Renders into video and the codecs of players: everything else is copied, the audio is new)
+from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of

@@ -1,6 +1,7 @@
 """Renders that go into video, or into the codecs of players: planned before the search, written after it."""
 
 import io
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -19,7 +20,10 @@ from ttsr_studio.report.schema import MetadataInfo
 
 def original_of(info: SourceInfo, options: RenderOptions) -> Original:
     """The source, as what new audio goes with."""
-    return Original(info.path, keep=options.keep_original_audio)
+    keep = options.keep_original_audio
+    if info.media is None:
+        return Original(info.path, keep=keep)
+    return Original(info.path, info.media.track.index, Fraction(info.media.start).limit_denominator(10**6), keep)
 
 
 def planned_sound(info: SourceInfo, options: RenderOptions, target: Path) -> tuple[str, Sound]:

@@ -77,13 +77,8 @@ def analyse_source(run: RunningRender) -> Material:
     """
     options, request = run.session.options, run.request
     with run.stages.timed("read"):
-<<<<<<< HEAD
         info = probe(request.source, options.salvage, options.stream)
-        form = form_of(info, options.depth, request.target)
-=======
-        info = probe(request.source, options.salvage)
         form = form_of(info, options, request.target)
->>>>>>> 4e38873 (Renders into video and the codecs of players: everything else is copied, the audio is new)
         metadata = read_metadata(info)
         measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))
         digest = sha256(request.source)

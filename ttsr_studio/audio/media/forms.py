@@ -129,7 +129,7 @@ _ASF = Kind("asf", "PCM", picture=True)
 _WEBM = Kind("webm", None, ("OPUS",), picture=True)
 
 KINDS: Mapping[str, Kind] = MappingProxyType({
-    ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".qt": _MOV,
+    ".mp4": _MP4, ".m4v": _MP4, ".f4v": _MP4, ".mov": _MOV, ".qt": _MOV,
     ".mkv": Kind("matroska", "FLAC", _MATROSKA, picture=True),
     ".webm": _WEBM,
     ".avi": Kind("avi", "PCM", picture=True),
@@ -140,7 +140,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
     ".3gp": Kind("3gp", None, ("AAC",), picture=True), ".3g2": Kind("3g2", None, ("AAC",), picture=True),
     ".ogv": Kind("ogg", "FLAC", ("OPUS",), picture=True),
     ".mxf": Kind("mxf", "PCM", picture=True, rates=(48000,)),
-    ".m4a": Kind("ipod", "ALAC", ("AAC",)),
+    ".m4a": Kind("ipod", "ALAC", ("AAC",)), ".m4b": Kind("ipod", "ALAC", ("AAC",)),
     ".mka": Kind("matroska", "FLAC", _MATROSKA),
     ".weba": Kind("webm", None, ("OPUS",)),
     ".opus": Kind("opus", None, ("OPUS",)),

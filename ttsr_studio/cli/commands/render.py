@@ -216,13 +216,8 @@ def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool
     """Dry run of one job; False when it cannot be rendered."""
     try:
         options = options_of(job)
-<<<<<<< HEAD
         info = probe(job.source, options.salvage, options.stream)
-        form_of(info, options.depth, job.target)
-=======
-        info = probe(job.source, options.salvage)
         form_of(info, options, job.target)
->>>>>>> 4e38873 (Renders into video and the codecs of players: everything else is copied, the audio is new)
     except TtsrError as error:
         tell_failure(as_json, job, str(error))
         return False
