@@ -200,6 +200,8 @@ class OutputOptions:
     tilt: float = option(
         0.0, "Of what was made, dB an octave above where the band ends; negative is darker.",
         ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES)
+    fill_holes: bool = option(
+        False, "Fill what a codec (mp3, AAC) emptied below where the band ends; the report lists it.", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
         ge=1, takes="at least 1", metavar="K", held_by=FILES)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
 from ttsr_studio.errors import InputError
+from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.mixing import mix_of
@@ -103,7 +104,7 @@ def render_array(
     request = RenderRequest(NAME, NAME, annotations, report=False)
     with ExitStack() as files:
         run = RunningRender(session, request, files, Progress(progress))
-        material = analyse_array(run, waveform.samples, waveform.rate)
+        material, holes = with_holes_filled(run, analyse_array(run, waveform.samples, waveform.rate))
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
         with run.stages.timed("write"):
@@ -112,6 +113,6 @@ def render_array(
             samples = done.audio.read(0, done.audio.frames) * done.factor
         digest = hashlib.sha256(samples.T.tobytes()).hexdigest()
         info = done.described(NAME.name, digest, "FLOAT", MetadataInfo())
-        report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None, mix))
+        report = build_report(run, material, reranking, recorder, Outputs(info, [], None, None, mix), holes)
         run.progress.end(material.seconds)
         return Waveform(samples, done.rate), report

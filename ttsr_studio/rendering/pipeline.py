@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.errors import InputError, shown
+from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import CLIP_BYTES, clip_bytes, search_windows
@@ -39,10 +40,11 @@ def render(
         run = RunningRender(session, request, files, Progress(progress))
         material = analyse_source(run)
         make_folder(request.target.parent)
+        material, holes = with_holes_filled(run, material)
         renders, recorder = search_file(run, material, stop)
         reranking = rerank_renders(run, material, renders, recorder)
         outputs = write_outputs(run, material, renders, reranking, recorder)
-        report = build_report(run, material, reranking, recorder, outputs)
+        report = build_report(run, material, reranking, recorder, outputs, holes)
         rendered = write_reports(run, report, recorder, outputs)
         run.progress.end(material.seconds)
         return rendered

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter
+from ttsr_studio.audio.codec_holes import HoleFinder
 from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
@@ -102,7 +103,8 @@ def described(
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
-    refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
+    if not (options.fill_holes and HoleFinder(measured.lr, measured.band.map, rate).find().cells):
+        refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
     # What comes next may take long, and is no fault of the decoder.
     windows = plan_search(run.session, SearchInput(measured.lr, measured.band.map, measured.level)).windows
     run.progress(Event("searching", 0.0, windows * run.session.window_nfe))

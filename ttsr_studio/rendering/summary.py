@@ -16,6 +16,7 @@ from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
 from ttsr_studio.rendering.beyond import in_words as beyond_in_words
+from ttsr_studio.rendering.holes import in_words as holes_in_words
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
@@ -29,6 +30,7 @@ from ttsr_studio.report.schema import (
     AnnotationsRecord,
     BandRecord,
     Gains,
+    HolesRecord,
     InputInfo,
     NBestRecord,
     PluginInfo,
@@ -72,7 +74,12 @@ class Rendered:
 
 
 def build_report(
-    run: RunningRender, material: Material, reranking: Reranking, recorder: Recorder, outputs: Outputs
+    run: RunningRender,
+    material: Material,
+    reranking: Reranking,
+    recorder: Recorder,
+    outputs: Outputs,
+    holes: HolesRecord | None = None,
 ) -> Report:
     """Everything about a render whose audio is written."""
     session, search = run.session, material.search
@@ -95,6 +102,7 @@ def build_report(
         best=outputs.best,
         random_baseline=outputs.random_baseline,
         amount=outputs.mix.record(search.lr.frames / session.engine.sample_rate),
+        codec_holes=holes,
     )
 
 
@@ -233,13 +241,16 @@ def in_words(report: Report, target: Path) -> str:
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
     if not counts:
-        return f"{shown(target)}: silence, passed through"
+        filled = report.codec_holes and report.codec_holes.cells
+        what = f"nothing to add above; {holes_in_words(report.codec_holes)[0]}" if filled else "silence, passed through"
+        return f"{shown(target)}: {what}"
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     notes = [
         *in_short(report.amount),
         *start.warnings,
         *beyond_in_words(start.beyond),
+        *holes_in_words(report.codec_holes),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if out.lowered_db else []),
@@ -288,6 +299,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "cut": dict(report.search.cut),
         "judged": {name: {"role": each.role, "chosen": each.chosen} for name, each in report.scores.items()},
         "beyond": data["input"]["beyond"],
+        "codec_holes": data["codec_holes"],
         "warnings": [*report.input.warnings, *report.output.metadata.warnings],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

@@ -119,7 +119,7 @@ def _maps(
     loudest = max(float(level.max()) for level in levels)
     maps = [
         _Map(title, level - loudest, spectrogram.rate, LEVELS)
-        for title, level, spectrogram in zip(("Input", "Output"), levels, (before, after), strict=True)
+        for title, level, spectrogram in zip(("Input", _output_title(report)), levels, (before, after), strict=True)
     ]
     disagreement = None if uncertainty is None else uncertainty.display()
     if uncertainty is not None and disagreement is not None and disagreement.any():
@@ -127,6 +127,13 @@ def _maps(
         title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
         maps.append(_Map(title, disagreement, uncertainty.rate, VARIANCE))
     return maps
+
+
+def _output_title(report: Report) -> str:
+    holes = report.codec_holes
+    if holes is None or not holes.cells:
+        return "Output"
+    return f"Output: {holes.cells:,} cells that a codec emptied are filled, {100 * holes.share:.2g} % below the edge"
 
 
 def _draw(figure: Figure, report: Report, maps: Sequence[_Map], seconds: float) -> None:

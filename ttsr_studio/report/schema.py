@@ -109,6 +109,30 @@ class BeyondRecord(Record):
 
 
 @dataclass(frozen=True)
+class HoleBandRecord(Record):
+    """Cells between two frequencies that a codec emptied, and that were filled."""
+
+    low_hz: Annotated[float, Field(gt=0)]
+    high_hz: Annotated[float, Field(gt=0)]
+    cells: Annotated[int, Field(ge=0)]
+    share: Annotated[float, Field(ge=0, le=1)]
+    """Of the cells there that lie below the edge."""
+    level_db: float
+    """RMS of what was added there, dBFS, over the whole file, before its one gain."""
+
+
+@dataclass(frozen=True)
+class HolesRecord(Record):
+    """What a codec emptied below where the band ends: cells of 375 Hz, one every 5.3 ms, at the engine's rate."""
+
+    cells: Annotated[int, Field(ge=0)]
+    """That were filled; it does not count in the loudness match."""
+    share: Annotated[float, Field(ge=0, le=1)]
+    bands: Sequence[HoleBandRecord] = ()
+    """Those that hold any."""
+
+
+@dataclass(frozen=True)
 class InputInfo(Record):
     """The file as it was found."""
 
@@ -403,6 +427,8 @@ class Report(Record):
     random_baseline: OutputInfo | None = None
     """A random pick that was written for comparison."""
     amount: AmountRecord = field(default_factory=AmountRecord)
+    codec_holes: HolesRecord | None = None
+    """Null where they were not to be filled."""
     job: WatchRecord | None = None
     """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"
