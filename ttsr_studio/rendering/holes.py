@@ -33,7 +33,7 @@ def with_holes_filled(run: RunningRender, material: Material) -> tuple[Material,
     if not found.cells or not search.level:
         return material, record(found, np.zeros(BANDS), rate)
     with run.stages.timed("holes"):
-        added, power = _filled(run, search, found)
+        added, power = filled(run, search, found)
     aside = material.programme.aside
     if aside:
         pairs = zip(added.blocks(), aside.blocks(), strict=True)
@@ -45,7 +45,7 @@ def with_holes_filled(run: RunningRender, material: Material) -> tuple[Material,
     return replace(material, programme=programme), record(found, power, rate)
 
 
-def _filled(run: RunningRender, search: SearchInput, found: Found) -> tuple[Scratch, NDArray[np.float64]]:
+def filled(run: RunningRender, search: SearchInput, found: Found) -> tuple[Scratch, NDArray[np.float64]]:
     """(what is added, at the engine's rate; its energy by band, [64])."""
     session, rate = plain(run.session), run.session.engine.sample_rate
     lowered = replace(search, bandwidth=found.edges)
