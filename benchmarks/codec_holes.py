@@ -29,6 +29,7 @@ from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.holes import filled
+from ttsr_studio.rendering.inference.progress import Progress
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
@@ -97,7 +98,7 @@ def measure(session: Session, truth: np.ndarray, audio: np.ndarray) -> dict[str,
         found = finder.find()
         if found.cells < FEWEST:
             return None
-        run = RunningRender(session, RenderRequest(Path("a"), Path("b")), files, lambda event: None)
+        run = RunningRender(session, RenderRequest(Path("a"), Path("b")), files, Progress(lambda event: None))
         search = SearchInput(lr, bandwidth, active_rms(audio, RATE))
         added = filled(run, search, found)[0].read(0, lr.frames)
         first, _ = finder.reach(0)

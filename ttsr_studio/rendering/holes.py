@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.codec_holes import BANDS, MARGIN, STRETCH, Found, HoleFinder, band_hz, fill
 from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import SearchInput, search_windows
 from ttsr_studio.rendering.request import RunningRender
@@ -50,7 +51,11 @@ def filled(run: RunningRender, search: SearchInput, found: Found) -> tuple[Scrat
     session, rate = plain(run.session), run.session.engine.sample_rate
     lowered = replace(search, bandwidth=found.edges)
     render = run.buffer(search.lr.channels)
-    for window in search_windows(session, lowered, run.stages, run.progress):
+
+    def alive(event: Event) -> None:
+        run.progress(Event("searching", 0.0, event.total))  # the search that counts comes after this one
+
+    for window in search_windows(session, lowered, run.stages, alive):
         render.append(window.finished[0])
     added, power = run.buffer(search.lr.channels), np.zeros(BANDS)
     finder = HoleFinder(search.lr, search.bandwidth, rate)
