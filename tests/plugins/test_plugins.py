@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,11 @@ FAILING = {
     "forgetful": ("sampler", ["--solver", "forgetful"], "a state without the x0-prediction of the step"),
 }
 """Plug-ins that fail at work: kind, flags, and what is said of them."""
+PAGE = Path(__file__).parents[2] / "docs" / "develop" / "plugins.md"
+DOCUMENTED = [
+    *("--engine", "envelope", "--verifier", "slope"),
+    *("--search", "patient", "--set", "patience=1", "--solver", "midpoint"),
+]
 TYPED = ("skip=1", "order=down", "parts=0.5, 0.25", "plain=true", "most=0.5", "bare=3")
 RUN = """
 import json, sys
@@ -244,6 +251,15 @@ def install(folder: Path, package: str, offered: dict[str, dict[str, str]], **mo
     (information / "entry_points.txt").write_text("\n".join(groups))
 
 
+def install_the_page(folder: Path) -> None:
+    """The package of docs/develop/plugins.md, as it stands there."""
+    text = PAGE.read_text(encoding="utf-8")
+    modules = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", text, re.DOTALL)
+    project = tomllib.loads(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])["project"]
+    offered = {group.removeprefix("ttsr_studio."): names for group, names in project["entry-points"].items()}
+    install(folder, project["name"], offered, **dict(modules))
+
+
 @dataclass(frozen=True)
 class Runs:
     """Exit codes and outputs of command lines, by name, the file that they render, and the report of the first."""
@@ -262,6 +278,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("site")
     install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD)
     install(folder, "failing-audio", {}, failing_audio=FAILS, leaving_audio=LEAVES, lacking_audio=LACKS)
+    install_the_page(folder)
     for number in (1, 2):
         install(folder, f"twin-{number}", {"verifiers": {"twin": "good_audio:Loudest"}})
     source, out = save(folder / "stem.wav", below(voice(0.4), 6000)), folder / "out.wav"
@@ -277,6 +294,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "clips": [*start, "--search", "first", "--verifier", "clips"],
         "clips refused": [*start, "--search", "last", "--verifier", "clips", "--dry-run"],
         "left out": [*start, "--verifier", "loudest", "--verifier", "lacking?"],
+        "page": [*start, *DOCUMENTED],
         "lacking": [*start, "--verifier", "lacking", "--dry-run"],
         **{name: [*start, "--engine", name, "--dry-run"] for name in ("hollow", "alias")},
         **{name: [*start, *flags] for name, (_, flags, _) in FAILING.items()},
@@ -360,6 +378,15 @@ def test_built_in_names_cannot_be_taken_over(runs: Runs, kind: str, name: str) -
     assert [row["ok"] for row in rows] == [True, False]
     assert "good-audio" not in rows[0]["detail"]
     assert f"the name is that of a built-in {kind}" in rows[1]["detail"]
+
+
+def test_what_the_page_for_authors_shows_renders(runs: Runs) -> None:
+    assert " ".join(DOCUMENTED) in PAGE.read_text(encoding="utf-8")
+    assert runs.done["page"][0] == 0, runs.done["page"][1]
+    found = runs.found()
+    for kind, name in (("engine", "envelope"), ("verifier", "slope"), ("search", "patient"), ("sampler", "midpoint")):
+        assert found[kind, name]["state"] == "ok"
+        assert found[kind, name]["detail"].startswith("my-audio 1.2")
 
 
 def in_a_line(said: str) -> str:
