@@ -1,11 +1,15 @@
 """New audio in video and in the codecs of players, by real encoders: what is copied stays, what is new is in place."""
 
+import io
+import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_videos import RATE, Film, click, heard, make, packets, sound
 
 from ttsr_studio.audio.media.forms import KINDS, Sound, bitrate_for, rate_for, subtype_for
@@ -193,3 +197,92 @@ def test_what_codecs_do_not_take_is_refused() -> None:
     assert rate_for(".mp3", "MP3", 96000, fixed=False) == 48000
     assert bitrate_for("MP3", 2, 200_000) == 192_000
     assert set(KINDS) >= {".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts"}
+
+
+def test_a_picture_keeps_its_turn_its_colours_and_its_timecode(tmp_path: Path) -> None:
+    for ending in (".mp4", ".mov", ".mkv"):
+        source = turned(tmp_path / f"turned{ending}", make(tmp_path / f"base{ending}", Film("libx264", "aac")))
+        written(source, tmp_path / f"out{ending}")
+        assert seen(tmp_path / f"out{ending}") == seen(source)
+        assert seen(source)[0] == 90
+    source = make(tmp_path / "tc.mov", Film("prores_ks", "pcm_s24le", tags={"timecode": "01:02:03:04"}))
+    written(source, tmp_path / "out.mov")
+    with av.open(str(tmp_path / "out.mov")) as file:
+        assert [each.metadata["timecode"] for each in file.streams if each.type == "data"] == ["01:02:03:04"]
+
+
+def turned(path: Path, base: Path) -> Path:
+    """A copy of a video that is to be shown turned, in other colours."""
+    with av.open(str(base)) as source, av.open(str(path), "w") as out:
+        copies = {each.index: out.add_stream_from_template(each, opaque=True) for each in source.streams}
+        video = out.streams.video[0]
+        video.set_display_rotation(90)
+        video.codec_context.color_trc, video.codec_context.color_primaries = 16, 9  # PQ, BT.2020
+        video.codec_context.colorspace = 9
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
+    return path
+
+
+def seen(path: Path) -> tuple[object, ...]:
+    """How a picture is to be shown: degrees, and its colours."""
+    with av.open(str(path)) as file:
+        frame = next(file.decode(file.streams.video[0]))
+    return frame.rotation, frame.colorspace, frame.color_trc, frame.color_primaries
+
+
+def test_what_a_screen_needs_to_know_of_hdr_stays(tmp_path: Path) -> None:
+    source = make(tmp_path / "a.mp4", Film("libx265", "aac", options={"x265-params": "log-level=none"}))
+    light = box(b"mdcv", bytes(range(24))) + box(b"clli", struct.pack(">HH", 1000, 400))
+    source.write_bytes(widened(source.read_bytes(), light))
+    written(source, tmp_path / "o.mp4")
+    assert light[4:8] in source.read_bytes()
+    assert light[4:32] in (tmp_path / "o.mp4").read_bytes()
+    assert light[36:] in (tmp_path / "o.mp4").read_bytes()
+
+
+def box(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data) + 8) + name + data
+
+
+def widened(data: bytes, more: bytes) -> bytes:
+    """An MP4 whose index comes last, with more boxes at the end of its HEVC description."""
+    at = data.index(b"hev1") - 4
+    end = at + int.from_bytes(data[at : at + 4])
+    out = bytearray(data[:end] + more + data[end:])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hev1"):
+        start = data.rindex(name, 0, at + 8) - 4
+        out[start : start + 4] = (int.from_bytes(out[start : start + 4]) + len(more)).to_bytes(4)
+    return bytes(out)
+
+
+def test_subtitles_attachments_and_covers_go_along(tmp_path: Path) -> None:
+    base, source = make(tmp_path / "base.mkv", Film("libx264", "flac")), tmp_path / "rich.mkv"
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    with av.open(str(base)) as file, av.open(str(source), "w") as out:
+        copies = {each.index: out.add_stream_from_template(each, opaque=True) for each in file.streams}
+        text = out.add_mux_stream("subrip")
+        text.metadata["language"] = "fre"
+        text.time_base = Fraction(1, 1000)
+        out.add_attachment("type.ttf", "application/x-truetype-font", b"letters")
+        out.add_attachment("cover.png", "image/png", picture.getvalue())
+        line: av.Packet[Any] = av.Packet(b"Bonjour")
+        line.stream, line.time_base, line.pts, line.dts, line.duration = text, Fraction(1, 1000), 100, 100, 300
+        out.mux(line)
+        for packet in file.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                out.mux(packet)
+    written(source, tmp_path / "o.mkv")
+    assert [each[0] for each in packets(tmp_path / "o.mkv", "subtitle")] == [b"Bonjour"]
+    for target, kinds in (("o.mkv", ["png", "h264"]), ("o.m4a", ["png"]), ("o.mp3", ["png"]), ("o.opus", ["png"])):
+        written(source, tmp_path / target)
+        with av.open(str(tmp_path / target)) as file:
+            assert sorted(each.codec_context.name for each in file.streams.video) == sorted(kinds)
+            names = [each.metadata.get("filename") for each in file.streams if each.type == "attachment"]
+            covers = [bytes(each) for each in file.demux() if each.size and each.stream.codec_context.name == "png"]
+        assert names == (["type.ttf"] if target == "o.mkv" else [])
+        assert covers == [picture.getvalue()]

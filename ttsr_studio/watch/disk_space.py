@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ttsr_studio.audio.formats import KEPT
+from ttsr_studio.audio.formats import KEPT, VIDEO_SUFFIXES
 from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.outcome import EndedError, Ending, Outcome
 from ttsr_studio.watch.policy import NO_DISK_SPACE
@@ -12,6 +12,9 @@ from ttsr_studio.watch.queue.store import JobRecord
 
 ROOM_LOSSY, ROOM = 40, 16
 """Bytes that a render may need, on disk and for a while, for every byte of its source."""
+
+MOST_SOUND = 500_000_000
+"""Bytes of lossy audio that a video is taken to have at the most: four hours at 256 kbit/s."""
 
 
 def shortage(root: Root, keep_free: int) -> str | None:
@@ -26,10 +29,17 @@ def shortage(root: Root, keep_free: int) -> str | None:
     return f"waits for disk space: {free / 1e6:.0f} MB are free, {keep_free / 1e6:.0f} are kept free"
 
 
+def room_for(path: Path, size: int) -> int:
+    """Bytes that the render of a source of so many may need."""
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:  # copied and put in order; how much of it is sound is not known
+        return 3 * size + ROOM_LOSSY * min(size, MOST_SOUND)
+    return size * (ROOM if suffix in KEPT else ROOM_LOSSY)
+
+
 def refuse_without_room(root: Root, claim: JobRecord) -> None:
     """End a job whose render might not fit on the disks that it needs. Raises EndedError."""
-    factor = ROOM if Path(claim.path).suffix.lower() in KEPT else ROOM_LOSSY
-    needed = claim.size * factor
+    needed = room_for(Path(claim.path), claim.size)
     for folder, where in ((root.path, "here"), (Path(tempfile.gettempdir()), "for temporary files")):
         free = shutil.disk_usage(folder).free
         if free < needed:

@@ -140,7 +140,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
     ".3gp": Kind("3gp", None, ("AAC",), picture=True), ".3g2": Kind("3g2", None, ("AAC",), picture=True),
     ".ogv": Kind("ogg", "FLAC", ("OPUS",), picture=True),
     ".mxf": Kind("mxf", "PCM", picture=True, rates=(48000,)),
-    ".m4a": Kind("ipod", "ALAC", ("AAC",)), ".m4b": Kind("ipod", "ALAC", ("AAC",)),
+    ".m4a": Kind("mp4", "ALAC", ("AAC",)), ".m4b": Kind("mp4", "ALAC", ("AAC",)),
     ".mka": Kind("matroska", "FLAC", _MATROSKA),
     ".weba": Kind("webm", None, ("OPUS",)),
     ".opus": Kind("opus", None, ("OPUS",)),

@@ -29,6 +29,7 @@ from ttsr_studio.audio.media.streams import (
     cover_packet,
     described,
     described_anew,
+    packets_of,
     relabel,
     same_family,
     tags_of,
@@ -36,7 +37,7 @@ from ttsr_studio.audio.media.streams import (
 )
 from ttsr_studio.errors import OutputError, shown
 
-_MOV = ("mp4", "mov", "ipod", "3gp", "3g2")
+_MOV = ("mp4", "mov", "3gp", "3g2")
 _TICKS = {"matroska": 1000, "webm": 1000, "flv": 1000, "asf": 1000}
 _UNTRIMMED = ("flv",)
 _FROM_ZERO = ("avi", "ogg", "mxf")
@@ -203,9 +204,7 @@ class Muxer:
         for stream in self.source.streams:
             if stream.index == self.chosen.index:
                 new = self._new(out, sound)
-                told = described_anew(stream.metadata, new_audio=True)
-                # where there is one stream, its title is the file's
-                relabel(new, told if self.kind.picture else {key: told[key] for key in told if key not in out.metadata})
+                relabel(new, self._told(stream, out))
                 new.disposition = stream.disposition
                 if self.kind.muxer == "mpegts":  # where streams are told apart by what is their number elsewhere
                     new.id = max(each.id for each in self.source.streams) + 1 if self.original.keep else stream.id
@@ -218,6 +217,15 @@ class Muxer:
         assert new is not None
         add_chapters(self.source, out, self.kind, self.shift, self.notes)
         return Plan(new, pairs, add_covers(out, str(self.original.path), self.kind, self.notes))
+
+    def _told(self, stream: Stream, out: OutputContainer) -> dict[str, str]:
+        """Metadata of the new audio: the old one's, but where there is one stream, its title is the file's."""
+        told = described_anew(stream.metadata, new_audio=True)
+        if self.kind.muxer not in _MOV:
+            told.pop("handler_name", None)
+        if not self.kind.picture:
+            told = {key: text for key, text in told.items() if key not in out.metadata and text != "und"}
+        return told
 
     def _new(self, out: OutputContainer, sound: Sound) -> AudioStream:
         """The stream of the new audio."""
@@ -258,7 +266,7 @@ class Muxer:
             out.mux(cover_packet(stream, cover))
         audio = Ahead(self._ready(self.ready, plan.new) if self.ready else encoder.packets(blocks))
         last: dict[int, int] = {}
-        for packet in self._demuxed(plan):
+        for packet in packets_of(self.source, [self.source.streams[index] for index in plan.copies]):
             copy = plan.copies[packet.stream_index]
             self._retime(packet, last)
             for ours in audio.until(_time(packet)):
@@ -289,12 +297,6 @@ class Muxer:
             packet.dts = max(packet.dts, last.get(packet.stream_index, packet.dts - 1) + 1)
             last[packet.stream_index] = packet.dts
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
-
-    def _demuxed(self, plan: "Plan") -> Iterator["Packet[Any]"]:
-        streams = [self.source.streams[index] for index in plan.copies]
-        for packet in self.source.demux(streams) if streams else ():
-            if packet.size or packet.dts is not None:
-                yield packet
 
 
 @dataclass(frozen=True)

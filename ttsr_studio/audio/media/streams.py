@@ -5,7 +5,7 @@ Packets are copied and never decoded; they keep the bytes they have and the time
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -15,12 +15,14 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
+from av.video.stream import VideoStream
 
 from ttsr_studio.audio.media.forms import Kind
 
-_MOV = ("mp4", "mov", "ipod", "3gp", "3g2")
-_WITH_COVER = ("mp4", "ipod", "mp3")
+_MOV = ("mp4", "mov", "3gp", "3g2")
+_WITH_COVER = ("mp4", "mp3")
 _WITH_CHAPTERS = (*_MOV, "matroska", "webm", "mp3", "ogg", "opus", "asf")
+_NO_TEXT = b"\0\0"  # what lies between two subtitles of an MP4
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 _OF_THE_AUDIO = ("bps", "duration", "number_of_", "_statistics", "encoder", "vendor_id", "source_id", "replaygain_")
 _PICTURES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp"),
@@ -81,6 +83,8 @@ def add_copy(out: OutputContainer, stream: Stream, source: InputContainer, kind:
     opaque = {} if stream.codec_context is None else {"opaque": True}
     copy: Stream = out.add_stream_from_template(stream, **opaque)
     copy.time_base = stream.time_base
+    if isinstance(stream, VideoStream) and isinstance(copy, VideoStream) and stream.average_rate:
+        copy.codec_context.framerate = stream.average_rate  # a timecode track is made with it
     relabel(copy, described_anew(stream.metadata))
     copy.disposition = stream.disposition
     if kind.muxer == "mpegts" and same_family(source, kind):
@@ -102,6 +106,15 @@ def _tag(stream: Stream, copy: Stream, source: InputContainer, kind: Kind) -> st
     if same_family(source, kind) and tag.isprintable() and tag.strip():
         return tag
     return "hvc1" if stream.codec_context.name == "hevc" and kind.muxer in _MOV else None
+
+
+def packets_of(source: InputContainer, streams: Sequence[Stream]) -> Iterator["Packet[Any]"]:
+    """Packets of some streams in the order of the file, but for those that muxers make by themselves."""
+    for packet in source.demux(list(streams)) if streams else ():
+        context = packet.stream.codec_context
+        gap = context is not None and context.name == "mov_text" and bytes(packet) == _NO_TEXT
+        if not gap and (packet.size or packet.dts is not None):
+            yield packet
 
 
 def described_anew(metadata: Mapping[str, str], new_audio: bool = False) -> dict[str, str]:
@@ -178,7 +191,8 @@ def add_covers(out: OutputContainer, path: str, kind: Kind, notes: Notes) -> lis
             copy = out.add_stream_from_template(cover.stream, opaque=True)
             copy.time_base = Fraction(1, 90000)
             copy.disposition = Disposition.attached_pic
-            relabel(copy, {key: text for key, text in cover.stream.metadata.items() if key in ("title", "comment")})
+            kind_of = cover.stream.metadata.get("comment", "Cover (front)")  # of ID3's list of pictures
+            relabel(copy, {"comment": kind_of})
             waiting.append((copy, cover))
         elif kind.muxer in ("ogg", "opus") and not kind.picture:
             out.metadata["METADATA_BLOCK_PICTURE"] = picture_block(cover)

@@ -14,6 +14,7 @@ from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.media.encoder import sampled
 from ttsr_studio.audio.media.forms import Sound
 from ttsr_studio.audio.media.mux import Muxed, Trace
+from ttsr_studio.audio.media.streams import packets_of
 
 _WIDTH = 16  # samples whose mean is compared: what is left is the low band
 _SILENT = 1e-8  # mean square of the low band below which codecs may do as they like
@@ -95,9 +96,8 @@ def _traces(path: Path, muxed: Muxed) -> dict[int, Trace]:
     found = {index: Trace() for index in muxed.copies}
     with av.open(str(path)) as file:
         streams = [file.streams[index] for index in muxed.copies if index < len(file.streams)]
-        for packet in file.demux(streams) if streams else ():
-            if packet.size or packet.dts is not None:
-                found[packet.stream_index].add(packet)
+        for packet in packets_of(file, streams):
+            found[packet.stream_index].add(packet)
     return found
 
 

@@ -24,6 +24,13 @@ _REFRAMED = ("mpegts", "mpeg", "vob", "asf", "ogg")
 """Muxers that may add to packets what their readers want, e.g. access unit delimiters."""
 
 
+_OPTIONS = {
+    ".m2ts": {"mpegts_m2ts_mode": "1"}, ".mts": {"mpegts_m2ts_mode": "1"},
+    ".m4a": {"brand": "M4A "}, ".m4b": {"brand": "M4B "},
+}  # fmt: skip
+"""What muxers are told of files of an ending."""
+
+
 @dataclass(frozen=True)
 class Render:
     """New audio: what gives its blocks of float32 [channels, samples], the same each time, and how it is coded."""
@@ -52,7 +59,7 @@ def _make(temporary: Path, target: Path, render: Render, original: Original, not
     """Write, sync and read back under a temporary name; return the frames."""
     suffix, sound = target.suffix.lower(), render.sound
     kind = KINDS[suffix]
-    options = {"mpegts_m2ts_mode": "1"} if suffix in (".m2ts", ".mts") else {}
+    options = _OPTIONS.get(suffix, {})
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(av.open(str(original.path), metadata_errors="replace"))
         ready, coded = None, 0
