@@ -127,6 +127,35 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
                 assert name not in ("print", "sys.exit", "exit", "click.echo"), f"{path}:{node.lineno} calls {name}"
 
 
+ALIKE = {"load", "main", "parser", "render", "step", "HOP", "POWER_FLOOR"}
+"""What several modules implement or have of their own: an engine's loader, a program's start, the public render and
+the one behind it, a sampler's step; hops and floors of one network each."""
+
+
+def public_names(path: Path) -> Iterator[tuple[str, str]]:
+    """Functions, classes, aliases and constants of a module, with what an alias or a constant stands for."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, path.as_posix()
+        elif isinstance(node, ast.Assign):
+            yield from ((name.id, ast.unparse(node.value)) for name in node.targets if isinstance(name, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, path.as_posix()
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """Constants count where another module imports them: until then they are their module's own."""
+    imported = {name.rpartition(".") for _, names in files() for name in names}
+    meanings: dict[str, dict[str, str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for name, meaning in public_names(path):
+            if not name.startswith("_") and (not name.isupper() or (module, ".", name) in imported):
+                meanings.setdefault(name, {})[module] = meaning
+    double = {name: sorted(found) for name, found in meanings.items() if len(set(found.values())) > 1}
+    assert set(double) == ALIKE, {name: double.get(name) for name in set(double) ^ ALIKE}
+
+
 LONGEST_FUNCTION, LONGEST_CLASS, MOST_PARAMETERS = 60, 200, 6
 
 

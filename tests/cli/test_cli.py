@@ -219,7 +219,7 @@ def test_installed_wheel_has_presets_and_weights(tmp_path: Path, stem: Path) -> 
 
 def test_every_preset_that_ships_is_described() -> None:
     for name, path in presets.available().items():
-        assert presets.describe(path), f"{name} has no description"
+        assert presets.description(path), f"{name} has no description"
 
 
 def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(

@@ -118,7 +118,7 @@ def test_a_preset_may_set_it_and_the_render_has_it(name: str, tmp_path: Path) ->
     preset.write_text(f"{more}{name} = {json.dumps(value)}\n")
     options = resolve(str(preset), {})
     assert getattr(options, field.field) != field.default, f"{name} = {value!r} does nothing"
-    given = resolve("general", presets.load(str(preset)))
+    given = resolve("general", presets.values_of(str(preset)))
     assert getattr(given, field.field) == getattr(options, field.field), "given by itself it does the same"
 
 

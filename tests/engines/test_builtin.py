@@ -206,7 +206,7 @@ def test_each_channel_and_each_moment_has_its_own_band(engine: builtin.BuiltinEn
 def test_noise_is_mixed_to_the_correlation_that_is_asked_for() -> None:
     wanted = torch.tensor([[1.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 1.0]])
     keys = [NoiseKey(1)]
-    made = carriers.mixed(carriers.noise(keys, 3, 200 * HOP, torch.device("cpu")), wanted[None, :, :, None, None])
+    made = carriers.correlated(carriers.noise(keys, 3, 200 * HOP, torch.device("cpu")), wanted[None, :, :, None, None])
     flat = torch.view_as_real(made[0]).flatten(1)
     assert (torch.corrcoef(flat) - wanted).abs().max() < 0.02
 

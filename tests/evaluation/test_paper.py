@@ -17,7 +17,7 @@ import ttsr_studio.evaluation.benchmark.systems
 from ttsr_studio.cli.main import main
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
 from ttsr_studio.evaluation.benchmark.system_spec import plan_specs
-from ttsr_studio.evaluation.paper.plan import DRAW, INPUT, ORACLE
+from ttsr_studio.evaluation.paper.plan import DRAW, LR_INPUT, ORACLE_LSD
 from ttsr_studio.weights import store
 
 Row = dict[str, Any]
@@ -103,11 +103,11 @@ def test_rows_and_columns_are_the_papers_and_ours(made: Made) -> None:
     for kind, names in guides.items():
         searched = [(name, search) for name in names for search in ("Random", "Zero-Order")]
         shown = markdown(text, kind)
-        assert list(shown) == [(INPUT, ""), (DRAW, ""), *searched, (ORACLE, "Random")]
-        assert list(shown[INPUT, ""]) == [f"4 kHz: {head}" for head in heads[kind]]
+        assert list(shown) == [(LR_INPUT, ""), (DRAW, ""), *searched, (ORACLE_LSD, "Random")]
+        assert list(shown[LR_INPUT, ""]) == [f"4 kHz: {head}" for head in heads[kind]]
         detail = markdown(text, f"{kind}, 4 kHz")
         assert list(detail) == list(shown)
-        assert {"AES CE ↑", "AES PQ ↑"} <= set(detail[INPUT, ""])
+        assert {"AES CE ↑", "AES PQ ↑"} <= set(detail[LR_INPUT, ""])
     assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\] \(2\)", markdown(text, "speech, 4 kHz")["AES", "Random"]["LSD ↓"])
     assert "neighbours 2, cosine 0.99, pivot paper" in text
     assert (made.out / "paper" / "figure2.png").stat().st_size > 10_000
@@ -117,16 +117,16 @@ def test_marks_are_true(made: Made) -> None:
     text, values = (made.out / "paper" / "table1.md").read_text(), made.table()
     for kind in ("speech", "music"):
         shown = markdown(text, kind)
-        for head in shown[INPUT, ""]:
+        for head in shown[LR_INPUT, ""]:
             title = head.removeprefix("4 kHz: ")[:-2]
             sign = 1 if head.endswith("↑") else -1
             algorithms = {"": "", "Random": "random", "Zero-Order": "zero-order"}
             means = {who: sign * float(values[kind, who[0], algorithms[who[1]], title]["mean"]) for who in shown}
-            assert values[kind, INPUT, "", title]["better"] == ("higher" if sign > 0 else "lower")
-            renders = {who: mean for who, mean in means.items() if who[0] not in (INPUT, ORACLE)}
+            assert values[kind, LR_INPUT, "", title]["better"] == ("higher" if sign > 0 else "lower")
+            renders = {who: mean for who, mean in means.items() if who[0] not in (LR_INPUT, ORACLE_LSD)}
             bold = {who for who in shown if "**" in shown[who][head]}
             assert max(renders, key=lambda who: renders[who]) in bold
-            digits = len(shown[INPUT, ""][head].split(".")[1])
+            digits = len(shown[LR_INPUT, ""][head].split(".")[1])
             near = {who for who, mean in renders.items() if max(renders.values()) - mean < 10.0**-digits}
             assert bold <= near
             second = {who for who in shown if "<u>" in shown[who][head]}
@@ -134,10 +134,10 @@ def test_marks_are_true(made: Made) -> None:
             assert not rest or max(rest, key=lambda who: rest[who]) in second
             for who, cells in shown.items():
                 cell = cells[head]
-                worse = means[who] < means[INPUT, ""] - 10.0**-digits
+                worse = means[who] < means[LR_INPUT, ""] - 10.0**-digits
                 italic = re.search(r"(?<!\*)\*(?!\*)[^*]+(?<!\*)\*(?!\*)", cell) or "***" in cell
                 assert not worse or italic, f"{who} {head} {cell}"
-                assert not italic or means[who] < means[INPUT, ""]
+                assert not italic or means[who] < means[LR_INPUT, ""]
 
 
 def test_a_guide_is_told_what_is_known_and_gains_by_its_own_verifier(made: Made) -> None:
@@ -152,7 +152,7 @@ def test_a_guide_is_told_what_is_known_and_gains_by_its_own_verifier(made: Made)
         assert best["scores"]["critic"] >= vanilla["scores"]["critic"] - 1e-3
         draws = [row for row in made.rows if row["clip"] == clip and row["algorithm"] == "random"]
         assert len({row["search_range"] for row in draws}) == 1, "random search draws the same for every verifier"
-        assert all(row["lsd"] >= rows[clip, ORACLE, "random"]["lsd"] - 1e-3 for row in draws)
+        assert all(row["lsd"] >= rows[clip, ORACLE_LSD, "random"]["lsd"] - 1e-3 for row in draws)
         assert rows[clip, "critic", "zero-order"]["search_range"] < draws[0]["search_range"]
         assert vanilla["search_range"] is None
         assert (vanilla["nfe"], best["nfe"]) == (4, 8)
@@ -169,10 +169,10 @@ def test_an_excerpts_transcript_is_not_one(made: Made) -> None:
     for row in made.rows:
         assert ("wer/WER" in row["scores"]) is (row["clip"] == "a.wav")
     values = made.table()
-    (row,) = (r for r in made.rows if (r["clip"], r["guide"]) == ("a.wav", INPUT))
-    assert float(values["speech", INPUT, "", "WER"]["mean"]) == pytest.approx(-row["scores"]["wer/WER"])
-    assert values["speech", INPUT, "", "WER"]["n"] == "1"
-    assert values["speech", INPUT, "", "SpkSim"]["n"] == "2"
+    (row,) = (r for r in made.rows if (r["clip"], r["guide"]) == ("a.wav", LR_INPUT))
+    assert float(values["speech", LR_INPUT, "", "WER"]["mean"]) == pytest.approx(-row["scores"]["wer/WER"])
+    assert values["speech", LR_INPUT, "", "WER"]["n"] == "1"
+    assert values["speech", LR_INPUT, "", "SpkSim"]["n"] == "2"
     assert "WER, speech: 1 of 2 clips have a transcript" in (made.out / "paper" / "table1.md").read_text()
 
 
@@ -214,8 +214,8 @@ def test_what_is_missing_is_named_once_with_how_to_get_it(tmp_path: Path, monkey
     assert "No ensemble for speech" in text
     shown = markdown(text, "speech")
     metrics = ["DNSMOS ↑", "critic ↑", "LSD ↓", "LSD to edge ↓"]
-    assert list(shown[INPUT, ""]) == [f"{cutoff} kHz: {metric}" for cutoff in (4, 8) for metric in metrics]
-    assert {guide for guide, _ in shown} == {INPUT, DRAW, *OURS, "DNSMOS"}
+    assert list(shown[LR_INPUT, ""]) == [f"{cutoff} kHz: {metric}" for cutoff in (4, 8) for metric in metrics]
+    assert {guide for guide, _ in shown} == {LR_INPUT, DRAW, *OURS, "DNSMOS"}
 
 
 def test_a_recording_that_is_gone_is_told_once(tmp_path: Path) -> None:

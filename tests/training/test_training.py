@@ -19,10 +19,10 @@ from ttsr_studio.engines.builtin.spectral import log_energy
 from ttsr_studio.errors import InputError
 from ttsr_studio.training import attribution
 from ttsr_studio.training import critic as critic_training
-from ttsr_studio.training.builtin import PARTS, Targets, losses, main
+from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
 from ttsr_studio.training.critic import ranking_loss
-from ttsr_studio.training.data import Batch, Clip, Corpus, Pairs, at_speed, held_out, load_clips
-from ttsr_studio.training.shards import forward, inverse, load
+from ttsr_studio.training.data import Batch, Corpus, Pairs, TrainingClip, at_speed, held_out, load_clips
+from ttsr_studio.training.shards import forward, inverse, load_shards
 from ttsr_studio.training.shards import main as pack
 from ttsr_studio.training.synthesis import piece
 from ttsr_studio.verifiers.critic.verifier import Critic
@@ -93,7 +93,7 @@ def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
         hz = torch.fft.rfftfreq(10240, 1 / 48000)
         lr = torch.fft.irfft(torch.fft.rfft(hr) * (hz < 6000), 10240)
         batch = Batch(hr, lr, torch.full((4, 21), 6000.0), torch.full((4,), 24000.0), ("sfx",) * 4)
-        targets = Targets.of(batch)
+        targets = LossTargets.of(batch)
         loss, _ = losses(net, targets, generator)
         optimizer.zero_grad()
         loss.backward()
@@ -107,12 +107,12 @@ def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
 def test_shards_keep_energies_and_say_whose_clip_it_is(corpus: Path, tmp_path: Path) -> None:
     call(pack, tmp_path, corpus)
     for validation in (False, True):
-        packed, plain = load([tmp_path], validation), load_clips(corpus, validation)
+        packed, plain = load_shards([tmp_path], validation), load_clips(corpus, validation)
         assert sorted((c.kind, c.group, c.edge_hz) for c in packed) == sorted(
             (c.kind, c.group, c.edge_hz) for c in plain
         )
     first = next(clip for clip in load_clips(corpus, False) if clip.kind == "music")
-    again = next(clip for clip in load([tmp_path], False) if clip.group == first.group)
+    again = next(clip for clip in load_shards([tmp_path], False) if clip.group == first.group)
     before, after = (log_energy(c.audio[None].float()[:, :69632] / c.audio.abs().max()) for c in (first, again))
     loud = before > before.max() - math.log(1e6)
     assert (after - before)[loud].abs().mean() < 0.4
@@ -164,7 +164,7 @@ def test_clips_are_heard_at_other_speeds_with_their_edge() -> None:
     for part, hz in ((slow, 3000 * 8 / 9), (fast, 3000 * 9 / 8)):
         spectrum = torch.fft.rfft(part[10000:58000].float() * torch.hann_window(48000)).abs()
         assert abs(float(spectrum.argmax()) - hz) <= 1
-    corpus = Corpus([Clip(tone, "music", "a", 20000.0, 0.2)], torch.device("cpu"))
+    corpus = Corpus([TrainingClip(tone, "music", "a", 20000.0, 0.2)], torch.device("cpu"))
     assert corpus.edge_hz.tolist() == pytest.approx([20000, 20000 * 8 / 9, 22500])
 
 

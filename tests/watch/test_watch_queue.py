@@ -10,10 +10,10 @@ import pytest
 
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.policy import Backoff
-from ttsr_studio.watch.queue.clock import Clock, Moment
+from ttsr_studio.watch.queue.clock import Clock, SteadyTime
 from ttsr_studio.watch.queue.jobs import Offer, Queue
 from ttsr_studio.watch.queue.leases import MOST_EXPIRED_LEASES
-from ttsr_studio.watch.queue.states import Claim, Count, Hold, Reason
+from ttsr_studio.watch.queue.states import Claim, Failure, Hold, Reason
 from ttsr_studio.watch.queue.store import DamagedError, JobRecord
 
 
@@ -26,8 +26,8 @@ class Hands(Clock):
     def wall(self) -> float:
         return self.date
 
-    def now(self) -> Moment:
-        return Moment(self.boot, self.steady)
+    def now(self) -> SteadyTime:
+        return SteadyTime(self.boot, self.steady)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_lease_runs_out_by_the_steady_clock_only(queue: Queue, clock: Hands) -
 def test_after_a_boot_no_lease_and_no_wait_holds(queue: Queue, clock: Hands) -> None:
     queue.offer([offer("a.wav"), offer("b.wav")])
     taken(queue)
-    queue.hand_back(taken(queue), "disk full", after=3600, count=Count.RETRY)
+    queue.hand_back(taken(queue), "disk full", after=3600, count=Failure.RETRY)
     assert queue.claim("one") is None
     clock.boot, clock.steady = "tuesday", 3.0
     assert queue.reclaim() == 1
@@ -191,7 +191,7 @@ def test_waits_grow_up_to_the_longest() -> None:
 
 def test_a_wait_is_kept_and_counted(queue: Queue, clock: Hands) -> None:
     queue.offer([offer()])
-    queue.hand_back(taken(queue), "no space", after=10, count=Count.RETRY)
+    queue.hand_back(taken(queue), "no space", after=10, count=Failure.RETRY)
     assert queue.claim("one") is None
     clock.steady += 11
     claim = taken(queue)

@@ -21,7 +21,7 @@ from ttsr_studio.analysis.spectra import HOP, N_FFT, pool_edges, power_spectrogr
 from ttsr_studio.errors import OptionError
 
 EPSILON = 1e-20
-BAND_HZ = 1000.0
+CELL_HZ = 1000.0
 CELL_FRAMES = 8
 CELL = CELL_FRAMES * HOP
 LEVEL_FLOOR = 1e-10  # -100 dBFS a bin: what is inaudible is not uncertain
@@ -127,7 +127,7 @@ class UncertaintyMap:
         shape = min(rows, N_FFT // 2), min(columns, math.ceil(frames / HOP))
         self._sum, self._count = np.zeros(shape), np.zeros(shape[1])
         self._spread = np.zeros((2, math.ceil(frames / rate)))  # sum and count, by second
-        self._cells = np.zeros((math.ceil(frames / CELL), math.ceil(rate / 2 / BAND_HZ)))
+        self._cells = np.zeros((math.ceil(frames / CELL), math.ceil(rate / 2 / CELL_HZ)))
         self._cell_count = np.zeros(len(self._cells))
         self._lowest_cutoff_hz = rate / 2
 
@@ -192,7 +192,7 @@ class UncertaintyMap:
     def spread_map(self) -> SpreadMap:
         """The spread in dB by cell, from where the band ends upwards."""
         first = max(1, math.ceil(self._lowest_cutoff_hz * N_FFT / self.rate))
-        height = max(1, round(BAND_HZ * N_FFT / self.rate))
+        height = max(1, round(CELL_HZ * N_FFT / self.rate))
         bands = -(-max(0, N_FFT // 2 + 1 - first) // height)
         known = self._cell_count[:, None] > 0
         spread = np.divide(self._cells, self._cell_count[:, None], where=known, out=np.full_like(self._cells, np.nan))
@@ -214,7 +214,7 @@ class UncertaintyMap:
 
     def _cell_levels(self, power: Tensor) -> Tensor:
         """Mean level of cells, 1 kHz by 8 frames: [channels, bins, frames] -> [channels, bands, cells], dBFS a bin."""
-        height = min(max(1, round(BAND_HZ * N_FFT / self.rate)), power.shape[1])
+        height = min(max(1, round(CELL_HZ * N_FFT / self.rate)), power.shape[1])
         cell = (height, min(CELL_FRAMES, power.shape[2]))
         pooled = avg_pool2d(power / (N_FFT / 4) ** 2, cell, ceil_mode=True)
         return 10 * pooled.clamp_min(LEVEL_FLOOR).log10()

@@ -26,7 +26,7 @@ _FAINT, _SILENT = 1e-2, 1e-8
 
 _STOPBAND_DB = 112.0  # some margin over the -96 dB of 16 bits and the -110 dB asked of the merge
 
-Audio = TypeVar("Audio", np.ndarray, torch.Tensor)
+Signal = TypeVar("Signal", np.ndarray, torch.Tensor)
 
 
 def transition_hz(cutoff_hz: float) -> float:
@@ -50,7 +50,7 @@ class Crossover:
         self.pad = self.taps // 2
         self.low = signal.firwin(self.taps, cutoff_hz - width / 2, window=("kaiser", beta), fs=rate)
 
-    def merge(self, lr: Audio, generated: Audio) -> Audio:
+    def merge(self, lr: Signal, generated: Signal) -> Signal:
         """Return ``lr`` with ``generated`` above the crossover; all are float32 ``[..., samples]``.
 
         The first and last ``pad`` samples mix with the zeros outside: give that much context and drop it.

@@ -21,7 +21,7 @@ from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, UNKNOWN_SIZE, chunk
 from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
 
-RATES = (8000, 384000)
+RATE_RANGE = (8000, 384000)
 MAX_CHANNELS = 32
 _ABSURD = 1e6
 _UNKNOWN = 2**48  # libsndfile says 2**63-1 for a FLAC of unknown length
@@ -281,8 +281,8 @@ def probe(path: Path | str, salvage: bool = False, stream: str | None = None) ->
     if identity[0] == 0:
         raise _bad(path, "is empty (0 bytes); export it again")
     info = _native_or_media(path, identity, salvage, stream)
-    if not RATES[0] <= info.rate <= RATES[1]:
-        raise _bad(path, f"has a rate of {info.rate} Hz; convert it to one from {RATES[0]} to {RATES[1]} Hz")
+    if not RATE_RANGE[0] <= info.rate <= RATE_RANGE[1]:
+        raise _bad(path, f"has a rate of {info.rate} Hz; convert it to one from {RATE_RANGE[0]} to {RATE_RANGE[1]} Hz")
     if not 1 <= info.channels <= MAX_CHANNELS:
         raise _bad(path, f"has {info.channels} channels; split it into files of at most {MAX_CHANNELS}")
     info = info if info.media else _counted(info, salvage)

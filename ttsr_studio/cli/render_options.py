@@ -63,7 +63,7 @@ def flag_type(field: OptionField) -> Any:
 def show_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> str:
     """Refuse a preset that is none, and let `--help` show the defaults of one that is."""
     try:
-        ctx.default_map = by_field(presets.load(name)) | dict(ctx.default_map or {})
+        ctx.default_map = by_field(presets.values_of(name)) | dict(ctx.default_map or {})
     except OptionError as error:
         raise click.UsageError(str(error), ctx) from error
     return name

@@ -46,7 +46,7 @@ def locate(name: str) -> Path:
     return known[name]
 
 
-def load(name: str) -> Values:
+def values_of(name: str) -> Values:
     """The values of a preset, keyed by option name.
 
     Raises OptionError for an unknown preset, broken TOML, or a key that is no option (the known ones are listed).
@@ -83,6 +83,6 @@ def checked(path: Path, key: str, value: Any) -> Any:
     return value
 
 
-def describe(path: Path) -> str:
+def description(path: Path) -> str:
     """The preset's own one-line description."""
     return str(tomllib.loads(path.read_text(encoding="utf-8")).get("description", ""))

@@ -17,11 +17,11 @@ def page() -> str:
     lines = HEAD.splitlines()
     for group in GROUPS.values():
         lines += ["", f"## {group}", "", "| option | default | | may be set by |", "|---|---|---|---|"]
-        lines += [row(field) for field in FIELDS.values() if field.group == group and field.flag]
+        lines += [table_row(field) for field in FIELDS.values() if field.group == group and field.flag]
     return "\n".join([*lines, ""])
 
 
-def row(field: OptionField) -> str:
+def table_row(field: OptionField) -> str:
     """One option, as a row of a table."""
     silent = field.default in (None, ()) or field.default is False
     default = field.unset or ("" if silent else str(field.default))

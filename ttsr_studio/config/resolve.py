@@ -36,7 +36,7 @@ def resolve(
 
     Raises OptionError for what is unknown or wrong, or does not fit together.
     """
-    own = presets.load(preset) if preset else {}
+    own = presets.values_of(preset) if preset else {}
     for name, value in (*own.items(), *given.items()):
         FIELDS[name].refuse_other(value)
     values = {**(defaults or {}), **by_field(own)}

@@ -59,7 +59,7 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     engine = load_engine(name, resolve_device("auto"))
     truth = clip(engine, file)
     folder.mkdir(parents=True, exist_ok=True)
-    found = measure(Bench(engine, truth), folder, lambda line: tell(f"{name}: {line}"))
+    found = measure_engine(Bench(engine, truth), folder, lambda line: tell(f"{name}: {line}"))
     checks = as_expected(found)
     written = {"engine": name, "file": file.name, **found, "as_expected": checks}
     (folder / "listen.json").write_text(json.dumps(written, indent=2) + "\n")
@@ -77,7 +77,7 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     yield f"report and WAVs in {folder}"
 
 
-def measure(bench: "Bench", folder: Path, tell: Tell) -> dict[str, float]:
+def measure_engine(bench: "Bench", folder: Path, tell: Tell) -> dict[str, float]:
     """Render in several ways, write what comes out, and measure it."""
     engine = bench.engine
     found: dict[str, float] = {"lsd_input": bench.distance(bench.lr)}

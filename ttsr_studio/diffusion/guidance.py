@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ttsr_studio.errors import OptionError
 
-Pair = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+BothOutputs = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """pair(x [N, ...], sigma [N], index [M]) -> x0 [N, ...], and unconditional x0 of x[index] [M, ...]."""
 
 
@@ -66,7 +66,7 @@ def guided_prediction(cond: Tensor, uncond: Tensor, guidance: Guidance) -> Tenso
     return guided * (guidance.rescale * ratio + (1.0 - guidance.rescale))
 
 
-def guide(pair: Pair, guidance: Guidance, x: Tensor, sigma: Tensor) -> Tensor:
+def guide(pair: BothOutputs, guidance: Guidance, x: Tensor, sigma: Tensor) -> Tensor:
     """Return the x0-prediction of x [N, ...] at sigma [N], guided in the rows whose level is in the interval.
 
     Rows outside it, and every row at scale 1, are asked for conditionally only.

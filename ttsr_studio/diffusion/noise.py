@@ -34,8 +34,6 @@ from torch import Tensor
 from ttsr_studio.errors import OptionError, unknown
 
 Move = tuple[str | int | float, ...]
-Array = NDArray[np.float64]
-
 BLOCK = 64
 MOVES = {
     "draw": "(index)",
@@ -194,7 +192,7 @@ def draw(key: NoiseKey, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(_point(key, tuple(shape)).astype(np.float32))
 
 
-def _point(key: NoiseKey, shape: tuple[int, ...]) -> Array:
+def _point(key: NoiseKey, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the noise of a key in float64, walking back to the nearest ancestor that is known."""
     for move in key.lineage:
         _check(move)
@@ -214,7 +212,7 @@ def _point(key: NoiseKey, shape: tuple[int, ...]) -> Array:
     return point
 
 
-def rotate(n: Array, direction: Array, cosine: float) -> Array:
+def rotate(n: NDArray[np.float64], direction: NDArray[np.float64], cosine: float) -> NDArray[np.float64]:
     """Return the vector of n's norm at that cosine from n, towards `direction`. All float64."""
     if n.size < 2:
         raise OptionError("a neighbour needs noise of at least two elements")
@@ -222,7 +220,7 @@ def rotate(n: Array, direction: Array, cosine: float) -> Array:
     u = n / norm
     w = direction - np.sum(direction * u) * u
     w = w / np.linalg.norm(w)
-    point: Array = norm * (cosine * u + math.sqrt(1.0 - cosine * cosine) * w)
+    point: NDArray[np.float64] = norm * (cosine * u + math.sqrt(1.0 - cosine * cosine) * w)
     return point
 
 
@@ -231,17 +229,17 @@ class _Points:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._points: OrderedDict[tuple[NoiseKey, tuple[int, ...]], Array] = OrderedDict()
+        self._points: OrderedDict[tuple[NoiseKey, tuple[int, ...]], NDArray[np.float64]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: NoiseKey, shape: tuple[int, ...]) -> Array | None:
+    def get(self, key: NoiseKey, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
         with self._lock:
             point = self._points.get((key, shape))
             if point is not None:
                 self._points.move_to_end((key, shape))
             return point
 
-    def put(self, key: NoiseKey, shape: tuple[int, ...], point: Array) -> None:
+    def put(self, key: NoiseKey, shape: tuple[int, ...], point: NDArray[np.float64]) -> None:
         with self._lock:
             self._points[(key, shape)] = point
             while len(self._points) > self._size:

@@ -67,7 +67,7 @@ def programme_of(
     rows += sounds_above(clean, bandwidth, rate, removed=remove == "above")
     counted = below(clean, bandwidth, rate) if remove == "above" else clean.blocks(BLOCK)
     if apart or remove == "above":
-        loudness, level = measured(counted, rate, lr.channels, loudness)
+        loudness, level = measured_programme(counted, rate, lr.channels, loudness)
     return Programme(clean, aside, level, loudness, tuple(rows))
 
 
@@ -79,7 +79,7 @@ def stored(run: RunningRender, blocks: Iterable[NDArray[np.float32]], channels: 
     return buffer
 
 
-def measured(
+def measured_programme(
     blocks: Iterable[NDArray[np.float32]], rate: int, channels: int, whole: Loudness
 ) -> tuple[Loudness, float]:
     """Loudness and active RMS of what counts; peaks, and whether there is sound at all, of the whole."""
@@ -151,7 +151,7 @@ def _bands_above(
     return loudest
 
 
-def in_words(beyond: Iterable[BeyondRecord]) -> list[str]:
+def beyond_in_words(beyond: Iterable[BeyondRecord]) -> list[str]:
     """What a person reads of what was kept, or removed, above the band."""
     notes = []
     for removed, verb in ((False, "kept"), (True, "removed")):

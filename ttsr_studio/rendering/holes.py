@@ -94,7 +94,7 @@ def record(found: Found, power: NDArray[np.float64], rate: int) -> HolesRecord:
     return HolesRecord(found.cells, found.cells / whole if whole else 0.0, rows)
 
 
-def in_words(holes: HolesRecord | None) -> list[str]:
+def holes_in_words(holes: HolesRecord | None) -> list[str]:
     """What a person reads."""
     if holes is None:
         return []

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.decode import MAX_CHANNELS, RATES
+from ttsr_studio.audio.decode import MAX_CHANNELS, RATE_RANGE
 from ttsr_studio.errors import InputError
 from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
@@ -69,8 +69,9 @@ def rate_of(rate: Any) -> int:
     """A sample rate as a number of Hz. Raises InputError for what is none, or out of range."""
     rate = rate.item() if isinstance(rate, torch.Tensor | np.ndarray | np.generic) and np.size(rate) == 1 else rate
     whole = isinstance(rate, numbers.Real) and not isinstance(rate, bool) and float(rate).is_integer()
-    if not whole or not RATES[0] <= rate <= RATES[1]:
-        raise InputError(f"{NAME}: has a rate of {rate!r} Hz; give a whole number from {RATES[0]} to {RATES[1]} Hz")
+    if not whole or not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
+        low, high = RATE_RANGE
+        raise InputError(f"{NAME}: has a rate of {rate!r} Hz; give a whole number from {low} to {high} Hz")
     return int(rate)
 
 

@@ -81,7 +81,7 @@ def analyse_source(run: RunningRender) -> Material:
         info = probe(request.source, options.salvage, options.stream)
         form = form_of(info, options, request.target)
         metadata = read_metadata(info)
-        measured = measure(run, info, read_blocks(info, BLOCK, options.salvage))
+        measured = measure_source(run, info, read_blocks(info, BLOCK, options.salvage))
         digest = sha256(request.source)
     return described(run, info, measured, digest, form, metadata)
 
@@ -92,7 +92,7 @@ def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) 
     info = SourceInfo(run.request.source, "WAV", "FLOAT", rate, channels, frames, identity=(0, 0, 0))
     with run.stages.timed("read"):
         blocks = (waveform[:, start : start + BLOCK] for start in range(0, info.frames, BLOCK))
-        measured = measure(run, info, blocks)
+        measured = measure_source(run, info, blocks)
         digest = hashlib.sha256(waveform.T.tobytes()).hexdigest()
     form = Form("WAV", Sound("FLOAT", rate_of(rate, run.session.options), channels))
     return described(run, info, measured, digest, form, Found(info, Contents()))
@@ -156,7 +156,7 @@ class Measured:
     whole: Scratch | None
 
 
-def measure(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
+def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
     """The input at the engine's rate, and what was measured on the way."""
     rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
     band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)

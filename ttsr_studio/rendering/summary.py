@@ -15,8 +15,8 @@ from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
-from ttsr_studio.rendering.beyond import in_words as beyond_in_words
-from ttsr_studio.rendering.holes import in_words as holes_in_words
+from ttsr_studio.rendering.beyond import beyond_in_words
+from ttsr_studio.rendering.holes import holes_in_words
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
@@ -247,7 +247,7 @@ def in_words(report: Report, target: Path) -> str:
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     notes = [
-        *in_short(report.amount),
+        *amount_in_words(report.amount),
         *start.warnings,
         *beyond_in_words(start.beyond),
         *holes_in_words(report.codec_holes),
@@ -271,7 +271,7 @@ def in_words(report: Report, target: Path) -> str:
     )
 
 
-def in_short(amount: AmountRecord) -> list[str]:
+def amount_in_words(amount: AmountRecord) -> list[str]:
     """How much of what was made is heard, where that is not all of it as it is."""
     share = f"amount {amount.asked:g}" if amount.mean is None else f"amount auto, {amount.mean:.2f} on average"
     tilt = f"tilt {amount.tilt_db:+g} dB an octave"

@@ -170,7 +170,7 @@ def flac(audio: np.ndarray, rate: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def draw(excerpt: Excerpt, levels_db: Sequence[float]) -> tuple[list[Pictures], dict[str, Any]]:
+def draw_pictures(excerpt: Excerpt, levels_db: Sequence[float]) -> tuple[list[Pictures], dict[str, Any]]:
     """Spectrograms of all tracks, level-matched and on one scale, and that scale, by which differences are drawn."""
     maps = []
     for track, level in zip(excerpt.tracks, levels_db, strict=True):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ttsr_studio.errors import InputError
-from ttsr_studio.report.excerpt import Excerpt, cut, draw, encode, overlay
+from ttsr_studio.report.excerpt import Excerpt, cut, draw_pictures, encode, overlay
 from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.storage.atomic import write_atomic
 
@@ -92,7 +92,7 @@ def payload(audition: Audition, folder: Path) -> Json:
     levels = [track["level_db"] or 0.0 for track in texts]
     files = [version.path for version in audition.versions]
     excerpt, audio, gain_db = encode(cut(report, audition.source, files, audition.seconds), levels)
-    pictures, scale = draw(excerpt, levels)
+    pictures, scale = draw_pictures(excerpt, levels)
     nothing = nothing_made(report)
     return {
         "title": report["input"]["name"],

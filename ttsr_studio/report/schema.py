@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from ttsr_studio.analysis.uncertainty import UncertaintySummary
+from ttsr_studio.analysis.uncertainty import Amount, UncertaintySummary
 from ttsr_studio.report.write import plain_json
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Scores = Mapping[str, float | None]
+KnownScores = Mapping[str, float | None]
 """By verifier, or by scale, "verifier/scale"; None when it could not be scored."""
 Role = Literal["search", "held-out"]
 
@@ -227,11 +226,11 @@ class AmountRecord(Record):
 
 @dataclass(frozen=True)
 class PreviewRecord(Record):
-    """Scores of a candidate's x0-prediction before it was finished."""
+    """KnownScores of a candidate's x0-prediction before it was finished."""
 
     step: Count
     """Solver step at which the prediction was made."""
-    scores: Scores
+    scores: KnownScores
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ class CandidateRecord(Record):
 
     key: Mapping[str, Any]
     """The noise key that makes it again."""
-    scores: Scores
+    scores: KnownScores
     """Raw score by verifier; null when it could not be scored: not decoded, or not carried to its end."""
     combined: float | None
     """What the choice was made by; null when excluded."""
@@ -295,7 +294,7 @@ class SearchRecord(Record):
 
 @dataclass(frozen=True)
 class ScoreRecord(Record):
-    """Scores of the choice and of what it had to beat: means over windows, or of the n best renders."""
+    """KnownScores of the choice and of what it had to beat: means over windows, or of the n best renders."""
 
     role: Role
     scope: Literal["window", "clip"]
@@ -333,7 +332,7 @@ class Gains(Record):
 class NBestRecord(Record):
     """One of the n best renders, assembled whole and reranked by verifiers of clips."""
 
-    scores: Scores
+    scores: KnownScores
     combined: float | None
     chosen: bool
 

@@ -32,7 +32,7 @@ BUILT_IN = {
 }
 
 
-def misfit(entry: Any) -> str | None:
+def search_misfit(entry: Any) -> str | None:
     """Why something is no search, None when it is one."""
     if not isgeneratorfunction(entry):
         return "it is no generator function"
@@ -54,7 +54,7 @@ def misfit(entry: Any) -> str | None:
     return None
 
 
-SEARCHES: Registry[Callable[..., Search]] = Registry("search", BUILT_IN, misfit)
+SEARCHES: Registry[Callable[..., Search]] = Registry("search", BUILT_IN, search_misfit)
 
 
 def uses_previews(name: str) -> bool:

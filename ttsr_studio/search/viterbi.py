@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from ttsr_studio.errors import OptionError
 
-Array = NDArray[np.float64]
 
-
-def best_path(scores: Array, seams: Array, first: Array | None = None) -> list[int]:
+def best_path(
+    scores: NDArray[np.float64], seams: NDArray[np.float64], first: NDArray[np.float64] | None = None
+) -> list[int]:
     """Viterbi (1967) over (segment, candidate).
 
     Args:

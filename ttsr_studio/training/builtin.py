@@ -48,7 +48,7 @@ from ttsr_studio.engines.builtin.spectral import (
 from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
-from ttsr_studio.training.shards import load
+from ttsr_studio.training.shards import load_shards
 from ttsr_studio.weights.checkpoint import export
 
 EDGE_MARGIN_HZ = 100
@@ -65,7 +65,7 @@ PARTS = ("nll", "energy_off", "bias", "tonality_off", "draw")
 
 
 @dataclass(frozen=True)
-class Targets:
+class LossTargets:
     """What a batch asks for: features of the input; energy, mask [B, 64, 2T]; tonality [B, 64, T]."""
 
     inputs: Features
@@ -74,7 +74,7 @@ class Targets:
     mask: Tensor
 
     @classmethod
-    def of(cls, batch: Batch) -> "Targets":
+    def of(cls, batch: Batch) -> "LossTargets":
         inputs = features(batch.lr, batch.cutoff_hz)
         energy = log_energy(batch.hr)
         wanted = missing_bands(by_frame(batch.cutoff_hz, energy.shape[-1] // 2))
@@ -83,14 +83,14 @@ class Targets:
         return cls(inputs, energy, tonality(fine_power(batch.hr)), twice(wanted * inside))
 
 
-def cell_weights(targets: Targets, prediction: Prediction) -> Tensor:
+def cell_weights(targets: LossTargets, prediction: Prediction) -> Tensor:
     """Cells that are audible in the truth or in the prediction count in full, [B, 64, 2T]."""
     louder = torch.maximum(targets.energy, prediction.location.detach())
     audible = (louder - math.log(POWER_FLOOR)) / math.log(AUDIBLE_POWER / POWER_FLOOR)
     return audible.clamp(QUIET_WEIGHT, 1) * targets.mask
 
 
-def conditioner_loss(targets: Targets, prediction: Prediction, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def conditioner_loss(targets: LossTargets, prediction: Prediction, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of what it predicts, and its parts."""
     total = weight.sum().clamp(min=1)
     off = targets.energy - prediction.location
@@ -112,7 +112,7 @@ def conditioner_loss(targets: Targets, prediction: Prediction, weight: Tensor) -
     return loss, parts
 
 
-def residual(targets: Targets, prediction: Prediction) -> Tensor:
+def residual(targets: LossTargets, prediction: Prediction) -> Tensor:
     """What the prediction leaves open, in its own units, [B, 144, T]; no gradient."""
     cells = (targets.energy - prediction.location.detach()) / prediction.spread.detach()
     tonal = pooled(targets.tonality - prediction.tonality.detach()) / TONALITY_SCALE
@@ -120,7 +120,7 @@ def residual(targets: Targets, prediction: Prediction) -> Tensor:
 
 
 def draw_loss(
-    net: BuiltinNetwork, targets: Targets, prediction: Prediction, weight: Tensor, sigma: Tensor, noise: Tensor
+    net: BuiltinNetwork, targets: LossTargets, prediction: Prediction, weight: Tensor, sigma: Tensor, noise: Tensor
 ) -> Tensor:
     """EDM loss with weight 1 / c_out^2 (equation 8 of Karras et al. 2022 with sigma_data 1)."""
     mask = state_mask(targets.mask)
@@ -140,7 +140,7 @@ def draw_loss(
     return loss
 
 
-def losses(net: BuiltinNetwork, targets: Targets, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+def losses(net: BuiltinNetwork, targets: LossTargets, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """The whole loss and its parts (`PARTS`)."""
     prediction = net.conditioner(targets.inputs)
     weight = cell_weights(targets, prediction)
@@ -172,7 +172,7 @@ class BuiltinRun(TrainingRun[BuiltinNetwork]):
         return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05, fused=fused)
 
 
-def validation_parts(run: BuiltinRun, batches: list[Targets], half: bool) -> dict[str, float]:
+def validation_parts(run: BuiltinRun, batches: list[LossTargets], half: bool) -> dict[str, float]:
     """Parts of the averaged weights' loss on fixed batches of the validation part."""
     generator = torch.Generator(run.device).manual_seed(0)
     with torch.no_grad(), torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=half):
@@ -202,7 +202,7 @@ class Schedule:
 
 def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_after: int | None) -> bool:
     """Run the remaining steps, `stop_after` at most. True when the run is at its end."""
-    kept = [Targets.of(held.batch(i)) for i in range(6)]
+    kept = [LossTargets.of(held.batch(i)) for i in range(6)]
     if schedule.steps is not None:
         run.plan["steps"] = schedule.steps
     steps = int(run.plan.get("steps", 10**9))
@@ -212,7 +212,7 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
     for batch in pairs.stream(run.step, stop):
         generator = torch.Generator(run.device).manual_seed(1_000_000 + run.step)
         torch.manual_seed(run.step)
-        targets = Targets.of(batch)
+        targets = LossTargets.of(batch)
         with autocast:
             loss, _ = losses(run.net, targets, generator)
         planned = steps if steps < 10**9 else 100 * schedule.probe
@@ -278,8 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
     samples = (given.frames - 1) * HOP
     factors = {} if given.speeds else {"speeds": ()}
-    corpus = Corpus(load(given.data, validation=False), run.device, **factors)
-    held = Corpus(load(given.data, validation=True), run.device, speeds=())
+    corpus = Corpus(load_shards(given.data, validation=False), run.device, **factors)
+    held = Corpus(load_shards(given.data, validation=True), run.device, speeds=())
     run.log(hours={kind: round(seconds / 3600, 2) for kind, seconds in corpus.seconds.items()})
     schedule = Schedule(given.steps, given.minutes, given.peak, given.every, given.half)
     pairs = Pairs(corpus, given.batch, samples, given.seed)

@@ -31,8 +31,8 @@ from ttsr_studio.errors import InputError
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
-from ttsr_studio.training.shards import load
-from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_network
+from ttsr_studio.training.shards import load_shards
+from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_critic
 from ttsr_studio.weights.checkpoint import export
 
 STAGES = ("expect", "rank")
@@ -135,7 +135,7 @@ def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
     return audio
 
 
-def distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
+def truth_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
     """Distance of [B, K, samples] to [B, samples], [B, K]: log-spectral from cutoff to edge, and by Zimtohrli."""
     import zimtohrli  # In the extra "evaluate".
 
@@ -170,7 +170,7 @@ def make_bank(net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, plan
                 asdict(
                     Bank(
                         batch.lr.half(), batch.cutoff_hz[:, 0], edge, net.views(batch.hr).half(),
-                        net.views(audio).half(), distances(audio, batch.hr, batch.cutoff_hz[:, 0], edge),
+                        net.views(audio).half(), truth_distances(audio, batch.hr, batch.cutoff_hz[:, 0], edge),
                     )
                 ),
                 part,
@@ -228,7 +228,7 @@ class CriticRun(TrainingRun[CriticNetwork]):
 
 def start_ranking(run: CriticRun, weights: Path) -> None:
     """Begin a fresh run at its second stage, with the weights of a first one."""
-    state = load_network(weights, run.device).state_dict()
+    state = load_critic(weights, run.device).state_dict()
     same_sizes(run.net, state, weights)
     run.net.load_state_dict(state)
     run.average.load_state_dict(run.net.state_dict())
@@ -323,8 +323,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.start_from and (run.stage, run.step) == (0, 0):
         start_ranking(run, given.start_from)
     torch.set_float32_matmul_precision("high")
-    clips = Corpus(load(given.data, validation=False), run.device)
-    kept = Corpus(load(given.data, validation=True), run.device, speeds=())
+    clips = Corpus(load_shards(given.data, validation=False), run.device)
+    kept = Corpus(load_shards(given.data, validation=True), run.device, speeds=())
     samples = (given.frames - 1) * 512
     pairs = Pairs(clips, given.batch, samples, given.seed, splices=0.0)
     held = Pairs(kept, given.batch, samples, given.seed + 1, splices=0.0)

@@ -45,7 +45,7 @@ USUAL_HZ = (4000, 5500, 8000, 11025, 12000, 16000)
 
 
 @dataclass(frozen=True)
-class Clip:
+class TrainingClip:
     """One channel of a clip: int16 [samples], its kind and group, the edge of its real content (Hz), its RMS."""
 
     audio: Tensor
@@ -95,7 +95,7 @@ def manifest(folder: Path) -> Iterator[tuple[Path, dict[str, str], float]]:
             yield folder / row["file"], row, min(float(row["band_edge_hz"]), float(row["floor_edge_hz"]))
 
 
-def load_clips(folder: Path, validation: bool) -> list[Clip]:
+def load_clips(folder: Path, validation: bool) -> list[TrainingClip]:
     """Read the clips of `folder/manifest.csv` that belong to the training or the validation part.
 
     Raises InputError when a clip is missing or is not at 48 kHz, or when the manifest asks to keep it out of training.
@@ -111,7 +111,9 @@ def load_clips(folder: Path, validation: bool) -> list[Clip]:
             raise InputError(f"{path}: {rate} Hz; training clips are at 48 kHz")
         for channel in channels(audio):
             rms = active_rms(channel[None] / 32768.0, rate)
-            clips.append(Clip(torch.from_numpy(channel.copy()), row["kind"], row["speaker_or_class"], edge, rms))
+            clips.append(
+                TrainingClip(torch.from_numpy(channel.copy()), row["kind"], row["speaker_or_class"], edge, rms)
+            )
     if not clips:
         raise InputError(f"{folder}: the manifest names no clips for this part")
     return clips
@@ -139,7 +141,7 @@ class Corpus:
         seconds: of every kind, at its own speed.
     """
 
-    def __init__(self, clips: Iterable[Clip], device: torch.device, speeds: Sequence[float] = SPEEDS) -> None:
+    def __init__(self, clips: Iterable[TrainingClip], device: torch.device, speeds: Sequence[float] = SPEEDS) -> None:
         parts, start, length, rms, edge, kinds, chance = [], [], [], [], [], [], []
         place = 0
         self.seconds: dict[str, float] = {}

@@ -5,14 +5,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
 
 from ttsr_studio.errors import InputError
-
-Net = TypeVar("Net", bound=nn.Module)
+from ttsr_studio.weights.checkpoint import Net
 
 
 class TrainingRun(ABC, Generic[Net]):

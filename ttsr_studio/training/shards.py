@@ -21,7 +21,7 @@ from torch import Tensor
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.command import command, existing_folder, new_folder, one_line
-from ttsr_studio.training.data import RATE, Clip, channels, held_out, load_clips, manifest
+from ttsr_studio.training.data import RATE, TrainingClip, channels, held_out, load_clips, manifest
 
 HOP = 256
 BAND = 8
@@ -141,29 +141,29 @@ def write_shards(folders: list[Path], out: Path) -> Iterator[Path]:
             entries, body, number = [], bytearray(), number + 1
 
 
-def read_shard(path: Path, validation: bool) -> list[Clip]:
+def read_shard(path: Path, validation: bool) -> list[TrainingClip]:
     """Clips of a shard that belong to the training or to the validation part."""
     data = path.read_bytes()
     count = int.from_bytes(data[:4], "little")
 
-    def clip(entry: ShardEntry) -> Clip:
+    def clip(entry: ShardEntry) -> TrainingClip:
         start = 4 + count + entry.offset
         audio = unpack(data[start : start + entry.size], entry.frames, torch.device("cpu"))
         rms = active_rms(audio[None].numpy(), RATE)
         short = (audio * 32767).round().clamp(-32768, 32767).to(torch.int16)
-        return Clip(short, entry.kind, entry.group, entry.edge_hz, rms)
+        return TrainingClip(short, entry.kind, entry.group, entry.edge_hz, rms)
 
     entries = [ShardEntry(**fields) for fields in json.loads(zlib.decompress(data[4 : 4 + count]))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(clip, (entry for entry in entries if held_out(entry.group) == validation)))
 
 
-def load(sources: Sequence[Path], validation: bool) -> list[Clip]:
+def load_shards(sources: Sequence[Path], validation: bool) -> list[TrainingClip]:
     """Clips of folders with a manifest.csv, and of shards (files, or folders of shard*.bin).
 
     Raises InputError as `load_clips` does, and for a folder that holds neither.
     """
-    clips: list[Clip] = []
+    clips: list[TrainingClip] = []
     for source in sources:
         if (source / "manifest.csv").exists():
             clips += load_clips(source, validation)

@@ -51,7 +51,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Frame:
+class SongFrame:
     """What the parts of a piece share: root pitch, scale, chord roots as scale degrees, length in beats."""
 
     root: int
@@ -75,7 +75,7 @@ def velocity(rng: np.random.Generator, level: int) -> int:
     return int(np.clip(level + rng.normal(0, 12), 20, 127))
 
 
-def drums(rng: np.random.Generator, frame: Frame) -> list[Note]:
+def drums(rng: np.random.Generator, frame: SongFrame) -> list[Note]:
     """A pattern of one or two bars on a grid of 8ths or 16ths, with changes."""
     grid = int(rng.choice([2, 4, 4]))
     steps = grid * 4 * int(rng.integers(1, 3))
@@ -91,7 +91,7 @@ def drums(rng: np.random.Generator, frame: Frame) -> list[Note]:
     ]
 
 
-def bass(rng: np.random.Generator, frame: Frame) -> list[Note]:
+def bass(rng: np.random.Generator, frame: SongFrame) -> list[Note]:
     length = float(rng.choice([0.5, 1, 1, 2]))
     jumps = rng.choice([0, 0, 0, 2, 4, 7], size=8).tolist()
     pitches = [frame.pitch(frame.chord(beat) + jumps[i % 8]) - 24 for i, beat in enumerate(frame.grid(length))]
@@ -102,7 +102,7 @@ def bass(rng: np.random.Generator, frame: Frame) -> list[Note]:
     ]
 
 
-def chords(rng: np.random.Generator, frame: Frame) -> list[Note]:
+def chords(rng: np.random.Generator, frame: SongFrame) -> list[Note]:
     """Block or broken chords."""
     length = float(rng.choice([0.5, 1, 2, 4]))
     broken = rng.uniform(0.05, 0.5) if rng.random() < 0.4 else rng.uniform(0, 0.03)
@@ -117,7 +117,7 @@ def chords(rng: np.random.Generator, frame: Frame) -> list[Note]:
     ]
 
 
-def lead(rng: np.random.Generator, frame: Frame) -> list[Note]:
+def lead(rng: np.random.Generator, frame: SongFrame) -> list[Note]:
     """A melody by random walk over the scale, with rests."""
     degree, beat, notes = int(rng.integers(-3, 10)), 0.0, []
     lengths = rng.choice([0.25, 0.5, 0.5, 1, 1, 2, 4], size=3)
@@ -156,7 +156,7 @@ def track(rng: np.random.Generator, channel: int, program: int, notes: list[Note
 def piece(rng: np.random.Generator, seconds: float) -> tuple[mido.MidiFile, str]:
     """A random piece and what it is: solo, drums, duo or band."""
     tempo = rng.uniform(60, 180)
-    frame = Frame(
+    frame = SongFrame(
         int(rng.integers(48, 66)),
         SCALES[rng.integers(len(SCALES))],
         CHANGES[rng.integers(len(CHANGES))],

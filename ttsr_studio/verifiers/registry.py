@@ -37,7 +37,7 @@ def load_verifier(name: str, device: str = "cpu") -> Verifier:
     Raises OptionError for an unknown name, MissingError when a package or weights file is not installed.
     """
     factory = VERIFIERS[name]
-    return VERIFIERS.made(name, lambda: factory(device), lambda verifier: misfit(name, verifier), CHECKS)
+    return VERIFIERS.made(name, lambda: factory(device), lambda verifier: verifier_misfit(name, verifier), CHECKS)
 
 
 def no_scores(given: Any, audio: Tensor, *_: Any) -> str | None:
@@ -65,7 +65,7 @@ CHECKS: dict[str, Check | None] = {
 """What a verifier of another package answers for."""
 
 
-def misfit(name: str, verifier: Verifier) -> str | None:
+def verifier_misfit(name: str, verifier: Verifier) -> str | None:
     """Why something is no verifier of this name, None when it is one."""
     if lacking := lacks(verifier, Verifier):
         return lacking

@@ -37,7 +37,7 @@ def room_for(path: Path, size: int) -> int:
     return size * (ROOM if suffix in KEPT else ROOM_LOSSY)
 
 
-def refuse_without_room(root: Root, claim: JobRecord) -> None:
+def refuse_without_disk(root: Root, claim: JobRecord) -> None:
     """End a job whose render might not fit on the disks that it needs. Raises EndedError."""
     needed = room_for(Path(claim.path), claim.size)
     for folder, where in ((root.path, "here"), (Path(tempfile.gettempdir()), "for temporary files")):

@@ -11,7 +11,7 @@ from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.watch.context import ServiceContext
-from ttsr_studio.watch.disk_space import refuse_without_room
+from ttsr_studio.watch.disk_space import refuse_without_disk
 from ttsr_studio.watch.folder_config import FolderRule
 from ttsr_studio.watch.outcome import EndedError, Ending, Outcome, of_cause, of_error
 from ttsr_studio.watch.policy import ease, fingerprint
@@ -119,7 +119,7 @@ class WatchJob:
 
     def _render(self, target: Path, options: RenderOptions, mark: str) -> StagedRender:
         """Have the file rendered."""
-        refuse_without_room(self.root, self.claim)
+        refuse_without_disk(self.root, self.claim)
         policy = self.context.options.policy
         eased = ease(replace(options, device=policy.device), self.claim.crashes, policy.cpu)
         made: RenderDone = self.supervisor.render(RenderTask(self.source, target, eased), self._keep_lease)

@@ -13,7 +13,7 @@ from ttsr_studio.watch.outcome import Ending, Outcome, of_error
 from ttsr_studio.watch.policy import MOST_CRASHES
 from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
 from ttsr_studio.watch.queue.jobs import Queue
-from ttsr_studio.watch.queue.states import Count, JobState
+from ttsr_studio.watch.queue.states import Failure, JobState
 from ttsr_studio.watch.queue.store import JobRecord
 from ttsr_studio.watch.workers.supervisor import Supervisor
 
@@ -132,7 +132,7 @@ class JobRunner:
 
     def _retry(self, claim: JobRecord, outcome: Outcome) -> None:
         reason, wait = self._in_short(claim, outcome.line), outcome.backoff.wait(claim.tries)
-        if not self.queue.hand_back(claim, reason, after=wait, count=Count.RETRY):
+        if not self.queue.hand_back(claim, reason, after=wait, count=Failure.RETRY):
             return
         self.log("waiting", file=claim.path, reason=reason, seconds=wait)
         self.publisher.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
@@ -143,7 +143,7 @@ class JobRunner:
             tried = "with smaller batches" + (" and on the CPU" if self.policy.cpu else "")
             self._failed(claim, f"the renderer {how}; {MOST_CRASHES} times, also {tried}", move)
         else:
-            self.queue.hand_back(claim, f"the renderer {how}; tried again with smaller batches", count=Count.CRASH)
+            self.queue.hand_back(claim, f"the renderer {how}; tried again with smaller batches", count=Failure.CRASH)
 
     def _in_short(self, claim: JobRecord, reason: str) -> str:
         """A reason without the name of the file that it stands beside, or the root's place."""

@@ -43,7 +43,7 @@ def set_aside(database: Path) -> Path:
     return kept
 
 
-def sweep(context: ServiceContext, queue: Queue) -> None:
+def tidy_up(context: ServiceContext, queue: Queue) -> None:
     """Take back what ended services left behind, and move the sources that still have to be."""
     owners = {row.owner for row in queue.jobs([JobState.RUNNING]) if row.owner}
     reclaimed = queue.reclaim(ended(context.root.state, owners - {context.owner}))

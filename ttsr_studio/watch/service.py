@@ -17,7 +17,7 @@ from ttsr_studio.watch.policy import StopRequest
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import JobState
-from ttsr_studio.watch.recovery import open_sound_queue, sweep
+from ttsr_studio.watch.recovery import open_sound_queue, tidy_up
 from ttsr_studio.watch.scanner import Scanner
 from ttsr_studio.watch.web.keeper import Page, PageKeeper
 
@@ -87,7 +87,7 @@ class ServiceRun:
         """Returns how many files failed or still wait. Raises what ended it."""
         log, began = self.context.log, self.context.clock.wall()
         log("service started", root=str(self.context.root.path), owner=self.context.owner, pid=os.getpid())
-        sweep(self.context, self.queue)
+        tidy_up(self.context, self.queue)
         self.page.try_to_serve()
         by_clock = self.options.poll is not None or self.on_network
         with contextlib.nullcontext() if by_clock else watch_events(self.wake, log):
@@ -134,7 +134,7 @@ class ServiceRun:
                 scan_at, scanned = scanner.now + poll, True
             patiently(scanner.hand_on)
             if now >= sweep_at:
-                patiently(lambda: sweep(self.context, self.queue))
+                patiently(lambda: tidy_up(self.context, self.queue))
                 self.page.try_to_serve()
                 sweep_at = now + SWEEP_SECONDS
             if self.options.once and scanned and self._nothing_left():

@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[Config, dict[str, Tensor]]:
         return config, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
 
 
-def load(path: Path, make: Callable[[Config], Net], device: torch.device) -> Net:
+def load_weights(path: Path, make: Callable[[Config], Net], device: torch.device) -> Net:
     """Return the network that `make` builds from the file's configuration, with its weights, ready for inference.
 
     What is in no file the network must make on the CPU: until the weights are there, the rest has no values.

@@ -25,7 +25,7 @@ _PARTIALS, _REGULAR = 12, 0.12
 _TREND_DB_AN_OCTAVE, _FAINTEST_DB, _STOP_DB = -9.0, 45.0, 30.0
 
 
-def band_hz(rate: int) -> NDArray[np.float64]:
+def centres_hz(rate: int) -> NDArray[np.float64]:
     """Centres [bands] of the bands at a rate."""
     count = int(BANDS_AN_OCTAVE * np.log2(rate / 2 / FIRST_HZ)) + 1
     return np.asarray(FIRST_HZ * 2.0 ** (np.arange(count) / BANDS_AN_OCTAVE), np.float64)
@@ -35,7 +35,7 @@ class Bands:
     """Peaks and valleys by band of frames' spectra, for one rate and frame size."""
 
     def __init__(self, rate: int, size: int) -> None:
-        self.hertz = band_hz(rate)
+        self.hertz = centres_hz(rate)
         width, bins = rate / size, size // 2 + 1
         self._own = self._edges(width, bins, 0.5, 3)
         self._around = self._edges(width, bins, 2.5, 3)

@@ -55,11 +55,11 @@ class ToneMeter:
         data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
         start = 0
         while start + self._size <= data.shape[1]:
-            self._hear(data[:, start : start + self._size])
+            self._add(data[:, start : start + self._size])
             start += self._size // 2
         self._rest = data[:, start:].copy()
 
-    def _hear(self, frame: Audio) -> None:
+    def _add(self, frame: Audio) -> None:
         spectrum = np.fft.rfft(frame * self._window)
         power = (spectrum.real**2 + spectrum.imag**2).max(axis=0) * (2.0 / self._window.sum() ** 2)
         level = 10.0 * np.log10(power + 1e-20)

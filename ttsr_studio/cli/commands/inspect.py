@@ -41,12 +41,12 @@ def inspect_command(inputs: tuple[Path, ...], salvage: bool, stream: str | None,
             told = {"input": str(path), "status": "failed", "reason": reason}
             click.echo(json.dumps(told) if as_json else f"failed: {reason}", err=not as_json)
             continue
-        click.echo(json.dumps(found.to_json()) if as_json else "\n".join(in_words(found)))
+        click.echo(json.dumps(found.to_json()) if as_json else "\n".join(inspection_lines(found)))
     if failed:
         sys.exit(1)
 
 
-def in_words(found: Inspection) -> list[str]:
+def inspection_lines(found: Inspection) -> list[str]:
     """What a person reads of a file."""
     info, band = found.info, found.band
     evidence = "" if band.evidence_db is None else f"; evidence {band.evidence_db:.0f} dB"

@@ -37,7 +37,7 @@ def errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def say(line: str) -> None:
+def tell_progress(line: str) -> None:
     click.echo(line, err=True)
 
 
@@ -91,7 +91,7 @@ def models_list(as_json: bool) -> None:
 def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bool) -> None:
     """Download models from the hub, check and convert them. An interrupted download goes on where it stopped."""
     for model in [find(name) for name in names]:
-        fetch(model, precision, say, offline=offline, keep=keep)
+        fetch(model, precision, tell_progress, offline=offline, keep=keep)
         click.echo(f"{model.name}: installed in {store.folder(model.name)}")
 
 
@@ -102,7 +102,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 @errors_in_one_line
 def models_import(name: str, file: Path, precision: str) -> None:
     """Install a model from a FILE or folder that you have, e.g. AudioSR's pytorch_model.bin. It is not touched."""
-    install(find(name), file, precision, say)
+    install(find(name), file, precision, tell_progress)
     click.echo(f"{name}: installed in {store.folder(name)}")
 
 
@@ -160,7 +160,7 @@ def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> 
         if listen and not files and MODELS[name].kind == "engine":
             from ttsr_studio.diagnostics.engine_check import listen_to
 
-            for line in listen_to(name, listen, output / name, say):
+            for line in listen_to(name, listen, output / name, tell_progress):
                 click.echo(f"{name}: {line}")
     if wrong:
         sys.exit(1)

@@ -19,7 +19,7 @@ def presets_group() -> None:
 def presets_list() -> None:
     """All presets with their descriptions; your own folder comes first."""
     for name, path in presets.available().items():
-        click.echo(f"{name:15} {presets.describe(path)}")
+        click.echo(f"{name:15} {presets.description(path)}")
     click.echo(f"\nyour own go to {presets.folders()[0]}")
 
 

@@ -159,7 +159,7 @@ def render_command(
             run = BatchRun(
                 Sessions(session), options_of, replace=overwrite, report=report, rewards=keep_rewards, **common
             )
-            failed = follow(run, waiting, sources, again, as_json)
+            failed = run_all(run, waiting, sources, again, as_json)
     if failed:
         if len(jobs) > 1:
             click.echo(f"{failed} of {len(jobs)} files failed", err=True)
@@ -173,7 +173,7 @@ def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
         yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
 
 
-def follow(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
+def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
     """Render, say how it went with every file, and count those that failed.
 
     Ends the process with exit code 130 when interrupted.

@@ -80,7 +80,7 @@ def correlations(low: Tensor, cutoff_hz: Tensor) -> Tensor:
     return torch.where(correlation.abs() >= ALIKE, correlation.sign(), correlation.clamp(-1, 1))
 
 
-def mixed(independent: Tensor, wanted: Tensor) -> Tensor:
+def correlated(independent: Tensor, wanted: Tensor) -> Tensor:
     """Independent channels [W, C, 257, frames] -> channels of the correlation wanted [W, C, C, 257 or 1, frames].
 
     By a Cholesky factor in which equal channels stay equal to the last bit, and opposite ones opposite.

@@ -213,7 +213,7 @@ class BuiltinEngine:
         drawn = carriers.noise(keys, channels, samples, self.device)
         if channels > 1:
             wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
-            drawn = carriers.mixed(drawn, wanted[:, :, :, None])
+            drawn = carriers.correlated(drawn, wanted[:, :, :, None])
         maps, conditions = self.network.denoiser.prepare(prediction)
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
         tensors = BuiltinTensors(

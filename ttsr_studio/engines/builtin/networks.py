@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
-from ttsr_studio.weights.checkpoint import load
+from ttsr_studio.weights.checkpoint import load_weights
 
 STATE = 2 * BANDS + TONAL_BANDS
 """Channels of what is drawn, by slow frame: the residual of two fast frames of 64 cells, and of tonality."""
@@ -323,4 +323,4 @@ def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
 
     Raises MissingError when the file is not there or is not a weights file.
     """
-    return load(path, lambda config: BuiltinNetwork(NetworkConfig(**config)), device)  # type: ignore[arg-type]
+    return load_weights(path, lambda config: BuiltinNetwork(NetworkConfig(**config)), device)  # type: ignore[arg-type]

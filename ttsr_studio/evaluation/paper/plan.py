@@ -24,7 +24,7 @@ from ttsr_studio.verifiers.protocol import Verifier
 from ttsr_studio.verifiers.registry import load_verifier
 
 PAPER_KINDS = ("speech", "music", "sfx")
-INPUT, DRAW, ORACLE = "LR input", "Vanilla (one draw)", "Oracle LSD (ceiling)"
+LR_INPUT, DRAW, ORACLE_LSD = "LR input", "Vanilla (one draw)", "Oracle LSD (ceiling)"
 ALGORITHMS = {"random": "Random", "zero-order": "Zero-Order"}
 PAPER_NAMES = {"aesthetics": "AES", "speaker": "SpkSim", "wer": "WER", "clap": "CLAP", "dnsmos": "DNSMOS"}
 """Verifiers as the paper's tables name them; others keep their own names."""
@@ -43,7 +43,7 @@ class TableLine:
     """A line of Table 1 for one kind.
 
     Attributes:
-        guide: who chooses, as the tables name it; `INPUT` and `DRAW` where nobody does.
+        guide: who chooses, as the tables name it; `LR_INPUT` and `DRAW` where nobody does.
         algorithm: "" where nothing is searched.
         options: None for the input itself.
     """
@@ -177,14 +177,14 @@ def make_lines(
     guides += [(name, (name,), "rank") for name in BUILT_IN if name not in paper]
     guides.append(("+".join(BUILT_IN), BUILT_IN, "zsum"))
     guides += [(PAPER_NAMES[name], (name,), "rank") for name in besides(kind) if name in scoring and name not in paper]
-    yield TableLine(kind, INPUT)
+    yield TableLine(kind, LR_INPUT)
     yield TableLine(kind, DRAW, "", guided(options, ("critic",), "rank", "random", candidates=1, budget=None))
     for title, verifiers, rule in guides:
         for algorithm in ALGORITHMS:
             yield TableLine(kind, title, algorithm, guided(options, verifiers, rule, algorithm))
     if oracle:
         yield TableLine(
-            kind, ORACLE, "random", guided(options, ("lsd",), "rank", "random", reference=Path("truth.wav"))
+            kind, ORACLE_LSD, "random", guided(options, ("lsd",), "rank", "random", reference=Path("truth.wav"))
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ttsr_studio.evaluation.paper.plan import ALGORITHMS, DRAW, INPUT, ORACLE, PaperPlan, notes, settings_line
+from ttsr_studio.evaluation.paper.plan import ALGORITHMS, DRAW, LR_INPUT, ORACLE_LSD, PaperPlan, notes, settings_line
 from ttsr_studio.evaluation.reporting.bootstrap import RESAMPLES, Estimate, bootstrap, paired
 from ttsr_studio.evaluation.reporting.figures import plain_style
 from ttsr_studio.evaluation.reporting.tables import csv_table, interval, markdown_table, write_text
@@ -126,11 +126,11 @@ def marked(cells: Sequence[TableCell]) -> dict[Who, str]:
     column = cells[0].column
     shown = {cell.who: f"{cell.estimate.mean:.{column.digits}f}" for cell in cells}
     values = {who: column.better * float(text) for who, text in shown.items()}
-    ranked = sorted({value for who, value in values.items() if who[0] not in (INPUT, ORACLE)}, reverse=True)
-    least = values.get((INPUT, ""), -math.inf)
+    ranked = sorted({value for who, value in values.items() if who[0] not in (LR_INPUT, ORACLE_LSD)}, reverse=True)
+    least = values.get((LR_INPUT, ""), -math.inf)
     found = {}
     for who, text in shown.items():
-        value, ranks = values[who], who[0] not in (INPUT, ORACLE)
+        value, ranks = values[who], who[0] not in (LR_INPUT, ORACLE_LSD)
         text = f"*{text}*" if value < least else text
         if ranks and value == ranked[0]:
             text = f"**{text}**"
@@ -237,13 +237,13 @@ def ranges(rows: Sequence[Row], place: tuple[str, float], members: Sequence[Who]
 
 def enhancement(rows: Sequence[Row], who: Who, column: TableColumn, seed: int) -> Estimate:
     """How much better than the input on the same clips, in % of its mean, with the 95 % interval of the difference."""
-    values: dict[Who, dict[str, float]] = {(INPUT, ""): {}, who: {}}
+    values: dict[Who, dict[str, float]] = {(LR_INPUT, ""): {}, who: {}}
     for row in rows:
         name = (row["guide"], row["algorithm"])
         if name in values:
             values[name][row["clip"]] = column.value(row)
-    clips = [clip for clip in values[who] if clip in values[INPUT, ""]]
-    made, before = (np.array([values[name][clip] for clip in clips], np.float64) for name in (who, (INPUT, "")))
+    clips = [clip for clip in values[who] if clip in values[LR_INPUT, ""]]
+    made, before = (np.array([values[name][clip] for clip in clips], np.float64) for name in (who, (LR_INPUT, "")))
     difference = paired(column.better * made, column.better * before, seed)
     e, percent = difference.estimate, difference.percent
     scale = percent / e.mean if e.mean else math.nan
@@ -258,7 +258,7 @@ def figure2(rows: Sequence[Row], seed: int) -> Figure:
     lowest = min(row["cutoff_hz"] for row in rows)
     rows = [row for row in rows if row["cutoff_hz"] == lowest]
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    shown = [who for who in everyone(rows) if who == (DRAW, "") or (who[1] == "random" and who[0] != ORACLE)]
+    shown = [who for who in everyone(rows) if who == (DRAW, "") or (who[1] == "random" and who[0] != ORACLE_LSD)]
     names = list(dict.fromkeys(short(who) for who in shown))
     palette = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"]
     colours = {name: palette(number) for number, name in enumerate(names)}

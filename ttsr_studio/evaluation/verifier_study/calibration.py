@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ttsr_studio.analysis.spectra import N_FFT, power_spectrogram
-from ttsr_studio.analysis.uncertainty import BAND_HZ, CELL_FRAMES, LEVEL_FLOOR
+from ttsr_studio.analysis.uncertainty import CELL_FRAMES, CELL_HZ, LEVEL_FLOOR
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip
 from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
@@ -71,7 +71,7 @@ def calibration(renders: Tensor, truth: Tensor, low_hz: float, high_hz: float | 
 
 def mean_tiles(values: Tensor) -> Tensor:
     """[channels, bins, frames] -> means over cells of 1 kHz by 8 frames."""
-    cell = min(max(1, round(BAND_HZ * N_FFT / RATE)), values.shape[1]), min(CELL_FRAMES, values.shape[2])
+    cell = min(max(1, round(CELL_HZ * N_FFT / RATE)), values.shape[1]), min(CELL_FRAMES, values.shape[2])
     return avg_pool2d(values.double(), cell, ceil_mode=True)
 
 

@@ -27,8 +27,6 @@ GROUP_BYTES = 200_000_000
 CLIP_BYTES = 2_000_000_000
 """The most that the candidates of a whole file may take, when it is chosen as one."""
 
-Audio = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class SearchInput:
@@ -68,7 +66,7 @@ class JoinedWindow:
     """
 
     window: Window
-    finished: list[Audio]
+    finished: list[NDArray[np.float32]]
     candidates: WindowCandidates | None = None
     selections: list[Selection] = field(default_factory=list)
     scores: Scores = field(default_factory=dict)
@@ -173,7 +171,7 @@ class Joiner:
         self.seams = Seams(source.cutoff_hz, rate, plan.fade, options.seam)
         self.faders = [CrossFader() for _ in range(session.n_best + options.control)]
         self.picks = np.random.default_rng([options.seed, 6])
-        self.before: Audio | None = None
+        self.before: NDArray[np.float32] | None = None
 
     def join(self, window: Window, found: WindowCandidates | None, winner: int) -> JoinedWindow:
         """The next window; without candidates it is passed through."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.weights.checkpoint import load
+from ttsr_studio.weights.checkpoint import load_weights
 
 FEATURE_FLOOR = 1e-7
 """Power below which the input is not told from silence."""
@@ -62,7 +62,7 @@ class CriticConfig:
         return asdict(self)
 
 
-def power(audio: Tensor, n_fft: int, hop: int) -> Tensor:
+def stft_power(audio: Tensor, n_fft: int, hop: int) -> Tensor:
     """audio [..., samples] -> power [..., n_fft // 2 + 1, frames]; frame t is centred on t * hop."""
     flat = audio.reshape(-1, audio.shape[-1])
     window = torch.hann_window(n_fft, device=audio.device)
@@ -72,7 +72,7 @@ def power(audio: Tensor, n_fft: int, hop: int) -> Tensor:
 
 def fast_energy(audio: Tensor, config: CriticConfig) -> Tensor:
     """audio [..., samples] -> energy of the fast bands, those of a slow frame together, [..., hits, 4, frames]."""
-    fast = power(audio, FAST_FFT, FAST_HOP)[..., 1:, :]
+    fast = stft_power(audio, FAST_FFT, FAST_HOP)[..., 1:, :]
     banded = fast.unflatten(-2, (config.hits, -1)).mean(-2)
     step = config.hop // FAST_HOP
     frames = audio.shape[-1] // config.hop + 1
@@ -82,13 +82,13 @@ def fast_energy(audio: Tensor, config: CriticConfig) -> Tensor:
     return blocks
 
 
-def bin_hz(config: CriticConfig, device: torch.device | None = None) -> Tensor:
+def critic_bin_hz(config: CriticConfig, device: torch.device | None = None) -> Tensor:
     return torch.arange(config.n_fft // 2 + 1, device=device) * (config.sample_rate / config.n_fft)
 
 
 def pooling(edges: Tensor, config: CriticConfig) -> Tensor:
     """Ascending edges [n + 1], Hz -> averaging matrix [n, bins]; a band without a bin takes the nearest one."""
-    hz = bin_hz(config, edges.device)
+    hz = critic_bin_hz(config, edges.device)
     inside = ((hz >= edges[:-1, None]) & (hz < edges[1:, None])).float()
     nearest = F.one_hot((hz - 0.5 * (edges[:-1, None] + edges[1:, None])).abs().argmin(1), len(hz)).float()
     inside = torch.where(inside.sum(1, keepdim=True) > 0, inside, nearest)
@@ -140,7 +140,7 @@ class CriticNetwork(nn.Module):
         self.config = config
         width, step = config.width, config.hop // FAST_HOP
         with torch.device("cpu"):  # in no weights file, so they have values wherever the rest is built
-            hz = bin_hz(config)
+            hz = critic_bin_hz(config)
             edges = config.start_hz + 1000.0 * torch.arange(config.tones + 1)
             hit_hz = (torch.arange(config.hits) + 0.5) * (config.sample_rate / 2 / config.hits)
             for name, value in {
@@ -170,7 +170,7 @@ class CriticNetwork(nn.Module):
 
     def features(self, lr: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
         """lr [B, samples], cutoff_hz [B] -> levels [B, 160, T] and all features [B, channels, T]."""
-        level = 0.2 * (self.ear_matrix @ power(lr, self.config.n_fft, self.config.hop) + FEATURE_FLOOR).log() + 1.0
+        level = 0.2 * (self.ear_matrix @ stft_power(lr, self.config.n_fft, self.config.hop) + FEATURE_FLOOR).log() + 1.0
         known = (self.ear_hz[None] <= cutoff_hz[:, None]).float()[:, :, None].expand_as(level)
         fast = 0.2 * (fast_energy(lr, self.config).flatten(1, 2) + FEATURE_FLOOR).log() + 1.0
         half = self.config.sample_rate / 4 / self.config.hits
@@ -179,7 +179,7 @@ class CriticNetwork(nn.Module):
 
     def views(self, audio: Tensor) -> Tensor:
         """audio [..., samples] -> what is compared, [..., views, T]: level, hits and tones (see the module)."""
-        logs = (power(audio, self.config.n_fft, self.config.hop) + TARGET_FLOOR).log10()
+        logs = (stft_power(audio, self.config.n_fft, self.config.hop) + TARGET_FLOOR).log10()
         level = self.band_matrix @ logs
         tones = (self.tone_matrix @ logs**2 - (self.tone_matrix @ logs) ** 2).clamp(min=0).sqrt()
         hits = (fast_energy(audio, self.config) + TARGET_FLOOR).log10().flatten(-3, -2)
@@ -231,9 +231,9 @@ class CriticNetwork(nn.Module):
         return total
 
 
-def load_network(path: Path, device: torch.device) -> CriticNetwork:
+def load_critic(path: Path, device: torch.device) -> CriticNetwork:
     """Read a weights file into a float32 network in inference mode.
 
     Raises MissingError when the file is not there or is not a weights file.
     """
-    return load(path, lambda config: CriticNetwork(CriticConfig(**config)), device)  # type: ignore[arg-type]
+    return load_weights(path, lambda config: CriticNetwork(CriticConfig(**config)), device)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.errors import OptionError
-from ttsr_studio.verifiers.critic.network import load_network
+from ttsr_studio.verifiers.critic.network import load_critic
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 from ttsr_studio.weights.checkpoint import verified
 
@@ -43,7 +43,7 @@ class Critic:
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
         """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
-        self.network = load_network(weights, torch.device("cpu"))
+        self.network = load_critic(weights, torch.device("cpu"))
         self.weights = {weights.name: verified(weights, expected)}
 
     @torch.no_grad()

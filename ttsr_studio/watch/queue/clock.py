@@ -9,7 +9,7 @@ import psutil
 
 
 @dataclass(frozen=True)
-class Moment:
+class SteadyTime:
     """A point in time for this machine: `steady` seconds after the boot that has this name."""
 
     boot: str
@@ -23,9 +23,9 @@ class Clock:
         """Seconds since 1970, for people to read; may jump."""
         return time.time()
 
-    def now(self) -> Moment:
+    def now(self) -> SteadyTime:
         """Seconds that only run forward, shared by all processes since the machine was started."""
-        return Moment(boot_name(), time.monotonic())
+        return SteadyTime(boot_name(), time.monotonic())
 
 
 @cache

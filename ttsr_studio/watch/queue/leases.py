@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from ttsr_studio.watch.filesystem.root import Signature
-from ttsr_studio.watch.queue.states import Claim, Count, Happened, Hold, JobState, Reason
+from ttsr_studio.watch.queue.states import Claim, Failure, Happened, Hold, JobState, Reason
 from ttsr_studio.watch.queue.store import SELECTED, JobRecord, Store
 
 MOST_EXPIRED_LEASES = 10
@@ -142,7 +142,7 @@ class Leases(Store):
         return done
 
     def hand_back(
-        self, claim: JobRecord, reason: str | None, *, after: float = 0.0, count: Count | None = None
+        self, claim: JobRecord, reason: str | None, *, after: float = 0.0, count: Failure | None = None
     ) -> bool:
         """Make a job pending again; False when it is not ours any more.
 

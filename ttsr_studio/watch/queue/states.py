@@ -42,7 +42,7 @@ class Happened(StrEnum):
     RETRY = "retry"
 
 
-class Count(StrEnum):
+class Failure(StrEnum):
     """What an attempt that came to nothing counts as, by its column."""
 
     CRASH = "deaths"
