@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from audiosr_dummy import TINY, write_checkpoint
 
+from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
 
 NAME = "audiosr-basic"
 
@@ -27,7 +27,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory, official: Path) -> Iterat
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.VARIABLE, str(folder))
-        install(find(NAME), official, "fp32", lambda line: None)
+        install(AUDIOSR_MODELS[NAME], official, "fp32", lambda line: None)
         yield folder
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
+from ttsr_studio.weights.registry import VERIFIER_MODELS
 
 ENGLISH, ALL = 51864, 51865
 """Words of a Whisper that knows English, and of one that knows all languages."""
@@ -143,7 +143,7 @@ def install_every_model(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     }
     patch.setenv(store.VARIABLE, str(folder / "models"))
     for name, path in sources.items():
-        install(find(name), path, "fp16", lambda line: None)
+        install(VERIFIER_MODELS[name], path, "fp16", lambda line: None)
     return folder / "models"
 
 

@@ -23,7 +23,7 @@ from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.verifiers.protocol import Context, resampled, score_columns
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
+from ttsr_studio.weights.registry import VERIFIER_MODELS
 
 aes = pytest.importorskip("audiobox_aesthetics.model.aes")
 
@@ -55,7 +55,7 @@ def folder(official: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.VARIABLE, str(folder))
-        install(find("aesthetics"), official, "fp16", lambda line: None)
+        install(VERIFIER_MODELS["aesthetics"], official, "fp16", lambda line: None)
     return folder
 
 
@@ -184,7 +184,7 @@ def test_it_says_what_it_is_made_of_and_nothing_else(
 ) -> None:
     files = ("config.json", "model.safetensors")
     assert verifier.weights == {name: sha256(folder / "aesthetics" / name) for name in files}
-    assert verifier.licence == find("aesthetics").licence
+    assert verifier.licence == VERIFIER_MODELS["aesthetics"].licence
     assert (verifier.name, verifier.unit, verifier.scope) == ("aesthetics", "1-10", "window")
     assert verifier.needs == frozenset()
     with warnings.catch_warnings():
@@ -209,7 +209,7 @@ def test_weights_that_do_not_fit_are_refused(
     save_file(weights, source / "model.safetensors")
     (source / "config.json").write_text(json.dumps(config))
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
-    install(find("aesthetics"), source, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["aesthetics"], source, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"do not fit.*ttsr models fetch aesthetics"):
         Aesthetics()
 

@@ -19,7 +19,7 @@ from ttsr_studio.verifiers.pretrained.clap import CLAP
 from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
+from ttsr_studio.weights.registry import VERIFIER_MODELS
 
 transformers = pytest.importorskip("transformers")
 
@@ -38,7 +38,7 @@ def imported(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.VARIABLE, str(folder))
-        install(find("clap-general"), source, "fp16", lambda line: None)
+        install(VERIFIER_MODELS["clap-general"], source, "fp16", lambda line: None)
         yield folder
 
 
@@ -200,7 +200,7 @@ def test_it_says_which_weights_it_uses_and_prefers_those_for_music(
     shutil.copytree(imported, tmp_path / "models")
     for name in ("clap-general", "clap-music"):
         if name == "clap-music":
-            install(find(name), write_clap(tmp_path / "music", 1), "fp16", lambda line: None)
+            install(VERIFIER_MODELS[name], write_clap(tmp_path / "music", 1), "fp16", lambda line: None)
         verifier = CLAP()
         file = tmp_path / "models" / name / "model.safetensors"
         assert verifier.weights["model.safetensors"] == sha256(file)
@@ -225,16 +225,16 @@ def test_a_folder_without_vocabulary_or_weights_is_refused(
     whole = shutil.copytree(source, tmp_path / "whole")
     for word in ("tokenizer.json", "tokenizer_config.json"):
         (whole / word).unlink()
-    install(find("clap-general"), whole, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["clap-general"], whole, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"5 words in its vocabulary, not 261.*ttsr models fetch clap-general"):
         CLAP()
     part = shutil.copytree(source, tmp_path / "part")
     model = transformers.ClapModel.from_pretrained(source)
     model.save_pretrained(part, state_dict={k: v for k, v in model.state_dict().items() if "projection" not in k})
-    install(find("clap-general"), part, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["clap-general"], part, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"weights of CLAP are missing.*ttsr models fetch clap-general"):
         CLAP()
     (part / "preprocessor_config.json").unlink()
-    install(find("clap-general"), part, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["clap-general"], part, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"cannot be loaded.*ttsr models fetch clap-general"):
         CLAP()

@@ -18,7 +18,7 @@ from ttsr_studio.verifiers.pretrained.speaker import Speaker
 from ttsr_studio.verifiers.protocol import Annotations, Context, resampled
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
+from ttsr_studio.weights.registry import VERIFIER_MODELS
 
 transformers = pytest.importorskip("transformers")
 
@@ -45,7 +45,7 @@ def imported(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     torch.save(weights, hub / "pytorch_model.bin")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.VARIABLE, str(folder))
-        install(find("wavlm-sv"), hub, "fp16", lambda line: None)
+        install(VERIFIER_MODELS["wavlm-sv"], hub, "fp16", lambda line: None)
         yield folder
 
 
@@ -206,10 +206,10 @@ def test_a_model_without_a_head_or_a_file_is_refused(
     plain = tmp_path / "plain"
     transformers.WavLMModel.from_pretrained(source).save_pretrained(plain)
     shutil.copyfile(source / "preprocessor_config.json", plain / "preprocessor_config.json")
-    install(find("wavlm-sv"), plain, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["wavlm-sv"], plain, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"no weights for x-vectors.*ttsr models fetch wavlm-sv"):
         Speaker()
     (plain / "preprocessor_config.json").unlink()
-    install(find("wavlm-sv"), plain, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["wavlm-sv"], plain, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"cannot be loaded.*ttsr models fetch wavlm-sv"):
         Speaker()

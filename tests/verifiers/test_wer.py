@@ -17,7 +17,7 @@ from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.protocol import Annotations, Context, score_columns
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import install
-from ttsr_studio.weights.registry import find
+from ttsr_studio.weights.registry import VERIFIER_MODELS
 
 whisper = pytest.importorskip("whisper")
 pytest.importorskip("jiwer")
@@ -44,7 +44,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         made[words] = tmp_path_factory.mktemp("models")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(store.VARIABLE, str(made[words]))
-            install(find("whisper"), path, "fp16", lambda line: None)
+            install(VERIFIER_MODELS["whisper"], path, "fp16", lambda line: None)
     return made
 
 
@@ -252,7 +252,7 @@ def test_other_languages_are_scored_as_the_one_of_the_input(
 
 def test_it_says_what_it_is_made_of(wer: WER, folders: dict[int, Path]) -> None:
     assert wer.weights == {"whisper.pt": sha256(folders[ENGLISH] / "whisper" / "whisper.pt")}
-    assert wer.licence == find("whisper").licence
+    assert wer.licence == VERIFIER_MODELS["whisper"].licence
     assert (wer.name, wer.unit, wer.scope, wer.needs) == ("wer", "-WER", "clip", frozenset())
 
 
@@ -264,7 +264,7 @@ def test_what_is_missing_is_named(folders: dict[int, Path], tmp_path: Path, monk
     weights = torch.load(folders[ENGLISH] / "whisper" / "whisper.pt", weights_only=True)
     weights["model_state_dict"].pop("decoder.ln.weight")
     torch.save(weights, other)
-    install(find("whisper"), other, "fp16", lambda line: None)
+    install(VERIFIER_MODELS["whisper"], other, "fp16", lambda line: None)
     with pytest.raises(MissingError, match=r"do not fit.*ttsr models fetch whisper"):
         WER()
     monkeypatch.setitem(sys.modules, "jiwer", None)

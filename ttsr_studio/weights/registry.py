@@ -1,6 +1,6 @@
 """Weights that are not shipped: which there are, how to get them, and how they are checked.
 
-Adding one is one line in `MODELS`.
+Adding one of a verifier is one line in `VERIFIER_MODELS`; an engine brings its own (`engines/audiosr/models.py`).
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ttsr_studio.errors import MissingError, unknown
+from ttsr_studio.errors import MissingError
 from ttsr_studio.weights.store import Tell
 
 Converter = Callable[[Path, Path, str, Tell], dict[str, Any]]
@@ -61,13 +61,6 @@ class Model:
         return converter(source, place, precision, tell)
 
 
-def _audiosr(name: str, repository: str, about: str) -> Model:
-    converter, files = "ttsr_studio.engines.audiosr.checkpoint:convert", ("pytorch_model.bin",)
-    return Model(
-        name, "engine", repository, files, 6_180_000_000, "MIT", about, converter, 1_350_000_000, "audiosr"
-    )  # fmt: skip
-
-
 def _transformer(
     name: str, repository: str, extra_files: tuple[str, ...], size: int, licence: str, about: str
 ) -> Model:
@@ -80,11 +73,9 @@ def _transformer(
 WORDS = ("tokenizer.json?", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json?")
 WHISPER_URL = "https://openaipublic.azureedge.net/main/whisper/models/"
 
-MODELS = {
+VERIFIER_MODELS = {
     model.name: model
     for model in (
-        _audiosr("audiosr-basic", "haoheliu/audiosr_basic", "AudioSR for any audio (Liu et al. 2024)"),
-        _audiosr("audiosr-speech", "haoheliu/audiosr_speech", "AudioSR tuned on speech (Liu et al. 2024)"),
         _transformer(
             "wavlm-sv", "microsoft/wavlm-base-plus-sv", ("preprocessor_config.json",), 404_000_000, "MIT",
             "speaker identity (Chen et al. 2022), for the verifier speaker",
@@ -109,10 +100,3 @@ MODELS = {
         ),
     )
 }  # fmt: skip
-
-
-def find(name: str) -> Model:
-    """Return a model by name. Raises OptionError for an unknown one."""
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return MODELS[name]

@@ -12,12 +12,14 @@ from rich.text import Text
 
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.diagnostics.verifier_speed import bench_verifiers
+from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
 from ttsr_studio.engines.device import resolve_device
-from ttsr_studio.errors import MissingError, OptionError, TtsrError
+from ttsr_studio.errors import MissingError, OptionError, TtsrError, unknown
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import PRECISIONS, fetch, install
-from ttsr_studio.weights.registry import MODELS, find
+from ttsr_studio.weights.registry import VERIFIER_MODELS, Model
 
+MODELS = AUDIOSR_MODELS | VERIFIER_MODELS
 PRECISION = click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
 )
@@ -35,6 +37,13 @@ def errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(2 if isinstance(error, OptionError) else 1)
 
     return called
+
+
+def find(name: str) -> Model:
+    """A model by name. Raises OptionError for an unknown one."""
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
 
 
 def tell_progress(line: str) -> None:

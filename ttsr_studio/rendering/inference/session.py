@@ -1,20 +1,13 @@
 """A session: the engine and the verifiers, loaded once, for many files."""
 
-import math
 from collections.abc import Collection, Iterator
-from functools import cached_property
 from typing import Any, NamedTuple
-
-import numpy as np
-from torch import Tensor
 
 from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.diffusion.batch_limit import BatchLimit
-from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Engine
-from ttsr_studio.diffusion.samplers.base import Sampler
-from ttsr_studio.diffusion.samplers.registry import SAMPLERS, get_sampler
-from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
+from ttsr_studio.diffusion.samplers.registry import SAMPLERS
+from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
@@ -23,22 +16,16 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
 from ttsr_studio.rendering.inference.scoring import ScoringSetup
+from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.rendering.inference.state import SamplingConfig
 from ttsr_studio.rendering.inference.validation import problems
-from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
-from ttsr_studio.search.registry import SEARCHES, start_search
+from ttsr_studio.search.registry import SEARCHES
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Need, Verifier
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
 
-MOST_CANDIDATES = 128
-"""Renders of a window that a budget in seconds alone may grow to."""
 
-N_BEST = 4
-"""Assembled renders that clip verifiers score, where others have scored the windows before."""
-
-
-class Session:
+class Session(SessionSettings):
     """Everything that files of one run share.
 
     Args:
@@ -56,19 +43,11 @@ class Session:
         limit: BatchLimit | None = None,
     ) -> None:
         self.check_names(options)
-        self.options = options
         self.device = resolve_device(options.device)
-        self.panel = panel or load_panel(options, self.device)
-        self.engine = engine or load_engine(options.engine, self.device, engine_settings(options))
+        panel = panel or load_panel(options, self.device)
+        engine = engine or load_engine(options.engine, self.device, engine_settings(options))
         self.limit = limit or BatchLimit(options.batch)
-        self.solver = options.solver or self.engine.default_solver
-        self.steps = options.steps or self.engine.default_steps
-        self.schedule = options.schedule or self.engine.default_schedule
-        given = options.temperature
-        self.temperature = self.engine.default_temperature if given is None else given
-        scale = self.engine.default_guidance if options.guidance is None else options.guidance
-        interval = options.guidance_interval or (0.0, math.inf)
-        self.guidance = Guidance(scale, interval, options.guidance_rescale)
+        super().__init__(options, engine, panel)
         self.validate()
 
     def validate(self) -> None:
@@ -104,71 +83,6 @@ class Session:
         for kind, name, known in asked:
             if name is not None and name not in known:
                 raise unknown(kind, name, known)
-
-    @property
-    def preview_level(self) -> str | None:
-        """The level at which candidates are scored before they are decoded, None when all are decoded."""
-        return None if self.options.decode_top is None else self.options.look or self.engine.previews[0]
-
-    @property
-    def sampler(self) -> Sampler:
-        return get_sampler(self.solver)
-
-    @cached_property
-    def plan(self) -> SamplingPlan:
-        """A run of the sampler, and what it costs."""
-        levels = tuple(map(float, self.sigmas()))
-        return SamplingPlan(levels, self.sampler.evaluations, 2 if self.guidance.scale != 1 else 1)
-
-    @property
-    def overhead(self) -> int:
-        """Evaluations of a window and channel that go before the search: the mean render, where one is needed."""
-        needed = any("expected" in verifier.needs for verifier in self.panel.everyone)
-        return 2 * (self.preview_level is not None or needed)
-
-    @cached_property
-    def window_nfe(self) -> int:
-        """Evaluations that a search may spend on a window and channel."""
-        run, options = self.plan.run, self.options
-        most = run * (options.candidates or MOST_CANDIDATES)
-        if options.budget_nfe is not None:
-            allowed = options.budget_nfe - self.overhead
-            most = min(allowed, most) if options.candidates else allowed
-        if not self.panel.choosing("window") and options.finalists:
-            most = min(most, options.finalists * run)  # nobody would compare more
-        return most
-
-    @property
-    def candidates(self) -> int:
-        """The most renders of a window that are carried to their end."""
-        return self.window_nfe // self.plan.run
-
-    @property
-    def n_best(self) -> int:
-        """Renders that are assembled whole: several when a verifier scores clips, or when several are wanted."""
-        options, reranked = self.options, 1
-        if self.panel.scoring("clip"):
-            usual = N_BEST if self.panel.choosing("window") else self.candidates
-            reranked = min(self.candidates, options.finalists or usual)
-        return max(options.keep_top, options.take, reranked)
-
-    def sigmas(self) -> Tensor:
-        """Noise levels [steps + 1] of a whole run, the engine's own shape for its own schedule."""
-        if self.schedule in SPACINGS and self.engine.times is not None:
-            return self.engine.times.schedule(self.schedule, self.steps)
-        own = self.schedule == self.engine.default_schedule
-        low, high = self.engine.sigma_range
-        return sigmas(self.schedule, self.steps, low, high, **(self.engine.schedule_options if own else {}))
-
-    def coarse_sigmas(self, sigma: float, steps: int) -> Tensor:
-        """Noise levels [steps + 1] from one of the plan to 0, evenly picked from its own."""
-        every = self.sigmas()
-        first = int((every - sigma).abs().argmin())
-        return every[np.unique(np.linspace(first, len(every) - 1, steps + 1).round().astype(int))]
-
-    def start(self, problem: Problem, budget: Budget) -> Search:
-        """Start the search of one window."""
-        return start_search(self.options.search, problem, budget, self.options.search_settings())
 
     def parts(self) -> dict[tuple[str, str], Plugin | None]:
         """Engine, sampler, search and verifiers by kind and name; the plug-in of those of other packages."""

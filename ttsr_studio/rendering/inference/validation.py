@@ -1,21 +1,18 @@
 """What may be wrong with the options of a session, once its engine and verifiers are known."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.errors import OptionError, PluginError, unknown
+from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.search.protocol import Budget, Problem
 from ttsr_studio.search.registry import uses_previews
 from ttsr_studio.verifiers.protocol import Previewing
 
-if TYPE_CHECKING:
-    from ttsr_studio.rendering.inference.session import Session
 
-
-def problems(session: "Session") -> Iterator[OptionError]:
+def problems(session: SessionSettings) -> Iterator[OptionError]:
     """Everything that is wrong, in order; what comes later may only be asked for when nothing came before."""
     yield from engine_problems(session)
     yield from preview_problems(session)
@@ -25,7 +22,7 @@ def problems(session: "Session") -> Iterator[OptionError]:
     yield from search_problems(session)
 
 
-def engine_problems(session: "Session") -> Iterator[OptionError]:
+def engine_problems(session: SessionSettings) -> Iterator[OptionError]:
     options, engine = session.options, session.engine
     if session.steps < 2 and any("early" in verifier.needs for verifier in session.panel.everyone):
         yield OptionError("verifier 'self_consistency' needs two --steps or more: with one nothing comes earlier")
@@ -41,7 +38,7 @@ def engine_problems(session: "Session") -> Iterator[OptionError]:
         )
 
 
-def preview_problems(session: "Session") -> Iterator[OptionError]:
+def preview_problems(session: SessionSettings) -> Iterator[OptionError]:
     engine, level = session.engine, session.preview_level
     if level is None:
         return
@@ -51,7 +48,7 @@ def preview_problems(session: "Session") -> Iterator[OptionError]:
         yield OptionError("--decode-top needs a verifier that can score before decoding; add --verifier consensus")
 
 
-def budget_problems(session: "Session") -> Iterator[OptionError]:
+def budget_problems(session: SessionSettings) -> Iterator[OptionError]:
     options, needed = session.options, session.plan.run + session.overhead
     if options.budget_nfe is not None and options.budget_nfe < needed:
         mean = ", the mean render" if session.overhead else ""
@@ -61,7 +58,7 @@ def budget_problems(session: "Session") -> Iterator[OptionError]:
         )
 
 
-def n_best_problems(session: "Session") -> Iterator[OptionError]:
+def n_best_problems(session: SessionSettings) -> Iterator[OptionError]:
     options, most = session.options, session.candidates
     wanted = max(options.keep_top, options.take)
     if wanted > most:
@@ -74,7 +71,7 @@ def n_best_problems(session: "Session") -> Iterator[OptionError]:
         yield OptionError("--finalists: no verifier scores clips here; add wer, or --scope clip")
 
 
-def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
+def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
     """What needs a verifier of windows where there is none."""
     options, panel = session.options, session.panel
     if panel.choosing("window"):
@@ -92,7 +89,7 @@ def window_verifier_problems(session: "Session") -> Iterator[OptionError]:
             yield OptionError(f"{what} needs a verifier that scores windows; add critic, or leave --scope out")
 
 
-def search_problems(session: "Session") -> Iterator[OptionError]:
+def search_problems(session: SessionSettings) -> Iterator[OptionError]:
     """What the search itself refuses, which it does before its first request."""
     try:
         next(session.start(Problem(NoiseKey(session.options.seed), session.plan), Budget(session.window_nfe)))
