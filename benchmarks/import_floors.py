@@ -20,10 +20,16 @@ CASES: dict[str, list[str] | None] = {
     "ttsr --help": ["--help"],
     "ttsr render --help": ["render", "--help"],
     "ttsr queue --help": ["queue", "--help"],
+    "ttsr presets list": ["presets", "list"],
+    "ttsr rendr": ["rendr"],
+    "ttsr <TAB>": [],
+    "ttsr render --se<TAB>": ["render", "--se"],
+    "ttsr render -p <TAB>": ["render", "-p", ""],
+    "ttsr models verify <TAB>": ["models", "verify", ""],
 }
 
 CHILD = """
-import contextlib, io, json, sys, time
+import contextlib, io, json, os, sys, time
 arguments, heavy = json.loads(sys.argv[1])
 wall, cpu = time.perf_counter(), time.process_time()
 import ttsr_studio
