@@ -74,13 +74,13 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
     return ENGINES.made(
         name,
         lambda: load(name, device, settings or EngineSettings()),
-        lambda engine: misfit(name, engine),
+        lambda engine: engine_misfit(name, engine),
         CHECKS,
         lambda error: isinstance(error, RuntimeError) and is_out_of_memory(error),  # a smaller batch is tried then
     )
 
 
-def misfit(name: str, engine: Engine) -> str | None:
+def engine_misfit(name: str, engine: Engine) -> str | None:
     """Why something is no engine of this name, None when it is one."""
     if lacking := lacks(engine, Engine):
         return lacking

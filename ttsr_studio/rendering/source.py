@@ -83,7 +83,7 @@ def analyse_source(run: RunningRender) -> Material:
         metadata = read_metadata(info)
         measured = measure_source(run, info, read_blocks(info, BLOCK, options.salvage))
         digest = sha256(request.source)
-    return described(run, info, measured, digest, form, metadata)
+    return source_info(run, info, measured, digest, form, metadata)
 
 
 def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) -> Material:
@@ -95,10 +95,10 @@ def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) 
         measured = measure_source(run, info, blocks)
         digest = hashlib.sha256(waveform.T.tobytes()).hexdigest()
     form = Form("WAV", Sound("FLOAT", rate_of(rate, run.session.options), channels))
-    return described(run, info, measured, digest, form, Found(info, Contents()))
+    return source_info(run, info, measured, digest, form, Found(info, Contents()))
 
 
-def described(
+def source_info(
     run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: Form, metadata: Found
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""

@@ -25,7 +25,7 @@ BUILT_IN = {
 }
 
 
-def misfit(entry: Any) -> str | None:
+def sampler_misfit(entry: Any) -> str | None:
     """Why something is no sampler, None when it is one."""
     if not isinstance(entry, Sampler):
         return "it is no `Sampler`"
@@ -34,7 +34,7 @@ def misfit(entry: Any) -> str | None:
     return f"whole numbers of 1 or more are wanted, not {', '.join(odd)}" if odd else None
 
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", BUILT_IN, misfit)
+SAMPLERS: Registry[Sampler] = Registry("sampler", BUILT_IN, sampler_misfit)
 
 
 def get_sampler(name: str) -> Sampler:
