@@ -39,10 +39,20 @@ def test_the_overview_and_a_typo_wait_for_no_heavy_library() -> None:
     asked = (
         "from ttsr_studio.cli.main import main\ntry: main({})\nexcept SystemExit: pass\nimport sys; print(*sys.modules)"
     )
-    for line in (["--help"], ["--version"], ["rendr"]):
+    for line in (["--help"], ["--version"], ["rendr"], ["presets", "list"]):
         loaded = set(python("-c", asked.format(line)).split())
         assert "ttsr_studio" in loaded
         assert not loaded & {"torch", "scipy", "matplotlib", "numpy"}, line
+
+
+@pytest.mark.parametrize(("typed", "found"), [("", list(COMMANDS)), ("rend", ["render"]), ("--h", ["--help"])])
+def test_completion_of_a_command_loads_none(monkeypatch: pytest.MonkeyPatch, typed: str, found: list[str]) -> None:
+    asked = "import sys; sys.argv = ['ttsr']; from ttsr_studio.__main__ import run\ntry: run()\nexcept SystemExit: "
+    for name, value in {"_TTSR_COMPLETE": "bash_complete", "COMP_WORDS": f"ttsr {typed}", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    *lines, loaded = python("-c", f"{asked}print(*sys.modules)").splitlines()
+    assert [line.removeprefix("plain,") for line in lines] == found
+    assert not set(loaded.split()) & {"torch", "scipy", "matplotlib", "numpy", "pydantic"}
 
 
 def test_the_overview_names_every_command() -> None:

@@ -1,0 +1,205 @@
+"""What `ttsr render` does: the loop over the files."""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttsr_studio.audio.decode import probe
+from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
+from ttsr_studio.cli.progress import show_progress
+from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
+from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.reproduce import Earlier
+from ttsr_studio.rendering.source import form_of
+
+
+@dataclass(frozen=True)
+class RenderArguments:
+    """What `ttsr render` was given besides the options of a render."""
+
+    inputs: tuple[Path, ...]
+    output: str | None
+    preset: str
+    report: bool
+    overwrite: bool
+    skip_existing: bool
+    dry_run: bool
+    as_json: bool
+    again: Earlier | None
+    keep_rewards: Path | None
+
+
+def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
+    """Render what was asked for, with the options that stand on the command line itself; ends the process on failures.
+
+    Raises OptionError before the first render for what does not fit together.
+    """
+    if "transcript" in given:
+        given["transcript"] = read_transcript(given["transcript"])
+    again, as_json = asked.again, asked.as_json
+    options = replace(resolved(asked.preset, given, again, asked.report), witness=asked.keep_rewards is not None)
+    refuse_without_effect(options, given)
+    if asked.keep_rewards:
+        refuse_unwritable(asked.keep_rewards)
+    if asked.overwrite and asked.skip_existing:
+        raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
+    if options.page and not asked.report:
+        raise OptionError("--page shows the report; leave --no-report out")
+    jobs = plan_jobs(asked.inputs, asked.output, options)
+    if options.transcript and len(jobs) > 1:
+        raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
+    if not asked.overwrite and not asked.skip_existing:
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
+    if again:
+        refuse_other_inputs(again, jobs)
+    session = Session(options)
+    if again:
+        say_other_plugins(again, session)
+    options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
+    if asked.dry_run:
+        failed = sum(not announce(job, options_of, as_json) for job in jobs)
+    else:
+        waiting = [job for job in jobs if not (asked.skip_existing and job.target.exists())]
+        for job in jobs:
+            if job not in waiting:
+                told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
+                tell(as_json, told, f"skipped {job.target} (exists)")
+        sources = [job.source for job in jobs]
+        with running(waiting, as_json) as common:
+            run = BatchRun(
+                Sessions(session),
+                options_of,
+                replace=asked.overwrite,
+                report=asked.report,
+                rewards=asked.keep_rewards,
+                **common,
+            )
+            failed = run_all(run, waiting, sources, again, as_json)
+    if failed:
+        if len(jobs) > 1:
+            click.echo(f"{failed} of {len(jobs)} files failed", err=True)
+        sys.exit(1)
+
+
+def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: bool) -> RenderOptions:
+    """Options of a run: what is given, then those of a report, then the preset's."""
+    options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)
+    if again and not report and "page" not in given:
+        return replace(options, page=False)  # nobody asked for one here
+    return options
+
+
+@contextmanager
+def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
+    """Give a run its progress, and its end by Ctrl-C."""
+    with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
+        yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
+
+
+def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
+    """Render, say how it went with every file, and count those that failed.
+
+    Ends the process with exit code 130 when interrupted.
+    """
+    failed = 0
+    for number, outcome in enumerate(run.over(jobs, sources)):
+        if outcome.status == "cancelled":
+            click.echo(f"interrupted in {outcome.job.source}; {number} of {len(jobs)} files done", err=True)
+            sys.exit(INTERRUPTED)
+        failed += not say(outcome, again, as_json)
+        if run.stop and run.stop.asked:
+            click.echo(f"interrupted; {number + 1 - failed} of {len(jobs)} files done", err=True)
+            sys.exit(INTERRUPTED)
+    return failed
+
+
+def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
+    """Say how it went with a file; False when it failed, or came out different."""
+    job = outcome.job
+    if outcome.status == "skipped":
+        told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
+        tell(as_json, told, f"skipped {outcome.reason}")
+        return True
+    if outcome.rendered is None:
+        tell_failure(as_json, job, outcome.reason)
+        return False
+    session, rendered = outcome.rendered
+    line, good = rendered.line, True
+    data = {"input": str(job.source), "output": str(job.target), "status": "rendered", **rendered.summary}
+    if again:
+        take = session.options.take
+        data["verdict"] = again.verdict(session, rendered)
+        line = f"{line}\n{data['verdict']}"
+        good = again.expected(take) is None or again.same(rendered, take)
+    tell(as_json, data, line)
+    return good
+
+
+def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool) -> bool:
+    """Dry run of one job; False when it cannot be rendered."""
+    try:
+        options = options_of(job)
+        info = probe(job.source, options.salvage, options.stream)
+        form_of(info, options, job.target)
+    except TtsrError as error:
+        tell_failure(as_json, job, str(error))
+        return False
+    seconds = info.frames / info.rate
+    kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
+    told = {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}
+    tell(as_json, told, f"{job.source} ({kind}) -> {job.target}")
+    return True
+
+
+def refuse_other_inputs(again: Earlier, jobs: list[Job]) -> None:
+    """Raise OptionError or InputError where a report is not of the one file that there is."""
+    if len(jobs) > 1:
+        raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+    again.refuse_other_input(jobs[0].source)
+
+
+def say_other_plugins(again: Earlier, session: Session) -> None:
+    for other in again.other_plugins(session):
+        click.echo(f"note: {again.path.name} was made by {other}; the render may come out different", err=True)
+
+
+def say_stopping() -> None:
+    click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
+
+
+def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps(data))
+    else:
+        click.echo(line, err=error)
+
+
+def tell_failure(as_json: bool, job: Job, reason: str) -> None:
+    told = {"input": str(job.source), "status": "failed", "reason": reason}
+    tell(as_json, told, f"failed: {reason}", error=True)
+
+
+def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:
+    """Raise OptionError for settings of segments where nothing is chosen by segment."""
+    for name in ("segment", "seam"):
+        if options.choice != "segment" and name in given:
+            raise OptionError(f"--{name} is of --choice segment, not of --choice {options.choice}; leave it out")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise OptionError when a file cannot be appended to, before hours are spent on what goes into it."""
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error
