@@ -35,7 +35,7 @@ import ttsr_studio
 if arguments is not None:
     sys.argv = ["ttsr", *arguments]
     from ttsr_studio.__main__ import run
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
         run()
 seconds = time.process_time() - cpu, time.perf_counter() - wall
 print(json.dumps([*seconds, len(sys.modules), [name for name in heavy if name in sys.modules]]))

@@ -7,7 +7,7 @@ import pytest
 import soxr
 from scipy import signal
 
-from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict, detect_cutoff
+from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 
 RATE = 48000
 
@@ -24,7 +24,9 @@ def _music(rate: int = RATE, seconds: float = 2.0, tilt_db: float = -9.0, seed: 
 
 
 def _detect(audio: np.ndarray, rate: int = RATE) -> Bandwidth:
-    return detect_cutoff(np.atleast_2d(audio).astype(np.float32), rate)
+    meter = BandwidthMeter(rate)
+    meter.update(np.atleast_2d(audio).astype(np.float32))
+    return meter.result()
 
 
 def _brick(audio: np.ndarray, cutoff: float) -> np.ndarray:
@@ -131,7 +133,7 @@ def test_blocks_give_the_same_as_the_whole() -> None:
     meter = BandwidthMeter(RATE)
     for start in range(0, audio.shape[1], 1234):
         meter.update(audio[:, start : start + 1234])
-    assert meter.result() == detect_cutoff(audio, RATE)
+    assert meter.result() == _detect(audio)
 
 
 @pytest.mark.parametrize("rate", [8000, 44100, 192000])

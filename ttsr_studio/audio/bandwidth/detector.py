@@ -228,10 +228,3 @@ class BandwidthMeter:
         broadest = int(peaks[:, self._bands.hertz > 700.0].mean(axis=1).argmax())
         channel.moments.append(Moment(peaks[broadest], self._bands.valleys(frames[broadest]), peaks.max(axis=0)))
         channel.waiting = []
-
-
-def detect_cutoff(audio: np.ndarray, rate: int) -> Bandwidth:
-    """Return the bandwidth of ``audio``, float32 ``[channels, samples]``."""
-    meter = BandwidthMeter(rate)
-    meter.update(audio)
-    return meter.result()
