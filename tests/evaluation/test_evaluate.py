@@ -23,7 +23,7 @@ from ttsr_studio.evaluation.benchmark.degradation import brick, check_cutoff, si
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.report import write_tables
 from ttsr_studio.evaluation.benchmark.system_spec import plan_specs
-from ttsr_studio.evaluation.benchmark.systems import Render
+from ttsr_studio.evaluation.benchmark.systems import RenderSystem
 from ttsr_studio.evaluation.reporting.bootstrap import bootstrap, paired
 from ttsr_studio.evaluation.verifier_study.accuracy import accuracy
 from ttsr_studio.evaluation.verifier_study.candidates import WindowScores
@@ -319,7 +319,7 @@ def test_every_preset_can_be_evaluated() -> None:
 @needs_weights
 def test_weights_that_change_during_a_run_are_not_taken_for_the_old_ones() -> None:
     """Results are kept under the weights' checksum: a row from other weights would be wrong for good."""
-    system = Render.load(plan_specs(["a: candidates=1"], [], 0, False)[0], tell_cutoff=False)
+    system = RenderSystem.load(plan_specs(["a: candidates=1"], [], 0, False)[0], tell_cutoff=False)
     stale = replace(system, weights={"builtin.safetensors": "0" * 64})
     with pytest.raises(MissingError, match="changed during the evaluation"):
         stale.session(4000)

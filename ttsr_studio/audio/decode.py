@@ -185,7 +185,7 @@ def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[sf.SoundFile]:
+def sound_file(path: Path) -> Iterator[sf.SoundFile]:
     """Open a decoder. Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118)."""
     audio = _find_audio(path)
     with contextlib.ExitStack() as stack:
@@ -203,7 +203,7 @@ def opened(path: Path) -> Iterator[sf.SoundFile]:
 
 def _decode(path: Path, frames: int, block: int) -> Iterator[np.ndarray]:
     done = 0
-    with opened(path) as file:
+    with sound_file(path) as file:
         # never past `frames`: a decoder that meets damage loses the whole block
         while len(samples := file.read(min(block, frames - done), dtype="float32", always_2d=True)):
             done += len(samples)
@@ -223,7 +223,7 @@ def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
     try:
         audio = _find_audio(path)
         warnings = _inspect(path, audio, salvage)
-        with opened(path) as file:
+        with sound_file(path) as file:
             layout = file.format, file.subtype, file.samplerate, file.channels, file.frames
     except OSError as error:
         raise _bad(path, f"cannot be read ({error.strerror}); check its permissions") from error

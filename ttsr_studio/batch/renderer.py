@@ -207,10 +207,10 @@ def by_name(options: Mapping[str, Any]) -> dict[str, Any]:
     given = [names[option] for option in options]
     if twice := {name for name in given if given.count(name) > 1}:
         raise OptionError(f"{', '.join(twice)}: given twice, as option and as field; leave one out")
-    return {names[option]: plain(names[option], value) for option, value in options.items()}
+    return {names[option]: plain_value(names[option], value) for option, value in options.items()}
 
 
-def plain(name: str, value: Any) -> Any:
+def plain_value(name: str, value: Any) -> Any:
     """A value as the table of options takes it: numpy's numbers as Python's, one of several in a list."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, torch.device):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ttsr_studio.diffusion.batch_limit import is_out_of_memory
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.errors import MissingError, OptionError
-from ttsr_studio.plugins.plugin import Check, described
+from ttsr_studio.plugins.plugin import Check, type_in_words
 from ttsr_studio.plugins.registry import Registry, lacks
 
 
@@ -92,13 +92,13 @@ def engine_misfit(name: str, engine: Engine) -> str | None:
 def no_prediction(given: Any, x: Tensor, *_: Any) -> str | None:
     """Why something is no x0-prediction of x [N, ...]."""
     fits = isinstance(given, Tensor) and given.shape == x.shape
-    return None if fits else f"{described(given)} in place of a tensor of shape {tuple(x.shape)}, that of x"
+    return None if fits else f"{type_in_words(given)} in place of a tensor of shape {tuple(x.shape)}, that of x"
 
 
 def no_audio(given: Any, x0: Tensor, *_: Any) -> str | None:
     """Why something is no audio [N, samples] of x0 [N, ...]."""
     fits = isinstance(given, Tensor) and given.dim() == 2 and len(given) == len(x0)
-    return None if fits else f"{described(given)} in place of a tensor [{len(x0)}, samples]"
+    return None if fits else f"{type_in_words(given)} in place of a tensor [{len(x0)}, samples]"
 
 
 CHECKS: dict[str, Check | None] = {

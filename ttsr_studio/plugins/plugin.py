@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from ttsr_studio.errors import PluginError, TtsrError, first_line
 
-Kind = Literal["engine", "verifier", "search", "sampler"]
+PartKind = Literal["engine", "verifier", "search", "sampler"]
 Made = TypeVar("Made")
 Check = Callable[..., str | None]
 """Told what a call gave, then what it was called with: why that does not fit, None where it does."""
@@ -28,7 +28,7 @@ class Plugin:
         value: "module:attribute".
     """
 
-    kind: Kind
+    kind: PartKind
     name: str
     package: str
     version: str
@@ -113,7 +113,7 @@ class Plugin:
         return made
 
 
-def described(thing: Any) -> str:
+def type_in_words(thing: Any) -> str:
     """What something is, for the line that refuses it: its type, and its shape where it has one."""
     shape = getattr(thing, "shape", None)
     return type(thing).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from ttsr_studio.errors import MissingError, OptionError, TtsrError, first_line, unknown
-from ttsr_studio.plugins.plugin import Check, Kind, Plugin
+from ttsr_studio.plugins.plugin import Check, PartKind, Plugin
 
 Entry = TypeVar("Entry")
 Made = TypeVar("Made")
@@ -24,13 +24,13 @@ ROOT = "ttsr_studio"
 
 
 @cache
-def offered(kind: Kind, group: str) -> tuple[Plugin, ...]:
+def offered(kind: PartKind, group: str) -> tuple[Plugin, ...]:
     """What the packages that are installed offer in a group, by name and package; looked for once."""
     found = {_plugin(kind, each) for each in entry_points(group=group)}
     return tuple(sorted(found, key=lambda each: (each.name, each.package)))
 
 
-def _plugin(kind: Kind, entry: EntryPoint) -> Plugin:
+def _plugin(kind: PartKind, entry: EntryPoint) -> Plugin:
     package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("a package without a name", "")
     return Plugin(kind, entry.name, package, version, entry.value)
 
@@ -46,7 +46,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: PartKind,
         built_in: Mapping[str, Entry | str],
         misfit: Callable[[Any], str | None] = lambda entry: None,
     ) -> None:

@@ -44,7 +44,7 @@ class Waveform:
     @classmethod
     def of(cls, samples: Any, rate: Any) -> "Waveform":
         """Floating-point samples, [samples] or [channels, samples]. Raises InputError for what is no audio."""
-        hertz, array = rate_of(rate), array_of(samples)
+        hertz, array = whole_rate(rate), samples_of(samples)
         if array.ndim not in (1, 2) or not array.size:
             raise InputError(f"{NAME}: of shape {array.shape}; give [samples] or [channels, samples], not empty")
         flat, array = array.ndim == 1, np.atleast_2d(array)
@@ -65,7 +65,7 @@ class Waveform:
         return cls(array, hertz, flat)
 
 
-def rate_of(rate: Any) -> int:
+def whole_rate(rate: Any) -> int:
     """A sample rate as a number of Hz. Raises InputError for what is none, or out of range."""
     rate = rate.item() if isinstance(rate, torch.Tensor | np.ndarray | np.generic) and np.size(rate) == 1 else rate
     whole = isinstance(rate, numbers.Real) and not isinstance(rate, bool) and float(rate).is_integer()
@@ -75,7 +75,7 @@ def rate_of(rate: Any) -> int:
     return int(rate)
 
 
-def array_of(samples: Any) -> NDArray[np.floating[Any]]:
+def samples_of(samples: Any) -> NDArray[np.floating[Any]]:
     """Floating-point samples of anything that numpy or torch takes for an array. Raises InputError."""
     if isinstance(samples, torch.Tensor):
         tensor = samples.detach().cpu()

@@ -195,7 +195,7 @@ def scored(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
+def batch_quality(net: CriticNetwork, bank: Bank) -> dict[str, float]:
     """How a bank's windows are ranked: share of the way from mean to best, Spearman's rank correlation, loss."""
     losses, closed, best, ranks = [], 0.0, 0.0, []
     for start in range(0, len(bank), 16):
@@ -266,7 +266,7 @@ def expect(run: CriticRun, pairs: Pairs, held: Pairs, plan: StagePlan) -> None:
 def rank(run: CriticRun, bank: Bank, held: Bank, plan: StagePlan) -> None:
     """Run the second stage's remaining steps, up to where the plan stops."""
     if run.step == 0:
-        run.log(stage=STAGES[1], step=0, **quality(run.average, held))
+        run.log(stage=STAGES[1], step=0, **batch_quality(run.average, held))
     losses = []
     while run.step < min(plan.stop, plan.steps):
         generator = torch.Generator().manual_seed(run.step)
@@ -277,7 +277,7 @@ def rank(run: CriticRun, bank: Bank, held: Bank, plan: StagePlan) -> None:
         losses.append(float(loss.detach()))
         if run.step % plan.every == 0 or run.step in (plan.stop, plan.steps):
             recent = sum(losses[-plan.every :]) / len(losses[-plan.every :])
-            run.log(stage=STAGES[1], step=run.step, train=recent, **quality(run.average, held))
+            run.log(stage=STAGES[1], step=run.step, train=recent, **batch_quality(run.average, held))
             run.save()
 
 

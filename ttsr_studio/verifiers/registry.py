@@ -6,7 +6,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError
-from ttsr_studio.plugins.plugin import Check, described
+from ttsr_studio.plugins.plugin import Check, type_in_words
 from ttsr_studio.plugins.registry import Registry, lacks
 from ttsr_studio.verifiers.protocol import Context, Need, Scope, Verifier
 
@@ -45,7 +45,7 @@ def no_scores(given: Any, audio: Tensor, *_: Any) -> str | None:
     count = len(audio)
     for scores in given.values() if isinstance(given, dict) and given else [given]:
         if not isinstance(scores, Tensor) or scores.shape != (count,):
-            return f"{described(scores)} in place of a tensor of {count} scores"
+            return f"{type_in_words(scores)} in place of a tensor of {count} scores"
     return None
 
 
@@ -53,7 +53,7 @@ def no_segment_scores(given: Any, audio: Tensor, _context: Context, edges: Seque
     """Why something is no scores [N, S] of the segments of candidates."""
     shape = (len(audio), len(edges) - 1)
     fits = isinstance(given, Tensor) and given.shape == shape
-    return None if fits else f"{described(given)} in place of a tensor of {shape[0]} x {shape[1]} scores"
+    return None if fits else f"{type_in_words(given)} in place of a tensor of {shape[0]} x {shape[1]} scores"
 
 
 CHECKS: dict[str, Check | None] = {

@@ -23,7 +23,7 @@ def export(net: nn.Module, config: Config, path: Path, training: dict[str, int])
     save_file(tensors, path, {"config": json.dumps(config), "training": json.dumps(training)})
 
 
-def read(path: Path) -> tuple[Config, dict[str, Tensor]]:
+def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
     """Return a weights file's configuration and its tensors in float32.
 
     Raises MissingError when the file is not there or is not a weights file of this project.
@@ -42,9 +42,9 @@ def load_weights(path: Path, make: Callable[[Config], Net], device: torch.device
     """Return the network that `make` builds from the file's configuration, with its weights, ready for inference.
 
     What is in no file the network must make on the CPU: until the weights are there, the rest has no values.
-    Raises MissingError as `read` does.
+    Raises MissingError as `read_weights` does.
     """
-    config, tensors = read(path)
+    config, tensors = read_weights(path)
     with torch.device("meta"):  # nothing is drawn that the file replaces
         net = make(config)
     net.load_state_dict(tensors, assign=True)

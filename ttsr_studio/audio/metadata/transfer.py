@@ -22,7 +22,7 @@ from ttsr_studio.audio.container.insert import Insert, legible
 from ttsr_studio.audio.container.ogg import comment_block
 from ttsr_studio.audio.container.read import read_contents
 from ttsr_studio.audio.container.riff import items
-from ttsr_studio.audio.decode import SourceInfo, opened
+from ttsr_studio.audio.decode import SourceInfo, sound_file
 from ttsr_studio.audio.formats import FAMILIES
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.id3 import chapter_tags, own_texts
@@ -87,7 +87,7 @@ def read_metadata(info: SourceInfo) -> Found:
     try:
         if info.container in FAMILIES or info.container == "W64":
             return Found(info, read_contents(info.path, info.raw_offset is not None))
-        with opened(info.path) as file:
+        with sound_file(info.path) as file:
             tags = file.copy_metadata()
         return read_foreign(info, tags)
     except (OSError, sf.SoundFileError) as error:

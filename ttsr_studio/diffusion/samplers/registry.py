@@ -8,7 +8,7 @@ from torch import Tensor
 from ttsr_studio.diffusion.samplers import dpmpp, euler, heun, unipc
 from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, Step, peek
 from ttsr_studio.errors import OptionError
-from ttsr_studio.plugins.plugin import described
+from ttsr_studio.plugins.plugin import type_in_words
 from ttsr_studio.plugins.registry import Registry
 
 __all__ = ["SAMPLERS", "Denoise", "Sampler", "State", "Step", "get_sampler", "nfe", "peek"]
@@ -46,10 +46,10 @@ def get_sampler(name: str) -> Sampler:
 def no_step(given: Any, _denoise: Denoise, x: Tensor, *_: Any) -> str | None:
     """Why something is not what a step from x [N, ...] comes to."""
     if not isinstance(given, tuple) or len(given) != 2:
-        return f"{described(given)} in place of (x, state)"
+        return f"{type_in_words(given)} in place of (x, state)"
     reached, state = given
     if not isinstance(reached, Tensor) or reached.shape != x.shape:
-        return f"{described(reached)} in place of a tensor of shape {tuple(x.shape)}, that of x"
+        return f"{type_in_words(reached)} in place of a tensor of shape {tuple(x.shape)}, that of x"
     if not isinstance(state, State) or not state.denoised or not state.sigmas:
         return "a state without the x0-prediction of the step: State((sigma,), (denoised,)) is the least"
     return None

@@ -170,19 +170,19 @@ def features(lr: Tensor, cutoff_hz: Tensor) -> Features:
     fine = fine_power(lr)
     cutoff = by_frame(cutoff_hz.to(fine), fine.shape[-1])
     known = twice(known_bands(cutoff))
-    energy = scaled(log_energy(lr)) * known + scaled(math.log(POWER_FLOOR)) * (1 - known)
+    energy = log_scaled(log_energy(lr)) * known + log_scaled(math.log(POWER_FLOOR)) * (1 - known)
     rise = F.pad(energy[..., 1:] - energy[..., :-1], (1, 0))
     tonal = (twice(tonality(fine)) - NOISE_TONALITY) * known
     centre = band_hz(lr.device)[None, :, None]
     distance = twice((centre.log() - cutoff.log()) / 2)
     place = (centre / 12000 - 1).expand_as(distance)
     cells = torch.stack([energy, 2 * rise, tonal, known, distance, place, twice(missing_bands(cutoff))], dim=1)
-    level = scaled((ear_matrix(lr.device) @ fine + POWER_FLOOR).log())
+    level = log_scaled((ear_matrix(lr.device) @ fine + POWER_FLOOR).log())
     known = (ear_hz(lr.device)[None, :, None] <= cutoff).float()
     return Features(cells, torch.cat([level * known, known], dim=1))
 
 
-def scaled(log_power: Tensor | float) -> Tensor:
+def log_scaled(log_power: Tensor | float) -> Tensor:
     """Natural log of power -> about zero mean and unit spread."""
     return 0.2 * torch.as_tensor(log_power) + 2.5
 

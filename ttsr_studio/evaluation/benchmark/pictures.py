@@ -76,7 +76,7 @@ class ContactSheets:
         """Keep the spectrograms of audio [channels, samples] at 48 kHz by key. Raises OutputError."""
         for key, audio in panels.items():
             content = BytesIO()
-            np.savez_compressed(content, cells=quantised(audio))
+            np.savez_compressed(content, cells=quantised_picture(audio))
             try:
                 self.path(key).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -181,7 +181,7 @@ def draw_panel(
     return image
 
 
-def quantised(audio: Audio) -> Cells:
+def quantised_picture(audio: Audio) -> Cells:
     """The spectrogram of audio [channels, samples] at 48 kHz as 8-bit levels [rows, columns]."""
     cells = SpectrogramMap(RATE, audio.shape[1], columns=COLUMNS, rows=ROWS)
     cells.update(0, audio)

@@ -147,7 +147,7 @@ def weights_of(session: Session) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Render:
+class RenderSystem:
     """`ttsr render` with some options.
 
     Attributes:
@@ -164,7 +164,7 @@ class Render:
     settings: dict[str, Any]
 
     @classmethod
-    def load(cls, spec: Spec, tell_cutoff: bool) -> "Render":
+    def load(cls, spec: Spec, tell_cutoff: bool) -> "RenderSystem":
         """Check that a system can run here. Raises OptionError or MissingError when it cannot."""
         session = session_for(spec.options)
         settings = spec.options.to_json() | {
@@ -266,5 +266,5 @@ def plan_systems(
     return [
         *(Plain(name, PLAIN_SYSTEMS[name]) for name in plain),
         *(FinishedSystem.find(name, folder, list(cutoffs)) for name, folder in finished),
-        *(Render.load(spec, tell_cutoff) for spec in specs),
+        *(RenderSystem.load(spec, tell_cutoff) for spec in specs),
     ]
