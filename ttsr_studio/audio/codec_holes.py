@@ -98,7 +98,7 @@ def find_cells(level: Tensor, tops: Tensor) -> Cells:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundHoles:
     """Emptied cells of a file, counted.
 
     Attributes:
@@ -140,7 +140,7 @@ class HoleFinder:
         tops = (below[torch.bucketize(own, edges)] / band_hz(self.rate)).floor().expand(self.lr.channels, -1)
         return find_cells(levels(spectrum(self.lr.read(first, last))), tops), tops
 
-    def find(self) -> Found:
+    def find(self) -> FoundHoles:
         """Count the emptied cells, and find the lowest of every moment."""
         by_band, possible = np.zeros(BANDS, np.int64), np.zeros(BANDS, np.int64)
         moment = round(MOMENT_S * self.rate)
@@ -161,7 +161,7 @@ class HoleFinder:
         starts = tuple(MOMENT_S * n for n in range(count))
         own = np.array([(row * self.lr.channels)[: self.lr.channels] for row in map(self.bandwidth.at, starts)]).T
         edges = np.where(lowest < BANDS, np.maximum(lowest // COARSE * COARSE, LOWEST_BAND) * band_hz(self.rate), own)
-        return Found(by_band, possible, BandwidthMap(starts, tuple(tuple(map(float, row)) for row in edges)))
+        return FoundHoles(by_band, possible, BandwidthMap(starts, tuple(tuple(map(float, row)) for row in edges)))
 
 
 def per_bin(cells: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.codec_holes import BANDS, MARGIN, STRETCH, Found, HoleFinder, band_hz, fill
+from ttsr_studio.audio.codec_holes import BANDS, MARGIN, STRETCH, FoundHoles, HoleFinder, band_hz, fill
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.session import Session
@@ -46,9 +46,9 @@ def with_holes_filled(run: RunningRender, material: Material) -> tuple[Material,
     return replace(material, programme=programme), record(found, power, rate)
 
 
-def filled(run: RunningRender, search: SearchInput, found: Found) -> tuple[Scratch, NDArray[np.float64]]:
+def filled(run: RunningRender, search: SearchInput, found: FoundHoles) -> tuple[Scratch, NDArray[np.float64]]:
     """(what is added, at the engine's rate; its energy by band, [64])."""
-    session, rate = plain(run.session), run.session.engine.sample_rate
+    session, rate = one_candidate(run.session), run.session.engine.sample_rate
     lowered = replace(search, bandwidth=found.edges)
     render = run.buffer(search.lr.channels)
 
@@ -70,7 +70,7 @@ def filled(run: RunningRender, search: SearchInput, found: Found) -> tuple[Scrat
     return added, power / (search.lr.frames * search.lr.channels)
 
 
-def plain(session: Session) -> Session:
+def one_candidate(session: Session) -> Session:
     """A session that makes one candidate a window, with the same engine and verifiers."""
     options = replace(
         session.options, search="random", candidates=1, budget=None, settings=(), neighbours=None, cosine=None,
@@ -80,7 +80,7 @@ def plain(session: Session) -> Session:
     return session.with_options(options)
 
 
-def record(found: Found, power: NDArray[np.float64], rate: int) -> HolesRecord:
+def record(found: FoundHoles, power: NDArray[np.float64], rate: int) -> HolesRecord:
     """What the report says."""
     centres = (np.arange(BANDS) + 0.5) * band_hz(rate)
     rows = []

@@ -80,7 +80,7 @@ def write_page(target: Path, audition: Audition) -> None:
     """
     report = upgrade(audition.report)
     audition = replace(audition, report=report, versions=chosen_first(audition.versions, report))
-    write_atomic(target, fill(payload(audition, target.parent)))
+    write_atomic(target, fill_page(payload(audition, target.parent)))
 
 
 def payload(audition: Audition, folder: Path) -> Json:
@@ -126,7 +126,7 @@ def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> 
     """Names, levels and commands of every track: the input, the choice, the others; without sound and picture."""
     report = audition.report
     about = {"label": "Input", "name": report["input"]["name"], "rank": 0, "score": None}
-    yield {**about, "gain_db": 0.0, "commands": None, **levels(report, report["input"])}
+    yield {**about, "gain_db": 0.0, "commands": None, **track_levels(report, report["input"])}
     for number, (version, record) in enumerate(zip(audition.versions, records, strict=True)):
         yield {
             "label": version.label,
@@ -135,7 +135,7 @@ def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> 
             "score": version.score,
             "gain_db": (record or report["output"])["gain_db"],
             "commands": quoted(audition.command, version.rank, folder) if audition.command else None,
-            **levels(report, record if number else report["output"]),
+            **track_levels(report, record if number else report["output"]),
         }
 
 
@@ -152,7 +152,7 @@ def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
     return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank)]
 
 
-def levels(report: Json, record: Json | None) -> Json:
+def track_levels(report: Json, record: Json | None) -> Json:
     """Levels of a file, and what brings it to the loudness of the choice, None where one of them is not known."""
     chosen, own = report["output"]["lufs"], record and record["lufs"]
     return {
@@ -298,7 +298,7 @@ def mean_score(report: Json, record: Json | None, name: str) -> float | None:
     return None if None in values else float(np.mean(values))
 
 
-def fill(payload: Json) -> bytes:
+def fill_page(payload: Json) -> bytes:
     """The page: one file with its own style and script, which alone are allowed, by their checksums."""
     template, style, *scripts = (
         files("ttsr_studio.report").joinpath(name).read_text(encoding="utf-8")

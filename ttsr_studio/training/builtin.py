@@ -36,7 +36,7 @@ from ttsr_studio.engines.builtin.spectral import (
     NOISE_TONALITY,
     POWER_FLOOR,
     Features,
-    band_hz,
+    band_centres,
     by_frame,
     features,
     fine_power,
@@ -78,7 +78,7 @@ class LossTargets:
         inputs = features(batch.lr, batch.cutoff_hz)
         energy = log_energy(batch.hr)
         wanted = missing_bands(by_frame(batch.cutoff_hz, energy.shape[-1] // 2))
-        top = band_hz(energy.device)[None] + BAND_HZ / 2
+        top = band_centres(energy.device)[None] + BAND_HZ / 2
         inside = (top <= batch.edge_hz[:, None] - EDGE_MARGIN_HZ).float()[:, :, None]
         return cls(inputs, energy, tonality(fine_power(batch.hr)), twice(wanted * inside))
 

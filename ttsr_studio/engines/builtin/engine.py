@@ -35,12 +35,12 @@ from ttsr_studio.engines.builtin.spectral import (
     HOP,
     TONAL_BANDS,
     band_power,
+    band_to_bins,
     bin_hz,
     by_frame,
     crossover_start,
     features,
     istft,
-    per_bin,
     power,
     stft,
     twice,
@@ -255,11 +255,11 @@ class BuiltinEngine:
         energy = spread_over_time(drawn, tensors.sounding[one])
         tonality = prediction.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
-        share = per_bin(twice(share)[..., :-1])
+        share = band_to_bins(twice(share)[..., :-1])
         carrier = (1 - share).sqrt() * tensors.noise[one] + share.sqrt() * tensors.tiles[one]
         # Cells of the carrier are brought to unit energy first: how energy varies from cell to cell was drawn.
         own = (band_power(carrier) + 0.02).log()
-        shaped = carrier * per_bin(0.5 * (energy - EVEN * own)).exp() * tensors.gate[one]
+        shaped = carrier * band_to_bins(0.5 * (energy - EVEN * own)).exp() * tensors.gate[one]
         made = istft(shaped, tensors.low.shape[-1], FAST_FFT, FAST_HOP)[0]
         return torch.addcmul(tensors.low[row], made, tensors.onsets[row])
 

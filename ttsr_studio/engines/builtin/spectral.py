@@ -67,7 +67,7 @@ def power(spectrum: Tensor) -> Tensor:
     return torch.view_as_real(spectrum).square().sum(-1)
 
 
-def band_hz(device: torch.device | None = None) -> Tensor:
+def band_centres(device: torch.device | None = None) -> Tensor:
     """Centres of the bands, [64], Hz."""
     return (torch.arange(BANDS, device=device) + 0.5) * BAND_HZ
 
@@ -135,12 +135,12 @@ def by_frame(cutoff_hz: Tensor, frames: int) -> Tensor:
 
 def known_bands(cutoff_hz: Tensor) -> Tensor:
     """Cutoffs [B, 1, T] -> 1 for bands that the input holds whole, [B, 64, T]."""
-    return (band_hz(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 <= cutoff_hz).float()
+    return (band_centres(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 <= cutoff_hz).float()
 
 
 def missing_bands(cutoff_hz: Tensor) -> Tensor:
     """Cutoffs [B, 1, T] -> 1 for bands of which the crossover may let something through, [B, 64, T]."""
-    return (band_hz(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 > crossover_start(cutoff_hz)).float()
+    return (band_centres(cutoff_hz.device)[None, :, None] + BAND_HZ / 2 > crossover_start(cutoff_hz)).float()
 
 
 def twice(x: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ def features(lr: Tensor, cutoff_hz: Tensor) -> Features:
     energy = log_scaled(log_energy(lr)) * known + log_scaled(math.log(POWER_FLOOR)) * (1 - known)
     rise = F.pad(energy[..., 1:] - energy[..., :-1], (1, 0))
     tonal = (twice(tonality(fine)) - NOISE_TONALITY) * known
-    centre = band_hz(lr.device)[None, :, None]
+    centre = band_centres(lr.device)[None, :, None]
     distance = twice((centre.log() - cutoff.log()) / 2)
     place = (centre / 12000 - 1).expand_as(distance)
     cells = torch.stack([energy, 2 * rise, tonal, known, distance, place, twice(missing_bands(cutoff))], dim=1)
@@ -187,7 +187,7 @@ def log_scaled(log_power: Tensor | float) -> Tensor:
     return 0.2 * torch.as_tensor(log_power) + 2.5
 
 
-def per_bin(values: Tensor) -> Tensor:
+def band_to_bins(values: Tensor) -> Tensor:
     """By band [..., 64, frames] -> by bin of the fast STFT [..., 257, frames], linear between band centres."""
     place = ((torch.arange(FAST_FFT // 2 + 1, device=values.device) - 0.5) / BAND_BINS - 0.5).clamp(0, BANDS - 1)
     low = place.long().clamp(max=BANDS - 2)

@@ -41,7 +41,7 @@ MARGIN_INCHES, HEAD_INCHES, GAP_INCHES = 0.6, 0.75, 0.42
 DPI = 120
 SHEET_STYLE: dict[str, Any] = {"text.parse_math": False, "font.size": 8.0, "font.family": "DejaVu Sans"}
 
-Cells = NDArray[np.uint8]
+PictureCells = NDArray[np.uint8]
 
 
 @dataclass
@@ -109,9 +109,9 @@ class ContactSheets:
                 written.append(self.folder / page)
         return written
 
-    def panel(self, key: str) -> Cells:
+    def panel(self, key: str) -> PictureCells:
         with np.load(self.path(key)) as kept:
-            cells: Cells = kept["cells"]
+            cells: PictureCells = kept["cells"]
         return cells
 
     def page(
@@ -181,13 +181,13 @@ def draw_panel(
     return image
 
 
-def quantised_picture(audio: Audio) -> Cells:
+def quantised_picture(audio: Audio) -> PictureCells:
     """The spectrogram of audio [channels, samples] at 48 kHz as 8-bit levels [rows, columns]."""
     cells = SpectrogramMap(RATE, audio.shape[1], columns=COLUMNS, rows=ROWS)
     cells.update(0, audio)
     return np.clip(np.round((cells.decibels() - LOWEST_DB) / STEP_DB), 0, 255).astype(np.uint8)
 
 
-def panel_levels(panel: Cells) -> NDArray[np.float32]:
+def panel_levels(panel: PictureCells) -> NDArray[np.float32]:
     """Levels of a panel, dB of a sine at full scale."""
     return (panel * np.float32(STEP_DB) + np.float32(LOWEST_DB)).astype(np.float32)

@@ -29,7 +29,7 @@ def correlation_error(truth: Audio, output: Audio, bands: Sequence[slice]) -> fl
     """
     if truth.shape[0] < 2 or not bands:
         return math.nan
-    true, made = spectrum(truth), spectrum(output)
+    true, made = stereo_spectrum(truth), stereo_spectrum(output)
     floor = 10 ** (FLOOR_DB / 10) * POWER_OF_ENERGY
     differences = []
     for band in bands:
@@ -42,7 +42,7 @@ def correlation_error(truth: Audio, output: Audio, bands: Sequence[slice]) -> fl
     return sum(differences) / len(differences) if differences else math.nan
 
 
-def spectrum(audio: Audio) -> Tensor:
+def stereo_spectrum(audio: Audio) -> Tensor:
     """Complex STFT [channels, bins, frames], zeros outside."""
     window = torch.hann_window(N_FFT)
     samples = torch.from_numpy(np.ascontiguousarray(audio))
