@@ -1,19 +1,17 @@
-"""docs/api.md, made from the docstrings of the public names: `python tests/api_reference.py` writes it anew."""
+"""docs/develop/api.md, made from the docstrings of the public names."""
 
 import dataclasses
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import ttsr_studio
 
-PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 HEAD = """# Python API
 
 What `import ttsr_studio as ttsr` offers. Everything is imported on use; all else in the package may change.
-This page is made from the docstrings by `python tests/api_reference.py`.
+This page is made from the docstrings by `python tests/generated_pages.py`.
 """
 
 
@@ -48,7 +46,3 @@ def signature(entry: Any) -> str:
     found = inspect.signature(entry)
     bare = [each.replace(annotation=each.empty) for each in found.parameters.values() if each.name != "self"]
     return str(found.replace(parameters=bare, return_annotation=found.empty))
-
-
-if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")

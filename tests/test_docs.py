@@ -2,12 +2,15 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import click
 import pytest
+from generated_pages import PAGES as GENERATED
 
 from ttsr_studio.cli.main import main
 
@@ -60,7 +63,7 @@ def check(arguments: list[str]) -> None:
 
 
 def test_there_are_commands_to_check() -> None:
-    assert {page for page, _ in COMMANDS} >= {"README.md", "docs/jobs.md", "docs/engine.md"}
+    assert {page for page, _ in COMMANDS} >= {"README.md", "docs/studio/jobs.md", "docs/models/builtin.md"}
     assert len(COMMANDS) > 30
 
 
@@ -83,3 +86,24 @@ def test_what_does_not_exist_is_found(line: str, wrong: str) -> None:
     with pytest.raises(click.UsageError) as error:
         check(shlex.split(line))
     assert wrong in error.value.format_message()
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_pages_that_are_made_from_the_code_are_those_that_are_made(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == GENERATED[page](), "run: python tests/generated_pages.py"
+
+
+def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "site"]
+    done = subprocess.run([*command, "-d", tmp_path / "doctrees"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_the_readme_fits_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 150
+    assert max(map(len, text.splitlines())) <= 120
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    assert len(re.findall(r"^python3.11 tasks.py", text, re.MULTILINE)) == 2

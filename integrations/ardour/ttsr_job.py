@@ -1,4 +1,4 @@
-"""Renders of files, made by `ttsr render --job` (docs/jobs.md)."""
+"""Renders of files, made by `ttsr render --job` (docs/studio/jobs.md)."""
 
 import json
 import os

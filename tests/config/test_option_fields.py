@@ -16,7 +16,6 @@ from ttsr_studio.batch.job_schema import job_schema
 from ttsr_studio.cli.commands.render import render_command
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered
-from ttsr_studio.config.reference import page
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import OWN
@@ -78,11 +77,6 @@ def test_schemas_that_are_printed_hold_the_table(ttsr: Ttsr) -> None:
     of_a_report.validate(options.to_json())
     assert set(options.to_json()) == set(options_schema())
     assert not of_a_report.is_valid(options.to_json() | {"steps": 0})
-
-
-def test_the_page_of_options_is_the_one_that_is_made() -> None:
-    written = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    assert written == page(), "write it again: docs/options.md is what ttsr_studio.config.reference.page() returns"
 
 
 def test_the_help_shows_every_option_in_its_group() -> None:

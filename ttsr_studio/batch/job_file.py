@@ -1,4 +1,4 @@
-"""Job files: what another program wants rendered, and what it is told of it (docs/jobs.md).
+"""Job files: what another program wants rendered, and what it is told of it (docs/studio/jobs.md).
 
 All files are UTF-8 JSON, written whole or not at all.
 """

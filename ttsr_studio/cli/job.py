@@ -1,4 +1,4 @@
-"""`ttsr render --job`: a job file instead of flags (docs/jobs.md)."""
+"""`ttsr render --job`: a job file instead of flags (docs/studio/jobs.md)."""
 
 import signal
 import sys

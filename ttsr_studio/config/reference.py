@@ -1,4 +1,4 @@
-"""The table of options as a page of the documentation, `docs/options.md`."""
+"""The table of options as a page of the documentation, `docs/use/options.md`."""
 
 from ttsr_studio.config.option_fields import FIELDS, GROUPS, OptionField
 

@@ -52,7 +52,7 @@ class RenderCommand(OneLineErrors):
     expose_value=False,
     callback=follow_job,
     metavar="JOB.json",
-    help="Do what a job file says, and nothing else: the door for other programs (docs/jobs.md).",
+    help="Do what a job file says, and nothing else: the door for other programs (docs/studio/jobs.md).",
 )
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
 @click.option(
