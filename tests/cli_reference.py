@@ -10,7 +10,7 @@ from ttsr_studio.config.option_fields import FIELDS
 
 HEAD = """# All commands
 
-`ttsr COMMAND --help` shows the same in a terminal.
+The option `--help` of every command shows the same in a terminal.
 """
 
 
