@@ -106,7 +106,7 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
         ROOT / "docs",
         tmp_path / "site",
     ]
-    done = subprocess.run([*command, "-d", tmp_path / "doctrees"], capture_output=True, text=True)
+    done = subprocess.run([*map(str, command), "-d", str(tmp_path / "doctrees")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "index.html").is_file()
 
