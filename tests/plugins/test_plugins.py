@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from helpers import LONGEST, below, save, voice
 
+from ttsr_studio.plugins.plugin import Plugin
+from ttsr_studio.watch.workers.process import Cause, TaskFailed, guarded
+
 GOOD = """
 from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Optional
@@ -446,3 +449,13 @@ def test_another_version_of_a_plug_in_is_said_beforehand(runs: Runs) -> None:
     assert code == 0, said
     assert "note: out.ttsr.json was made by engine 'bench' of good-audio 1.1, here of good-audio 1.2" in in_a_line(said)
     assert "the same, bit for bit" in said
+
+
+def test_a_watch_folder_tries_a_failing_plug_in_only_as_often_as_it_tries_a_crash() -> None:
+    def fails() -> None:
+        raise Plugin("verifier", "late", "good-audio", "1.2", "failing_audio:Late").fault("KeyError: 'pitch'")
+
+    failed = guarded(Path("stem.wav"), fails)
+    assert isinstance(failed, TaskFailed)
+    assert failed.cause is Cause.CRASH
+    assert failed.line.startswith("verifier 'late' of good-audio 1.2: the plug-in failed: KeyError")

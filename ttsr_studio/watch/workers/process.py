@@ -18,7 +18,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ttsr_studio.errors import ChangedError, InputError, MissingError, NothingToAddError, OptionError, TtsrError
+from ttsr_studio.errors import (
+    ChangedError,
+    InputError,
+    MissingError,
+    NothingToAddError,
+    OptionError,
+    PluginError,
+    TtsrError,
+)
 from ttsr_studio.options import RenderOptions
 
 Done = TypeVar("Done")
@@ -228,6 +236,8 @@ def cause_of(error: OSError | TtsrError) -> Cause:
         if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
             return Cause.ENVIRONMENT
         cause = cause.__cause__
+    if isinstance(error, PluginError):
+        return Cause.CRASH  # as any error that nobody foresaw
     if isinstance(error, MissingError | OptionError):
         return Cause.SETTINGS
     if isinstance(error, NothingToAddError):
