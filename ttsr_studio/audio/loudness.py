@@ -42,6 +42,18 @@ class Loudness:
     rms: float
     silent: bool
 
+    def louder(self, db: float) -> "Loudness":
+        """The same with a gain."""
+        factor = 10 ** (db / 20)
+        lufs = None if self.lufs is None else self.lufs + db
+        return replace(
+            self,
+            lufs=lufs,
+            sample_peak=self.sample_peak * factor,
+            true_peak=self.true_peak * factor,
+            rms=self.rms * factor,
+        )
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -151,8 +163,15 @@ def match_gain(
     peak = decibels(render.sample_peak)
     if peak + gain.db > 1e-6:
         gain = _lowered(wanted, render, ceiling_dbtp, f", since {bits} bits hold nothing above full scale")
-    most = decibels(1.0 - max(_DITHER / 2.0 ** (bits - 1), _ROUNDING))
-    return replace(gain, db=min(gain.db, most - peak))
+    return replace(gain, db=gain.db + fitting(render.louder(gain.db), bits))
+
+
+def fitting(loudness: Loudness, bits: int | None) -> float:
+    """What is to be taken of audio so that its samples fit integers of so many bits, dB, 0 or less; None: float."""
+    if bits is None:
+        return 0.0
+    most = 1.0 - max(_DITHER / 2.0 ** (bits - 1), _ROUNDING)
+    return min(0.0, decibels(most) - decibels(loudness.sample_peak)) if loudness.sample_peak else 0.0
 
 
 def _lowered(gain: Gain, render: Loudness, limit: float, why: str) -> Gain:

@@ -126,7 +126,9 @@ def read_field(field: str) -> OptionField:
     members = [each for each in get_args(information.annotation) if each is not NoneType]
     several = told.get("several")
     literals: tuple[str, ...] = ()
-    if field == "rate":
+    if field == "chain":
+        kind = Path
+    elif field == "rate":
         kind, literals = str, ("source", *map(str, RATES))
     elif get_origin(information.annotation) is Literal:
         kind, literals = str, get_args(information.annotation)

@@ -73,6 +73,8 @@ def checked(path: Path, key: str, value: Any) -> Any:
         if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
             return tuple(value)
         raise OptionError(f"{path}: {key} takes two noise levels, such as [0.1, 5]")
+    if field.kind is Path and not field.several and isinstance(value, str):
+        return str(path.parent / value)
     if field.several:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):

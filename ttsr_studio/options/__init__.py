@@ -26,6 +26,7 @@ from ttsr_studio.options.values import (
     AmountOfMade,
     Cutoff,
     Depth,
+    EffectChain,
     LoudnessTarget,
     Rate,
     Settings,
@@ -202,6 +203,11 @@ class OutputOptions:
         ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES)
     fill_holes: bool = option(
         False, "Fill what a codec (mp3, AAC) emptied below where the band ends; the report lists it.", held_by=FILES)
+    limiter: bool = option(
+        False, "Limit peaks to the ceiling instead of lowering the gain (extra ttsr-studio[chain]).", held_by=FILES)
+    chain: EffectChain | None = option(
+        None, "Effects and plug-ins before and after the render, a TOML file (extra ttsr-studio[chain]).",
+        metavar="FILE.toml", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
         ge=1, takes="at least 1", metavar="K", held_by=FILES)
@@ -291,6 +297,7 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
         data = asdict(self)
         data["reference"] = self.reference.name if self.reference else None
         data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
+        data["chain"] = self.chain.tables() if self.chain else None
         data["settings"] = [f"{name}={text}" for name, text in self.settings]
         data["targets"] = [f"{name}={value:g}" for name, value in self.targets]
         data["weights"] = [f"{name}={weight:g}" for name, weight in self.weights]

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from ttsr_studio.errors import OptionError
+from ttsr_studio.options.chain import Chain, parse_chain
 
 RATES = (44100, 48000, 88200, 96000)
 BITRATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k(?:bps|bit/s)?|kbit|m)?", re.IGNORECASE)
@@ -148,4 +149,5 @@ Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
 Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
 Cutoff = Annotated[str | Annotated[float, Field(ge=500, le=23000)] | None, BeforeValidator(parse_cutoff)]
 LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]
+EffectChain = Annotated[Chain, BeforeValidator(parse_chain), WithJsonSchema({"type": ["string", "object"]})]
 AmountOfMade = Annotated[str | float, BeforeValidator(parse_amount)]

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import MAX_CHANNELS, RATE_RANGE
 from ttsr_studio.errors import InputError
+from ttsr_studio.rendering.finish import finish
 from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.mixing import mix_of
-from ttsr_studio.rendering.output import Outputs, finish
+from ttsr_studio.rendering.output import Outputs
 from ttsr_studio.rendering.pipeline import rerank_renders, search_file
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
 from ttsr_studio.rendering.source import analyse_array

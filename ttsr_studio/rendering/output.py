@@ -4,7 +4,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import Blocks
-from ttsr_studio.audio.disk_buffer import Scratch, Sum
+from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.encode import Encoding, Written, write_audio
-from ttsr_studio.audio.formats import bits_of
-from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, match_gain
 from ttsr_studio.audio.media.forms import KINDS
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
 from ttsr_studio.errors import InputError, OutputError, shown
-from ttsr_studio.options import RenderOptions
-from ttsr_studio.rendering.mixing import Mix, Pair, mix_of, mixed
+from ttsr_studio.rendering.finish import Finished, finish
+from ttsr_studio.rendering.mixing import Mix, mix_of
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
@@ -101,71 +99,6 @@ def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, in
             yield rank, number
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A render as it leaves the pipeline.
-
-    Attributes:
-        audio: at its final rate and length, before the gain.
-        gain: the one gain of the whole file.
-        lufs: with the gain; None where it cannot be measured.
-    """
-
-    audio: Scratch
-    rate: int
-    loudness: Loudness
-    gain: Gain
-
-    @property
-    def factor(self) -> np.float32:
-        return np.float32(10 ** (self.gain.db / 20))
-
-    @property
-    def lufs(self) -> float | None:
-        return None if self.loudness.lufs is None else self.loudness.lufs + self.gain.db
-
-    def described(self, name: str, sha256: str, subtype: str, metadata: MetadataInfo) -> OutputInfo:
-        """As the report has it."""
-        return OutputInfo(
-            name=name,
-            sha256=sha256,
-            rate=self.rate,
-            depth=subtype,
-            channels=self.audio.channels,
-            frames=self.audio.frames,
-            lufs=self.lufs,
-            true_peak_db=decibels(self.loudness.true_peak) + self.gain.db,
-            gain_db=self.gain.db,
-            gain_reason=self.gain.reason,
-            lowered_db=self.gain.lowered_db,
-            metadata=metadata,
-        )
-
-
-def finish(run: RunningRender, material: Material, render: Scratch, mix: Mix) -> Finished:
-    """Bring a render to its rate, length and level. Raises OutputError for values that are not finite."""
-    options, programme = run.session.options, material.programme
-    aside, search = programme.aside, material.search
-    rate = material.form.sound.rate
-    whole = Sum(render, aside) if aside else render
-    audio = mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)
-    loudness = measured(audio, rate)
-    counted = loudness
-    if aside and options.loudness == "match":
-        own = mixed(run, material, Pair(render, search.lr, run.session.engine.sample_rate), mix, rate)
-        own_loudness, peak = measured(own, rate), loudness.sample_peak
-        counted = replace(own_loudness, sample_peak=peak, true_peak=loudness.true_peak)
-    return Finished(audio, rate, loudness, gain_of(options, material, counted))
-
-
-def measured(audio: Scratch, rate: int) -> Loudness:
-    """How loud audio is."""
-    meter = LoudnessMeter(rate, audio.channels)
-    for block in audio.blocks(BLOCK):
-        meter.update(block)
-    return meter.result()
-
-
 def write_render(
     run: RunningRender, material: Material, render: Scratch, mix: Mix, target: Path, replace: bool = True
 ) -> OutputInfo:
@@ -214,14 +147,6 @@ def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDA
         share += 0.4 * block.shape[1] / done.audio.frames
         run.progress.writing(share, material.seconds)
         yield block * done.factor
-
-
-def gain_of(options: RenderOptions, material: Material, loudness: Loudness) -> Gain:
-    """The one gain of the whole file, of the loudness of what counts in a render."""
-    bits = bits_of(material.form.sound.subtype)
-    # Float files hold what is above full scale, so that "off" can mean off.
-    ceiling = np.inf if options.loudness == "off" and bits is None else options.ceiling
-    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling, bits)
 
 
 def clear_earlier(

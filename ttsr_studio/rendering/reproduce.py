@@ -74,7 +74,7 @@ class Earlier:
         if self.same(result, take):
             return f"the same, bit for bit, as {self.path.name} says"
         here = {
-            **versions(),
+            **versions(session.options),
             "weights": session.engine.weights(),
             "device": session.device,
             "batch": session.limit.rows,

@@ -15,6 +15,7 @@ from ttsr_studio.audio.codec_holes import HoleFinder
 from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
 from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.effects import load_effects, processed
 from ttsr_studio.audio.formats import output_format
 from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
@@ -81,7 +82,7 @@ def analyse_source(run: RunningRender) -> Material:
         info = probe(request.source, options.salvage, options.stream)
         form = form_of(info, options, request.target)
         metadata = read_metadata(info)
-        measured = measure_source(run, info, read_blocks(info, BLOCK, options.salvage))
+        measured = measure_source(run, info, before(run, info, read_blocks(info, BLOCK, options.salvage)))
         digest = sha256(request.source)
     return source_info(run, info, measured, digest, form, metadata)
 
@@ -92,10 +93,19 @@ def analyse_array(run: RunningRender, waveform: NDArray[np.float32], rate: int) 
     info = SourceInfo(run.request.source, "WAV", "FLOAT", rate, channels, frames, identity=(0, 0, 0))
     with run.stages.timed("read"):
         blocks = (waveform[:, start : start + BLOCK] for start in range(0, info.frames, BLOCK))
-        measured = measure_source(run, info, blocks)
+        measured = measure_source(run, info, before(run, info, blocks))
         digest = hashlib.sha256(waveform.T.tobytes()).hexdigest()
     form = Form("WAV", Sound("FLOAT", rate_of(rate, run.session.options), channels))
     return source_info(run, info, measured, digest, form, Found(info, Contents()))
+
+
+def before(
+    run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]
+) -> Iterable[NDArray[np.float32]]:
+    """An input through the effects that come before the render: what they give is what is rendered."""
+    chain = run.session.options.chain
+    effects = load_effects("before", chain.tables()["before"]) if chain else []
+    return processed(blocks, effects, info.rate, info.frames) if effects else blocks
 
 
 def source_info(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import torch
 
 from ttsr_studio import __version__
 from ttsr_studio.audio.crossover import transition_hz
+from ttsr_studio.audio.effects import load_effects
 from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.options.chain import Chain
 from ttsr_studio.rendering.beyond import beyond_in_words
 from ttsr_studio.rendering.holes import holes_in_words
 from ttsr_studio.rendering.inference.session import Session
@@ -29,9 +33,12 @@ from ttsr_studio.report.schema import (
     AmountRecord,
     AnnotationsRecord,
     BandRecord,
+    ChainRecord,
+    EffectRecord,
     Gains,
     HolesRecord,
     InputInfo,
+    LimitRecord,
     NBestRecord,
     PluginInfo,
     Report,
@@ -101,6 +108,7 @@ def build_report(
         search=search_record(session, recorder.cuts()),
         best=outputs.best,
         random_baseline=outputs.random_baseline,
+        chain=chain_record(session.options.chain),
         amount=outputs.mix.record(search.lr.frames / session.engine.sample_rate),
         codec_holes=holes,
     )
@@ -139,14 +147,28 @@ def tool_info(session: Session) -> ToolInfo:
         seed=session.options.seed,
         device=session.device,
         batch_size=session.limit.rows or session.options.batch,
-        versions=versions(),
+        versions=versions(session.options),
         plugins=[PluginInfo(p.kind, p.name, p.package, p.version) for p in session.parts().values() if p],
     )
 
 
-def versions() -> dict[str, str]:
+def versions(options: RenderOptions) -> dict[str, str]:
     """Versions of what the bits of a render depend on."""
-    return {"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__}
+    found = {"torch": torch.__version__, "numpy": np.__version__, "soxr": soxr.__version__}
+    if options.chain or options.limiter:
+        found["pedalboard"] = version("pedalboard")
+    return found
+
+
+def chain_record(chain: Chain | None) -> ChainRecord | None:
+    """The effects of a chain with all of their settings."""
+    if chain is None:
+        return None
+    rows = {
+        place: [EffectRecord(each.name, each.file, each.settings) for each in load_effects(place, tables)]
+        for place, tables in chain.tables().items()
+    }
+    return ChainRecord(**rows)
 
 
 def search_record(session: Session, cut: Mapping[str, int]) -> SearchRecord:
@@ -248,12 +270,13 @@ def in_words(report: Report, target: Path) -> str:
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     notes = [
         *amount_in_words(report.amount),
+        *limit_in_words(out.limited),
         *start.warnings,
         *beyond_in_words(start.beyond),
         *holes_in_words(report.codec_holes),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
-        *([out.gain_reason] if out.lowered_db else []),
+        *([out.gain_reason] if out.lowered_db or out.limited else []),
     ]
     notes += [
         f"stopped early ({reason}) in {count} of {len(report.windows)} windows"
@@ -269,6 +292,13 @@ def in_words(report: Report, target: Path) -> str:
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {spent.wall_s:.1f} s{tracker}{loudness}{more}"
     )
+
+
+def limit_in_words(limit: LimitRecord | None) -> list[str]:
+    """What a limiter did."""
+    if limit is None:
+        return []
+    return [f"limited by at most {limit.most_db:.1f} dB, in {100 * limit.share:.2g} % of the file"]
 
 
 def amount_in_words(amount: AmountRecord) -> list[str]:

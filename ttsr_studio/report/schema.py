@@ -175,6 +175,39 @@ class MetadataInfo(Record):
 
 
 @dataclass(frozen=True)
+class LimitRecord(Record):
+    """What a limiter did to the peaks."""
+
+    ceiling_db: float
+    """dBTP."""
+    most_db: Amount
+    """What it took of a peak at most."""
+    share: Annotated[float, Field(ge=0, le=1)]
+    """Of the file that it lowered by .1 dB or more."""
+    made_up_db: float
+    """Gain before it for the loudness that it takes."""
+
+
+@dataclass(frozen=True)
+class EffectRecord(Record):
+    """An effect of a chain."""
+
+    name: str
+    file: str | None
+    """Of a plug-in; null for what pedalboard has itself."""
+    settings: Mapping[str, Any]
+    """All of them, as they were in force."""
+
+
+@dataclass(frozen=True)
+class ChainRecord(Record):
+    """Effects before and after the render, in their order."""
+
+    before: Sequence[EffectRecord]
+    after: Sequence[EffectRecord]
+
+
+@dataclass(frozen=True)
 class OutputInfo(Record):
     """A file as it was written."""
 
@@ -196,6 +229,8 @@ class OutputInfo(Record):
     gain_reason: str
     lowered_db: Annotated[float, Field(ge=0)] = 0.0
     """By how much the gain was lowered for the peaks, dB."""
+    limited: LimitRecord | None = None
+    """What a limiter did; null where there was none, or nothing to do for it."""
     metadata: MetadataInfo = field(default_factory=MetadataInfo)
 
 
@@ -428,6 +463,8 @@ class Report(Record):
     amount: AmountRecord = field(default_factory=AmountRecord)
     codec_holes: HolesRecord | None = None
     """Null where they were not to be filled."""
+    chain: ChainRecord | None = None
+    """Null where there were no effects."""
     job: WatchRecord | None = None
     """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"

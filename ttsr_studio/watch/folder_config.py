@@ -131,7 +131,7 @@ class FolderRules:
             elif key not in PRESET_KEYS:
                 raise OptionError(f"{name}: {unknown('key', key, [*OWN_KEYS, *PRESET_KEYS])}")
             else:
-                values[key] = presets.checked(path.relative_to(self.root), key, value)
+                values[key] = self._checked(path, key, value)
         if values.get("finished", "leave") not in FINISHED:
             raise OptionError(f"{name}: {unknown('value of finished', values['finished'], FINISHED)}")
         for preset in (*values.get("folders", {}).values(), *([values["preset"]] if "preset" in values else [])):
@@ -155,9 +155,18 @@ class FolderRules:
             raise OptionError(
                 f"{shown(beside.relative_to(self.root))}: {unknown('preset', preset, presets.available())}"
             )
-        own = {key: presets.checked(beside.relative_to(self.root), key, value) for key, value in own.items()}
+        own = {key: self._checked(beside, key, value) for key, value in own.items()}
         options = resolve(preset, {**rule.values, **own})
         return replace(options, reference=beside.parent / reference) if reference else options
+
+    def _checked(self, file: Path, key: str, value: Any) -> Any:
+        """A value that stands in a file of the tree. Raises OptionError for a chain that lies outside the root."""
+        name = file.relative_to(self.root)
+        if key == "chain" and isinstance(value, str):
+            value = str((file.parent / value).absolute())
+            if not Path(value).resolve().is_relative_to(self.root.resolve()):
+                raise OptionError(f"{shown(name)}: {value} lies outside the watched root")
+        return presets.checked(name, key, value)
 
 
 def refuse_folder_kind(name: str, key: str, value: Any) -> None:

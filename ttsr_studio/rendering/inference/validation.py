@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ttsr_studio.audio.effects import limiter, load_effects
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedules import SCHEDULES
 from ttsr_studio.diffusion.timesteps import SPACINGS
@@ -20,6 +21,7 @@ def problems(session: SessionSettings) -> Iterator[OptionError]:
     yield from n_best_problems(session)
     yield from window_verifier_problems(session)
     yield from search_problems(session)
+    yield from effect_problems(session)
 
 
 def engine_problems(session: SessionSettings) -> Iterator[OptionError]:
@@ -87,6 +89,18 @@ def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
     ):
         if wanted:
             yield OptionError(f"{what} needs a verifier that scores windows; add critic, or leave --scope out")
+
+
+def effect_problems(session: SessionSettings) -> Iterator[OptionError]:
+    """What effects refuse. Raises MissingError where pedalboard is not installed."""
+    options = session.options
+    if options.limiter:
+        limiter(options.ceiling)
+    try:
+        for place, tables in (options.chain.tables() if options.chain else {}).items():
+            load_effects(place, tables)
+    except OptionError as error:
+        yield error
 
 
 def search_problems(session: SessionSettings) -> Iterator[OptionError]:
