@@ -26,6 +26,7 @@ from ttsr_studio.options import RenderOptions, options_schema
 ROOT = Path(__file__).parents[2]
 SAMPLES = {
     "amount": "auto",
+    "chain": "chain.toml",
     "budget": "64nfe",
     "bitrate": "256k",
     "ceiling": -1.0,
@@ -108,6 +109,7 @@ def test_a_preset_may_set_it_and_the_render_has_it(name: str, tmp_path: Path) ->
         more = "search = 'zero-order'\n"
     if name == "set":
         more = "search = 'halving'\n"
+    (tmp_path / "chain.toml").write_text("[[after]]\nplugin = 'Gain'\n")
     preset = tmp_path / "mine.toml"
     preset.write_text(f"{more}{name} = {json.dumps(value)}\n")
     options = resolve(str(preset), {})

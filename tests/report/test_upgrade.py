@@ -26,7 +26,7 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
     assert new["schema_version"] == "3"
     assert new["annotations"] == old["brief"]
     assert new["n_best"] == old["finalists"]
-    assert new["random_baseline"] == (old.get("control") and old["control"] | {"lowered_db": 0.0})
+    assert new["random_baseline"] == (old.get("control") and old["control"] | {"lowered_db": 0.0, "limited": None})
     for name, score in old["judged"].items():
         assert new["scores"][name] == without(score, "control") | {"random_baseline": score["control"]}
     for before, after in zip(old["windows"], new["windows"], strict=True):
@@ -34,7 +34,7 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
             assert other == without(one, "looks") | {"previews": one["looks"]}
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
     assert new["input"] == old["input"] | {"bandwidth": [], "evidence_db": None, "beyond": []}
-    assert new["output"] == old["output"] | {"lowered_db": 0.0}
+    assert new["output"] == old["output"] | {"lowered_db": 0.0, "limited": None}
     assert new["tool"] == old["tool"] | {"plugins": []}
     same -= {"input", "output", "tool"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}

@@ -139,7 +139,7 @@ def limited(run: RunningRender, material: Material, wanted: Finished) -> Finishe
 
 
 def through_limiter(run: RunningRender, wanted: Finished, db: float) -> tuple[Scratch, Loudness, float, float]:
-    """Audio at a gain through the limiter, how loud that is, what it took at most, dB, and of which share of the file."""
+    """Audio at a gain through the limiter, its loudness, what that took at most, dB, and of which share of the file."""
     audio, factor = wanted.audio, np.float32(10 ** (db / 20))
     final, lowest, touched = run.buffer(audio.channels), 1.0, 0
     louder = (block * factor for block in audio.blocks(BLOCK))
