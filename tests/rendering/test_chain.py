@@ -130,15 +130,16 @@ def test_effects_keep_their_state_between_blocks_whatever_these_are(monkeypatch:
 def test_peaks_are_limited_where_that_is_wanted(ttsr: Ttsr, tmp_path: Path, depth: str, loudness: str) -> None:
     audio = below(voice(2.0, 16000, 2), 6000, 16000)
     audio *= 0.5 / np.abs(audio).max()
-    audio[20000:20040] *= 5
+    loudest = np.abs(audio[:, 0]).argmax()
+    audio[loudest - 20 : loudest + 20] *= 4
     source = save(tmp_path / "in.wav", audio, 16000, "FLOAT")
     options = ("--depth", depth, "--loudness", loudness, "--ceiling", -1)
     made, report, said = rendered(ttsr, source, tmp_path / "out.wav", *options, "--limiter")
     output = report["output"]
     assert 20 * np.log10(np.abs(soxr.resample(made, 48000, 192000, quality="VHQ")).max()) <= -0.9
     assert output["true_peak_db"] <= -0.99
-    assert output["limited"]["most_db"] > 3
-    assert 0 < output["limited"]["share"] < 0.6
+    assert output["limited"]["most_db"] > 2
+    assert 0 < output["limited"]["share"] < 0.9
     assert "limited by at most" in said
     assert "peaks limited to -1.00 dBTP" in output["gain_reason"]
     if loudness == "-14":

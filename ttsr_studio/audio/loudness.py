@@ -148,7 +148,7 @@ def match_gain(
     """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
 
     Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to
-    ``ceiling_dbtp``, or to the source's own true peak where that is higher and the samples fit the file: integers of so
+    ``ceiling_dbtp``, or to the source's own true peak where that is higher and samples fit the file, the source's as well: integers of so
     many ``bits`` hold nothing above full scale; None stands for floating point. Silence gets 0 dB.
     """
     if isinstance(target, str) and target not in ("match", "off"):
@@ -156,13 +156,15 @@ def match_gain(
     if source.silent or render.silent:
         return Gain(0.0, "silence: no gain")
     wanted = _wanted(source, render, target)
-    own = max(ceiling_dbtp, decibels(source.true_peak))
-    gain = _lowered(wanted, render, own, "")
+    held = bits is None or source.sample_peak <= 1.0
+    own = max(ceiling_dbtp, decibels(source.true_peak)) if held else ceiling_dbtp
+    why = f", since {bits} bits hold nothing above full scale"
+    gain = _lowered(wanted, render, own, "" if held else why)
     if bits is None:
         return gain
     peak = decibels(render.sample_peak)
     if peak + gain.db > 1e-6:
-        gain = _lowered(wanted, render, ceiling_dbtp, f", since {bits} bits hold nothing above full scale")
+        gain = _lowered(wanted, render, ceiling_dbtp, why)
     return replace(gain, db=gain.db + fitting(render.louder(gain.db), bits))
 
 

@@ -204,9 +204,9 @@ class OutputOptions:
     fill_holes: bool = option(
         False, "Fill what a codec (mp3, AAC) emptied below where the band ends; the report lists it.", held_by=FILES)
     limiter: bool = option(
-        False, "Limit peaks to the ceiling instead of lowering the gain (extra ttsr-studio[chain]).", held_by=FILES)
+        False, "Limit peaks to the ceiling instead of lowering the gain; needs the extra [chain].", held_by=FILES)
     chain: EffectChain | None = option(
-        None, "Effects and plug-ins before and after the render, a TOML file (extra ttsr-studio[chain]).",
+        None, "Effects before and after the render; needs the extra [chain].",
         metavar="FILE.toml", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",

@@ -15,7 +15,6 @@ from ttsr_studio.audio.decode import MAX_CHANNELS, RATE_RANGE
 from ttsr_studio.errors import InputError
 from ttsr_studio.rendering.finish import finish
 from ttsr_studio.rendering.holes import with_holes_filled
-from ttsr_studio.rendering.finish import finish
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.mixing import mix_of
