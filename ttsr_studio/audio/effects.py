@@ -76,7 +76,7 @@ def load_effect(what: str, table: Mapping[str, Any]) -> LoadedEffect:
     kinds, name = built_in(), table["plugin"]
     if name not in kinds:
         raise OptionError(f"{what}: {unknown('effect', name, kinds)}")
-    known = settings_of(kinds[name])
+    known = effect_settings(kinds[name])
     given = {key: value for key, value in table.items() if key != "plugin"}
     for key in given:
         if key not in known:
@@ -88,10 +88,10 @@ def load_effect(what: str, table: Mapping[str, Any]) -> LoadedEffect:
         reason = " ".join(str(error).split("\n\nInvoked")[0].split())
         told = ", ".join(f"{key} = {value!r}" for key, value in given.items()) or "no settings"
         raise OptionError(f"{what}: {name}: refuses {told} ({reason})") from error
-    return LoadedEffect(plugin, name, None, {key: plain(getattr(plugin, key)) for key in known})
+    return LoadedEffect(plugin, name, None, {key: as_json(getattr(plugin, key)) for key in known})
 
 
-def settings_of(kind: type) -> list[str]:
+def effect_settings(kind: type) -> list[str]:
     """Names of the settings of an effect."""
     own = [key for key in dir(kind) if isinstance(getattr(kind, key), property)]
     return [key for key in own if getattr(kind, key).fset or key == "impulse_response_filename"]
@@ -109,7 +109,7 @@ def in_kind(kind: type, key: str, value: Any) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum):
         return round(value, 6) if isinstance(value, float) else value
@@ -133,7 +133,9 @@ def load_external(what: str, table: Mapping[str, Any]) -> LoadedEffect:
         except (TypeError, ValueError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise OptionError(f"{what}: {plugin.name}: refuses {key} = {value!r} ({reason})") from error
-    return LoadedEffect(plugin, str(plugin.name), file, {key: plain(getattr(plugin, key)) for key in plugin.parameters})
+    return LoadedEffect(
+        plugin, str(plugin.name), file, {key: as_json(getattr(plugin, key)) for key in plugin.parameters}
+    )
 
 
 def processed(blocks: Blocks, effects: Iterable[LoadedEffect], rate: int, frames: int) -> Blocks:

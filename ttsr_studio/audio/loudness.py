@@ -148,8 +148,8 @@ def match_gain(
     """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
 
     Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to
-    ``ceiling_dbtp``, or to the source's own true peak where that is higher and samples fit the file, the source's as well: integers of so
-    many ``bits`` hold nothing above full scale; None stands for floating point. Silence gets 0 dB.
+    ``ceiling_dbtp``, or to the source's own true peak where that is higher and the samples of both fit the file:
+    integers of so many ``bits`` hold nothing above full scale; None stands for floating point. Silence gets 0 dB.
     """
     if isinstance(target, str) and target not in ("match", "off"):
         raise OptionError(f"unknown loudness {target!r}; known: match, off, or a number in LUFS")
