@@ -88,7 +88,7 @@ def load_effect(what: str, table: Mapping[str, Any]) -> LoadedEffect:
         reason = " ".join(str(error).split("\n\nInvoked")[0].split())
         told = ", ".join(f"{key} = {value!r}" for key, value in given.items()) or "no settings"
         raise OptionError(f"{what}: {name}: refuses {told} ({reason})") from error
-    return LoadedEffect(plugin, name, None, {key: as_json(getattr(plugin, key)) for key in known})
+    return LoadedEffect(plugin, name, None, {key: setting_value(getattr(plugin, key)) for key in known})
 
 
 def effect_settings(kind: type) -> list[str]:
@@ -109,7 +109,7 @@ def in_kind(kind: type, key: str, value: Any) -> Any:
     return value
 
 
-def as_json(value: Any) -> Any:
+def setting_value(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum):
         return round(value, 6) if isinstance(value, float) else value
@@ -134,7 +134,7 @@ def load_external(what: str, table: Mapping[str, Any]) -> LoadedEffect:
             reason = " ".join(str(error).split())
             raise OptionError(f"{what}: {plugin.name}: refuses {key} = {value!r} ({reason})") from error
     return LoadedEffect(
-        plugin, str(plugin.name), file, {key: as_json(getattr(plugin, key)) for key in plugin.parameters}
+        plugin, str(plugin.name), file, {key: setting_value(getattr(plugin, key)) for key in plugin.parameters}
     )
 
 
