@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import soundfile
 from helpers import Ttsr, save, voice
+from tiny_videos import Film, make, packets
 from watch_folder import QUICK, TINY, row, said, service_context, stem, watch
 
 from ttsr_studio.report.validate import validate
@@ -469,3 +470,15 @@ def test_a_full_disk_makes_jobs_wait_and_loses_nothing(small_disk: Path, ttsr: T
     watch(ttsr, small_disk, "--keep-free", "1")
     assert row(small_disk, "sfx/a.wav").state == "done"
     assert source.read_bytes() == before
+
+
+def test_a_video_comes_back_as_a_video(ttsr: Ttsr, tmp_path: Path) -> None:
+    make(tmp_path / "film.mp4", Film("libx264", "aac", languages=("eng", "ger"), tags={"title": "T"}))
+    stem(tmp_path / "stem.wav")
+    events = watch(ttsr, tmp_path)
+    assert sorted(said(events, "done")) == ["film.mp4", "stem.wav"]
+    render = tmp_path / "_renders/film.mp4"
+    assert packets(render) == packets(tmp_path / "film.mp4")
+    assert packets(render, "audio", 1) == packets(tmp_path / "film.mp4", "audio", 1)
+    assert json.loads((tmp_path / "_renders/film.ttsr.json").read_text())["output"]["depth"] == "ALAC_24"
+    assert row(tmp_path, "film.mp4").output == "_renders/film.mp4"
