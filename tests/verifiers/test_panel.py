@@ -290,7 +290,7 @@ def test_a_sidecar_goes_before_the_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("words = 'x'", "unknown key 'words'; known: batch"),
+        ("words = 'x'", "unknown key 'words'; known: "),
         ("caption = 3", "caption must be a text"),
         ("captions = 'a'", "captions must be a list of texts"),
         ("speaker = ['gone.wav']", "gone.wav"),
