@@ -873,6 +873,33 @@ def test_using_one_shows_its_command(opened: Opened) -> None:
     assert opened.page.locator("#copied").inner_text() == "Copied."
 
 
+def turn(opened: Opened, slider: str, value: float) -> None:
+    opened(f"(byId('{slider}').value = {value}, byId('{slider}').dispatchEvent(new Event('input')))")
+
+
+def test_amount_and_tilt_are_heard_and_written_into_the_command(opened: Opened) -> None:
+    opened.press("2")
+    turn(opened, "amount", 0.5)
+    level, gain = opened("levels()[2]"), opened("ownGains[2]")
+    assert opened("player.mix") == pytest.approx([0.5 * level * gain, 0, 0.5 * level, 0])
+    turn(opened, "tilt", -6)
+    opened.until("player.buffers[2] !== buffers[2]")
+    added = [
+        np.array(opened(f"Array.from(mixDown({which}, [-ownGains[2], 0, 1, 0])[0])"))[:, None]
+        for which in ("buffers", "player.buffers")
+    ]
+    for octaves in (0.1, 0.9):
+        low = CUTOFF * 2**octaves
+        before, behind = (level_db(band(each, low, 1.05 * low)) for each in added)
+        assert behind - before == pytest.approx(-6 * octaves, abs=0.6)
+    assert level_db(band(added[1], 20, CUTOFF - 1500)) < level_db(added[0]) - 50, "nothing below"
+    command = opened.page.locator("#commands pre").first.inner_text()
+    assert command.endswith("--take 2 -o out.wav --amount=0.5 --tilt=-6")
+    opened.press("x")
+    assert opened("player.mix").count(0) == 3, "a blind test is of the renders as they are"
+    assert not opened.page.locator("#mix").is_visible()
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 1400), ("light", 420), ("dark", 420)])
 def test_it_fits_and_can_be_read(browser: Any, file: Path, scheme: str, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)

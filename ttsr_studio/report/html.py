@@ -29,6 +29,9 @@ PLAIN = re.compile(r"[A-Za-z0-9_./:\\=+-]+")
 SHORTEST_LUFS_SECONDS = 0.4
 """A block of BS.1770."""
 
+MIXED = ("--amount=AMOUNT", "--tilt=TILT")
+"""Words of a command in which the page puts what its sliders say."""
+
 Json = Mapping[str, Any]
 
 
@@ -115,6 +118,7 @@ def payload(audition: Audition, folder: Path) -> Json:
         "cutoff_hz": report["input"]["cutoff_hz"] if nothing is None else None,
         "crossover_hz": report["input"]["crossover_hz"] if nothing is None else None,
         "nothing_made": nothing,
+        "mixable": nothing is None and is_whole(report),
         "windows": list(windows(report, excerpt, records)),
         "uncertainty": {name: report["uncertainty"][name] for name in ("mean_db", "threshold_db", "regions")},
         "spread_db": report["uncertainty"]["per_second_db"][excerpt.start :][: int(np.ceil(excerpt.seconds))],
@@ -126,7 +130,7 @@ def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> 
     """Names, levels and commands of every track: the input, the choice, the others; without sound and picture."""
     report = audition.report
     about = {"label": "Input", "name": report["input"]["name"], "rank": 0, "score": None}
-    yield {**about, "gain_db": 0.0, "commands": None, **track_levels(report, report["input"])}
+    yield {**about, "gain_db": 0.0, "commands": None, "mixed": None, **track_levels(report, report["input"])}
     for number, (version, record) in enumerate(zip(audition.versions, records, strict=True)):
         yield {
             "label": version.label,
@@ -135,6 +139,7 @@ def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> 
             "score": version.score,
             "gain_db": (record or report["output"])["gain_db"],
             "commands": quoted(audition.command, version.rank, folder) if audition.command else None,
+            "mixed": quoted([*audition.command, *MIXED], version.rank, folder) if audition.command else None,
             **track_levels(report, record if number else report["output"]),
         }
 
@@ -184,6 +189,12 @@ def nothing_made(report: Json) -> str | None:
     if any(window["candidates"] for window in report["windows"]):
         return None
     return "the file is silent" if report["input"]["true_peak_db"] is None else "passed through"
+
+
+def is_whole(report: Json) -> bool:
+    """Whether all that was made is in the renders, as it is, so that the page can mix less of it in."""
+    amount = report.get("amount") or {"asked": 1, "tilt_db": 0}
+    return bool(amount["asked"] == 1 and amount["tilt_db"] == 0 and not report.get("chain"))
 
 
 def quoted(command: Sequence[str], rank: int, folder: Path) -> dict[str, str]:

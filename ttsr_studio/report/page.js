@@ -14,6 +14,8 @@ const state = {
   uncertain: false,
   keys: true,
   test: null,
+  amount: 1,
+  tilt: 0,
   results: [],
 };
 let player = null;
@@ -62,9 +64,43 @@ function words() {
 
 function hear(heard = state.heard) {
   state.heard = heard;
-  player.hear(mixOf(heard, levels(), ownGains, kind(), kind() ? amplitude(boost()) : 1));
+  const mix = mixOf(heard, levels(), ownGains, kind(), kind() ? amplitude(boost()) : 1);
+  player.hear(heard && !kind() ? mixOfAmount(mix, heard, ownGains, state.amount) : mix);
   if (heard > 0) byId("use").value = heard;
   refresh();
+}
+
+/* How much of what was made is heard, and how it is tilted. */
+
+let mixing = Promise.resolve(); // tilts are computed one after the other
+
+function setMix() {
+  state.amount = Number(byId("amount").value);
+  const tilt = Number(byId("tilt").value);
+  if (tilt !== state.tilt) {
+    state.tilt = tilt;
+    mixing = mixing.then(() => exchangeTilted(tilt));
+  }
+  hear();
+}
+
+async function exchangeTilted(tilt) {
+  if (tilt !== state.tilt) return; // the slider has moved on
+  const made = buffers.slice(1).map((one, i) => (tilt ? tilted(buffers[0], one, ownGains[i + 1], data.cutoff_hz, tilt) : one));
+  const ready = [buffers[0], ...(await Promise.all(made))];
+  if (tilt === state.tilt) player.exchange(ready);
+}
+
+function resetMix() {
+  byId("amount").value = 1;
+  byId("tilt").value = 0;
+  setMix();
+}
+
+function refreshMix() {
+  byId("mix").hidden = !data.mixable || Boolean(state.test);
+  byId("amount-value").textContent = number(state.amount, 2);
+  byId("tilt-value").textContent = `${number(state.tilt, 1, true)} dB an octave`;
 }
 
 function hearNumber(rank) {
@@ -188,6 +224,7 @@ function tick() {
 /* Blind test. */
 
 function startTest() {
+  resetMix();
   const [a, b] = ["abx-a", "abx-b"].map((id) => Number(byId(id).value));
   if (a === b) return (byId("abx-result").textContent = "A and B are the same: choose two.");
   state.test = { a, b, count: Number(byId("abx-count").value), tell: byId("abx-tell").checked, answers: [] };
@@ -293,14 +330,19 @@ function scoreRow({ name, unit, role, scope, input, first, mean, versions, gain_
 function refreshUse() {
   const chosen = track(Number(byId("use").value));
   const box = byId("commands");
-  if (box.dataset.rank === String(chosen.rank)) return;
-  box.dataset.rank = chosen.rank;
+  refreshMix();
+  const shown = [chosen.rank, state.amount, state.tilt].join();
+  if (box.dataset.shown === shown) return;
+  box.dataset.shown = shown;
   byId("use-file").textContent = `This render is ${chosen.name}, with score ${number(chosen.score, 3)}.`;
   if (chosen.score === null) byId("use-file").textContent = `This render is ${chosen.name}.`;
   box.replaceChildren();
   if (!chosen.commands) return;
   box.append(element("p", { className: "small" }, "To render again with this choice, run in the folder of this page:"));
-  Object.entries(chosen.commands).forEach(([shell, line], i) => {
+  const whole = state.amount === 1 && state.tilt === 0;
+  const filled = (line) => line.replace("AMOUNT", state.amount).replace("TILT", state.tilt);
+  Object.entries(whole ? chosen.commands : chosen.mixed).forEach(([shell, text], i) => {
+    const line = whole ? text : filled(text);
     const copy = element("button", { type: "button", ariaLabel: `Copy the command for ${shell}` }, "Copy");
     copy.dataset.copy = `command-${i}`;
     box.append(element("div", { className: "command" }, element("span", {}, shell), element("pre", { id: `command-${i}` }, line), copy));
@@ -445,6 +487,7 @@ function listen() {
   on("match", () => toggle("matched"));
   on("difference", () => toggle("difference"));
   for (const id of ["kind", "boost"]) on(id, () => hear(), "change");
+  for (const id of ["amount", "tilt"]) on(id, setMix, "input");
   for (const scale of ["linear", "log"]) on(scale, () => setScale(scale));
   on("uncertain", () => flip("uncertain"));
   on("keys", () => flip("keys"));

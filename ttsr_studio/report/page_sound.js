@@ -45,6 +45,52 @@ function mixOf(heard, levels, ownGains, difference = "", boost = 1) {
   return mix;
 }
 
+/** A mix with only a share of what was made: of the rest of a version the input takes the place. */
+function mixOfAmount(mix, version, ownGains, amount) {
+  const less = [...mix];
+  less[version] = amount * mix[version];
+  less[0] += (1 - amount) * mix[version] * ownGains[version];
+  return less;
+}
+
+const TILT_TAPS = 2048;
+
+/** A linear-phase filter that tilts by dB an octave above an edge, its middle at half of its length. */
+function tiltFilter(rate, edge, tilt) {
+  const [re, im] = [new Float64Array(TILT_TAPS), new Float64Array(TILT_TAPS)];
+  for (let k = 0; k < TILT_TAPS; k++) {
+    const hz = (Math.min(k, TILT_TAPS - k) * rate) / TILT_TAPS;
+    re[k] = hz > edge ? amplitude(tilt * Math.log2(hz / edge)) : 1;
+  }
+  fft(re, im);
+  return Float32Array.from(re, (_, i) => {
+    const hann = 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / TILT_TAPS);
+    return (hann * re[(i + TILT_TAPS / 2) % TILT_TAPS]) / TILT_TAPS;
+  });
+}
+
+/** A version whose difference to the input, at the gain that it has there, is tilted. */
+async function tilted(input, version, gain, edge, tilt) {
+  const { numberOfChannels, length, sampleRate } = version;
+  const ctx = new OfflineAudioContext(numberOfChannels, length + TILT_TAPS / 2, sampleRate);
+  const impulse = new AudioBuffer({ length: TILT_TAPS, numberOfChannels: 1, sampleRate });
+  impulse.copyToChannel(tiltFilter(sampleRate, edge, tilt), 0);
+  const convolver = new ConvolverNode(ctx, { buffer: impulse, disableNormalization: true });
+  convolver.connect(ctx.destination);
+  for (const [buffer, factor] of [[version, 1], [input, -gain]]) {
+    const source = new AudioBufferSourceNode(ctx, { buffer });
+    source.connect(new GainNode(ctx, { gain: factor })).connect(convolver);
+    source.start();
+  }
+  const made = await ctx.startRendering();
+  const result = new AudioBuffer({ length, numberOfChannels, sampleRate });
+  for (let channel = 0; channel < numberOfChannels; channel++) {
+    const [added, own] = [made.getChannelData(channel), input.getChannelData(channel)];
+    result.copyToChannel(Float32Array.from({ length }, (_, n) => gain * own[n] + added[n + TILT_TAPS / 2]), channel);
+  }
+  return result;
+}
+
 /** Sum of the buffers by a mix, a Float32Array for each channel. */
 function mixDown(buffers, mix) {
   return Array.from({ length: buffers[0].numberOfChannels }, (_, channel) => {
@@ -185,6 +231,12 @@ class Player {
 
   setLoop(loop) {
     this.loop = loop && [this.onSample(loop[0]), this.onSample(loop[1])];
+    this.jump((place) => place);
+  }
+
+  /** Play other buffers of the same length, from where it stands. */
+  exchange(buffers) {
+    this.buffers = buffers;
     this.jump((place) => place);
   }
 
