@@ -55,7 +55,17 @@ def _bands(density: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 def find_edge(density: np.ndarray, rate: int) -> Edge | None:
     """The edge of a spectrum [bins up to half the rate], dB per Hz; None where it does not fall."""
-    hertz, level = _bands(density, rate)
+    return find_edge_of_bands(*_bands(density, rate))
+
+
+def of_coarse_bands(hertz: np.ndarray, level: np.ndarray) -> Edge | None:
+    """The same of a spectrum in wider bands, [bands], from below 700 Hz on."""
+    fine = hertz[-1] * 2.0 ** (-np.arange(int(_STEPS * np.log2(hertz[-1] / 700.0)), -1, -1) / _STEPS)
+    return find_edge_of_bands(fine, np.interp(np.log2(fine), np.log2(hertz), level))
+
+
+def find_edge_of_bands(hertz: np.ndarray, level: np.ndarray) -> Edge | None:
+    """The same of a spectrum in bands of 1/48 octave from 700 Hz on, [bands]."""
     reference = 10.0 * np.log10(np.mean(10.0 ** (level[(hertz >= 1000.0) & (hertz <= 4000.0)] / 10.0)))
     inside = np.flatnonzero(level > reference - _RANGE_DB)
     level = np.maximum(level, reference - _RANGE_DB - 15.0)

@@ -8,15 +8,20 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.bandwidth.evidence import Moment
+from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ, of_coarse_bands
+from ttsr_studio.audio.bandwidth.evidence import Moment, valley_fall
 
 _SAME_OCTAVES = 0.25
-_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 2, 3
+_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 3, 3
 """Moments, in a file with an edge and in one without; what is shorter is left as it is."""
 
 _ACTIVE_DB = 50.0
 _HIGHEST_OF_OPEN = 16500.0
 _STEEP_DB, _OPEN_DB = 30.0, 40.0
+_EVIDENCE_DB = 26.0
+_OVER_FLOOR_DB, _BESIDE = 12.0, 1.3
+_WINDOW, _HOP = 3, 1
+"""Moments that are listened to together, and from one such window to the next."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def follow(
     changes = [k for k in range(steps) if k == 0 or (table[:, k] != table[:, k - 1]).any()]
     if not changes:
         return BandwidthMap((0.0,), tuple((edge,) for edge in common))
+    table[table > FULL_BAND_HZ] = top_hz
     return BandwidthMap(
         tuple(k * moment_s for k in changes), tuple(tuple(float(row[k]) for k in changes) for row in table)
     )
@@ -95,21 +101,93 @@ def follow(
 
 def _by_moment(moments: Sequence[Moment], hertz: NDArray[np.float64], edge: float, top_hz: float) -> list[float]:
     """Edges of a channel by moment: those that differ for good from the one of the whole, else that one."""
+    if len(moments) < _WINDOW + 2:
+        local = [_steep_edge(moment, hertz, top_hz) for moment in moments]
+    else:
+        local = _by_window(moments, hertz, top_hz)
     loudest = max((float(moment.held.max()) for moment in moments), default=0.0)
     local = [
-        _steep_edge(moment, hertz, top_hz) if moment.held.max() > loudest - _ACTIVE_DB else None for moment in moments
+        value if moment.held.max() > loudest - _ACTIVE_DB else None
+        for value, moment in zip(local, moments, strict=True)
     ]
+    local = _opened(moments, local, hertz, top_hz)
     least = _SHORTEST_RUN if edge < top_hz else _SHORTEST_RUN_OF_OPEN
     runs = [run for run in _runs(_joined(local)) if run[2] >= least]
     if edge >= top_hz:
         runs = [run for run in runs if run[0] < _HIGHEST_OF_OPEN or run[0] >= top_hz]
     near = {value for value, _, _ in runs if abs(np.log2(value / edge)) < 2 * _SAME_OCTAVES}
-    if not {value for value, _, _ in runs} - near - {top_hz}:
+    values = {value for value, _, _ in runs}
+    if not values - near - {top_hz} and not (near and top_hz in values):
         return [edge] * len(moments)
     result: list[float | None] = [None] * len(moments)
     for value, where, _ in runs:
         result[where] = [edge if value in near else value] * len(range(*where.indices(len(moments))))
-    return _filled(result, edge)
+    return _bounded(_filled(result, edge), moments, hertz)
+
+
+def _opened(
+    moments: Sequence[Moment], local: Sequence[float | None], hertz: NDArray[np.float64], top_hz: float
+) -> list[float | None]:
+    """Undecided moments whose sound goes on over the lowest edge of the others, as theirs does not, count as open."""
+    known = [value for value in local if value is not None and value < top_hz]
+    if not known:
+        return list(local)
+    edge = min(known)
+    below = (hertz > edge / 1.4) & (hertz < 0.97 * edge)
+    above = (hertz > 1.06 * edge) & (hertz < min(1.5 * edge, 0.97 * top_hz))
+    if not above.any() or not below.any():
+        return list(local)
+    levels = np.array([float(np.median(moment.valleys[above])) for moment in moments])
+    falls = np.array([float(np.median(moment.valleys[below])) for moment in moments]) - levels
+    limited = [k for k, value in enumerate(local) if value is not None and value < _BESIDE * edge]
+    goes_on = (levels > levels[limited].max() + _OVER_FLOOR_DB) & (falls < np.min(falls[limited]) - _OVER_FLOOR_DB)
+    return [top_hz if value is None and on else value for value, on in zip(local, goes_on, strict=True)]
+
+
+def _by_window(moments: Sequence[Moment], hertz: NDArray[np.float64], top_hz: float) -> list[float | None]:
+    """The edge around every moment, by what a second holds and by the evidence for it; None where that is open."""
+    held = np.stack([moment.held for moment in moments])
+    found: list[float | None] = []
+    for start in range(0, len(moments), _HOP):
+        first = min(max(0, start - (_WINDOW - _HOP) // 2), len(moments) - _WINDOW)
+        loud = np.partition(held[first : first + _WINDOW], -2, axis=0)[-2]
+        part = list(moments[first : first + _WINDOW])
+        found += [_edge_of(loud, part, hertz, top_hz)] * _HOP
+    return found[: len(moments)]
+
+
+def _edge_of(
+    loud: NDArray[np.float32], moments: list[Moment], hertz: NDArray[np.float64], top_hz: float
+) -> float | None:
+    """The edge of a window from its loud spectrum [bands]; `top_hz` where it reaches to the top, None where unsure."""
+    edge = of_coarse_bands(hertz, np.asarray(loud, np.float64))
+    if edge is not None and edge.hz < FULL_BAND_HZ:
+        low, high = min(edge.hz, edge.bottom_hz), edge.bottom_hz
+        return edge.hz if valley_fall(moments, hertz, low, high) >= _EVIDENCE_DB else None
+    first = int(np.searchsorted(hertz, 900.0))
+    broadest = max(moments, key=lambda moment: float(moment.valleys[first:].mean()))
+    below = float(np.median(broadest.valleys[first : first + 48]))
+    return top_hz if float(np.median(broadest.valleys[-12:])) > below - _OPEN_DB else None
+
+
+def _bounded(values: list[float], moments: Sequence[Moment], hertz: NDArray[np.float64]) -> list[float]:
+    """Edges with every change moved to where the level between the two edges steps most, within a second of it."""
+    out, changes = list(values), [k for k in range(1, len(values)) if values[k] != values[k - 1]]
+    for number, change in enumerate(changes):
+        first = max(changes[number - 1] + 1 if number else 1, change - _WINDOW)
+        last = min(changes[number + 1] - 1 if number + 1 < len(changes) else len(values) - 1, change + _WINDOW)
+        low, high = sorted((values[change - 1], values[change]))
+        between = (hertz > 1.1 * low) & (hertz < max(0.95 * high, 1.2 * low))
+        if not between.any() or first >= last:
+            continue
+        levels = np.array([float(np.mean(moment.held[between])) for moment in moments[first - 1 : last + 1]])
+        count = len(levels)
+        steps = [float(levels[k:].mean() - levels[:k].mean()) * (k * (count - k)) ** 0.5 for k in range(1, count)]
+        upwards = values[change] > values[change - 1]
+        best = first + int(np.argmax(steps) if upwards else np.argmin(steps))
+        start, stop = sorted((best, change))
+        out[start:stop] = [values[change] if best < change else values[change - 1]] * (stop - start)
+    return out
 
 
 def _runs(values: Sequence[float | None]) -> list[tuple[float, slice, int]]:
