@@ -14,7 +14,7 @@ def test_every_kind_of_file_is_told_apart(ttsr: Ttsr, tmp_path: Path) -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)[:, None]
     save(tmp_path / "tone.wav", tone)
     before = {path.name for path in tmp_path.iterdir()}
-    result = ttsr("inspect", tmp_path, "--json")
+    result = ttsr("inspect", tmp_path, "--json", "--no-estimate")
     assert result.exit_code == 0, result.output
     told = {Path(row["input"]).name: row for row in map(json.loads, result.stdout.splitlines())}
     assert told["dull.wav"]["verdict"] == "limited"
@@ -28,7 +28,7 @@ def test_every_kind_of_file_is_told_apart(ttsr: Ttsr, tmp_path: Path) -> None:
 def test_a_splice_is_drawn_as_a_step(ttsr: Ttsr, tmp_path: Path) -> None:
     wide = voice(4.0)
     spliced = np.concatenate((below(wide, 4000)[:96000], wide[96000:]))
-    result = ttsr("inspect", save(tmp_path / "splice.wav", spliced))
+    result = ttsr("inspect", "--no-estimate", save(tmp_path / "splice.wav", spliced))
     assert result.exit_code == 0, result.output
     kilohertz = [line.split(" kHz ") for line in result.output.splitlines()]
     rows = [parts[1] for parts in kilohertz if len(parts) == 2 and set(parts[1]) <= set("█▄·")]
@@ -45,3 +45,25 @@ def test_what_cannot_be_read_is_one_line_and_the_others_are_told(ttsr: Ttsr, tmp
     assert result.exit_code == 1
     assert "failed: " in result.output
     assert "would be rendered from" in result.output
+
+
+def test_a_silent_channel_is_drawn_empty_and_the_time_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
+    sound = below(voice(1.0), 5000)
+    source = save(tmp_path / "half.wav", np.concatenate((sound, 0 * sound), axis=1))
+    result = ttsr("inspect", source)
+    assert result.exit_code == 0, result.output
+    drawn = result.output.split("channel 2: silence")[1]
+    assert "█" not in drawn
+    assert "measured on 2 s of noise, 8 candidates" in result.output
+    planned = json.loads(ttsr("render", source, "-o", tmp_path / "o.wav", "--dry-run", "--json").stdout)
+    assert planned["action"] == "render"
+    assert planned["render_s"] > 0
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_of_a_long_file_three_parts_are_heard(ttsr: Ttsr, tmp_path: Path) -> None:
+    minute = below(voice(60.0, 8000), 2000, 8000)
+    source = save(tmp_path / "long.wav", np.tile(minute, (21, 1)), 8000, "PCM_16")
+    told = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
+    assert told["heard_s"] == [[0.0, 120.0], [570.0, 690.0], [1140.0, 1260.0]]
+    assert abs(told["cutoff_hz"] - 2000) < 200

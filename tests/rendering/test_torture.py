@@ -521,5 +521,5 @@ def test_nothing_hangs(tmp_path: Path) -> None:
     first, second, last = done.stderr.splitlines()
     assert first == "failed: pipe.wav: is not a regular file; give an audio file, not a folder, pipe or device"
     assert second == first.replace("pipe.wav", "device.wav")
-    assert last == "2 of 3 files failed"
+    assert last == "1 rendered, 0 skipped, 2 failed"
     assert files(tmp_path / "out") == ["endless.wav"]

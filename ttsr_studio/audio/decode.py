@@ -291,6 +291,22 @@ def probe(path: Path | str, salvage: bool = False, stream: str | None = None) ->
     return info
 
 
+def read_stretches(info: SourceInfo, stretches: Iterable[tuple[int, int]], block: int = 65536) -> Iterator[np.ndarray]:
+    """Yield parts of a file, [start, stop) in samples each, as float32 ``[channels, <= block]``, and no more of it.
+
+    Raises InputError for what cannot be decoded.
+    """
+    try:
+        with sound_file(info.path) as file:
+            for start, stop in stretches:
+                file.seek(start)
+                while start < stop and len(samples := file.read(min(block, stop - start), "float32", always_2d=True)):
+                    start += len(samples)
+                    yield np.ascontiguousarray(samples.T)
+    except (sf.SoundFileError, OSError) as error:
+        raise _bad(info.path, f"is damaged ({error}); {_SALVAGE}") from error
+
+
 def _check_unchanged(info: SourceInfo) -> None:
     if _identity(info.path) != info.identity:
         raise ChangedError(f"{shown(info.path)}: changed while it was read; render it again when it is finished")

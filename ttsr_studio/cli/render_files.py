@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,17 +11,20 @@ from typing import Any
 
 import click
 
-from ttsr_studio.audio.decode import probe
+from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.progress import show_progress
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
+from ttsr_studio.diagnostics.inspection import inspect
 from ttsr_studio.errors import OptionError, TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier
 from ttsr_studio.rendering.source import form_of
+
+COUNTED = ("rendered", "skipped", "failed")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
         say_other_plugins(again, session)
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
     if asked.dry_run:
-        failed = sum(not announce(job, options_of, as_json) for job in jobs)
+        failed = announce_all(jobs, options_of, session, as_json)
     else:
         waiting = [job for job in jobs if not (asked.skip_existing and job.target.exists())]
         for job in jobs:
@@ -84,11 +88,17 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
                 rewards=asked.keep_rewards,
                 **common,
             )
-            failed = run_all(run, waiting, sources, again, as_json)
+            failed = count_all(run_all(run, waiting, sources, again, as_json), len(jobs))
     if failed:
-        if len(jobs) > 1:
-            click.echo(f"{failed} of {len(jobs)} files failed", err=True)
         sys.exit(1)
+
+
+def count_all(counts: Counter[str], jobs: int) -> int:
+    """Say of how many files what became, where there are several; returns how many failed."""
+    counts["skipped"] += jobs - counts.total()  # those that were there already
+    if jobs > 1:
+        click.echo(", ".join(f"{counts[status]} {status}" for status in COUNTED), err=True)
+    return counts["failed"]
 
 
 def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: bool) -> RenderOptions:
@@ -106,21 +116,22 @@ def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
         yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
 
 
-def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> int:
-    """Render, say how it went with every file, and count those that failed.
+def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> Counter[str]:
+    """Render, say how it went with every file, and count what became of them.
 
     Ends the process with exit code 130 when interrupted.
     """
-    failed = 0
+    counts: Counter[str] = Counter()
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
             click.echo(f"interrupted in {outcome.job.source}; {number} of {len(jobs)} files done", err=True)
             sys.exit(INTERRUPTED)
-        failed += not say(outcome, again, as_json)
+        good = say(outcome, again, as_json)
+        counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked:
-            click.echo(f"interrupted; {number + 1 - failed} of {len(jobs)} files done", err=True)
+            click.echo(f"interrupted; {number + 1 - counts['failed']} of {len(jobs)} files done", err=True)
             sys.exit(INTERRUPTED)
-    return failed
+    return counts
 
 
 def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
@@ -145,19 +156,42 @@ def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
     return good
 
 
-def announce(job: Job, options_of: Callable[[Job], RenderOptions], as_json: bool) -> bool:
+def announce_all(
+    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: Session, as_json: bool
+) -> int:
+    """Dry run; returns how many cannot be rendered. How fast this machine is is measured once, where that matters."""
+    found: list[Speed | None] = []
+
+    def speed_of() -> Speed | None:
+        if not found:
+            found.append(measured_speed(session))
+        return found[0]
+
+    return sum(not announce(job, options_of, speed_of, as_json) for job in jobs)
+
+
+def announce(
+    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: Callable[[], Speed | None], as_json: bool
+) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
     try:
         options = options_of(job)
-        info = probe(job.source, options.salvage, options.stream)
-        form_of(info, options, job.target)
+        found = inspect(job.source, options.salvage, options.stream)
+        form_of(found.info, options, job.target)
     except TtsrError as error:
         tell_failure(as_json, job, str(error))
         return False
-    seconds = info.frames / info.rate
-    kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {seconds:.2f} s"
-    told = {"input": str(job.source), "output": str(job.target), "seconds": seconds, "status": "planned"}
-    tell(as_json, told, f"{job.source} ({kind}) -> {job.target}")
+    info, plan = found.info, found.plan
+    if options.cutoffs and not found.band.silent:
+        plan = f"would be rendered from {options.cutoff} Hz up, as --cutoff says"
+    rendered = found.band.limited or bool(options.cutoffs)
+    speed = speed_of() if rendered else None
+    kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s"
+    told = found.to_json() | {"output": str(job.target), "status": "planned", "plan": plan}
+    told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
+    told["render_s_basis"] = speed.basis if speed else None
+    needs = f"; {speed.words(found.seconds, info.channels)}" if speed else ""
+    tell(as_json, told, f"{job.source} ({kind}) -> {job.target}\n  {found.band.reason}: {plan}{needs}")
     return True
 
 

@@ -1,16 +1,20 @@
 """What a file holds, and what a render would do with it; nothing is written and no engine is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
-from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
+from ttsr_studio.audio.bandwidth.signature import signature
+from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter, unwanted
+from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks, read_stretches
 
 BLOCK = 1 << 16
 COLUMNS, ROWS = 64, 8
+LONGEST_SECONDS, STRETCH_SECONDS = 1200.0, 120.0
+"""Of files longer than that the head, the middle and the end are heard, so long each."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,16 @@ class Inspection:
     Attributes:
         info: format, rate, channels, length.
         band: where its band ends, and how that is known.
+        heard: what of it was listened to, (start, stop) in seconds each; empty for all of it.
+        codec: what seems to have coded it, in words; None where nothing says so.
+        tones: steady tones that are none of the programme's.
     """
 
     info: SourceInfo
     band: Bandwidth
+    heard: tuple[tuple[float, float], ...] = ()
+    codec: str | None = None
+    tones: tuple[Tone, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -34,7 +44,7 @@ class Inspection:
         """What a render would do, in a few words."""
         match self.band.verdict:
             case Verdict.LIMITED:
-                return f"would be rendered from {self.band.map.lowest() / 1000:.2f} kHz up"
+                return f"would be rendered from {self.band.map.lowest() / 1000:.2f} kHz up, to 24 kHz"
             case Verdict.SILENT:
                 return "would be passed through"
             case Verdict.FULL:
@@ -56,24 +66,53 @@ class Inspection:
             "evidence_db": band.evidence_db,
             "sure": band.sure,
             "bandwidth": [{"start_s": start, "edges_hz": list(edges)} for start, edges in band.map.rows()],
+            "silent_channels": [number + 1 for number in band.silent_channels],
+            "heard_s": [list(stretch) for stretch in self.heard],
+            "codec": self.codec,
+            "tones": [asdict(tone) for tone in self.tones],
+            "action": "render" if band.limited else "pass" if band.silent else "skip",
             "plan": self.plan,
             "warnings": list(info.warnings),
         }
 
 
 def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Inspection:
-    """Decode a file once. Raises InputError for what cannot be read."""
+    """Decode a file once, or, where it is long, three parts of it. Raises InputError for what cannot be read."""
     info = probe(path, salvage, stream)
-    meter = BandwidthMeter(info.rate)
-    for block in read_blocks(info, BLOCK, salvage):
+    meter, tones = BandwidthMeter(info.rate), ToneMeter(info.rate)
+    parts = stretches_of(info)
+    blocks = read_stretches(info, parts, BLOCK) if parts else read_blocks(info, BLOCK, salvage)
+    for block in blocks:
         meter.update(block)
-    return Inspection(info, meter.result())
+        tones.update(block)
+    band = meter.result()
+    heard = tuple((start / info.rate, stop / info.rate) for start, stop in parts)
+    band = replace(band, map=in_file_time(band.map, heard))
+    codec = signature(info, band)
+    return Inspection(info, band, heard, codec, unwanted(tones.result(), band.map) if band.limited else ())
 
 
-def picture(bandwidth: BandwidthMap, seconds: float, top_hz: float, channel: int) -> list[str]:
+def stretches_of(info: SourceInfo) -> tuple[tuple[int, int], ...]:
+    """The head, the middle and the end of a long file, [start, stop) in samples each; nothing for all of a file."""
+    if info.media or info.frames <= LONGEST_SECONDS * info.rate:
+        return ()
+    size = round(STRETCH_SECONDS * info.rate)
+    return tuple((start, start + size) for start in (0, (info.frames - size) // 2, info.frames - size))
+
+
+def in_file_time(bandwidth: BandwidthMap, heard: tuple[tuple[float, float], ...]) -> BandwidthMap:
+    """A map of parts that were heard one after the other, with the times that they have in the file."""
+    if not heard or bandwidth.flat:
+        return bandwidth
+    length = heard[0][1] - heard[0][0]
+    starts = [heard[min(int(start // length), len(heard) - 1)][0] + start % length for start in bandwidth.starts_s]
+    return replace(bandwidth, starts_s=tuple(starts))
+
+
+def picture(bandwidth: BandwidthMap, seconds: float, top_hz: float, channel: int, silent: bool = False) -> list[str]:
     """A channel's map as lines of text, the highest frequencies first: "█" where the file holds something."""
     times = (np.arange(COLUMNS) + 0.5) * seconds / COLUMNS
-    edges = [bandwidth.at(time)[min(channel, len(bandwidth.edges_hz) - 1)] for time in times]
+    edges = [0.0 if silent else bandwidth.at(time)[min(channel, len(bandwidth.edges_hz) - 1)] for time in times]
     rows = []
     for row in reversed(range(ROWS)):
         low, high = row * top_hz / ROWS, (row + 1) * top_hz / ROWS

@@ -5,7 +5,7 @@ Where there is none, the file is left as it is. A file of one bandwidth has one 
 channels, or changes for a second or more (a splice, a codec of variable rate, a gate), the map follows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -23,7 +23,7 @@ _LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
 _SILENCE = 1e-7  # below the last bit of 24
 _NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
 _ACTIVE_DB = 50.0  # below the loudest frame
-_SURE_DB = 40.0
+_SURE_DB, _HOLE_DB = 40.0, 30.0
 _BARELY = 1.05
 _NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB = 45.0, 80.0, 6.0
 
@@ -46,6 +46,9 @@ class Bandwidth:
         reason: how that is known, in a few words.
         evidence_db: by how much what lies between partials falls at the edge; None where nothing falls.
         map: where the band ends, by time and channel.
+        silent_channels: numbers of channels, from 0 on, that hold nothing.
+        bottom_hz: where what falls at the edge has fallen; None where nothing falls.
+        holes: share of cells below the edge that are empty though their neighbours are not.
     """
 
     verdict: Verdict
@@ -53,6 +56,9 @@ class Bandwidth:
     reason: str
     evidence_db: float | None
     map: BandwidthMap
+    silent_channels: tuple[int, ...] = ()
+    bottom_hz: float | None = None
+    holes: float = 0.0
 
     @property
     def limited(self) -> bool:
@@ -104,14 +110,15 @@ class BandwidthMeter:
         self._rest: np.ndarray | None = None
         self._energies: list[float] = []
         self._heard = 0
-        self._peak = 0.0
+        self._peaks = np.zeros(0)
 
     def update(self, block: np.ndarray) -> None:
         """Take float32 ``[channels, samples]``, which continues the block before."""
         if not self._channels:
+            self._peaks = np.zeros(block.shape[0])
             self._channels = [_Channel(len(self._bins)) for _ in range(block.shape[0] + (block.shape[0] > 1))]
         self._heard += block.shape[1]
-        self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
+        self._peaks = np.maximum(self._peaks, np.abs(block).max(axis=1, initial=0.0))
         data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
         start = 0
         while start + self._size <= data.shape[1]:
@@ -122,10 +129,12 @@ class BandwidthMeter:
     def result(self) -> Bandwidth:
         """What was found so far."""
         nyquist = self._rate / 2
-        if self._peak <= _SILENCE:
+        if self._peaks.max(initial=0.0) <= _SILENCE:
             return self._all(Verdict.SILENT, min(nyquist, FULL_BAND_HZ), "silence")
         if not self._energies and self._heard < _SHORTEST_SECONDS * self._rate:
-            return self._all(Verdict.LIMITED, min(_NYQUIST_SHARE * nyquist, FULL_BAND_HZ), "too short to tell")
+            if self._rate < 2 * FULL_BAND_HZ:
+                return self._all(Verdict.LIMITED, _NYQUIST_SHARE * nyquist, f"all that {self._rate} Hz can hold")
+            return self._all(Verdict.UNSURE, nyquist, "too short to tell")
         if not self._energies and self._rest is not None:
             self._count(self._rest)
         for channel in self._channels:
@@ -133,7 +142,10 @@ class BandwidthMeter:
         active = int((np.array(self._energies) > max(self._energies) - _ACTIVE_DB).sum())
         # The last one holds the loudest channel of every bin, where there are several.
         edges = [self._edge(channel, active) for channel in self._channels]
-        return self._judged(edges)
+        whole, found = edges[-1][0], self._judged(edges)
+        if whole is None or not found.limited:
+            return found
+        return replace(found, bottom_hz=whole.bottom_hz, holes=self._holes(found.cutoff_hz))
 
     def fall_hz(self) -> float | None:
         """Where the loud spectrum falls, limit or not; after `result`."""
@@ -165,7 +177,21 @@ class BandwidthMeter:
             return self._all(Verdict.LIMITED, cutoff, reason, fall, found)
         if self._reaches_the_top():
             return self._all(Verdict.FULL, nyquist, "what sounds reaches the top of the band")
-        return self._all(Verdict.UNSURE, nyquist, "nothing says that more was there", fall)
+        return self._all(Verdict.UNSURE, nyquist, "it fades without an edge, as sounds do by themselves", fall)
+
+    def _holes(self, edge: float) -> float:
+        """See `Bandwidth`; of the channel with most."""
+        near = (self._bands.hertz > 0.5 * edge) & (self._bands.hertz < 0.93 * edge)
+        shares = [0.0]
+        for channel in self._channels[: max(1, len(self._channels) - 1)]:
+            levels = np.array([moment.peaks[near] for moment in channel.moments])
+            if not levels.size:
+                continue
+            beside = np.minimum(np.roll(levels, 3, axis=1), np.roll(levels, -3, axis=1))[:, 3:-3]
+            loud = beside > levels.max() - _ACTIVE_DB
+            if loud.any():
+                shares.append(float((levels[:, 3:-3] < beside - _HOLE_DB)[loud].mean()))
+        return max(shares)
 
     def _all(
         self,
@@ -177,7 +203,9 @@ class BandwidthMeter:
     ) -> Bandwidth:
         count = max(1, len(self._channels) - (len(self._channels) > 1))
         constant = BandwidthMap.constant(cutoff, count)
-        return Bandwidth(verdict, float(cutoff), reason, fall, constant if found is None or found.flat else found)
+        silent = tuple(np.flatnonzero(self._peaks <= _SILENCE).tolist()) if len(self._peaks) > 1 else ()
+        found = constant if found is None or found.flat else found
+        return Bandwidth(verdict, float(cutoff), reason, fall, found, silent)
 
     def _edge(self, channel: _Channel, active: int) -> tuple[Edge | None, float | None]:
         """The edge of a channel and its evidence in dB; no edge where there is no evidence for it."""
@@ -199,7 +227,8 @@ class BandwidthMeter:
         top = (hertz > 0.6 * min(self._rate / 2, 24000.0)) & (hertz < min(self._rate / 2, FULL_BAND_HZ))
         middle = (hertz > 1000.0) & (hertz < 4000.0)
         levels = np.array([np.median(moment.held[top]) for moment in moments])
-        below = max(float(np.median(moment.held[middle])) for moment in moments)
+        # Of a note most bands hold the floor; what it is measured by is the note.
+        below = max(float(np.quantile(moment.held[middle], 0.9)) for moment in moments)
         highest = float(levels.max())
         return highest > below - _NEAR_DB or (highest > below - _FAR_DB and float(np.ptp(levels)) > _COMES_AND_GOES_DB)
 

@@ -18,7 +18,8 @@ _SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 3, 3
 _ACTIVE_DB = 50.0
 _HIGHEST_OF_OPEN = 16500.0
 _STEEP_DB, _OPEN_DB = 30.0, 40.0
-_EVIDENCE_DB = 26.0
+_EVIDENCE_DB = 34.0
+_STEEPEST = 1.25
 _OVER_FLOOR_DB, _BESIDE = 12.0, 1.3
 _WINDOW, _HOP = 3, 1
 """Moments that are listened to together, and from one such window to the next."""
@@ -163,7 +164,8 @@ def _edge_of(
     edge = of_coarse_bands(hertz, np.asarray(loud, np.float64))
     if edge is not None and edge.hz < FULL_BAND_HZ:
         low, high = min(edge.hz, edge.bottom_hz), edge.bottom_hz
-        return edge.hz if valley_fall(moments, hertz, low, high) >= _EVIDENCE_DB else None
+        steep = high <= _STEEPEST * low  # a quiet passage of music falls, too, but not so soon
+        return edge.hz if steep and valley_fall(moments, hertz, low, high) >= _EVIDENCE_DB else None
     first = int(np.searchsorted(hertz, 900.0))
     broadest = max(moments, key=lambda moment: float(moment.valleys[first:].mean()))
     below = float(np.median(broadest.valleys[first : first + 48]))

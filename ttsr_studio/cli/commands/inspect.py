@@ -2,26 +2,40 @@
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import click
 
 from ttsr_studio.audio.bandwidth.detector import Verdict
+from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import expand
 from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line
+from ttsr_studio.rendering.inference.session import Session
 
 
 @click.command("inspect", cls=OneLineErrors)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
 @click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
 @click.option("--stream", metavar="N|LANGUAGE", help="Audio stream of a file that has several.")
+@click.option(
+    "--estimate/--no-estimate",
+    default=True,
+    show_default=True,
+    help="Say how long a render with the preset would take here; that loads the engine and tries it.",
+)
+@click.option("--preset", default="general", show_default=True, help="What the estimate is of.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
-def inspect_command(inputs: tuple[Path, ...], salvage: bool, stream: str | None, as_json: bool) -> None:
+def inspect_command(
+    inputs: tuple[Path, ...], salvage: bool, stream: str | None, as_json: bool, estimate: bool, preset: str
+) -> None:
     """Say where the band of files ends, by time and channel, how that is known, and what a render would do.
 
-    Folders are searched for audio. Nothing is written. Exit code 0, or 1 when a file could not be read.
+    Folders are searched for audio. Nothing is written. Of files over 20 minutes the head, the middle and the end are
+    heard, two minutes each. Exit code 0, or 1 when a file could not be read.
 
     \b
     Examples:
@@ -32,6 +46,8 @@ def inspect_command(inputs: tuple[Path, ...], salvage: bool, stream: str | None,
     if not files:
         raise OptionError(f"{inputs[0]}: no audio files here")
     failed = 0
+    options = resolve(preset, {})
+    speed_of = cache(lambda: measured_speed(Session(options)) if estimate else None)
     for path in files:
         try:
             found = inspect(path, salvage, stream)
@@ -41,12 +57,17 @@ def inspect_command(inputs: tuple[Path, ...], salvage: bool, stream: str | None,
             told = {"input": str(path), "status": "failed", "reason": reason}
             click.echo(json.dumps(told) if as_json else f"failed: {reason}", err=not as_json)
             continue
-        click.echo(json.dumps(found.to_json()) if as_json else "\n".join(inspection_lines(found)))
+        speed = speed_of() if found.band.limited else None
+        if as_json:
+            needed = speed.of(found.seconds, found.info.channels) if speed else None
+            click.echo(json.dumps(found.to_json() | {"render_s": needed, "render_s_basis": speed and speed.basis}))
+        else:
+            click.echo("\n".join(inspection_lines(found, speed)))
     if failed:
         sys.exit(1)
 
 
-def inspection_lines(found: Inspection) -> list[str]:
+def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]:
     """What a person reads of a file."""
     info, band = found.info, found.band
     evidence = "" if band.evidence_db is None else f"; evidence {band.evidence_db:.0f} dB"
@@ -55,13 +76,17 @@ def inspection_lines(found: Inspection) -> list[str]:
         f"{info.path}",
         f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
         f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
-        f"  {found.plan}",
+        f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
+        *([f"  {found.codec}"] if found.codec else []),
+        *(f"  steady tone: {tone.hz:.0f} Hz, {tone.level_db:.0f} dBFS; --remove tones" for tone in found.tones),
+        *([f"  heard: {', '.join(f'{a:.0f} to {b:.0f} s' for a, b in found.heard)}"] if found.heard else []),
         *(f"  note: {warning}" for warning in info.warnings),
     ]
     if band.verdict is Verdict.LIMITED:
-        channels = len(band.map.edges_hz) if not band.map.flat else 1
+        channels = len(band.map.edges_hz) if not band.map.flat or band.silent_channels else 1
         for channel in range(channels):
             if channels > 1:
-                lines.append(f"  channel {channel + 1}")
-            lines += [f"  {row}" for row in picture(band.map, found.seconds, info.rate / 2, channel)]
+                lines.append(f"  channel {channel + 1}" + (": silence" if channel in band.silent_channels else ""))
+            silent = channel in band.silent_channels
+            lines += [f"  {row}" for row in picture(band.map, found.seconds, info.rate / 2, channel, silent)]
     return lines

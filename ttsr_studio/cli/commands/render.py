@@ -85,7 +85,9 @@ class RenderCommand(OneLineErrors):
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
 @click.option(
-    "--dry-run", is_flag=True, help="Say which files, and where to, and stop; `ttsr inspect` says which need it."
+    "--dry-run",
+    is_flag=True,
+    help="Say which files, where to, what would be added to each, and how long it would take here, and stop.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 def render_command(**values: Any) -> None:
