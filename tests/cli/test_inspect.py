@@ -62,8 +62,8 @@ def test_a_silent_channel_is_drawn_empty_and_the_time_is_told(ttsr: Ttsr, tmp_pa
 
 
 def test_of_a_long_file_three_parts_are_heard(ttsr: Ttsr, tmp_path: Path) -> None:
-    minute = below(voice(60.0, 8000), 2000, 8000)
-    source = save(tmp_path / "long.wav", np.tile(minute, (21, 1)), 8000, "PCM_16")
+    part = below(voice(5.0, 8000), 2000, 8000)
+    source = save(tmp_path / "long.wav", np.tile(part, (252, 1)), 8000, "PCM_16")
     told = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
     assert told["heard_s"] == [[0.0, 120.0], [570.0, 690.0], [1140.0, 1260.0]]
     assert abs(told["cutoff_hz"] - 2000) < 200
