@@ -7,7 +7,7 @@ import numpy as np
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
-from ttsr_studio.audio.bandwidth.signature import signature
+from ttsr_studio.audio.bandwidth.origin import band_origin
 from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter, unwanted
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks, read_stretches
 
@@ -88,7 +88,7 @@ def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Ins
     band = meter.result()
     heard = tuple((start / info.rate, stop / info.rate) for start, stop in parts)
     band = replace(band, map=in_file_time(band.map, heard))
-    codec = signature(info, band)
+    codec = band_origin(info, band)
     return Inspection(info, band, heard, codec, unwanted(tones.result(), band.map) if band.limited else ())
 
 

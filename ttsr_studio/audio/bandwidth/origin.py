@@ -30,7 +30,7 @@ PLACES = (
 CODED = {"MP3": "MP3", "VORBIS": "Vorbis", "OPUS": "Opus"}
 
 
-def signature(info: SourceInfo, band: Bandwidth) -> str | None:
+def band_origin(info: SourceInfo, band: Bandwidth) -> str | None:
     """What seems to have ended the band, in words; None where nothing says so."""
     own = next((name for key, name in CODED.items() if key in (info.container, info.subtype)), None)
     if own:
