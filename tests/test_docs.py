@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from generated_pages import PAGES as GENERATED
+from helpers import Ttsr, below, save, voice
 
 from ttsr_studio.cli.main import main
 
@@ -118,3 +119,38 @@ def test_the_readme_fits_and_its_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
     assert len(re.findall(r"^python3.11 tasks.py", text, re.MULTILINE)) == 2
+
+
+RUNNABLE = {"render", "inspect", "presets", "schema", "doctor"}
+"""Commands that end by themselves, on files that a test can make."""
+
+
+def blocks(page: Path) -> Iterator[list[str]]:
+    """Words of every `ttsr` command in the blocks of a page that are meant for a terminal, without its name."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for block in re.findall(r"^ *```(?:sh|console)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            if re.match(r"(\$ )?ttsr ", line):
+                yield shlex.split(line.removeprefix("$ "), comments=True)[1:]
+
+
+def to_run(page: Path) -> list[list[str]]:
+    return [w for w in blocks(page) if w[0] in RUNNABLE and not {"audiosr", "|"} & set(w)]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if to_run(p)], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_the_pages_tell_people_to_type_runs(
+    page: Path, ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "stems").mkdir()
+    for name in ("vocals.wav", "a.wav", "stems/b.wav"):
+        save(tmp_path / name, below(voice(0.7), 5000))
+    for words in to_run(page):
+        arguments, _, target = " ".join(map(shlex.quote, words)).partition(" '>' ")
+        again = words[0] == "render" and not {"--again", "--overwrite", "--dry-run"} & set(words)
+        result = ttsr(*shlex.split(arguments), *(["--overwrite"] if again else []))
+        assert result.exit_code == 0, f"{arguments}: {result.output}"
+        if target:
+            Path(target).write_text(result.output, encoding="utf-8")

@@ -24,7 +24,7 @@ class Earlier:
     def options(self) -> dict[str, Any]:
         """Resolved options by parameter name, in the form in which a command line gives them."""
         given = self.report.tool.options.items()
-        options = {name: value for name, value in given if value is not None and name not in LEFT_TO_THE_USER}
+        options = {name: value for name, value in given if name not in LEFT_TO_THE_USER}
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
     @property
@@ -85,10 +85,8 @@ class Earlier:
         known += [
             f"--{name}"
             for name, value in self.report.tool.options.items()
-            if value is not None
-            and name in options
+            if name in options
             and name not in (*LEFT_TO_THE_USER, "device", "batch", "take", "keep_top", "page")
-            and options[name] is not None
             and options[name] != value
         ]
         return f"NOT the same as {self.path.name} says; different: {', '.join(known) or 'options given beside it'}"
