@@ -102,7 +102,7 @@ def test_what_cannot_be_written_is_said_before_the_search(
     ttsr: Ttsr, tmp_path: Path, name: str, options: tuple[str, ...], words: str
 ) -> None:
     source = make(tmp_path / "a.mp4", MP4)
-    for dry in ((), ("--dry-run",)):
+    for dry in ((), ("--dry-run",)) if name == "o.webm" else (("--dry-run",),):
         result = ttsr("render", source, "-o", tmp_path / name, *QUICK, *options, *dry)
         assert result.exit_code in (1, 2)
         assert words in " ".join(result.output.split())

@@ -230,7 +230,10 @@ class Muxer:
     def _new(self, out: OutputContainer, sound: Sound) -> AudioStream:
         """The stream of the new audio."""
         if self.ready is None:
-            return add_audio(out, sound)
+            new = add_audio(out, sound)
+            if sound.layout.split(" ")[-1] not in ("", "channels") and new.layout.name != sound.layout:
+                self.notes.warnings.append(f"speakers {sound.layout} written as {new.layout.name}")
+            return new
         with av.open(str(self.ready)) as encoded:
             copy: AudioStream = out.add_stream_from_template(encoded.streams.audio[0], opaque=True)
             return copy
