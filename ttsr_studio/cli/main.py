@@ -20,6 +20,7 @@ COMMANDS = {
     "tune": ("tune:tune_command", "Find sampler settings for an engine on full-band clips."),
     "presets": ("presets:presets_group", "Verifiers, search and budget by content type."),
     "models": ("models:models_group", "Weights that are not shipped: fetch, import and check them."),
+    "integrations": ("integrations:integrations_group", "Put scripts for DAWs, units for services where they belong."),
     "doctor": ("doctor:doctor_command", "What is here: devices, engines, verifiers, weights."),
     "schema": ("schema:schema_command", "Print the JSON schema of reports, or of job files."),
 }

@@ -1,0 +1,92 @@
+"""Wheel and sdist: what is in them, and that the wheel runs from an environment of its own."""
+
+import os
+import site
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+from helpers import LONGEST
+
+import ttsr_studio
+
+ROOT = Path(__file__).parent.parent
+CARDS = ("engines/builtin/MODEL_CARD.md", "engines/builtin/ATTRIBUTION.md", "verifiers/critic/MODEL_CARD.md")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")))))
+
+
+def test_the_wheel_carries_everything(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        told = message_from_bytes(archive.read(metadata))
+    inside = {name.removeprefix("ttsr_studio/") for name in names if name.startswith("ttsr_studio/")}
+    assert {f"_presets/{path.name}" for path in (ROOT / "presets").glob("*.toml")} <= inside
+    assert set(CARDS) <= inside
+    tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "integrations").rglob("*") if path.is_file()}
+    tracked = {name for name in tracked if "__pycache__" not in name}
+    tracked |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/studio").glob("*.md")}
+    assert {f"_shipped/{name}" for name in tracked} <= inside
+    licences = {name.split(".dist-info/licenses/")[1] for name in names if ".dist-info/licenses/" in name}
+    assert licences == set(told.get_all("License-File") or [])
+    assert len(licences) == 3
+    assert told["Version"] == ttsr_studio.__version__
+    assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "ttsr_studio/training"))]
+
+
+def test_the_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    for name in ("README.md", "CITATION.cff", "constraints.txt", "tasks.py", "tests/conftest.py", "docs/index.md"):
+        assert (source / name).is_file(), name
+    again = Path(next(WheelBuilder(str(source)).build(directory=str(tmp_path / "wheel"))))
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
+        assert {each.filename: each.CRC for each in first.infolist()} == {
+            each.filename: each.CRC for each in second.infolist()
+        }
+
+
+def test_the_wheel_runs_from_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    """Dependencies are those of the tests, by a path file: the package itself comes from the wheel."""
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=LONGEST)
+    scripts = home / ("Scripts" if sys.platform == "win32" else "bin")
+    (library,) = home.rglob("site-packages")
+    pip = [sys.executable, "-m", "pip", "--python", str(scripts / "python"), "install", "--quiet"]
+    offline = ["--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
+    subprocess.run([*pip, *offline, str(wheel)], check=True, timeout=LONGEST)
+    (library / "of-the-tests.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    program = str(scripts / "ttsr")
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def ran(*arguments: str) -> str:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, env=clean, timeout=LONGEST)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert ttsr_studio.__version__ in ran("--version")
+    assert {path.stem for path in (ROOT / "presets").glob("*.toml")} <= set(ran("presets", "list").split())
+    assert str(library) in ran("presets", "show", "speech")
+    ran("integrations", "install", "ardour", "--into", str(tmp_path / "ardour"))
+    settings = dict(line.split("=", 1) for line in (tmp_path / "ardour/ttsr.conf").read_text().splitlines())
+    assert settings["ttsr"] == program
+    assert Path(settings["tool"]).is_relative_to(library)
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == ttsr_studio.__version__
+    assert f"version: {ttsr_studio.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## {ttsr_studio.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
