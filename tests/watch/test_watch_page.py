@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
-from helpers import LONGEST, below, save, voice
+from helpers import LONGEST, Ttsr, below, save, voice
 from watch_folder import service_context
 
 from ttsr_studio.cli.main import main
@@ -339,6 +339,16 @@ def test_elsewhere_it_answers_to_its_own_address(root: Root, host: str, own: lis
         server.host = host
         assert all(server.is_called([name]) for name in own)
         assert not any(server.is_called([name]) for name in others)
+
+
+def test_behind_a_proxy_it_answers_to_the_names_that_it_is_told(root: Root, ttsr: Ttsr) -> None:
+    with serve_page(root, "127.0.0.1", 0, ("ttsr.studio.lan",)) as address:
+        for host, code in {"TTSR.studio.lan": 200, "ttsr.studio.lan:443": 200, "evil.example": 403}.items():
+            assert ask(address, "/", host=host)[0] == code
+        assert status(address)["root"] is None, "others look at it"
+    refused = ttsr("watch", root.path, "--once", "--page-name", "https://ttsr.studio.lan/")
+    assert refused.exit_code == 2
+    assert "the name of a host alone" in refused.stderr
 
 
 def test_others_are_not_told_where_the_root_lies(root: Root, queue: Queue, rendered: Path) -> None:

@@ -32,6 +32,7 @@ class ServiceOptions:
         grace: seconds that jobs at hand get when the service is stopped.
         lease: seconds for which a job is taken.
         host, port: of the page; port None for no page.
+        page_names: further names of hosts by which the page may be called, as behind a proxy.
     """
 
     poll: float | None = None
@@ -42,6 +43,7 @@ class ServiceOptions:
     lease: float = 60.0
     host: str = "127.0.0.1"
     port: int | None = None
+    page_names: tuple[str, ...] = ()
     policy: WatchPolicy = field(default_factory=WatchPolicy)
 
 

@@ -31,14 +31,14 @@ class Scanner:
     def now(self) -> float:
         return self.context.clock.now().steady
 
-    def scan(self) -> None:
-        """Look at the whole root, and tell the queue what is new."""
+    def scan(self) -> bool:
+        """Look at the whole root, and tell the queue what is new; returns whether the root was there."""
         began = self.now
         if not self.root.available:
             if not self.away:
                 self.log("root is away", reason="is its disk or share mounted?")
             self.away = True
-            return
+            return False
         self.away = False
         found = self.root.scan()
         self._log_unreadable(found.unreadable)
@@ -55,6 +55,7 @@ class Scanner:
             if self.queue.hurry():
                 self.wake.work.set()
         self.rest_until = self.now + SCAN_SHARE * (self.now - began)
+        return True
 
     def hand_on(self) -> None:
         """Tell the queue of files that are complete."""

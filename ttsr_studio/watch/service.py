@@ -12,6 +12,7 @@ from ttsr_studio.watch.filesystem.instance_lock import instance_lock, instance_o
 from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.filesystem.work_folder import WorkFolderGuard, network_filesystem, refuse_network
 from ttsr_studio.watch.folder_config import FolderRules
+from ttsr_studio.watch.health import Heartbeat
 from ttsr_studio.watch.job_runner import JobRunner
 from ttsr_studio.watch.policy import StopRequest
 from ttsr_studio.watch.queue.clock import Clock
@@ -123,6 +124,7 @@ class ServiceRun:
         """Scan when woken or when it is time, and see to everything else that comes up now and then."""
         patiently, scanner = self.context.patiently, self.scanner
         poll = self.options.poll or (NETWORK_POLL_SECONDS if self.on_network else POLL_SECONDS)
+        heart = Heartbeat(self.context.root, self.context.owner, poll, self.context.clock)
         scan_at = sweep_at = scanner.now
         scanned = False
         while not self.stop.asked.is_set():
@@ -130,7 +132,8 @@ class ServiceRun:
             now = scanner.now
             if now >= scan_at or (self.wake.scan.is_set() and now >= scanner.rest_until):
                 self.wake.scan.clear()
-                patiently(scanner.scan)
+                if patiently(scanner.scan):
+                    heart.beat()
                 scan_at, scanned = scanner.now + poll, True
             patiently(scanner.hand_on)
             if now >= sweep_at:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 import shutil
 import signal
@@ -23,7 +24,9 @@ from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.folder_config import FolderRule, FolderRules
+from ttsr_studio.watch.health import health
 from ttsr_studio.watch.policy import WatchPolicy
+from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.status import status_of
 from ttsr_studio.watch.queue.store import DamagedError, Store
 from ttsr_studio.watch.service import Service
@@ -44,6 +47,14 @@ def program(_ctx: click.Context, _parameter: click.Parameter, text: str | None) 
     if not words or not shutil.which(words[0]):
         raise click.BadParameter(f"{words[0] if words else text!r}: no such program; pass its whole path")
     return words
+
+
+def host_names(_ctx: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of hosts, in small letters. Raises BadParameter for an address with a scheme, a port or a path."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise click.BadParameter(f"{name!r}: the name of a host alone, such as ttsr.studio.lan")
+    return tuple(name.lower().removesuffix(".") for name in names)
 
 
 def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -127,6 +138,14 @@ def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | No
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Of the status page.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the status page: it has no password.")
+@click.option(
+    "--page-name",
+    "page_names",
+    multiple=True,
+    callback=host_names,
+    metavar="HOST",
+    help="A name that the status page answers to as well, as behind a proxy; may be repeated.",
+)
 @click.option("--no-page", is_flag=True, help="Serve no status page.")
 @click.option(
     "--notify",
@@ -136,6 +155,12 @@ def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | No
 )
 @click.option("--json", "as_json", is_flag=True, help="Events, or the status, as JSON lines on standard output.")
 @click.option("--status", "only_status", is_flag=True, help="Say what goes on at ROOT, and end.")
+@click.option(
+    "--health",
+    "only_health",
+    is_flag=True,
+    help="Say in a line whether a service runs on ROOT and looks through it, and end; exit code 1 when none does.",
+)
 def watch_command(
     root: Path,
     named: tuple[str, ...],
@@ -150,6 +175,7 @@ def watch_command(
     notify: list[str],
     as_json: bool,
     only_status: bool,
+    only_health: bool,
     jobs: int,
     **values: Any,
 ) -> None:
@@ -165,10 +191,8 @@ def watch_command(
     and options for it, a stem's NAME.ttsr.toml for that stem. The first Ctrl-C, or SIGTERM, ends the service when jobs
     at hand are done; the second one hands them back at once.
     """
-    if only_status:
-        watched = find_root(root)
-        show_status(watched, as_json)
-        return
+    if only_status or only_health:
+        return show_health(root) if only_health else show_status(find_root(root), as_json)
     with left_at_once():  # this takes seconds to load, and no other command here needs it
         from ttsr_studio.engines.device import resolve_device
 
@@ -244,6 +268,14 @@ class EventPrinter:
 
 
 # Status
+
+
+def show_health(root: Path) -> None:
+    """Say in a line whether a service runs on a root; ends with exit code 1 where none does."""
+    well, line = health(root, Clock())
+    click.echo(line, err=not well)
+    if not well:
+        sys.exit(1)
 
 
 def show_status(watched: Root, as_json: bool) -> None:

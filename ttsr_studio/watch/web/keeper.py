@@ -8,8 +8,8 @@ from enum import Enum, auto
 from ttsr_studio.watch.context import ServiceContext
 from ttsr_studio.watch.filesystem.root import Root
 
-Page = Callable[[Root, str, int], contextlib.AbstractContextManager[str]]
-"""Serves a page of a root at a host and port while it is entered; gives its address."""
+Page = Callable[[Root, str, int, tuple[str, ...]], contextlib.AbstractContextManager[str]]
+"""Serves a page of a root at a host and port, by further names, while it is entered; gives its address."""
 
 
 class PageState(Enum):
@@ -30,11 +30,12 @@ class PageKeeper:
 
     def try_to_serve(self) -> None:
         """Serve the page if it is not served yet; a refusal is said once."""
-        host, port = self.context.options.host, self.context.options.port
+        options = self.context.options
+        host, port = options.host, options.port
         if self.page is None or port is None or self.state is PageState.SERVED:
             return
         try:
-            address = self.stack.enter_context(self.page(self.context.root, host, port))
+            address = self.stack.enter_context(self.page(self.context.root, host, port, options.page_names))
         except OSError as error:
             if self.state is PageState.UNTRIED:
                 self.context.log("no page", reason=f"{host}:{port}: {error.strerror or error}")

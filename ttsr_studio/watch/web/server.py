@@ -46,9 +46,9 @@ ALWAYS = {
 
 
 @contextmanager
-def serve_page(root: Root, host: str, port: int) -> Iterator[str]:
+def serve_page(root: Root, host: str, port: int, names: tuple[str, ...] = ()) -> Iterator[str]:
     """Serve the page of a root while entered; gives its address. Raises OSError when it cannot be had."""
-    with Server(root, host, port) as server:
+    with Server(root, host, port, names) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
         try:
@@ -63,10 +63,12 @@ class Server(ThreadingHTTPServer):
 
     Args:
         host, port: to listen at; port 0 for any that is free.
+        names: further names of hosts by which it may be called, as behind a proxy; others see it then.
     """
 
-    def __init__(self, root: Root, host: str, port: int) -> None:
-        self.host, self.board = host, StatusBoard(root, local=is_loopback(host))
+    def __init__(self, root: Root, host: str, port: int, names: tuple[str, ...] = ()) -> None:
+        self.host, self.names = host, {name.lower() for name in names}
+        self.board = StatusBoard(root, local=is_loopback(host) and not names)
         self.template, self.policy = template()
         self.since: dict[Any, float] = {}
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -109,7 +111,7 @@ class Server(ThreadingHTTPServer):
         if match is None:
             return False
         name = match[1].strip("[]").removesuffix(".")
-        if name == self.host.lower() or is_loopback(name):
+        if name == self.host.lower() or name in self.names or is_loopback(name):
             return True
         if self.host not in ("0.0.0.0", "::"):
             return False
