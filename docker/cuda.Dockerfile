@@ -9,7 +9,8 @@ ARG CUDA=cu126
 COPY constraints.txt dist/*.whl /tmp/
 RUN python -m venv /opt/ttsr
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/ttsr/bin/pip install --index-url "https://download.pytorch.org/whl/$CUDA" --constraint /tmp/constraints.txt torch
+    /opt/ttsr/bin/pip install --constraint /tmp/constraints.txt \
+      --index-url "https://download.pytorch.org/whl/$CUDA" torch
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/ttsr/bin/pip install --constraint /tmp/constraints.txt "$(ls /tmp/ttsr_studio-*.whl)[$EXTRAS]"
 
