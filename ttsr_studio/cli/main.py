@@ -16,11 +16,11 @@ COMMANDS = {
     "watch": ("watch:watch_command", "Render what is dropped into a folder, for as long as it runs."),
     "queue": ("queue:queue_group", "What a watched folder has seen, is doing, and did."),
     "evaluate": ("evaluate:evaluate_command", "Measure systems on full-band clips."),
-    "replay": ("replay:replay_command", "Replay policies of a search on kept scores, without the engine."),
+    "replay": ("replay:replay_command", "Replay policies of a search on kept scores alone."),
     "tune": ("tune:tune_command", "Find sampler settings for an engine on full-band clips."),
     "presets": ("presets:presets_group", "Verifiers, search and budget by content type."),
     "models": ("models:models_group", "Weights that are not shipped: fetch, import and check them."),
-    "integrations": ("integrations:integrations_group", "Put scripts for DAWs, units for services where they belong."),
+    "integrations": ("integrations:integrations_group", "Install scripts for DAWs, and units for services."),
     "doctor": ("doctor:doctor_command", "What is here: devices, engines, verifiers, weights."),
     "schema": ("schema:schema_command", "Print the JSON schema of reports, or of job files."),
 }
