@@ -341,3 +341,59 @@ def test_long_names_fit(name: str) -> None:
     assert short.endswith(".wav") == name.endswith(".wav")
     assert short != fit_name("x" + name)
     assert fit_name("short.wav") == "short.wav"
+
+
+# the end is known, not guessed
+
+
+def _streamed_flac(path: Path, frames: int = 20000) -> Path:
+    """A FLAC as an encoder writes it into a pipe: its header has no total (RFC 9639, 8.2)."""
+    data = bytearray(_save(path, _noise(1, frames), "PCM_16", kind="FLAC").read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_flac_without_a_total_is_read_to_its_last_sample(tmp_path: Path) -> None:
+    info = probe(_streamed_flac(tmp_path / "a.flac"))
+    assert (info.frames, info.container, info.subtype) == (20000, "FLAC", "PCM_16")
+    assert "gives no length" in info.warnings[0]
+    np.testing.assert_allclose(_read(info), _noise(1, 20000), atol=2**-15)
+
+
+def test_a_damaged_flac_without_a_total_says_where(tmp_path: Path) -> None:
+    path = _streamed_flac(tmp_path / "a.flac")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"damaged at 0\.\d\d s.*--salvage"):
+        probe(path)
+    info = probe(path, salvage=True)
+    assert "damaged" in " ".join(info.warnings)
+    assert _read(info, salvage=True).shape == (1, info.frames)
+
+
+def test_audio_outside_the_header_is_an_error_that_says_how_much(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.wav", _noise(1, 20000), "PCM_16")
+    whole = sf.read(path, dtype="float32")[0]
+    _patch(_patch(path, b"data", 8000), b"RIFF", 8036)
+    with pytest.raises(InputError, match=r"counts 8000 bytes of audio, 32000 of 40000 lie outside.*--salvage"):
+        probe(path)
+    info = probe(path, salvage=True)
+    np.testing.assert_array_equal(_read(info, salvage=True)[0], whole)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x80000000, 0xFFFFFFFF - 36])
+def test_sizes_that_pipes_write_are_read_to_the_end(tmp_path: Path, size: int) -> None:
+    path = _save(tmp_path / "a.wav", _noise(), "PCM_16")
+    assert probe(_patch(path, b"data", size)).frames == 5000
+
+
+def test_an_ogg_without_a_last_page_is_read_whole_with_a_note(tmp_path: Path) -> None:
+    data = bytearray(_save(tmp_path / "a.ogg", _noise(1, 60000), kind="OGG").read_bytes())
+    last = data.rindex(b"OggS")
+    (tmp_path / "a.ogg").write_bytes(data[:last])
+    info = probe(tmp_path / "a.ogg")
+    assert "not marked as the last" in info.warnings[0]
+    assert _read(info).shape == (1, info.frames)

@@ -12,6 +12,7 @@ from av.container import OutputContainer
 from helpers import Ttsr
 
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
+from ttsr_studio.errors import InputError
 
 RATE, LENGTH = 48000, 33333
 CLICKS = (12345, 30000)
@@ -42,7 +43,7 @@ def encode(
     """Put audio into a stream from a sample on; packets that start within `lost`, in samples, are left out."""
     fifo = av.AudioFifo()
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio), "fltp", stream.codec_context.layout.name)
-    frame.rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+    frame.rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
     resampler = av.AudioResampler(stream.codec_context.format, stream.codec_context.layout, RATE)
     for part in resampler.resample(frame):
         fifo.write(part)
@@ -50,9 +51,15 @@ def encode(
     while part := fifo.read(size) or fifo.read(size, partial=True):
         for packet in stream.encode(part):
             if not lost[0] <= packet.pts * packet.time_base * RATE < lost[1]:
-                out.mux(packet)
+                put(out, packet, start)
     for packet in stream.encode(None):
-        out.mux(packet)
+        put(out, packet, start)
+
+
+def put(out: OutputContainer, packet: "av.Packet[AudioStream]", start: int) -> None:
+    """Write a packet, so many samples later."""
+    packet.pts, packet.dts = packet.pts + start, packet.dts + start
+    out.mux(packet)
 
 
 def made(path: Path, codec: str, channels: int = 2, options: dict[str, str] | None = None, **more: object) -> Path:
@@ -121,3 +128,44 @@ def test_a_file_is_rendered_from_its_container(tmp_path: Path, ttsr: Ttsr) -> No
     report = json.loads((tmp_path / "a_ttsr.ttsr.json").read_text())
     assert (report["input"]["depth"], report["output"]["depth"]) == ("PCM_24", "PCM_24")
     assert report["output"]["frames"] == LENGTH
+
+
+def test_lost_packets_become_silence_of_their_length(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mka", "flac", lost=(14000, 20000))
+    info = probe(path)
+    assert found(read(info)) == list(CLICKS)
+    assert "timestamps leave a gap" in info.warnings[0]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mka", "flac"), ("a.mp4", "alac")])
+def test_a_stream_that_starts_late_has_silence_before_it(tmp_path: Path, name: str, codec: str) -> None:
+    info = probe(made(tmp_path / name, codec, start=RATE // 2))
+    assert info.frames == LENGTH + RATE // 2
+    assert found(read(info)) == [at + RATE // 2 for at in CLICKS]
+    assert "late" in info.warnings[0]
+
+
+def test_streams_are_chosen_by_number_and_language(tmp_path: Path, ttsr: Ttsr) -> None:
+    path = tmp_path / "a.mka"
+    with av.open(str(path), "w") as out:
+        tracks = [add_track(out, "flac", channels, language=name) for channels, name in ((1, "eng"), (2, "ger"))]
+        for channels, track in enumerate(tracks, 1):
+            encode(out, track, clicks(channels))
+    assert probe(path).channels == 1
+    assert "2 (ger" in probe(path).warnings[0]
+    assert [probe(path, stream=choice).channels for choice in ("1", "2", "ger")] == [1, 2, 2]
+    refused = ttsr("inspect", path, "--stream", "fre")
+    assert refused.exit_code == 1
+    assert "1 (eng" in refused.output
+    assert "2 (ger" in refused.output
+
+
+def test_a_cut_file_fails_with_the_place_and_is_salvaged(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.m4a", "alac", options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(InputError, match=r"damaged at 0\.\d+ s.*--salvage"):
+        probe(path)
+    info = probe(path, salvage=True)
+    assert 0 < info.frames < LENGTH
+    assert "damaged" in info.warnings[0]
+    read(info, salvage=True)

@@ -376,7 +376,7 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], tuple[str, ...]]] = {
     "zeros": ("x.wav", lambda: bytes(100000), ("not audio", "convert it")),
     "RIFF only": ("x.wav", lambda: riff(), ("not audio", "export it again")),
     "RIFF and zeros": ("x.wav", lambda: riff(bytes(1_000_000)), ("not audio", "export it again")),
-    "AVI named .wav": ("x.wav", lambda: riff(TEXT).replace(b"WAVE", b"AVI "), ("not audio", "export it again")),
+    "AVI named .wav": ("x.wav", lambda: riff(TEXT).replace(b"WAVE", b"AVI "), ("not audio", "convert it to WAV")),
     "no data chunk": ("x.wav", lambda: riff(fmt(RATE), TEXT), ("not audio", "export it again")),
     "no fmt chunk": ("x.wav", lambda: riff(chunk(b"data", bytes(100))), ("not audio", "export it again")),
     "data before fmt": (

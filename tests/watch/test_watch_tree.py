@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LONGEST
+from helpers import LONGEST, Ttsr
+from watch_folder import counts, stem, watch
 
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import InputError, OptionError
@@ -265,3 +266,13 @@ def test_what_watchdog_says_of_its_own_end_is_printed_nowhere(tmp_path: Path) ->
     command = [sys.executable, "-c", line, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_equal_content_under_a_name_that_is_no_text_is_rendered_and_linked(tmp_path: Path, ttsr: Ttsr) -> None:
+    first = stem(tmp_path / "a.wav")
+    (tmp_path / os.fsdecode(b"a\xe9.wav")).write_bytes(first.read_bytes())
+    (tmp_path / "b.wav").write_bytes(first.read_bytes())
+    watch(ttsr, tmp_path)
+    assert counts(tmp_path)["done"] == 3
+    assert len(list((tmp_path / "_renders").glob("*.wav"))) == 3
+    assert not list((tmp_path / "_failed").rglob("*.txt"))

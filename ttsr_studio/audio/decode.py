@@ -17,7 +17,14 @@ from typing import BinaryIO
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.audio.container.chunks import AUDIO_CHUNKS, UNKNOWN_SIZE, chunks, is_chunk_list
+from ttsr_studio.audio.container.chunks import (
+    AUDIO_CHUNKS,
+    UNKNOWN_SIZE,
+    beyond_chunks,
+    chunks,
+    is_chunk_list,
+    is_pipe_size,
+)
 from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
 
@@ -30,7 +37,7 @@ _NO_LENGTH = "the header gives no length: read to the end of the file"
 _SALVAGE = "export it again, or use --salvage to render what is there"
 
 _WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
-_OWN = re.compile(rb"(RIFF|RF64|BW64|RIFX)....WAVE|FORM....AIF|fLaC|\.snd|riff\x2e\x91\xcf\x11", re.DOTALL)
+_OWN = re.compile(rb"(RIFF|RF64|BW64|RIFX)....WAVE|FORM....AIF|\.snd|riff\x2e\x91\xcf\x11", re.DOTALL)
 _LONGEST_FORMAT = 4096
 _LONGEST_PAGE = 65307
 
@@ -60,7 +67,8 @@ class SourceInfo:
     @property
     def format(self) -> str:
         """Container and codec in words."""
-        return f"{self.container} {self.media.codec.upper() if self.media else self.subtype}"
+        codec = self.media.codec.upper() if self.media and self.container != "FLAC" else self.subtype
+        return f"{self.container} {codec}"
 
 
 class _NotNativeError(Exception):
@@ -149,33 +157,47 @@ def _find_audio(path: Path) -> _Audio | None:
             elif name in AUDIO_CHUNKS and (fmt or kind not in _WAVS):
                 held = max(size - start, 0)
                 streamed = declared == 0 < held and name == b"data" and not is_chunk_list(path, start, size)
-                unknown = streamed or declared < 0 or declared == UNKNOWN_SIZE
+                streamed = streamed or (name == b"SSND" and declared in (0, 8) and beyond_chunks(path) > 0)
+                unknown = streamed or declared < 0 or declared == UNKNOWN_SIZE or is_pipe_size(declared, held)
                 return _Audio(kind, fmt, start, None if unknown else declared, held)
     if kind in _WAVS:
         raise _bad(path, "is not audio that can be read (no format with audio after it); export it again")
     return None
 
 
-def _lacks_last_page(path: Path) -> bool:
-    """Whether an Ogg file ends without a whole page that is marked as the last one (RFC 3533, section 6)."""
+def _ogg_end(path: Path) -> str | None:
+    """How an Ogg file ends, "cut" in a page, or "open" after one that is not marked as the last; None for other ends.
+
+    See RFC 3533, section 6.
+    """
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
-            return False
+            return None
         file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _LONGEST_PAGE))
         tail = file.read()
     page = tail[tail.rfind(b"OggS") :]
-    return len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+    if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
+        return "cut"
+    return None if page[5] & 4 else "open"
 
 
 def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]:
-    """Return warnings; raise InputError when the audio is cut short."""
+    """Return warnings; raise InputError when the audio is cut short, or goes on outside what its header says."""
+    end = None if audio else _ogg_end(path)
     if audio:
         if audio.declared is None:
             return (_NO_LENGTH,)
-        if audio.declared <= audio.held:
+        outside = beyond_chunks(path) if audio.declared <= audio.held else 0
+        if audio.declared <= audio.held and not outside:
             return ()
-        problem = f"cut short: its header promises {audio.declared} bytes of audio and {audio.held} are there"
-    elif _lacks_last_page(path):
+        if outside:
+            whole = audio.declared + outside
+            problem = f"its header counts {audio.declared} bytes of audio, {outside} of {whole} lie outside it"
+        else:
+            problem = f"cut short: its header promises {audio.declared} bytes of audio and {audio.held} are there"
+    elif end == "open":
+        return ("its last page is not marked as the last, as in a recording that was broken off: read to the end",)
+    elif end == "cut":
         problem = "cut short: its end is missing"
     else:
         return ()
@@ -185,13 +207,16 @@ def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]
 
 
 @contextlib.contextmanager
-def sound_file(path: Path) -> Iterator[sf.SoundFile]:
-    """Open a decoder. Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118)."""
+def sound_file(path: Path, to_end: bool = False) -> Iterator[sf.SoundFile]:
+    """Open a decoder; `to_end` takes all from where the audio starts, whatever the header says.
+
+    Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118).
+    """
     audio = _find_audio(path)
     with contextlib.ExitStack() as stack:
         source: _Plain | bytes = os.fsencode(path)
         if audio:
-            size = audio.held if audio.declared is None else min(audio.declared, audio.held)
+            size = audio.held if audio.declared is None or to_end else min(audio.declared, audio.held)
             whole, head = stack.enter_context(path.open("rb")), b""
             if audio.kind in _WAVS:
                 head = audio.plain_header(size)
@@ -201,9 +226,9 @@ def sound_file(path: Path) -> Iterator[sf.SoundFile]:
         yield stack.enter_context(sf.SoundFile(source))
 
 
-def _decode(path: Path, frames: int, block: int) -> Iterator[np.ndarray]:
-    done = 0
-    with sound_file(path) as file:
+def _decode(info: SourceInfo, block: int) -> Iterator[np.ndarray]:
+    done, frames = 0, info.frames
+    with sound_file(info.path, info.raw_offset is not None) as file:
         # never past `frames`: a decoder that meets damage loses the whole block
         while len(samples := file.read(min(block, frames - done), dtype="float32", always_2d=True)):
             done += len(samples)
@@ -213,7 +238,7 @@ def _decode(path: Path, frames: int, block: int) -> Iterator[np.ndarray]:
 def _decodable(info: SourceInfo) -> int:
     frames = 0
     with contextlib.suppress(sf.SoundFileError):  # damage is where the count ends
-        for block in _decode(info.path, info.frames, 1024):
+        for block in _decode(info, 1024):
             frames += block.shape[1]
     return frames
 
@@ -223,7 +248,8 @@ def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
     try:
         audio = _find_audio(path)
         warnings = _inspect(path, audio, salvage)
-        with sound_file(path) as file:
+        to_end = audio is not None and (audio.declared is None or bool(beyond_chunks(path) and salvage))
+        with sound_file(path, to_end) as file:
             layout = file.format, file.subtype, file.samplerate, file.channels, file.frames
     except OSError as error:
         raise _bad(path, f"cannot be read ({error.strerror}); check its permissions") from error
@@ -233,18 +259,31 @@ def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
         reason = "nothing to decode" if "regular file" in error.error_string else error.error_string.rstrip(".")
         refusal = _bad(path, f"is not audio that can be read ({reason}); {todo}")
         raise refusal if _is_own(path) else _NotNativeError(refusal) from error
-    to_end = audio.start if audio and audio.declared is None else None
-    return SourceInfo(path, *layout, identity, warnings, to_end)
+    return SourceInfo(path, *layout, identity, warnings, audio.start if audio and to_end else None)
+
+
+def _by_ffmpeg(info: SourceInfo, salvage: bool, warning: str) -> SourceInfo:
+    """A FLAC as FFmpeg reads it, which finds its end, and goes on behind damage. Raises InputError for damage."""
+    try:
+        media = look(info.path, None, salvage)
+    except NotMediaError as error:
+        raise _bad(info.path, f"is not audio that can be read; {_SALVAGE}") from error
+    if (media.rate, media.channels) != (info.rate, info.channels):
+        problem = f"holds {media.rate} Hz, {media.channels} channels, its header says {info.rate} Hz, {info.channels}"
+        raise _bad(info.path, f"{problem}; export it again")
+    return replace(info, frames=media.frames, warnings=(*info.warnings, warning, *media.warnings), media=media)
 
 
 def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
     """Correct ``frames`` where the header cannot be trusted."""
-    if not (salvage or info.container == "MP3" or info.frames >= _UNKNOWN):
+    if info.container == "FLAC" and info.frames >= _UNKNOWN:
+        return _by_ffmpeg(info, salvage, _NO_LENGTH)
+    if not (salvage or info.container == "MP3"):
         return info
     frames = _decodable(info)
-    if info.frames >= _UNKNOWN:
-        warnings = (*info.warnings, _NO_LENGTH)
-    elif info.frames - frames <= _MP3_SLACK * (info.container == "MP3"):
+    if info.container == "FLAC" and frames < info.frames:
+        return _by_ffmpeg(info, salvage, f"cut short: its header promises {info.frames} samples")
+    if info.frames - frames <= _MP3_SLACK * (info.container == "MP3"):
         warnings = info.warnings
     else:
         problem = f"cut short: {frames} of {info.frames} samples can be decoded"
@@ -328,7 +367,7 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
     and for one that was replaced since `probe`.
     """
     _check_unchanged(info)
-    blocks = read(info.path, info.media, salvage) if info.media else _decode(info.path, info.frames, frames)
+    blocks = read(info.path, info.media, salvage) if info.media else _decode(info, frames)
     done, reason = 0, "ends early"
     while done < info.frames:
         try:
@@ -342,5 +381,5 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
         yield block
     _check_unchanged(info)
     if done < info.frames and not salvage:
-        problem = f"{reason}: {done} of {info.frames} samples could be read"
+        problem = f"{reason} at {done / info.rate:.2f} s: {done} of {info.frames} samples could be read"
         raise _bad(info.path, f"{problem}; {_SALVAGE}")

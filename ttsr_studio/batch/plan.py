@@ -2,13 +2,14 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.paths import renders_of
+from ttsr_studio.report.paths import renders_of, report_names
 from ttsr_studio.storage.atomic import fit_name
 
 DEFAULT = "{dir}/{stem}_ttsr{ext}"
@@ -50,12 +51,56 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
         )
         for source, root in found
     ]
+    if not into_file:
+        jobs = told_apart(jobs)
     refuse_conflicts(jobs)
     for folder in {job.target.parent for job in jobs}:
         there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         if not there.is_dir():
             raise OptionError(f"{shown(there)}: is no folder; choose another -o")
     return jobs
+
+
+def told_apart(jobs: list[Job]) -> list[Job]:
+    """Jobs whose outputs and reports do not get into each other's way: `a.ogg` beside `a.wav` becomes `a.ogg.wav`.
+
+    The plain name is for the source whose kind is kept.
+    """
+    owners: dict[Path, Path] = {}
+    for job in sorted(jobs, key=lambda job: job.source.suffix.lower() not in KEPT):
+        owners.setdefault(report_names(job.target)[0].absolute(), job.source)
+    return [
+        job
+        if owners[report_names(job.target)[0].absolute()] == job.source or job.source.stem not in job.target.name
+        else replace(job, target=job.target.with_name(fit_name(job.target.name.replace(*full_name(job.source), 1))))
+        for job in jobs
+    ]
+
+
+def full_name(source: Path) -> tuple[str, str]:
+    """What stands in an output's name for its source, and what tells it from another source of the same stem."""
+    return source.stem, source.name
+
+
+def passed_over(inputs: tuple[Path, ...]) -> str | None:
+    """What else lies in the folders that are searched, in one line; None where there is nothing else."""
+    kinds = Counter(
+        other.suffix.lower() or "without an ending"
+        for path in inputs
+        if path.is_dir()
+        for other in path.rglob("*")
+        if other.is_file() and other.suffix.lower() not in SOUNDING and not is_own(other)
+    )
+    if not kinds:
+        return None
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+    total = sum(kinds.values())
+    return f"{total} file{'s' if total > 1 else ''} passed over: {ascii(told)[1:-1]}"
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is hidden, or one of this tool: a report, its picture and figures, a page, a sidecar."""
+    return path.name.startswith(".") or ".ttsr." in path.name or path.name == "ttsr-watch.toml"
 
 
 def expand(path: Path) -> list[tuple[Path, Path]]:
@@ -71,7 +116,7 @@ def is_render(path: Path) -> bool:
     name = re.fullmatch(r"(.+)_ttsr(_top\d+|_control)?", path.stem)
     if name is None:
         return False
-    sources = (path.with_name(name[1] + ending) for ending in (path.suffix, *SOUNDING))
+    sources = (path.with_name(name[1] + ending) for ending in ("", path.suffix, *SOUNDING))
     return path.with_name(f"{name[1]}_ttsr.ttsr.json").exists() or any(source.exists() for source in sources)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ttsr_studio.batch.estimate import Speed, measured_speed
-from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.progress import show_progress
@@ -60,6 +60,8 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
     if options.page and not asked.report:
         raise OptionError("--page shows the report; leave --no-report out")
     jobs = plan_jobs(asked.inputs, asked.output, options)
+    if others := passed_over(asked.inputs):
+        click.echo(others, err=True)
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if not asked.overwrite and not asked.skip_existing:

@@ -114,7 +114,7 @@ class WatchJob:
                 entry = job_entry(self.claim.path, mark, other.path)
                 made = self.publisher.copy_duplicate(other, target, Path(self.claim.path).name, entry)
                 if made is not None:
-                    return StagedRender(made, f"the same as {other.path}", other.path)
+                    return StagedRender(made, f"the same as {shown(Path(other.path))}", other.path)
         return None
 
     def _render(self, target: Path, options: RenderOptions, mark: str) -> StagedRender:

@@ -60,6 +60,36 @@ def is_chunk_list(path: Path, start: int, end: int) -> bool:
     return start == end
 
 
+def is_pipe_size(declared: int, held: int) -> bool:
+    """Whether a size is what programs declare that write into a pipe, and the file holds less.
+
+    sox: 0x7FFFF000, whole frames of it, or 0x7F000000 for AIFF; arecord: 2**31; ffmpeg, lame and others: 2**32 - 1, or
+    that less the header.
+    """
+    return held < declared and any(
+        abs(declared - size) < 1 << 16 for size in (0x7F000000, 1 << 31, 1 << 32, 1 << 63, 1 << 64)
+    )
+
+
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
+_LEAST_OUTSIDE = 4096
+
+
+def beyond_chunks(path: Path) -> int:
+    """Bytes of a file behind its last chunk, as far as they may be audio: no zeros, no tags, no crumbs."""
+    end, total = 0, path.stat().st_size
+    for name, start, size in chunks(path):
+        if not is_name(name) or not 0 <= size <= total - start:
+            break
+        end = start + size
+    if not end or total - end < _LEAST_OUTSIDE:
+        return 0
+    with path.open("rb") as file:
+        file.seek(end)
+        head = file.read(1 << 16)
+    return 0 if head.startswith(_TAGS) or head[1:].startswith(_TAGS) or not any(head) else total - end
+
+
 def is_name(name: bytes) -> bool:
     """Whether these bytes can be the name of a chunk: printable ASCII."""
     return name.isascii() and name.decode("ascii").isprintable()

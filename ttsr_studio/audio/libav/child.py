@@ -36,6 +36,7 @@ def decode(path: str, index: int, answers: Answers, salvage: bool) -> None:
             raise Refused("encrypted")
         if stream.codec_context is None:
             raise Refused("no decoder")
+        stream.codec_context.options = {"err_detect": "crccheck"}
         stream.codec_context.thread_count = 1
         decoding = Decoding(container, stream, answers, salvage)
         decoding.run()

@@ -39,6 +39,11 @@ class Refused(Exception):  # noqa: N818 - it is an answer, no fault of the progr
     """What the file is, where it cannot be read."""
 
 
+def complaints() -> int:
+    """How much the libraries have complained so far, in bytes."""
+    return os.fstat(2).st_size
+
+
 def log() -> list[str]:
     """What the libraries complained of: standard error is a file."""
     with contextlib.suppress(OSError):

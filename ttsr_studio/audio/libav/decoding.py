@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from ttsr_studio.audio.libav.answers import Answers
-from ttsr_studio.audio.libav.contents import COVER, MOV, depth, log, speakers
+from ttsr_studio.audio.libav.contents import COVER, MOV, complaints, depth, log, speakers
 from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, shortfall
 from ttsr_studio.audio.libav.timeline import Timeline, TimestampError
 
@@ -38,6 +38,7 @@ class Decoding:
         self._packet_start: Fraction | None = None
         self._packet_end: Fraction | None = None
         self._skips = False
+        self._complaints = complaints()
 
     @property
     def seconds(self) -> float:
@@ -60,6 +61,10 @@ class Decoding:
             except TimestampError as error:
                 self._problem(str(error))
                 return self._finish()
+            if silence and complaints() > self._complaints:
+                self._problem(f"cannot be decoded ({log()[-1]})", self.timeline.gaps[-1][0])
+            if frame.pts is not None:
+                self._complaints = complaints()
             if shape != self._first:
                 self._first = shape
                 self._kept.append((frame, silence))
@@ -109,8 +114,8 @@ class Decoding:
         else:
             self._problem(f"cannot be decoded ({reason})")
 
-    def _problem(self, text: str) -> None:
-        self.problems.append((self.seconds, text))
+    def _problem(self, text: str, seconds: float | None = None) -> None:
+        self.problems.append((self.seconds if seconds is None else seconds, text))
 
     def _time(self, frame: AudioFrame) -> Fraction | None:
         return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base

@@ -82,7 +82,7 @@ class Carried:
 
 def read_metadata(info: SourceInfo) -> Found:
     """Read a source's metadata, at most 64 MiB; raise InputError when the file cannot be read."""
-    if info.media:
+    if info.media and info.container not in FAMILIES:
         return Found(info, Contents(), {name.lower(): text for name, text in info.media.tags.items()})
     try:
         if info.container in FAMILIES or info.container == "W64":

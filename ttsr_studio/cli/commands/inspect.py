@@ -9,7 +9,7 @@ import click
 
 from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.estimate import Speed, measured_speed
-from ttsr_studio.batch.plan import expand
+from ttsr_studio.batch.plan import expand, passed_over
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
@@ -45,6 +45,8 @@ def inspect_command(
     files = [file for path in inputs for file, _ in expand(path)]
     if not files:
         raise OptionError(f"{inputs[0]}: no audio files here")
+    if others := passed_over(inputs):
+        click.echo(others, err=True)
     failed = 0
     options = resolve(preset, {})
     speed_of = cache(lambda: measured_speed(Session(options)) if estimate else None)

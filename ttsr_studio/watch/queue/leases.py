@@ -15,10 +15,16 @@ MOST_EXPIRED_LEASES = 10
 RELEASED = "token = NULL, owner = NULL, progress = NULL"
 
 
+def as_text(text: str) -> str:
+    """Text that a database can hold: names that are none have bytes in them that are no characters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Leases(Store):
     """The jobs that are taken, and what comes of them."""
 
     def _note(self, file: int, what: Happened, reason: str | None = None) -> None:
+        reason = None if reason is None else as_text(reason)
         self.db.execute(
             "INSERT INTO history (file, at, what, reason) VALUES (?, ?, ?, ?)", (file, self.clock.wall(), what, reason)
         )
@@ -64,7 +70,7 @@ class Leases(Store):
         """Change the row of a job; False when it is not ours any more."""
         row = self.db.execute(
             f"UPDATE files SET {changes} WHERE id = ? AND token = ? AND state = 'running' RETURNING id",
-            (*values, claim.id, claim.token),
+            (*(as_text(value) if isinstance(value, str) else value for value in values), claim.id, claim.token),
         ).fetchone()
         return row is not None
 
@@ -107,7 +113,6 @@ class Leases(Store):
             row = self.get(claim.id)
             if row is None or row.state is not JobState.RUNNING or row.token != claim.token:
                 return False
-            place()
             other = os.fsencode(duplicate_of) if duplicate_of else None
             self._update(
                 claim,
@@ -115,6 +120,7 @@ class Leases(Store):
                 *(int(move), other, self.clock.wall()),
             )
             self._note(claim.id, Happened.DONE, f"render of {duplicate_of}" if duplicate_of else None)
+            place()  # last: where the database refuses anything, nothing is in its place
         return True
 
     def skip(self, claim: JobRecord, reason: str, *, move: bool = False) -> bool:
