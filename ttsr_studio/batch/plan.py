@@ -89,7 +89,7 @@ def passed_over(inputs: tuple[Path, ...]) -> str | None:
         for path in inputs
         if path.is_dir()
         for other in path.rglob("*")
-        if other.is_file() and other.suffix.lower() not in SOUNDING and not is_own(other)
+        if other.is_file() and other.suffix.lower() not in SOUNDING and not belongs_to_tool(other)
     )
     if not kinds:
         return None
@@ -98,7 +98,7 @@ def passed_over(inputs: tuple[Path, ...]) -> str | None:
     return f"{total} file{'s' if total > 1 else ''} passed over: {ascii(told)[1:-1]}"
 
 
-def is_own(path: Path) -> bool:
+def belongs_to_tool(path: Path) -> bool:
     """Whether a file is hidden, or one of this tool: a report, its picture and figures, a page, a sidecar."""
     return path.name.startswith(".") or ".ttsr." in path.name or path.name == "ttsr-watch.toml"
 
