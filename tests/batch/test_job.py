@@ -290,7 +290,7 @@ def test_a_job_can_be_called_off(tmp_path: Path, ttsr: Ttsr) -> None:
 
 
 def test_the_example_in_the_documentation_is_a_job(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "studio" / "jobs.md").read_text(encoding="utf-8")
     example = json.loads(text.split("```json\n")[1].split("```")[0])
     schema().validate(example)
     path = tmp_path / "job.json"

@@ -24,7 +24,7 @@ from ttsr_studio.evaluation.benchmark.energies import bands_between
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.perceptual import LISTENERS, Listener, opinion
 from ttsr_studio.evaluation.benchmark.pictures import ContactSheets
-from ttsr_studio.evaluation.benchmark.stereo import channel_correlations, correlation_error, spectrum
+from ttsr_studio.evaluation.benchmark.stereo import channel_correlations, correlation_error, stereo_spectrum
 
 Audio = NDArray[np.float32]
 
@@ -124,7 +124,7 @@ def test_a_ghost_before_the_hits_is_as_loud_as_it_is() -> None:
 def test_correlation_is_one_for_a_centred_source_none_for_independent_ones_and_minus_one_in_anti_phase() -> None:
     wide = noise(channels=2)
     for right, expected in ((wide[0], 1.0), (0.1 * wide[0], 1.0), (wide[1], 0.0), (-wide[0], -1.0), (0 * wide[0], 0.0)):
-        spectra = spectrum(np.stack([wide[0], right]))
+        spectra = stereo_spectrum(np.stack([wide[0], right]))
         for band in bands_between(4000, 24000):
             assert float(channel_correlations(spectra[:, band])[0][0, 1]) == pytest.approx(expected, abs=0.15)
     bands = bands_between(4000, 24000)
@@ -307,6 +307,6 @@ def test_a_sheet_holds_eight_clips_and_a_failed_system_leaves_a_gap(tmp_path: Pa
     first, second = (imread(path).shape for path in written)
     assert (first[0] - second[0]) / 120 == pytest.approx(7 * 2.17, abs=0.02)
     level = pictures.panel_levels(
-        pictures.quantised(np.sin(2 * np.pi * 3000 * np.arange(RATE) / RATE)[None].astype("f4"))
+        pictures.quantised_picture(np.sin(2 * np.pi * 3000 * np.arange(RATE) / RATE)[None].astype("f4"))
     )
     assert level.max() == pytest.approx(0, abs=0.5), "a sine at full scale is 0 dB"

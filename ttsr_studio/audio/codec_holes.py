@@ -38,7 +38,8 @@ ENGINE_SHARE, UNDER_DB, MOST_DB = 0.6, 6.0, 12.0
 """A cell is filled at a level, in dB, of this share of the engine's and the rest of 6 dB under the sound around it.
 
 By log-spectral distance in emptied cells (12 stereo mixes of `extra`, mp3 at 128 and 96 kbit/s, by an earlier
-detector): 11.2 and 12.1 dB, for 12.0 and 12.6 at the engine's own level, 11.8 and 13.6 with noise at the level around, 29 and 38 left empty.
+detector): 11.2 and 12.1 dB, for 12.0 and 12.6 at the engine's own level, 11.8 and 13.6 with noise at the level
+around, 29 and 38 left empty.
 """
 MARGIN = 32 * HOP
 """Samples of context on both sides of a stretch, so that it does not matter how a file is cut into stretches."""
