@@ -107,6 +107,7 @@ def test_a_unit_of_systemd_starts_this_program(ttsr: Ttsr, home: Path, tmp_path:
     assert done.exit_code == 0, done.output
     assert r"'ttsr-watch@srv-my\x2dstems.service'" in done.stdout
     assert ("useradd --system" in done.stdout) is system
+    assert ("is closed to others" in done.stdout) is system  # as folders of tests are
     assert ("systemctl --user enable --now" in done.stdout) is not system
     unit = into / "ttsr-watch@.service"
     text = unit.read_text()

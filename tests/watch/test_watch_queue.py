@@ -10,11 +10,20 @@ import pytest
 
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.policy import Backoff
-from ttsr_studio.watch.queue.clock import Clock, SteadyTime
+from ttsr_studio.watch.queue.clock import Clock, SteadyTime, agreed_name
 from ttsr_studio.watch.queue.jobs import Offer, Queue
 from ttsr_studio.watch.queue.leases import MOST_EXPIRED_LEASES
 from ttsr_studio.watch.queue.states import Claim, Failure, Hold, Reason
 from ttsr_studio.watch.queue.store import DamagedError, JobRecord
+
+
+def test_all_processes_give_a_boot_one_name(tmp_path: Path) -> None:
+    """Where the system has none, each reckons the time of the boot for itself, and a minute may begin in between."""
+    names = [agreed_name(tmp_path / "boot", booted) for booted in (1_800_000_059.4, 1_800_000_060.6, 1_800_000_031.0)]
+    assert len(set(names)) == 1
+    assert agreed_name(tmp_path / "boot", 1_800_000_500.0) not in names
+    (tmp_path / "boot").write_text("broken")
+    assert agreed_name(tmp_path / "boot", 1_800_000_500.0) == "1800000500"
 
 
 class Hands(Clock):

@@ -27,6 +27,7 @@ from ttsr_studio.audio.container.chunks import (
 )
 from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
+from ttsr_studio.storage.names import for_libsndfile
 
 RATE_RANGE = (8000, 384000)
 MAX_CHANNELS = 32
@@ -214,7 +215,7 @@ def sound_file(path: Path, to_end: bool = False) -> Iterator[sf.SoundFile]:
     """
     audio = _find_audio(path)
     with contextlib.ExitStack() as stack:
-        source: _Plain | bytes = os.fsencode(path)
+        source: _Plain | str | bytes = for_libsndfile(path)
         if audio:
             size = audio.held if audio.declared is None or to_end else min(audio.declared, audio.held)
             whole, head = stack.enter_context(path.open("rb")), b""

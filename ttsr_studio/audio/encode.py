@@ -1,6 +1,5 @@
 """Writing audio files so that what bears the final name is complete, synced and read back."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -16,6 +15,7 @@ from ttsr_studio.audio.formats import WIDTHS
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.storage.atomic import hidden, publish, sync_file, sync_folder
 from ttsr_studio.storage.checksum import sha256
+from ttsr_studio.storage.names import for_libsndfile
 
 _RIFF_LIMIT = 2**32 - 2**20  # room for the other chunks
 
@@ -65,7 +65,7 @@ def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> int |
     """Write the file and return its frames, or None when its audio outgrows ``limit`` bytes."""
     rate, channels, container, subtype = astuple(encoding)
     frames = 0
-    with sf.SoundFile(os.fsencode(path), "w", rate, channels, subtype, format=container) as file:
+    with sf.SoundFile(for_libsndfile(path), "w", rate, channels, subtype, format=container) as file:
         for data in quantised(blocks, subtype):
             frames += len(data)
             if container in ("WAV", "WAVEX", "AIFF") and frames * channels * WIDTHS[subtype] > limit:
@@ -81,7 +81,7 @@ def _encode(path: Path, blocks: Blocks, encoding: Encoding, limit: int) -> int |
 
 def _difference(path: Path, blocks: Blocks, encoding: Encoding, frames: int) -> str | None:
     """Read the file back; return what differs from ``blocks``, or None."""
-    with sf.SoundFile(os.fsencode(path)) as file:
+    with sf.SoundFile(for_libsndfile(path)) as file:
         if (file.samplerate, file.channels, file.frames) != (encoding.rate, encoding.channels, frames):
             return f"{file.frames} samples in {file.channels} channels at {file.samplerate} Hz"
         kind = {"FLOAT": "float32", "DOUBLE": "float64"}.get(encoding.subtype, "int32")

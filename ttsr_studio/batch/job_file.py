@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
+from ttsr_studio.storage.names import FileKeys
 
 PROGRESS_SECONDS = 0.25
 
@@ -147,11 +148,12 @@ def is_answer(path: Path) -> bool:
 
 def refuse_shared(job: Path, paths: Mapping[str, Path | None]) -> None:
     """Raise OptionError where two names are of one file."""
-    seen: dict[str, str] = {}
+    seen: dict[Hashable, str] = {}
+    keys = FileKeys()
     for name, path in paths.items():
         if path is None:
             continue
-        other = seen.setdefault(os.path.realpath(path), name)
+        other = seen.setdefault(keys.of(path), name)
         if other != name:
             raise OptionError(f"{shown(job)}: {name}: is {other}, too; give each a file of its own")
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of, report_names
 from ttsr_studio.storage.atomic import fit_name
+from ttsr_studio.storage.names import FileKeys, refuse_impossible
 
 DEFAULT = "{dir}/{stem}_ttsr{ext}"
 TEMPLATE_FIELDS = ("dir", "stem", "ext", "preset", "engine", "seed", "rate")
@@ -173,13 +175,15 @@ def find_reference(source: Path, reference: Path | None, count: int) -> Path | N
 
 
 def refuse_conflicts(jobs: list[Job]) -> None:
-    sources = {os.path.realpath(job.source): job.source for job in jobs}
-    taken: dict[str, Path] = {}
+    keys = FileKeys()
+    sources = {keys.of(job.source): job.source for job in jobs}
+    taken: dict[Hashable, Path] = {}
     for job in jobs:
-        target = os.path.realpath(job.target)
+        refuse_impossible(job.target)
+        target = keys.of(job.target)
         if target in sources:
             raise OptionError(f"{shown(job.target)}: an input would be overwritten; choose another -o")
-        if target in taken and os.path.realpath(taken[target]) == os.path.realpath(job.source):
+        if target in taken and keys.of(taken[target]) == keys.of(job.source):
             raise OptionError(f"{shown(job.source)}: is given twice; name it once")
         if target in taken:
             raise OptionError(

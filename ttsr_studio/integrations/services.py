@@ -52,11 +52,11 @@ def own_steps(wish: Wish) -> list[str]:
 def machine_steps(wish: Wish) -> list[str]:
     """What is left to do for a service of the machine."""
     root, unit = shlex.quote(str(wish.root or "/srv/stems")), instance(wish.root)
-    private = [each for each in wish.ttsr.parents if each.is_dir() and not each.stat().st_mode & 0o001]
-    steps = []
+    private, steps = closed_to_others(wish.ttsr), []
     if private:
-        steps.append(f"{shown(private[-1])} is closed to others: {wish.run_as} cannot start {shown(wish.ttsr)} there")
-        steps.append("    python3 -m venv /opt/ttsr, install into that, and run /opt/ttsr/bin/ttsr integrations again")
+        steps.append(f"{shown(private)} is closed to others: {wish.run_as} cannot start {shown(wish.ttsr)}")
+        steps.append("install ttsr into /opt/ttsr by a Python that all may read, and run this again by it:")
+        steps.append("    /usr/bin/python3 -m venv /opt/ttsr")
     if not user_exists(wish.run_as):
         steps.append(f"there is no user {wish.run_as} yet:")
         steps.append(f"    useradd --system --home-dir /var/lib/ttsr --shell /usr/sbin/nologin {wish.run_as}")
@@ -70,6 +70,13 @@ def machine_steps(wish: Wish) -> list[str]:
         "what it says:",
         f"    journalctl --unit {unit}",
     ]
+
+
+def closed_to_others(program: Path) -> Path | None:
+    """The first folder on the way to a program, or to the Python that runs it, that only its owner may enter."""
+    python = Path(os.path.realpath(program.with_name("python")))
+    ways = [*reversed(program.parents), *reversed(python.parents)]
+    return next((each for each in ways if each.is_dir() and not each.stat().st_mode & 0o001), None)
 
 
 def launchd(wish: Wish) -> list[InstallPlan]:

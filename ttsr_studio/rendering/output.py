@@ -28,6 +28,7 @@ from ttsr_studio.report.paths import beside, page_name, report_names
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.report.validate import load_report
 from ttsr_studio.storage.checksum import sha256
+from ttsr_studio.storage.names import FileKeys
 
 
 def make_folder(folder: Path) -> None:
@@ -161,12 +162,13 @@ def clear_earlier(
     """
     if earlier is None:
         return
-    made = {target.name, *(other.name for other in report.written())}
-    kept = {path.resolve() for path in inputs}
+    keys = FileKeys()
+    kept = {keys.of(target.with_name(other.name)) for other in report.written()}
+    kept |= {keys.of(path) for path in (target, *inputs)}
     for other in earlier.written():
         with contextlib.suppress(OSError, ValueError):  # a name that is none
             path = target.with_name(other.name)
-            if path.name not in made and path.resolve() not in kept and sha256(path) == other.sha256:
+            if keys.of(path) not in kept and sha256(path) == other.sha256:
                 path.unlink()
     if page is None:
         with contextlib.suppress(OSError):

@@ -4,9 +4,12 @@ import errno
 import hashlib
 import os
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ttsr_studio.errors import OutputError, shown
+from ttsr_studio.storage.names import WINDOWS
 
 
 def fit_name(name: str, limit: int = 255) -> str:
@@ -65,6 +68,21 @@ def publish(temporary: Path, target: Path, replace: bool) -> None:
         except OSError:  # a file system without links
             if target.exists():
                 raise taken from None
+    rename(temporary, target)
+
+
+def rename(temporary: Path, target: Path, windows: bool = WINDOWS, pause: Callable[[float], None] = time.sleep) -> None:
+    """Give a file another name, in the place of what has it. Raises OSError.
+
+    On Windows a name cannot be taken while a program has the file open, as virus scanners have for a moment: it is
+    tried again for two seconds.
+    """
+    for seconds in (0.05, 0.15, 0.3, 0.5, 1.0) if windows else ():
+        try:
+            temporary.replace(target)
+            return
+        except PermissionError:
+            pause(seconds)
     temporary.replace(target)
 
 
@@ -77,7 +95,7 @@ def write_atomic(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            rename(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

@@ -1,7 +1,6 @@
 """Video with new audio, and audio in players' codecs, written so that what bears the final name is complete."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ttsr_studio.audio.media.streams import Notes, same_family
 from ttsr_studio.audio.media.verify import Exactness, difference
 from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.storage.atomic import hidden, sync_file
+from ttsr_studio.storage.names import for_libsndfile
 
 _REFRAMED = ("mpegts", "mpeg", "vob", "asf", "ogg")
 """Muxers that may add to packets what their readers want, e.g. access unit delimiters."""
@@ -83,7 +83,7 @@ def _make(temporary: Path, target: Path, render: Render, original: Original, not
 def vorbis(path: Path, render: Render) -> int:
     """Encode with libsndfile, whose Vorbis encoder is Xiph's own; FFmpeg's lags far behind it. Returns the frames."""
     sound = render.sound
-    with sf.SoundFile(os.fsencode(path), "w", sound.rate, sound.channels, "VORBIS", format="OGG",
+    with sf.SoundFile(for_libsndfile(path), "w", sound.rate, sound.channels, "VORBIS", format="OGG",
                       compression_level=1 - quality(sound)) as file:  # fmt: skip
         for data in sampled(render.blocks(), "VORBIS"):
             file.write(np.ascontiguousarray(data.T))

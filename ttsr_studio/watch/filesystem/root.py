@@ -178,6 +178,8 @@ class Root:
                     folders.append(os.path.join(folder, entry.name))
                 elif entry.name.lower().endswith((*SOUNDING, SIDECAR_ENDING)):
                     status = entry.stat(follow_symlinks=False)
+                    if not status.st_ino:  # on Windows, where a listing has no inodes, and sizes of a while ago
+                        status = os.lstat(entry.path)
                     if stat.S_ISREG(status.st_mode):
                         files[entry.name] = status
         for name, status in files.items():

@@ -25,6 +25,10 @@ MOST_FILES = 20
 FRESH_SECONDS = 1.0
 """For so long everybody gets the same status, however many look."""
 
+READING = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # of which Windows has the last, and others do not
+    READING |= getattr(os, _flag, 0)
+
 MOST_BYTES = 256_000_000
 """Of a report."""
 
@@ -140,7 +144,7 @@ class StatusBoard:
 def content_of(path: Path) -> bytes | None:
     """What a regular file holds, None when there is none of a size that a report has."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, READING)
     except OSError:
         return None
     try:
