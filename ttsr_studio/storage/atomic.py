@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ttsr_studio.errors import OutputError, shown
-from ttsr_studio.storage.names import WINDOWS
+from ttsr_studio.storage.names import ON_WINDOWS
 
 
 def fit_name(name: str, limit: int = 255) -> str:
@@ -71,7 +71,9 @@ def publish(temporary: Path, target: Path, replace: bool) -> None:
     rename(temporary, target)
 
 
-def rename(temporary: Path, target: Path, windows: bool = WINDOWS, pause: Callable[[float], None] = time.sleep) -> None:
+def rename(
+    temporary: Path, target: Path, windows: bool = ON_WINDOWS, pause: Callable[[float], None] = time.sleep
+) -> None:
     """Give a file another name, in the place of what has it. Raises OSError.
 
     On Windows a name cannot be taken while a program has the file open, as virus scanners have for a moment: it is

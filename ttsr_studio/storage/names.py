@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 
 from ttsr_studio.errors import OptionError, shown
 
-WINDOWS = sys.platform == "win32"
+ON_WINDOWS = sys.platform == "win32"
 RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -55,7 +55,7 @@ def ignores_case(folder: Path) -> bool:
             other = name.swapcase()
             if other != name and other not in names:
                 return same_file(each / name, each / other)
-    return WINDOWS or sys.platform == "darwin"
+    return ON_WINDOWS or sys.platform == "darwin"
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -66,7 +66,7 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def refuse_impossible(path: Path, windows: bool = WINDOWS) -> None:
+def refuse_impossible(path: Path, windows: bool = ON_WINDOWS) -> None:
     """Raise OptionError for an output that Windows would take for a device, a stream or another name."""
     if not windows:
         return
@@ -83,6 +83,6 @@ def refuse_impossible(path: Path, windows: bool = WINDOWS) -> None:
         raise OptionError(f"{shown(path)}: {why}; choose another -o")
 
 
-def for_libsndfile(path: Path, windows: bool = WINDOWS) -> str | bytes:
+def for_libsndfile(path: Path, windows: bool = ON_WINDOWS) -> str | bytes:
     """A path as soundfile needs it: bytes where a name may be no text, a text on Windows, where bytes lose letters."""
     return str(path) if windows else os.fsencode(path)
