@@ -1,15 +1,25 @@
-"""What a file holds, and what a render would do with it; nothing is written and no engine is loaded."""
+"""What a file holds, and what a render would do with it; nothing is written.
 
-from dataclasses import asdict, dataclass, replace
+Of a file that is band-limited a gentle filter's skirt is looked for, for which the built-in engine is asked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.origin import band_origin
 from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter, unwanted
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks, read_stretches
+from ttsr_studio.audio.disk_buffer import Scratch
+from ttsr_studio.audio.resample import resample_blocks
+from ttsr_studio.audio.skirt.curve import SkirtMap
+from ttsr_studio.audio.skirt.find import RATE_SHARE, find_skirts
+from ttsr_studio.engines.builtin.expectation import Expectation
 
 BLOCK = 1 << 16
 COLUMNS, ROWS = 64, 8
@@ -27,6 +37,7 @@ class Inspection:
         heard: what of it was listened to, (start, stop) in seconds each; empty for all of it.
         codec: what seems to have coded it, in words; None where nothing says so.
         tones: steady tones that are none of the programme's.
+        skirts: what a render would lift.
     """
 
     info: SourceInfo
@@ -34,6 +45,7 @@ class Inspection:
     heard: tuple[tuple[float, float], ...] = ()
     codec: str | None = None
     tones: tuple[Tone, ...] = ()
+    skirts: SkirtMap = field(default_factory=SkirtMap.none)
 
     @property
     def seconds(self) -> float:
@@ -44,7 +56,8 @@ class Inspection:
         """What a render would do, in a few words."""
         match self.band.verdict:
             case Verdict.LIMITED:
-                return f"would be rendered from {self.band.map.lowest() / 1000:.2f} kHz up, to 24 kHz"
+                ends = self.skirts.ends(self.band.map) if self.skirts else self.band.map
+                return f"would be rendered from {ends.lowest() / 1000:.2f} kHz up, to 24 kHz"
             case Verdict.SILENT:
                 return "would be passed through"
             case Verdict.FULL:
@@ -70,6 +83,10 @@ class Inspection:
             "heard_s": [list(stretch) for stretch in self.heard],
             "codec": self.codec,
             "tones": [asdict(tone) for tone in self.tones],
+            "skirts": [
+                {"start_s": start, "channel": channel + 1, "hertz": list(skirt.hertz), "lift_db": list(skirt.lift_db)}
+                for start, channel, skirt in self.skirts.every()
+            ],
             "action": "render" if band.limited else "pass" if band.silent else "skip",
             "plan": self.plan,
             "warnings": list(info.warnings),
@@ -82,14 +99,25 @@ def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Ins
     meter, tones = BandwidthMeter(info.rate), ToneMeter(info.rate)
     parts = stretches_of(info)
     blocks = read_stretches(info, parts, BLOCK) if parts else read_blocks(info, BLOCK, salvage)
-    for block in blocks:
-        meter.update(block)
-        tones.update(block)
-    band = meter.result()
+
+    def metered() -> Iterator[NDArray[np.float32]]:
+        for block in blocks:
+            meter.update(block)
+            tones.update(block)
+            yield block
+
+    with Scratch(info.channels) as source:
+        frames = sum(stop - start for start, stop in parts) or info.frames
+        for block in resample_blocks(metered(), info.rate, Expectation.rate, info.channels, frames):
+            source.append(block)
+        band, skirts, top = meter.result(), SkirtMap.none(), RATE_SHARE * info.rate / 2
+        if band.limited:
+            skirts = find_skirts(source, Expectation.rate, band.map, top, Expectation())
     heard = tuple((start / info.rate, stop / info.rate) for start, stop in parts)
     band = replace(band, map=in_file_time(band.map, heard))
     codec = band_origin(info, band)
-    return Inspection(info, band, heard, codec, unwanted(tones.result(), band.map) if band.limited else ())
+    skirts = replace(skirts, starts_s=band.map.starts_s) if skirts else skirts
+    return Inspection(info, band, heard, codec, unwanted(tones.result(), band.map) if band.limited else (), skirts)
 
 
 def stretches_of(info: SourceInfo) -> tuple[tuple[int, int], ...]:

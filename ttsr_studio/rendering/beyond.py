@@ -1,7 +1,8 @@
 """What a source holds above where its band ends: measured by time and band, kept or removed, and what does not count.
 
 Steady tones up there are none of the programme's. A search works on the input without them; where they are kept, they
-are put back beneath what was rendered, at their level. Neither they nor what is removed counts in the loudness match.
+are put back beneath what was rendered, at their level. Neither they nor what is removed counts in the loudness match; a
+skirt that is lifted counts as if it had never been turned down, so that what lies below it keeps its level.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,13 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttsr_studio.audio.bandwidth.detector import Bandwidth
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.tones import Tone, unwanted, without
 from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.level import ActiveLevel
 from ttsr_studio.audio.loudness import Loudness, LoudnessMeter
+from ttsr_studio.audio.skirt.curve import SkirtMap
+from ttsr_studio.audio.skirt.lift import lifted
 from ttsr_studio.rendering.request import RunningRender
+from ttsr_studio.rendering.skirts import skirts_of
 from ttsr_studio.report.schema import BeyondRecord
 
 BLOCK = 1 << 16
@@ -28,11 +33,32 @@ MARGIN = 1.06
 
 
 @dataclass(frozen=True)
+class Measured:
+    """An input at the engine's rate, its band, loudness, the RMS of its active parts, linear, and steady tones.
+
+    Attributes:
+        rate: the input's own, Hz.
+        whole: at its own rate, where only a share of what is made is mixed in.
+    """
+
+    rate: int
+    lr: Scratch
+    band: Bandwidth
+    loudness: Loudness
+    level: float
+    tones: list[Tone]
+    whole: Scratch | None
+
+
+@dataclass(frozen=True)
 class Programme:
     """An input without what is none of its programme, at the engine's rate.
 
     Attributes:
         lr: what a search works on.
+        unlifted: the same before skirts were lifted.
+        bandwidth: where its band ends, once they are.
+        skirts: by how much they were lifted.
         aside: what is put back beneath the render; None where there is nothing.
         level: RMS of the active parts that count, linear.
         loudness: of what counts; peaks are the input's own.
@@ -40,23 +66,19 @@ class Programme:
     """
 
     lr: Scratch
+    unlifted: Scratch
+    bandwidth: BandwidthMap
+    skirts: SkirtMap
     aside: Scratch | None
     level: float
     loudness: Loudness
     beyond: tuple[BeyondRecord, ...]
 
 
-def programme_of(
-    run: RunningRender, lr: Scratch, bandwidth: BandwidthMap, tones: Iterable[Tone], loudness: Loudness, level: float
-) -> Programme:
-    """What counts of an input, and what lies above its band.
-
-    Args:
-        lr, loudness, level: of the input as it is.
-        tones: all that were found in it.
-    """
-    rate, remove = run.session.engine.sample_rate, run.session.options.remove
-    apart = unwanted(tones, bandwidth)
+def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap) -> Programme:
+    """What counts of an input with the band that it is taken to have, and what lies above that."""
+    rate, remove, lr = run.session.engine.sample_rate, run.session.options.remove, measured.lr
+    apart = unwanted(measured.tones, bandwidth)
     rows = [tone_record(tone, removed=remove != "nothing") for tone in apart]
     clean, aside = lr, None
     if apart:
@@ -64,11 +86,16 @@ def programme_of(
         if remove == "nothing":
             parts = zip(lr.blocks(BLOCK), clean.blocks(BLOCK), strict=True)
             aside = stored(run, (whole - rest for whole, rest in parts), lr.channels)
+    raised, skirts = clean, skirts_of(run.session, clean, measured.band, measured.rate)
+    if skirts:
+        raised = stored(run, lifted(clean, skirts, rate), lr.channels)
+        bandwidth = bandwidth if run.session.options.cutoffs else skirts.ends(bandwidth)
     rows += sounds_above(clean, bandwidth, rate, removed=remove == "above")
-    counted = below(clean, bandwidth, rate) if remove == "above" else clean.blocks(BLOCK)
-    if apart or remove == "above":
+    counted = below(raised, bandwidth, rate) if remove == "above" else raised.blocks(BLOCK)
+    loudness, level = measured.loudness, measured.level
+    if apart or skirts or remove == "above":
         loudness, level = measured_programme(counted, rate, lr.channels, loudness)
-    return Programme(clean, aside, level, loudness, tuple(rows))
+    return Programme(raised, clean, bandwidth, skirts, aside, level, loudness, tuple(rows))
 
 
 def stored(run: RunningRender, blocks: Iterable[NDArray[np.float32]], channels: int) -> Scratch:

@@ -85,7 +85,7 @@ def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch
 
 def compare(run: RunningRender, material: Material, render: Scratch, recorder: Recorder) -> None:
     """Show the recorder the input and what is heard of a render."""
-    before, aside, rate = material.search.lr, material.programme.aside, run.session.engine.sample_rate
+    before, aside, rate = material.programme.unlifted, material.programme.aside, run.session.engine.sample_rate
     whole = Sum(render, aside) if aside else render
     mix = mix_of(run.session.options, recorder)
     after = whole if mix.whole else mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate)

@@ -25,6 +25,7 @@ class Earlier:
         """Resolved options by parameter name, in the form in which a command line gives them."""
         given = self.report.tool.options.items()
         options = {name: value for name, value in given if name not in LEFT_TO_THE_USER}
+        options.setdefault("keep_skirt", True)  # older renders knew nothing of skirts
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
     @property

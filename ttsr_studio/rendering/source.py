@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
-from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter
+from ttsr_studio.audio.bandwidth.tones import ToneMeter
 from ttsr_studio.audio.codec_holes import HoleFinder
 from ttsr_studio.audio.container.contents import Contents
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
@@ -24,7 +24,7 @@ from ttsr_studio.audio.metadata.transfer import Found, read_metadata
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.errors import InputError, NothingToAddError, OptionError, OutputError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.rendering.beyond import Programme, programme_of
+from ttsr_studio.rendering.beyond import Measured, Programme, programme_of
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.windows import SearchInput, plan_search
 from ttsr_studio.rendering.request import RunningRender
@@ -109,7 +109,7 @@ def before(
 
 
 def source_info(
-    run: RunningRender, info: SourceInfo, measured: "Measured", digest: str, form: Form, metadata: Found
+    run: RunningRender, info: SourceInfo, measured: Measured, digest: str, form: Form, metadata: Found
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
@@ -126,9 +126,10 @@ def source_info(
     if bandwidth.heard_to_hz and options.remove != "above":
         info = replace(info, warnings=(*info.warnings, HEARD.format(bandwidth.heard_to_hz / 1000)))
     loudness = measured.loudness
-    programme = programme_of(run, measured.lr, bandwidth, measured.tones, loudness, measured.level)
+    with run.stages.timed("read"):
+        programme = programme_of(run, measured, bandwidth)
     level = 0.0 if loudness.silent else programme.level
-    search = SearchInput(programme.lr, bandwidth, level, truth, request.annotations)
+    search = SearchInput(programme.lr, programme.bandwidth, level, truth, request.annotations)
     return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata, measured.whole)
 
 
@@ -148,22 +149,6 @@ def form_of(info: SourceInfo, options: RenderOptions, target: Path) -> Form:
     except OptionError as error:
         raise OutputError(f"{shown(target)}: {error}") from error
     return Form(container, Sound(subtype, rate_of(info.rate, options), info.channels))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An input at the engine's rate, its band, loudness, the RMS of its active parts, linear, and steady tones.
-
-    Attributes:
-        whole: at its own rate, where only a share of what is made is mixed in.
-    """
-
-    lr: Scratch
-    band: Bandwidth
-    loudness: Loudness
-    level: float
-    tones: list[Tone]
-    whole: Scratch | None
 
 
 def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArray[np.float32]]) -> Measured:
@@ -187,7 +172,7 @@ def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArra
         level.update(block)
         lr.append(block)
         run.progress(Event("reading", lr.frames / rate, seconds))
-    return Measured(lr, band.result(), loudness.result(), level.rms(), tones.result(), whole)
+    return Measured(info.rate, lr, band.result(), loudness.result(), level.rms(), tones.result(), whole)
 
 
 HEARD = (

@@ -27,6 +27,8 @@ from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
+from ttsr_studio.rendering.skirts import in_words as skirts_in_words
+from ttsr_studio.rendering.skirts import skirt_records
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (
@@ -243,6 +245,7 @@ def input_info(material: Material) -> InputInfo:
         evidence_db=material.evidence_db,
         bandwidth=[BandRecord(start, edges) for start, edges in material.search.bandwidth.rows()],
         beyond=list(material.programme.beyond),
+        skirts=skirt_records(material.programme.skirts),
     )
 
 
@@ -274,6 +277,7 @@ def in_words(report: Report, target: Path) -> str:
         *start.warnings,
         *beyond_in_words(start.beyond),
         *holes_in_words(report.codec_holes),
+        *skirts_in_words(start.skirts),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if out.lowered_db or out.limited else []),
@@ -330,6 +334,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "judged": {name: {"role": each.role, "chosen": each.chosen} for name, each in report.scores.items()},
         "beyond": data["input"]["beyond"],
         "codec_holes": data["codec_holes"],
+        "skirts": data["input"]["skirts"],
         "warnings": [*report.input.warnings, *report.output.metadata.warnings],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,

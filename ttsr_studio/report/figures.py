@@ -158,6 +158,7 @@ def _draw(figure: Figure, report: Report, maps: Sequence[_Map], seconds: float) 
         _draw_map(axis, bar, each, seconds)
         if report.input.cutoff_hz is not None:
             _draw_cutoff(axis, report.input.cutoff_hz / 1000, labelled=each is maps[0])
+    _draw_skirts(axes[0], report)
     for axis, name in zip(axes[len(maps) :], strips, strict=True):
         _draw_scores(axis, report, name)
     _finish_time(axes, seconds)
@@ -205,6 +206,26 @@ def _draw_cutoff(axis: Axes, cutoff_khz: float, labelled: bool) -> None:
         fontsize=11.5,
         bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 3.0},
     )
+
+
+def _draw_skirts(axis: Axes, report: Report) -> None:
+    """Draw by how much skirts were lifted, from the left edge of the picture on: a fifth of it is 40 dB."""
+    for skirt in report.input.skirts:
+        share = [0.2 * db / 40 for db in skirt.lift_db]
+        khz = [hz / 1000 for hz in skirt.hertz]
+        axis.plot([*share, 0.0], [*khz, khz[-1]], color="white", linewidth=1.6, transform=axis.get_yaxis_transform())
+    if report.input.skirts:
+        most = max(report.input.skirts, key=lambda skirt: max(skirt.lift_db))
+        axis.annotate(
+            f"skirt lifted by up to {max(most.lift_db):.0f} dB",
+            (0.005, most.hertz[-1] / 1000),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(0, 6),
+            textcoords="offset points",
+            color="white",
+            fontsize=11.5,
+            bbox={"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 3.0},
+        )
 
 
 def _strips(report: Report) -> list[str | None]:

@@ -132,6 +132,21 @@ class HolesRecord(Record):
 
 
 @dataclass(frozen=True)
+class SkirtRecord(Record):
+    """By how much a filter's skirt was lifted, from a moment on."""
+
+    start_s: Annotated[float, Field(ge=0)]
+    channels: Annotated[Sequence[Positive], Field(min_length=1)]
+    """Which ones, from 1."""
+    hertz: Annotated[Sequence[float], Field(min_length=2)]
+    """Ascending; below the first nothing changes, above the last the lift fades out."""
+    lift_db: Annotated[Sequence[Amount], Field(min_length=2)]
+    """At each of these, dB."""
+    evidence: float
+    """How much likelier a filter is than none, natural-log units."""
+
+
+@dataclass(frozen=True)
 class InputInfo(Record):
     """The file as it was found."""
 
@@ -160,6 +175,8 @@ class InputInfo(Record):
     """Where the band ends, by time and channel."""
     beyond: Sequence[BeyondRecord] = ()
     """What lies above that: tones do not count in the loudness match, nor does what was removed."""
+    skirts: Sequence[SkirtRecord] = ()
+    """What was lifted; `cutoff_hz` and `bandwidth` are as they are after that."""
 
 
 @dataclass(frozen=True)

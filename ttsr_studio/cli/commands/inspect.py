@@ -81,6 +81,11 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
         f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
         *([f"  {found.codec}"] if found.codec else []),
         *(f"  steady tone: {tone.hz:.0f} Hz, {tone.level_db:.0f} dBFS; --remove tones" for tone in found.tones),
+        *(
+            f"  a filter's skirt, channel {channel + 1}, from {start:.1f} s: would be lifted from "
+            f"{skirt.start_hz / 1000:.1f} to {skirt.end_hz / 1000:.1f} kHz by up to {skirt.most_db:.0f} dB"
+            for start, channel, skirt in found.skirts.every()
+        ),
         *([f"  heard: {', '.join(f'{a:.0f} to {b:.0f} s' for a, b in found.heard)}"] if found.heard else []),
         *(f"  note: {warning}" for warning in info.warnings),
     ]

@@ -1,0 +1,1 @@
+"""A gentle filter's skirt: how far what lies below the edge of a band was turned down, and the way back."""
