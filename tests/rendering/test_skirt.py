@@ -11,7 +11,7 @@ from helpers import below, load, save, voice
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.skirt.curve import Skirt, SkirtMap
-from ttsr_studio.audio.skirt.estimate import Cells, find_skirt
+from ttsr_studio.audio.skirt.estimate import Expected, find_skirt
 from ttsr_studio.audio.skirt.lift import lifted
 
 RATE = 48000
@@ -57,11 +57,11 @@ def estimated(sos: np.ndarray, expected_tilt: float = 0.0) -> Skirt | None:
     heard = scipy.signal.sosfilt(sos, noise).astype(np.float32)
     hertz = 375.0 * (np.arange(64) + 0.5)
 
-    def expect(_parts: object, _looked: float) -> Cells:
+    def expect(_parts: object, _looked: float) -> Expected:
         power = np.abs(np.fft.rfft(heard[: 256 * 750].reshape(-1, 512) * np.hanning(512))) ** 2
         levels = 10 * np.log10(power[:, 1:].reshape(len(power), 64, 4).mean(axis=2).T + 1e-9)
         flat = 10 * np.log10(512 * 0.375) + expected_tilt * np.log2(hertz / 1000)
-        return Cells(hertz, levels, np.repeat(flat[:, None], levels.shape[1], axis=1))
+        return Expected(hertz, levels, np.repeat(flat[:, None], levels.shape[1], axis=1))
 
     return find_skirt([heard], RATE, 6000.0, 21600.0, expect)
 

@@ -34,7 +34,7 @@ def skirt_records(skirts: SkirtMap) -> list[SkirtRecord]:
     return list(rows.values())
 
 
-def in_words(skirts: Iterable[SkirtRecord]) -> list[str]:
+def skirts_in_words(skirts: Iterable[SkirtRecord]) -> list[str]:
     """What a person reads of skirts that were lifted."""
     found = sorted(skirts, key=lambda skirt: -max(skirt.lift_db))[:1]
     return [

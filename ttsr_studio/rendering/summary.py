@@ -27,8 +27,7 @@ from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
-from ttsr_studio.rendering.skirts import in_words as skirts_in_words
-from ttsr_studio.rendering.skirts import skirt_records
+from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.report.schema import (

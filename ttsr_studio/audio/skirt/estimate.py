@@ -4,7 +4,7 @@ The expectation is the level of every cell (bands by frames) as it would be with
 skirt alone. A filter's fall is smooth and rises over frequency, steeper than programme falls, and the same at every
 moment; a family of falls is fitted to what observation and expectation differ by, with the expectation's own errors as
 the noise (a Gaussian process, its scales measured on full-band recordings). What lies within 10 dB of the noise floor
-has no say. Levels are in dB.
+has no say. Decibels are in dB.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +16,19 @@ from scipy import linalg, signal
 
 from ttsr_studio.audio.skirt.curve import MOST_DB, Skirt
 
-Levels = NDArray[np.float64]
+Decibels = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Levels of excerpts: [bands, frames] each, dB; `hertz` the centres of the bands."""
+class Expected:
+    """Decibels of excerpts: [bands, frames] each, dB; `hertz` the centres of the bands."""
 
-    hertz: Levels
-    observed: Levels
-    expected: Levels
+    hertz: Decibels
+    observed: Decibels
+    expected: Decibels
 
 
-Expect = Callable[[Sequence[NDArray[np.float32]], float], Cells]
+Expect = Callable[[Sequence[NDArray[np.float32]], float], Expected]
 """Excerpts [samples] of a channel, and the frequency in Hz above which nothing may be looked at, to their cells."""
 
 LEAST_EVIDENCE = 5.0
@@ -58,11 +58,11 @@ _PARTS = 12
 class _Family:
     """Falls: `loss` [falls, places] in dB, 0 and more; `order` [falls]."""
 
-    loss: Levels
-    order: Levels
+    loss: Decibels
+    order: Decibels
 
     @classmethod
-    def at(cls, hertz: Levels) -> "_Family":
+    def at(cls, hertz: Decibels) -> "_Family":
         losses, orders = [], []
         for knee in 900.0 * 2 ** np.arange(0, 4.45, 1 / 12):
             ratio = hertz / knee
@@ -79,8 +79,8 @@ class _Family:
 class Fall:
     """What a fit found: loss in dB at `hertz`, its order, where its start is, and the evidence for it."""
 
-    hertz: Levels
-    loss_db: Levels
+    hertz: Decibels
+    loss_db: Decibels
     order: float
     knee_hz: float
     end_hz: float
@@ -100,12 +100,12 @@ def find_skirt(
     if steepest_fall(excerpts, rate, edge_hz) > BRICK_DB:
         return None
     looked = max(_LOWEST_HZ, edge_hz / 2.2)
-    first = fit(expect(excerpts, looked), looked, top_hz)
+    first = fit_fall(expect(excerpts, looked), looked, top_hz)
     if first is None or first.evidence < LEAST_EVIDENCE / 2:
         return None
     start = float(np.interp(1.0, first.loss_db, first.hertz))
     looked = float(np.clip(start, max(_LOWEST_HZ, edge_hz / 3.0), max(_LOWEST_HZ, edge_hz / 1.2)))
-    found = fit(expect(excerpts, looked), looked, top_hz)
+    found = fit_fall(expect(excerpts, looked), looked, top_hz)
     if found is None or not believed(found):
         return None
     return Skirt.sampled(found.hertz, found.loss_db, found.end_hz, found.evidence)
@@ -123,7 +123,7 @@ def believed(fall: Fall) -> bool:
     )
 
 
-def fit(cells: Cells, looked_hz: float, top_hz: float) -> Fall | None:
+def fit_fall(cells: Expected, looked_hz: float, top_hz: float) -> Fall | None:
     """Fit a fall to what lies above `looked_hz`; None where too little of it is over the noise floor."""
     hertz, width = cells.hertz, cells.hertz[1] - cells.hertz[0]
     low = cells.observed[: max(2, int(looked_hz / width))].mean(axis=0)
@@ -172,13 +172,13 @@ def steepest_fall(excerpts: Sequence[NDArray[np.float32]], rate: int, edge_hz: f
     return float((smooth[:-part] - smooth[part:]).max())
 
 
-def _up_to(hertz: Levels, looked_hz: float, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _up_to(hertz: Decibels, looked_hz: float, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Bands below the first bad one above a frequency."""
     wrong = np.flatnonzero(bad & (hertz > looked_hz))
     return np.arange(len(hertz)) < (wrong[0] if len(wrong) else len(hertz))
 
 
-def _floor(observed: Levels, low: Levels, level: Levels) -> Levels:
+def _floor(observed: Decibels, low: Decibels, level: Decibels) -> Decibels:
     """Noise floor [bands]: as flat as where the spectrum is lowest, and what is left in pauses."""
     floor = np.full(len(level), level[:-1].min())
     pause = low < low.max() - _PAUSE_DB
@@ -187,7 +187,7 @@ def _floor(observed: Levels, low: Levels, level: Levels) -> Levels:
     return floor
 
 
-def _posterior(difference: Levels, octaves: Levels, hertz: Levels) -> tuple[Levels, float]:
+def _posterior(difference: Decibels, octaves: Decibels, hertz: Decibels) -> tuple[Decibels, float]:
     """Weights [falls] of all falls that end within what is seen, and how much likelier the best is than none."""
     family = _Family.at(hertz)
     apart = np.abs(octaves[:, None] - octaves)
@@ -201,7 +201,7 @@ def _posterior(difference: Levels, octaves: Levels, hertz: Levels) -> tuple[Leve
     return weights / weights.sum(), float(likely.max() + 0.5 * (without**2).sum())
 
 
-def _careful(loss: Levels, weights: Levels) -> Levels:
+def _careful(loss: Decibels, weights: Decibels) -> Decibels:
     """A loss at every place that is exceeded with probability `_CAREFUL`: rather too little is lifted."""
     order = np.argsort(loss, axis=0)
     share = np.cumsum(weights[order], axis=0)
@@ -210,7 +210,7 @@ def _careful(loss: Levels, weights: Levels) -> Levels:
     return np.asarray(np.maximum.accumulate(loss[order[row, places], places]), np.float64)
 
 
-def _unsteadiness(difference: Levels, low: Levels, skirt: NDArray[np.bool_]) -> float:
+def _unsteadiness(difference: Decibels, low: Decibels, skirt: NDArray[np.bool_]) -> float:
     """By how much the fall of loud moments differs from that of quiet ones, dB."""
     if not skirt.any():
         return 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.skirt.estimate import Cells
+from ttsr_studio.audio.skirt.estimate import Expected
 from ttsr_studio.engines.builtin.engine import BuiltinEngine, load
 from ttsr_studio.engines.builtin.spectral import HOP, RATE, band_centres, features, log_energy
 from ttsr_studio.engines.registry import EngineSettings
@@ -31,7 +31,7 @@ class Expectation:
         self._engine = engine if known and isinstance(engine, BuiltinEngine) else None
 
     @torch.no_grad()
-    def __call__(self, excerpts: Excerpts, looked_hz: float) -> Cells:
+    def __call__(self, excerpts: Excerpts, looked_hz: float) -> Expected:
         if self._engine is None:
             self._engine = load("builtin", "cpu", EngineSettings(precision="fp32"))
         engine = self._engine
@@ -46,6 +46,5 @@ class Expectation:
             frames = min(held.shape[-1], seen.shape[-1])
             for levels, found in ((held, observed), (seen, expected)):
                 found.append(_DB * levels[0, :, :frames].double().numpy() - 20 * np.log10(gain))
-        return Cells(
-            band_centres().double().numpy(), np.concatenate(observed, axis=1), np.concatenate(expected, axis=1)
-        )
+        levels_of = [np.concatenate(found, axis=1) for found in (observed, expected)]
+        return Expected(band_centres().double().numpy(), *levels_of)
