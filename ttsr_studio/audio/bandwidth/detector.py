@@ -103,6 +103,7 @@ class BandwidthMeter:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._size = 2 ** round(np.log2(rate * _FRAME_SECONDS))
+        self._window = signal.windows.blackmanharris(self._size, sym=False)
         self._bands = Bands(rate, self._size)
         self._bins = np.arange(self._size // 2 + 1)
         self._each = max(1, int(_MOMENT_SECONDS * rate / (self._size // 2)))
@@ -234,7 +235,8 @@ class BandwidthMeter:
 
     def _count(self, frame: np.ndarray) -> None:
         """Add one frame ``[channels, <= size]``."""
-        window = signal.windows.blackmanharris(frame.shape[1], sym=False)
+        whole = frame.shape[1] == self._size
+        window = self._window if whole else signal.windows.blackmanharris(frame.shape[1], sym=False)
         spectrum = np.fft.rfft(frame * window, self._size)
         power = spectrum.real**2 + spectrum.imag**2
         if len(power) > 1:

@@ -14,6 +14,8 @@ FULL_BAND_HZ = 20000.0
 LOWEST_HZ = 1000.0
 _STEPS = 48  # an octave
 _RANGE_DB = 60.0
+_COARSE = 8  # of the places that are tried for a knee, before those around the best of them
+_ORDERS = np.array([3, 4, 5, 6, 8, 10, 14, 20, 32, 64, 256.0])[:, None]
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,11 @@ def _falls(hertz: np.ndarray, level: np.ndarray, reference: float) -> list[_Fall
 
 def _fall(level: np.ndarray, top: int, depth: float, steps: int, back: float, share: float) -> _Fall | None:
     """Return the fall by ``depth`` dB within ``steps``, unless what follows comes back by more than ``back``."""
-    down = np.flatnonzero(level[top : min(top + steps + 1, len(level) - 1)] <= level[top] - depth)
-    if not len(down) or np.mean(level[top + down[0] :] <= level[top] - depth + back) < share:
+    down = level[top : min(top + steps + 1, len(level) - 1)] <= level[top] - depth
+    bottom = top + int(down.argmax())
+    if bottom == top or np.count_nonzero(level[bottom:] <= level[top] - depth + back) < share * (len(level) - bottom):
         return None
-    return _Fall(top, top + int(down[0]), depth)
+    return _Fall(top, bottom, depth)
 
 
 def _flat(level: np.ndarray, spread: float, least: int) -> bool:
@@ -128,15 +131,19 @@ def _knee(hertz: np.ndarray, level: np.ndarray, fall: _Fall) -> float:
     start = max(0, first - int(0.5 * _STEPS))
     floor = min(float(np.median(level[bottom:])), float(level[bottom]))
     octaves = np.arange(start, bottom + 1) / _STEPS
-    places = np.arange(max(first, start + 6), bottom + 0.1, 0.5)
-    errors = [_misfit(octaves - place / _STEPS, level[start : bottom + 1], floor) for place in places]
+    places, part = np.arange(max(first, start + 6), bottom + 0.1, 0.5), level[start : bottom + 1]
+    errors = np.full(len(places), np.inf)
+    coarse = [*range(0, len(places), _COARSE), len(places) - 1]
+    errors[coarse] = [_misfit(octaves - places[k] / _STEPS, part, floor) for k in coarse]
+    best = int(np.argmin(errors))
+    fine = [k for k in range(max(0, best - _COARSE + 1), min(best + _COARSE, len(places))) if k not in coarse]
+    errors[fine] = [_misfit(octaves - places[k] / _STEPS, part, floor) for k in fine]
     return float(hertz[0] * 2.0 ** (places[int(np.argmin(errors))] / _STEPS))
 
 
 def _misfit(octaves: np.ndarray, level: np.ndarray, floor: float) -> float:
     """Return how badly a low-pass at octave 0, of the best order, explains ``level``; both are ``[places]``."""
-    orders = np.array([3, 4, 5, 6, 8, 10, 14, 20, 32, 64, 256.0])[:, None]
-    loss = -20.0 * np.log10(2.0) * np.logaddexp2(0.0, 2.0 * orders * octaves)
+    loss = -20.0 * np.log10(2.0) * np.logaddexp2(0.0, 2.0 * _ORDERS * octaves)
     left = octaves < 0.02
     line = np.stack((np.ones(int(left.sum())), octaves[left]), axis=1)
     prior = np.diag([1e-9, 15.0])  # the slope leans to -10 dB an octave, music's own

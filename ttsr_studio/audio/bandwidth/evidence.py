@@ -9,6 +9,7 @@ Bands are 1/24 octave wide, from 250 Hz to half the rate. Levels are in dB per H
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,8 @@ class Bands:
     def __init__(self, rate: int, size: int) -> None:
         self.hertz = centres_hz(rate)
         width, bins = rate / size, size // 2 + 1
-        self._own = self._edges(width, bins, 0.5, 3)
-        self._around = self._edges(width, bins, 2.5, 3)
+        self._own = np.array(self._edges(width, bins, 0.5, 3))
+        self._around = _by_width(self._edges(width, bins, 2.5, 3))
 
     def _edges(self, width: float, bins: int, reach: float, least: int) -> list[tuple[int, int]]:
         step = 2.0 ** (reach / BANDS_AN_OCTAVE)
@@ -48,11 +49,32 @@ class Bands:
 
     def peaks(self, density: Levels) -> Levels:
         """Loudest bin of every band: [frames, bins] -> [frames, bands]."""
-        return np.stack([density[:, a:b].max(axis=1) for a, b in self._own], axis=1)
+        # The last band's end is left out of the pairs: reduceat goes on to the end there by itself.
+        pairs = self._own.ravel()[:-1]
+        return np.maximum.reduceat(density[:, : self._own[-1, 1]], pairs, axis=1)[:, ::2]
 
     def valleys(self, density: Levels) -> Levels:
         """Level between partials around every band, [bins] -> [bands]."""
-        return np.array([np.quantile(density[a:b], _VALLEY_QUANTILE) for a, b in self._around], np.float32)
+        padded = np.append(density, np.float32(np.inf))
+        found = []
+        for bins, counts in self._around:
+            ordered = np.sort(padded[bins], axis=1)
+            place = _VALLEY_QUANTILE * (counts - 1)
+            rank, rows = place.astype(int), np.arange(len(counts))
+            low, high = ordered[rows, rank], ordered[rows, np.minimum(rank + 1, counts - 1)]
+            found.append(low + (high - low) * (place - rank))
+        return np.concatenate(found).astype(np.float32)
+
+
+def _by_width(edges: list[tuple[int, int]]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Bands of like width together: their bins [bands, widest], -1 past a band's own, and their counts [bands]."""
+    groups = []
+    for _, group in groupby(edges, key=lambda pair: (pair[1] - pair[0]).bit_length()):
+        low, high = np.array(list(group)).T
+        counts = high - low
+        places = np.arange(counts.max())
+        groups.append((np.where(places < counts[:, None], low[:, None] + places, -1), counts))
+    return groups
 
 
 @dataclass(frozen=True)
