@@ -106,8 +106,8 @@ def low_pass(design: Callable[[float], np.ndarray]) -> Callable[[Audio, float], 
 
 def brick(audio: Audio, edge: float) -> Audio:
     spectrum = np.fft.rfft(audio)
-    spectrum[np.fft.rfftfreq(len(audio), 1 / RATE) > edge] = 0
-    return np.asarray(np.fft.irfft(spectrum, len(audio)))
+    spectrum[..., np.fft.rfftfreq(audio.shape[-1], 1 / RATE) > edge] = 0
+    return np.asarray(np.fft.irfft(spectrum, audio.shape[-1]))
 
 
 def window_fir(audio: Audio, edge: float) -> Audio:

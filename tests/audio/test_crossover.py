@@ -106,3 +106,16 @@ def test_accuracy_against_double_precision() -> None:
 def test_cutoffs_beyond_the_rate_are_refused(cutoff: float) -> None:
     with pytest.raises(OptionError, match="does not fit"):
         Crossover(cutoff, RATE)
+
+
+def test_what_is_generated_does_not_cancel_a_partial_above_the_edge() -> None:
+    at, rng = np.arange(RATE) / RATE, np.random.default_rng(7)
+    partial = 10 ** (-60 / 20) * np.sin(2 * np.pi * 8000 * at)
+    generated = (3e-3 * rng.standard_normal((1, RATE))).astype(np.float32)
+    merged = Crossover(4000.0, RATE).merge(partial[None].astype(np.float32), generated)[0]
+    window = np.hanning(8192)
+    for start in range(4096, RATE - 12288, 2048):
+        line = [np.abs(np.fft.rfft(audio[start : start + 8192] * window))[round(8000 * 8192 / RATE)]
+                for audio in (merged, partial)]  # fmt: skip
+        assert 20 * np.log10(line[0] / line[1]) == pytest.approx(0, abs=0.5)
+    assert np.std(merged) > 0.5 * np.std(generated)

@@ -19,6 +19,9 @@ from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.errors import OptionError
 
 _SIZE, _HOP = 512, 256
+_LONG, _ASIDE, _STANDS_OUT_DB, _AUDIBLE = 4096, 16, 15.0, 10 ** (-75 / 20)
+"""Frames in which partials are told apart; bins to either side that they stand out from; linear level of a sine."""
+
 _FADE_SECONDS = 0.01
 _SOFT = 0.01
 _FAINT, _SILENT = 1e-2, 1e-8
@@ -60,6 +63,7 @@ class Crossover:
         if not self.keep:
             return generated + self.low_pass(lr - generated)
         added = topped_up(lr, generated, round(self.heard_to_hz / self.rate * _SIZE))
+        added = beside_partials(lr, added, round(self.cutoff_hz / self.rate * _LONG))
         return lr + (added - self.low_pass(added))
 
     def low_pass(self, audio: torch.Tensor) -> torch.Tensor:
@@ -137,9 +141,38 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
     return made.view_as(generated)
 
 
+def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.Tensor:
+    """``added`` [..., samples] without what lies on a partial of ``lr``, from bin ``first`` of 4,096 on.
+
+    A partial stands out by 15 dB from what lies to either side of it; what is added on top could as well cancel it.
+    """
+    if lr.shape[-1] <= _LONG:
+        return added
+    window, last = torch.hann_window(_LONG, device=lr.device), _LONG // 2 + 1
+    first = max(first - 2 * _ASIDE, 0)
+    faintest_db = 20 * np.log10(_AUDIBLE * float(window.sum()) / 2)
+    power = torch.view_as_real(_spectrum(lr, window)).square().sum(-1)[..., first:, :]
+    level = 10 * power.clamp_min(1e-12).log10()
+    if not bool((level > faintest_db).any()):
+        return added
+    rows = level.reshape(-1, last - first, level.shape[-1])
+    around = torch.nn.functional.avg_pool2d(rows, (_ASIDE + 1, 1), 1, (_ASIDE // 2, 0))
+    side = torch.maximum(around.roll(_ASIDE // 2 + 5, 1), around.roll(-(_ASIDE // 2 + 5), 1))
+    partial = (rows > side + _STANDS_OUT_DB) & (rows > faintest_db)
+    partial[:, :_ASIDE] = False
+    if not bool(partial.any()):
+        return added
+    wide = torch.nn.functional.max_pool2d(partial.float(), (7, 3), 1, (3, 1)).view_as(level)
+    spectrum = _spectrum(added, window)
+    spectrum[..., first:, :] *= 1 - wide
+    kept = spectrum.reshape(-1, *spectrum.shape[-2:])
+    return torch.istft(kept, _LONG, _LONG // 4, window=window, length=added.shape[-1]).view_as(added)
+
+
 def _spectrum(audio: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """[..., samples] -> complex [..., bins, frames]."""
-    rows = torch.stft(audio.reshape(-1, audio.shape[-1]), _SIZE, _HOP, window=window, return_complex=True)
+    size, hop = len(window), _HOP if len(window) == _SIZE else len(window) // 4
+    rows = torch.stft(audio.reshape(-1, audio.shape[-1]), size, hop, window=window, return_complex=True)
     return rows.view(*audio.shape[:-1], *rows.shape[-2:])
 
 
