@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from helpers import Ttsr, until
 from watch_folder import running
 
@@ -23,8 +24,12 @@ class Hands(Clock):
         return SteadyTime(self.boot, self.steady)
 
 
-def test_a_service_that_runs_and_looks_is_well(ttsr: Ttsr, tmp_path: Path) -> None:
+def test_a_service_that_runs_and_looks_is_well(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ttsr("watch", tmp_path, "--health").exit_code == 1
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        lost = ttsr("queue", "list")
+        assert "in no watched folder" in lost.stderr
     with running(tmp_path):
         until(lambda: ttsr("watch", tmp_path, "--health").exit_code == 0)
         well = ttsr("watch", tmp_path, "--health")
@@ -32,6 +37,10 @@ def test_a_service_that_runs_and_looks_is_well(ttsr: Ttsr, tmp_path: Path) -> No
         assert well.stdout.startswith("1 running, looked ")
         assert well.stdout.endswith("0 pending, 0 running, 0 done, 0 failed\n")
         assert well.stdout.count("\n") == 1
+        (tmp_path / "sfx/deep").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "sfx/deep")
+        assert ttsr("queue", "pause").stdout == "paused\n"
+        assert ttsr("watch", tmp_path, "--health").stdout.endswith("paused: paused by hand\n")
     ended = ttsr("watch", tmp_path, "--health")
     assert ended.exit_code == 1
     assert ended.stderr == f"{tmp_path}: no service runs here\n"

@@ -164,6 +164,17 @@ def test_folders_named_after_presets_and_files_of_settings(tmp_path: Path) -> No
     assert options(tmp_path, "music/loud/sfx/a.wav").preset == "sfx", "the nearest folder counts"
 
 
+def test_a_folder_whose_name_only_has_a_preset_in_it_is_told_of(tmp_path: Path) -> None:
+    put(tmp_path, "ttsr-watch.toml", text='[folders]\n"lead speech" = "speech"')
+    put(tmp_path, "Own Music/ttsr-watch.toml", text='preset = "sfx"')
+    rules = FolderRules(tmp_path, FolderRule())
+    names = ("SPEECH ", "Speech Vox", "lead speech", "Own Music", "speechless")
+    presets = [rules.of(f"{name}/a.wav").preset for name in names]
+    assert presets == ["speech", "general", "speech", "sfx", "general"]
+    assert list(rules.misleading) == ["Speech Vox"]
+    assert '[folders] "Speech Vox" = "speech"' in rules.misleading["Speech Vox"]
+
+
 def test_a_sidecar_goes_before_its_folder(tmp_path: Path) -> None:
     put(tmp_path, "speech/ttsr-watch.toml", text="candidates = 3\nseed = 9")
     put(tmp_path, "speech/a.ttsr.toml", text='preset = "music"\nbudget = "8nfe"\ncaption = "a guitar"')

@@ -39,7 +39,10 @@ def systemd(wish: Wish) -> list[InstallPlan]:
 def own_steps(wish: Wish) -> list[str]:
     """What is left to do for a service of one's own."""
     unit = instance(wish.root)
+    make = [] if wish.root is None or wish.root.is_dir() else [f"    mkdir -p {shlex.quote(str(wish.root))}"]
     return [
+        *(["there is no such folder yet:"] if make else []),
+        *make,
         "start it, and let it run while you are not logged in:",
         "    systemctl --user daemon-reload",
         f"    systemctl --user enable --now {unit}",

@@ -12,9 +12,10 @@ ignore = ["*_draft.wav"]     # names of files or folders to leave alone
 
 import fnmatch
 import os
+import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -66,6 +67,9 @@ class FolderRules:
 
     Args:
         base: what holds at the root.
+
+    Attributes:
+        misleading: folders whose name has a preset's in it, and that have another -> what to do.
     """
 
     def __init__(self, root: Path, base: FolderRule) -> None:
@@ -73,6 +77,7 @@ class FolderRules:
         self._read: dict[Path, tuple[int, Mapping[str, Any]]] = {}
         self.patience = MEMORY_SECONDS
         self.changed = False
+        self.misleading: dict[str, str] = {}
         self._found: dict[str, tuple[float, FolderRule]] = {}
 
     def of(self, path: str) -> FolderRule:
@@ -90,9 +95,20 @@ class FolderRules:
         folder, rule = self.root, self._within(self.root, self.base)
         for name in folders:
             folder = folder / name
-            preset = rule.folders.get(name) or (name if name in known else rule.preset)
+            named = name.strip().casefold()
+            preset = rule.folders.get(name) or (named if named in known else rule.preset)
             rule = self._within(folder, replace(rule, preset=preset))
+            if named not in known and name not in rule.folders and "preset" not in self._config(folder / CONFIG):
+                self._note_misleading(folder, rule.preset, known.keys())
         return rule
+
+    def _note_misleading(self, folder: Path, preset: str, known: Collection[str]) -> None:
+        """Remember a folder whose name has that of another preset in it, which does not count."""
+        for meant in sorted(set(re.split(r"[\W_]+", folder.name.casefold())) & set(known) - {preset})[:1]:
+            self.misleading[shown(folder.relative_to(self.root))] = (
+                f"is rendered with {preset}, as it is not named like a preset; name it {meant}, or put "
+                f'[folders] "{folder.name}" = "{meant}" into {CONFIG}'
+            )
 
     def _within(self, folder: Path, rule: FolderRule) -> FolderRule:
         values = dict(self._config(folder / CONFIG))

@@ -25,6 +25,7 @@ class Scanner:
         self.stability = StabilityTracker(context.options.settle)
         self.unreadable: dict[str, str] = {}
         self.away = False
+        self.told: set[str] = set()
         self.rest_until = 0.0
 
     @property
@@ -76,6 +77,10 @@ class Scanner:
                 rule = self.context.rules.of(path)
             waits = Hold.SIDECAR if rule.wait_for_sidecar and not signature.sidecar else None
             offers.append(Offer(path, signature, rule.priority, held or waits))
+        for folder, reason in dict(self.context.rules.misleading).items():
+            if folder not in self.told:
+                self.log("preset not clear", folder=folder, reason=reason)
+                self.told.add(folder)
         if offers:
             changed = self.queue.offer(offers)
             if changed and held:

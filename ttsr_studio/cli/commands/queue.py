@@ -21,15 +21,25 @@ from ttsr_studio.watch.queue.store import DamagedError
 
 @click.group("queue")
 def queue_group() -> None:
-    """What a watched folder has seen, is doing, and did: `ttsr queue list ROOT`."""
+    """What a watched folder has seen, is doing, and did: `ttsr queue list ROOT`, or without ROOT within it."""
 
 
-def open_watched(root: Path) -> tuple[Root, Queue]:
-    watched = find_root(root)
+def open_watched(root: Path | None) -> tuple[Root, Queue]:
+    """A watched root, the one around here without a name. Raises OptionError where there is none."""
+    watched = find_root(root or around_here())
     try:
         return watched, Queue(watched.database)
     except DamagedError as error:
         raise OptionError(f"{error}; start `ttsr watch` on it, which makes a new one") from error
+
+
+def around_here() -> Path:
+    """The watched root that the current folder is, or is in. Raises OptionError where it is in none."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if Root(folder).available:
+            return folder
+    raise OptionError(f"{shown(here)}: is in no watched folder; name one")
 
 
 def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
@@ -45,7 +55,7 @@ def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
 
 
 @queue_group.command("list", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
+@click.argument("root", type=ROOT, required=False)
 @click.option(
     "--state",
     "states",
@@ -55,7 +65,7 @@ def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
 )
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
-def queue_list(root: Path, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+def queue_list(root: Path | None, states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Every file with its state, and why."""
     _, queue = open_watched(root)
     for row in map(job_to_json, queue.jobs(states or tuple(JobState), limit)):
@@ -116,26 +126,26 @@ def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
 
 
 @queue_group.command("pause", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
+@click.argument("root", type=ROOT, required=False)
 @click.option("--reason", default="paused by hand", show_default=True)
-def queue_pause(root: Path, reason: str) -> None:
+def queue_pause(root: Path | None, reason: str) -> None:
     """Begin no further job until `resume`; those at hand go on."""
     open_watched(root)[1].pause(reason)
     click.echo("paused")
 
 
 @queue_group.command("resume", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
-def queue_resume(root: Path) -> None:
+@click.argument("root", type=ROOT, required=False)
+def queue_resume(root: Path | None) -> None:
     """Go on after `pause`."""
     open_watched(root)[1].pause(None)
     click.echo("resumed")
 
 
 @queue_group.command("prune", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
+@click.argument("root", type=ROOT, required=False)
 @click.option("--days", type=float, default=30.0, show_default=True, help="Only what ended so long ago.")
-def queue_prune(root: Path, days: float) -> None:
+def queue_prune(root: Path | None, days: float) -> None:
     """Forget finished files whose source is gone; renders and reports stay."""
     watched, queue = open_watched(root)
     count = queue.prune(lambda path: watched.signature_of(path) is None, time.time() - 86400 * days)
