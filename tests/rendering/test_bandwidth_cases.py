@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Ttsr, band, below, level_db, load, save, voice
+from scipy.signal import chirp
 
 RATE = 48000
 PLAIN = ("--candidates", 1, "--verifier", "critic", "--loudness", "off")
@@ -34,6 +35,7 @@ def note(pitch: float, level: Any, seconds: float = 1.5) -> np.ndarray:
         ("square", note(440.0, lambda k: (k % 2) / k)),
         ("flute", note(1046.5, lambda k: 10.0**-k) + 1e-3 * np.random.default_rng(1).standard_normal((72000, 1))),
         ("two tones", note(700.0, lambda k: float(k == 1)) + note(6000.0, lambda k: 0.3 * (k == 1))),
+        ("sweep", 0.3 * chirp(np.arange(2 * RATE) / RATE, 300.0, 2.0, 6000.0)[:, None]),
         ("hum", note(50.0, lambda k: 0.5**k)),
     ],
 )
@@ -151,3 +153,14 @@ def test_an_output_without_room_above_the_band_is_skipped(ttsr: Ttsr, tmp_path: 
     told = render(ttsr, save(tmp_path / "phone.wav", voice(1.0, 8000), 8000), "--rate", "source")
     assert told["status"] == "skipped"
     assert "at 8000 Hz" in told["reason"]
+
+
+def test_the_report_names_what_ended_the_band(ttsr: Ttsr, tmp_path: Path) -> None:
+    spectrum = np.fft.rfft(0.1 * np.random.default_rng(6).standard_normal(RATE))
+    spectrum[11950:] = 0
+    source = save(tmp_path / "radio.wav", np.fft.irfft(spectrum, RATE)[:, None])
+    render(ttsr, source)
+    asked = ttsr("inspect", source, "--json", "--no-estimate")
+    told = json.loads((tmp_path / "out.ttsr.json").read_text())["input"]["codec"]
+    assert "a rate of 24 kHz" in told
+    assert json.loads(asked.stdout)["codec"] == told

@@ -33,7 +33,8 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
         for one, other in zip(before["candidates"], after["candidates"], strict=True):
             assert other == without(one, "looks") | {"previews": one["looks"]}
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
-    assert new["input"] == old["input"] | {"bandwidth": [], "evidence_db": None, "beyond": [], "skirts": []}
+    since = {"bandwidth": [], "evidence_db": None, "beyond": [], "skirts": [], "codec": None}
+    assert new["input"] == old["input"] | since
     assert new["output"] == old["output"] | {"lowered_db": 0.0, "limited": None}
     assert new["tool"] == old["tool"] | {"plugins": []}
     same -= {"input", "output", "tool"}

@@ -182,6 +182,8 @@ def test_what_waits_says_for_what(studio: Studio, ttsr: Ttsr) -> None:
     assert "waits for its sidecar" in status.output
     data = json.loads(ttsr("watch", root, "--status", "--json").stdout)
     assert data["counts"] == {"pending": 2, "running": 0, "done": 7, "failed": 5}
+    assert data["skipped"] == 1
+    assert "7 done, 5 failed (1 of the done skipped: nothing to add)" in status.output
 
 
 def test_a_file_with_nothing_to_add_is_skipped_with_the_reason(studio: Studio) -> None:

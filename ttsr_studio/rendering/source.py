@@ -48,7 +48,7 @@ class Material:
     Attributes:
         search: the input at the engine's rate, with what a search has to know of it.
         cutoff_reason: why its band is taken to end where it does.
-        evidence_db: see `Bandwidth`.
+        band: where it was heard to end, and how that is known; edges that were given are in `search`.
         loudness: of the whole input.
         programme: of the input what counts, and what else it holds.
         whole: the input at its own rate; None where it is not wanted after the search.
@@ -60,7 +60,7 @@ class Material:
     sha256: str
     search: SearchInput
     cutoff_reason: str
-    evidence_db: float | None
+    band: Bandwidth
     loudness: Loudness
     programme: Programme
     metadata: Found
@@ -130,7 +130,7 @@ def source_info(
         programme = programme_of(run, measured, bandwidth)
     level = 0.0 if loudness.silent else programme.level
     search = SearchInput(programme.lr, programme.bandwidth, level, truth, request.annotations)
-    return Material(info, form, digest, search, reason, band.evidence_db, loudness, programme, metadata, measured.whole)
+    return Material(info, form, digest, search, reason, band, loudness, programme, metadata, measured.whole)
 
 
 def rate_of(rate: int, options: RenderOptions) -> int:

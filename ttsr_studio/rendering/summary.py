@@ -13,6 +13,7 @@ import soxr
 import torch
 
 from ttsr_studio import __version__
+from ttsr_studio.audio.bandwidth.origin import band_origin
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.effects import load_effects
 from ttsr_studio.audio.loudness import decibels
@@ -241,9 +242,10 @@ def input_info(material: Material) -> InputInfo:
         crossover_hz=(cutoff - transition_hz(cutoff), cutoff),
         cutoff_reason=material.cutoff_reason,
         warnings=info.warnings,
-        evidence_db=material.evidence_db,
+        evidence_db=material.band.evidence_db,
         bandwidth=[BandRecord(start, edges) for start, edges in material.search.bandwidth.rows()],
         beyond=list(material.programme.beyond),
+        codec=band_origin(material.info, material.band),
         skirts=skirt_records(material.programme.skirts),
     )
 

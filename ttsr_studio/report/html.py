@@ -236,6 +236,8 @@ def facts(report: Json) -> Iterator[tuple[str, str]]:
     else:
         edge = "none" if found["cutoff_hz"] is None else f"{found['cutoff_hz'] / 1000:.2f} kHz"
         yield "Cutoff", f"{edge}: {found['cutoff_reason']}"
+        if found["codec"]:
+            yield "Origin", found["codec"]
         yield "Crossover", " to ".join(f"{hz / 1000:.2f}" for hz in found["crossover_hz"]) + " kHz"
         yield "Search", f"{search['name']}, {count} candidates a window, a choice for a {search['choice']}"
         yield "Candidates differ", "not known" if spread is None else f"by {spread:.1f} dB above the cutoff"

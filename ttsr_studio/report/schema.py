@@ -177,6 +177,8 @@ class InputInfo(Record):
     """What lies above that: tones do not count in the loudness match, nor does what was removed."""
     skirts: Sequence[SkirtRecord] = ()
     """What was lifted; `cutoff_hz` and `bandwidth` are as they are after that."""
+    codec: str | None = None
+    """What seems to have ended its band, a codec or a rate, in words; null where nothing says so."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ class ServiceRun:
             self._with_runners()
             failed = sum((row.finished_at or 0) >= began for row in self.queue.jobs([JobState.FAILED]))
             failed += sum(row.tries > 0 for row in self.queue.jobs([JobState.PENDING]))
-            log("service ended", counts={str(state): count for state, count in self.queue.counts().items()})
+            counts = {str(state): count for state, count in self.queue.counts().items()}
+            log("service ended", counts=counts, skipped=self.queue.skipped())
         if self.broken:
             raise self.broken
         return failed

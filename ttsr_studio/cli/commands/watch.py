@@ -285,7 +285,8 @@ def show_status(watched: Root, as_json: bool) -> None:
         return
     services = len(status["services"])
     click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(watched.path)}")
-    click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()))
+    skipped = f" ({status['skipped']} of the done skipped: nothing to add)" if status["skipped"] else ""
+    click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()) + skipped)
     for name in ("paused", "waiting"):
         if status[name]:
             click.echo(f"{name}: {status[name]}")

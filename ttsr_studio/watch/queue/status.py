@@ -24,6 +24,7 @@ def status_of(root: Root, store: Store, many: int = 20) -> dict[str, Any]:
             "root": str(root.path),
             "services": living(root.state),
             "counts": store.counts(),
+            "skipped": store.skipped(),
             "paused": store.fact("paused"),
             "waiting": store.fact("waiting"),
             "running": [job_to_json(row) for row in store.jobs([JobState.RUNNING])],

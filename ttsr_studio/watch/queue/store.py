@@ -260,6 +260,11 @@ class Store:
         found = dict(self.db.execute("SELECT state, count(*) FROM files GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in JobState}
 
+    def skipped(self) -> int:
+        """How many of those that are done were left as they are, there being nothing to add."""
+        found = self.db.execute("SELECT count(*) FROM files WHERE state = 'done' AND reason LIKE 'skipped: %'")
+        return int(found.fetchone()[0])
+
     def history(self, row: JobRecord) -> list[dict[str, Any]]:
         """Everything that happened to a file, in order."""
         rows = self.db.execute("SELECT at, what, reason FROM history WHERE file = ? ORDER BY id", (row.id,))
