@@ -13,7 +13,7 @@ from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import Watch
 from ttsr_studio.rendering.inference.session import Session, Sessions
-from ttsr_studio.report.paths import page_name, renders_of, report_names
+from ttsr_studio.report.paths import page_name, renders_of, report_paths
 
 ADVICE = 'set "existing" to "overwrite" or "skip", or name another "output"'
 
@@ -85,7 +85,7 @@ def refuse_answers_in_the_way(job: JobFile, jobs: list[Job], options: RenderOpti
     """Raise OptionError where an answer of the job has the name of an input or an output."""
     answers = {"result": job.result, "progress": job.progress, "cancel": job.cancel, "done": job.done}
     for each in jobs:
-        outputs = [*renders_of(each.target, options), *report_names(each.target), page_name(each.target)]
+        outputs = [*renders_of(each.target, options), *report_paths(each.target), page_name(each.target)]
         written = {f"output {path.name}": path for path in outputs}
         refuse_shared(job.path, {f"input {shown(each.source)}": each.source, **written, **answers})
 

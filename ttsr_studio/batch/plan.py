@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
-from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of, report_names
 from ttsr_studio.storage.atomic import fit_name
@@ -44,7 +44,9 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
         raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SOUNDING)})")
     into_file = output is not None and is_file_name(output)
     if into_file and len(found) > 1:
-        raise OptionError(f"-o {output}: one file cannot take {len(found)} renders; give a folder or a template")
+        raise OptionError(
+            f"-o {shown(Path(output))}: one file cannot take {len(found)} renders; give a folder or a template"
+        )
     jobs = [
         Job(
             source,
@@ -131,7 +133,10 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
     ext = kept_suffix(source.suffix)
     if output is not None and is_file_name(output):
         if Path(output).suffix.lower() not in WRITTEN:
-            raise unknown("output suffix", Path(output).suffix, WRITTEN)
+            raise OptionError(
+                f"-o {shown(Path(output))}: unknown output suffix {Path(output).suffix!r}; use .wav, .flac, .aiff, "
+                ".mp3, .m4a, .mp4, .mov, .mkv, … (see docs/use/formats.md)"
+            )
         if options.bitrate is not None and Path(output).suffix.lower() in KEPT:
             raise OptionError(
                 f"--bitrate {options.bitrate}: {Path(output).suffix} is lossless; name the output .m4a, .mp3, .opus "
@@ -152,7 +157,7 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
             target = Path((output or DEFAULT).format(**values))
         except (KeyError, IndexError, ValueError) as error:
             known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
-            raise OptionError(f"-o {output}: unknown field {error}; known: {known}") from error
+            raise OptionError(f"-o {shown(Path(output))}: unknown field {error}; known: {known}") from error
         if target.suffix.lower() not in WRITTEN:
             target = target.with_name(target.name + ext)
     else:
@@ -170,7 +175,7 @@ def find_reference(source: Path, reference: Path | None, count: int) -> Path | N
         return reference
     matches = sorted(p for p in reference.iterdir() if p.stem == source.stem and p.suffix.lower() in SOUNDING)
     if not matches:
-        raise OptionError(f"--reference {shown(reference)}: holds no {source.stem} for {shown(source)}")
+        raise OptionError(f"--reference {shown(reference)}: holds no {shown(Path(source.stem))} for {shown(source)}")
     return matches[0]
 
 
@@ -198,4 +203,4 @@ def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> Non
     there = [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(f"{there[0]}{more}: exists already; {advice}")
+        raise OptionError(f"{shown(there[0])}{more}: exists already; {advice}")

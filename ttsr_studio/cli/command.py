@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.errors import TtsrError, of_a_file
+from ttsr_studio.errors import TtsrError, legible, of_a_file
 
 ROOT = click.Path(file_okay=False, path_type=Path)
 """The root of a watched tree."""
@@ -14,11 +14,22 @@ ROOT = click.Path(file_okay=False, path_type=Path)
 class OneLineErrors(click.Command):
     """A command that turns the library's errors into one line and exit code 2: nothing was rendered yet."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name the way out where a file's name begins as an option does."""
+        words = list(args)  # click empties its own
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            file = next((word for word in words if word.startswith("-") and Path(word).is_file()), None)
+            if file:
+                error.message += f" Write {legible(f'./{file}')} for the file of that name."
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except TtsrError as error:
-            raise click.UsageError(str(error), ctx) from error
+            raise click.UsageError(legible(str(error)), ctx) from error
         except OSError as error:
             if error.filename is None:  # not of a file that somebody named
                 raise

@@ -18,7 +18,7 @@ from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.progress import show_progress
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.diagnostics.inspection import inspect
-from ttsr_studio.errors import OptionError, TtsrError
+from ttsr_studio.errors import OptionError, TtsrError, legible, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier
@@ -64,11 +64,11 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
         click.echo(others, err=True)
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
-    if not asked.overwrite and not asked.skip_existing:
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         refuse_other_inputs(again, jobs)
     session = Session(options)
+    if not asked.overwrite and not asked.skip_existing:
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         say_other_plugins(again, session)
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
@@ -79,7 +79,7 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
         for job in jobs:
             if job not in waiting:
                 told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
-                tell(as_json, told, f"skipped {job.target} (exists)")
+                tell(as_json, told, f"skipped {shown(job.target)} (exists)")
         sources = [job.source for job in jobs]
         with running(waiting, as_json) as common:
             run = BatchRun(
@@ -126,7 +126,7 @@ def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier 
     counts: Counter[str] = Counter()
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
-            click.echo(f"interrupted in {outcome.job.source}; {number} of {len(jobs)} files done", err=True)
+            click.echo(f"interrupted in {shown(outcome.job.source)}; {number} of {len(jobs)} files done", err=True)
             sys.exit(INTERRUPTED)
         good = say(outcome, again, as_json)
         counts[outcome.status if good else "failed"] += 1
@@ -181,7 +181,7 @@ def announce(
         found = inspect(job.source, options.salvage, options.stream)
         form_of(found.info, options, job.target)
     except TtsrError as error:
-        tell_failure(as_json, job, str(error))
+        tell_failure(as_json, job, legible(str(error)))
         return False
     info, plan = found.info, found.plan
     if options.cutoffs and not found.band.silent:
@@ -193,20 +193,20 @@ def announce(
     told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
     told["render_s_basis"] = speed.basis if speed else None
     needs = f"; {speed.words(found.seconds, info.channels)}" if speed else ""
-    tell(as_json, told, f"{job.source} ({kind}) -> {job.target}\n  {found.band.reason}: {plan}{needs}")
+    tell(as_json, told, f"{shown(job.source)} ({kind}) -> {shown(job.target)}\n  {found.band.reason}: {plan}{needs}")
     return True
 
 
 def refuse_other_inputs(again: Earlier, jobs: list[Job]) -> None:
     """Raise OptionError or InputError where a report is not of the one file that there is."""
     if len(jobs) > 1:
-        raise OptionError(f"--again {again.path}: a report is of one file, not of {len(jobs)}")
+        raise OptionError(f"--again {shown(again.path)}: a report is of one file, not of {len(jobs)}")
     again.refuse_other_input(jobs[0].source)
 
 
 def say_other_plugins(again: Earlier, session: Session) -> None:
     for other in again.other_plugins(session):
-        click.echo(f"note: {again.path.name} was made by {other}; the render may come out different", err=True)
+        click.echo(f"note: {again.name} was made by {other}; the render may come out different", err=True)
 
 
 def say_stopping() -> None:
@@ -238,4 +238,4 @@ def refuse_unwritable(path: Path) -> None:
         with path.open("a"):
             pass
     except OSError as error:
-        raise OptionError(f"--keep-rewards {path}: {error.strerror or error}") from error
+        raise OptionError(f"--keep-rewards {shown(path)}: {error.strerror or error}") from error

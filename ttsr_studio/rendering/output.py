@@ -24,7 +24,7 @@ from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.source import BLOCK, Material
-from ttsr_studio.report.paths import beside, page_name, report_names
+from ttsr_studio.report.paths import beside, page_name, report_paths
 from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
 from ttsr_studio.report.validate import load_report
 from ttsr_studio.storage.checksum import sha256
@@ -178,7 +178,7 @@ def clear_earlier(
 def earlier_report(target: Path) -> Report | None:
     """The report of the render that bears a name now; None where there is none."""
     try:
-        return load_report(report_names(target)[0])
+        return load_report(report_paths(target)[0])
     except InputError:
         return None
 
@@ -188,7 +188,7 @@ def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
     from ttsr_studio.report.html import Audition, Version, write_page  # with matplotlib
 
     source, target, take = run.request.source, run.request.target, run.session.options.take
-    data, page = report_names(target)[0], page_name(target)
+    data, page = report_paths(target)[0], page_name(target)
     others = [best for best in report.best if best.name != target.name]
     scores = {best.name: best.score for best in report.best}
     versions = [Version("chosen", target, take, scores.get(target.name))]

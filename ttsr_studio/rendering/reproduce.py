@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import InputError, OptionError
+from ttsr_studio.errors import InputError, OptionError, shown
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.summary import Rendered, versions
 from ttsr_studio.report.schema import Report
@@ -29,6 +29,11 @@ class Earlier:
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
     @property
+    def name(self) -> str:
+        """Its file's name, as messages have it."""
+        return shown(Path(self.path.name))
+
+    @property
     def preset(self) -> str:
         """Name of the preset that the options come from."""
         return str(self.report.tool.options["preset"])
@@ -39,10 +44,10 @@ class Earlier:
         try:
             digest = sha256(source)
         except OSError as error:
-            raise InputError(f"{source}: {error.strerror or error}") from error
+            raise InputError(f"{shown(source)}: {error.strerror or error}") from error
         if digest != expected:
             raise InputError(
-                f"{source}: not the file that {self.path.name} is of ({self.report.input.name}, "
+                f"{shown(source)}: not the file that {self.name} is of ({shown(Path(self.report.input.name))}, "
                 f"sha256 {expected[:12]}…)"
             )
 
@@ -71,9 +76,9 @@ class Earlier:
         """Whether the render came out the same, and if not, what is known to differ."""
         tool, take = self.report.tool, session.options.take
         if self.expected(take) is None:
-            return f"number {take} of the best, of which {self.path.name} has no checksum to compare with"
+            return f"number {take} of the best, of which {self.name} has no checksum to compare with"
         if self.same(result, take):
-            return f"the same, bit for bit, as {self.path.name} says"
+            return f"the same, bit for bit, as {self.name} says"
         here = {
             **versions(session.options),
             "weights": session.engine.weights(),
@@ -90,7 +95,7 @@ class Earlier:
             and name not in (*LEFT_TO_THE_USER, "device", "batch", "take", "keep_top", "page")
             and options[name] != value
         ]
-        return f"NOT the same as {self.path.name} says; different: {', '.join(known) or 'options given beside it'}"
+        return f"NOT the same as {self.name} says; different: {', '.join(known) or 'options given beside it'}"
 
 
 def read_report(path: Path) -> Earlier:
@@ -98,9 +103,11 @@ def read_report(path: Path) -> Earlier:
     try:
         report = load_report(path)
     except InputError as error:
-        raise InputError(f"{path}: not a report of ttsr ({error}); give the .ttsr.json beside a render") from error
+        raise InputError(
+            f"{shown(path)}: not a report of ttsr ({error}); give the .ttsr.json beside a render"
+        ) from error
     if report.search.cut.get("interrupted"):
-        raise OptionError(f"{path}: its search was interrupted, so it cannot be repeated exactly")
+        raise OptionError(f"{shown(path)}: its search was interrupted, so it cannot be repeated exactly")
     if str(report.tool.options.get("budget")).endswith("s"):
-        raise OptionError(f"{path}: its search was cut by a budget in seconds, so it cannot be repeated exactly")
+        raise OptionError(f"{shown(path)}: its search was cut by a budget in seconds, so it cannot be repeated exactly")
     return Earlier(path, report)

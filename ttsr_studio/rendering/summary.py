@@ -30,7 +30,7 @@ from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
 from ttsr_studio.rendering.source import Material
-from ttsr_studio.report.paths import report_names
+from ttsr_studio.report.paths import report_names, report_paths
 from ttsr_studio.report.schema import (
     AmountRecord,
     AnnotationsRecord,
@@ -79,7 +79,10 @@ class Rendered:
     @property
     def line(self) -> str:
         """What a person reads."""
-        return in_words(self.report, self.target)
+        told = in_words(self.report, self.target)
+        if self.files and self.files[0] != report_names(self.target)[0]:
+            told += f"; note: its report is {shown(Path(self.files[0].name))}, as that name's own is of another output"
+        return told
 
 
 def build_report(
@@ -254,7 +257,7 @@ def write_report_files(target: Path, report: Report, recorder: Recorder) -> tupl
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
     from ttsr_studio.report.figures import draw_report  # with matplotlib, .4 s that only a picture is worth
 
-    data, picture, arrays = report_names(target)
+    data, picture, arrays = report_paths(target)
     write_report(data, report.to_json())
     write_arrays(arrays, recorder.uncertainty.arrays())
     draw_report(picture, report, before=recorder.before, after=recorder.after, uncertainty=recorder.uncertainty)

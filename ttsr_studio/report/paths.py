@@ -1,9 +1,11 @@
 """Names of what belongs to a render."""
 
+import json
 from pathlib import Path
 
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.storage.atomic import fit_name
+from ttsr_studio.storage.names import FileKeys
 
 
 def report_names(target: Path) -> tuple[Path, Path, Path]:
@@ -23,5 +25,27 @@ def renders_of(target: Path, options: RenderOptions) -> list[Path]:
     return [target, *(beside(target, what) for what in extra)]
 
 
+def report_paths(target: Path) -> tuple[Path, Path, Path]:
+    """Where the report of an output is or goes, as `report_names`: `a.m4a.ttsr.json` where `a.ttsr.json` is another's.
+
+    What lies there is the report of this very output, or nothing does.
+    """
+    stems = (target.stem, target.name, *(f"{target.name}.{number}" for number in range(2, 100)))
+    names = [report_names(target.with_name(f"{stem}.wav")) for stem in stems]  # what the ending is does not matter
+    free = next((each for each in names if not each[0].exists()), names[1])
+    return next((each for each in names[:8] if is_of(each[0], target)), free)
+
+
+def is_of(report: Path, target: Path) -> bool:
+    """Whether a report is of an output of this name; False for what is no report at all."""
+    try:
+        name = json.loads(report.read_text(encoding="utf-8"))["output"]["name"]
+        keys = FileKeys()
+        return keys.of(target.with_name(name)) == keys.of(target)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
 def page_name(target: Path) -> Path:
-    return target.with_name(fit_name(f"{target.stem}.ttsr.html"))
+    """Where the audition page of an output is: beside its report."""
+    return report_paths(target)[0].with_suffix(".html")

@@ -13,7 +13,7 @@ from ttsr_studio.batch.plan import expand, passed_over
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.rendering.inference.session import Session
 
 
@@ -44,7 +44,7 @@ def inspect_command(
     """
     files = [file for path in inputs for file, _ in expand(path)]
     if not files:
-        raise OptionError(f"{inputs[0]}: no audio files here")
+        raise OptionError(f"{shown(inputs[0])}: no audio files here")
     if others := passed_over(inputs):
         click.echo(others, err=True)
     failed = 0
@@ -75,7 +75,7 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
     evidence = "" if band.evidence_db is None else f"; evidence {band.evidence_db:.0f} dB"
     doubt = "" if band.sure or not band.limited else ", not much: listen"
     lines = [
-        f"{info.path}",
+        shown(info.path),
         f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
         f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
         f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
@@ -90,10 +90,22 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
         *(f"  note: {warning}" for warning in info.warnings),
     ]
     if band.verdict is Verdict.LIMITED:
-        channels = len(band.map.edges_hz) if not band.map.flat or band.silent_channels else 1
-        for channel in range(channels):
-            if channels > 1:
-                lines.append(f"  channel {channel + 1}" + (": silence" if channel in band.silent_channels else ""))
-            silent = channel in band.silent_channels
-            lines += [f"  {row}" for row in picture(band.map, found.seconds, info.rate / 2, channel, silent)]
+        lines += charts(found)
+    return lines
+
+
+def charts(found: Inspection) -> list[str]:
+    """A file's map by channel; channels that look alike have one picture."""
+    band, alike = found.band, dict[tuple[str, ...], list[int]]()
+    for channel in range(found.info.channels):
+        silent = channel in band.silent_channels
+        rows = picture(band.map, found.seconds, found.info.rate / 2, channel, silent)
+        alike.setdefault(tuple(rows), []).append(channel)
+    lines = []
+    for rows, channels in alike.items():
+        if len(alike) > 1:
+            numbers = ", ".join(str(channel + 1) for channel in channels)
+            silence = ": silence" if channels[0] in band.silent_channels else ""
+            lines.append(f"  channel{'s' if len(channels) > 1 else ''} {numbers}{silence}")
+        lines += [f"  {row}" for row in rows]
     return lines
