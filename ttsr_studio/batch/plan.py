@@ -43,7 +43,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     if not found:
         raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SOUNDING)})")
     into_file = output is not None and is_file_name(output)
-    if into_file and len(found) > 1:
+    if output is not None and into_file and len(found) > 1:
         raise OptionError(
             f"-o {shown(Path(output))}: one file cannot take {len(found)} renders; give a folder or a template"
         )
@@ -157,7 +157,7 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
             target = Path((output or DEFAULT).format(**values))
         except (KeyError, IndexError, ValueError) as error:
             known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
-            raise OptionError(f"-o {shown(Path(output))}: unknown field {error}; known: {known}") from error
+            raise OptionError(f"-o {shown(Path(output or DEFAULT))}: unknown field {error}; known: {known}") from error
         if target.suffix.lower() not in WRITTEN:
             target = target.with_name(target.name + ext)
     else:

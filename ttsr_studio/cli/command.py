@@ -21,9 +21,10 @@ class OneLineErrors(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             file = next((word for word in words if word.startswith("-") and Path(word).is_file()), None)
-            if file:
-                error.message += f" Write {legible(f'./{file}')} for the file of that name."
-            raise
+            if file is None:
+                raise
+            way_out = f"Write {legible(f'./{file}')} for the file of that name."
+            raise click.UsageError(f"{error.format_message()} {way_out}", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

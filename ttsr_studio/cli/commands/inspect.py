@@ -102,10 +102,10 @@ def charts(found: Inspection) -> list[str]:
         rows = picture(band.map, found.seconds, found.info.rate / 2, channel, silent)
         alike.setdefault(tuple(rows), []).append(channel)
     lines = []
-    for rows, channels in alike.items():
+    for drawn, channels in alike.items():
         if len(alike) > 1:
             numbers = ", ".join(str(channel + 1) for channel in channels)
             silence = ": silence" if channels[0] in band.silent_channels else ""
             lines.append(f"  channel{'s' if len(channels) > 1 else ''} {numbers}{silence}")
-        lines += [f"  {row}" for row in rows]
+        lines += [f"  {row}" for row in drawn]
     return lines
