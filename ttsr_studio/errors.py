@@ -57,7 +57,7 @@ def shown(path: Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def legible(text: str) -> str:
+def on_one_line(text: str) -> str:
     """A text as one line that a terminal takes for nothing else: what is not printable in it is escaped."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
@@ -75,9 +75,9 @@ def of_a_file(error: OSError) -> str:
 def in_one_line(source: Path, error: Exception) -> str:
     """What went wrong with a file; what nobody foresaw says where it happened, so that it can be reported."""
     if isinstance(error, PluginError):
-        return f"{shown(source)}: {legible(str(error))}"
+        return f"{shown(source)}: {on_one_line(str(error))}"
     if isinstance(error, TtsrError):
-        return legible(str(error))
+        return on_one_line(str(error))
     if isinstance(error, OSError):
         return f"{shown(source)}: {error.strerror or error}"
     place = traceback.extract_tb(error.__traceback__)[-1]

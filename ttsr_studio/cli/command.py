@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.errors import TtsrError, legible, of_a_file
+from ttsr_studio.errors import TtsrError, of_a_file, on_one_line
 
 ROOT = click.Path(file_okay=False, path_type=Path)
 """The root of a watched tree."""
@@ -23,14 +23,14 @@ class OneLineErrors(click.Command):
             file = next((word for word in words if word.startswith("-") and Path(word).is_file()), None)
             if file is None:
                 raise
-            way_out = f"Write {legible(f'./{file}')} for the file of that name."
+            way_out = f"Write {on_one_line(f'./{file}')} for the file of that name."
             raise click.UsageError(f"{error.format_message()} {way_out}", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except TtsrError as error:
-            raise click.UsageError(legible(str(error)), ctx) from error
+            raise click.UsageError(on_one_line(str(error)), ctx) from error
         except OSError as error:
             if error.filename is None:  # not of a file that somebody named
                 raise

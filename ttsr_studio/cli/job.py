@@ -13,7 +13,7 @@ from ttsr_studio.batch.job_file import FileResult, answers, clear_old, read_job,
 from ttsr_studio.batch.job_run import carry_out
 from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.cli.interrupt import INTERRUPTED
-from ttsr_studio.errors import TtsrError, legible, of_a_file
+from ttsr_studio.errors import TtsrError, of_a_file, on_one_line
 
 CODES = {"done": 0, "failed": 1, "refused": 2, "cancelled": INTERRUPTED}
 
@@ -30,7 +30,7 @@ def run_job(path: Path) -> None:
     except (CancelledError, KeyboardInterrupt):
         status = "cancelled"
     except TtsrError as error:
-        message = legible(str(error))
+        message = on_one_line(str(error))
     except OSError as error:
         message = of_a_file(error) if error.filename else str(error)
     finally:

@@ -18,7 +18,7 @@ from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
 from ttsr_studio.cli.progress import show_progress
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.diagnostics.inspection import inspect
-from ttsr_studio.errors import OptionError, TtsrError, legible, shown
+from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier
@@ -181,7 +181,7 @@ def announce(
         found = inspect(job.source, options.salvage, options.stream)
         form_of(found.info, options, job.target)
     except TtsrError as error:
-        tell_failure(as_json, job, legible(str(error)))
+        tell_failure(as_json, job, on_one_line(str(error)))
         return False
     info, plan = found.info, found.plan
     if options.cutoffs and not found.band.silent:

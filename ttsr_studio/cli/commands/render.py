@@ -8,7 +8,7 @@ import click
 
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.cli.render_options import given_flags, render_flags, write_groups
-from ttsr_studio.errors import TtsrError, legible
+from ttsr_studio.errors import TtsrError, on_one_line
 
 
 def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Any:
@@ -20,7 +20,7 @@ def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | 
     try:
         return read_report(path)
     except TtsrError as error:
-        raise click.UsageError(legible(str(error)), ctx) from error
+        raise click.UsageError(on_one_line(str(error)), ctx) from error
 
 
 def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:

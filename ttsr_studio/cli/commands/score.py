@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
-from ttsr_studio.errors import MissingError, OptionError, TtsrError, legible, shown
+from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, FileScores, Scorer, annotations_of
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.registry import VERIFIERS
@@ -61,9 +61,9 @@ def score_command(
             except (OptionError, MissingError) as error:
                 if not rows and path == files[-1]:
                     raise  # what was asked for cannot be had for any file
-                click.echo(f"failed: {shown(path)}: {legible(str(error))}", err=True)
+                click.echo(f"failed: {shown(path)}: {on_one_line(str(error))}", err=True)
             except TtsrError as error:
-                click.echo(f"failed: {legible(str(error))}", err=True)
+                click.echo(f"failed: {on_one_line(str(error))}", err=True)
     except TtsrError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
