@@ -45,10 +45,13 @@ class PluginError(TtsrError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:
     """Return the error for a name that is not among the known ones: these, and the nearest of them, stand in it."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names)
-    return OptionError(
-        f"unknown {kind} {name!r}; known: {', '.join(names)}{'; nearest: ' if near else ''}{', '.join(near)}"
-    )
+    return OptionError(f"unknown {kind} {name!r}; known: {', '.join(names)}{nearest(str(name), names)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a line that refuses a name: "; nearest: " and those that it may have been meant for, or nothing."""
+    near = difflib.get_close_matches(name, sorted(known))
+    return f"; nearest: {', '.join(near)}" if near else ""
 
 
 def shown(path: Path) -> str:

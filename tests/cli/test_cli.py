@@ -76,7 +76,7 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
         (["--candidates", "0"], "at least 1"),
         (["--rate", "12345"], "96000"),
         (["--loudness", "loud"], "match, off"),
-        (["--cosine", "0.9"], "does not take cosine"),
+        (["--set", "cosine=0.9"], "does not take cosine"),
         (["--preset", "podcast"], "known: audiosr, audiosr-speech, drums, general, master, music"),
         (["--device", "abacus"], "known: auto, cpu, cuda, mps"),
         (["-o", "{artist}.wav"], "known: {dir} {stem}"),
@@ -371,7 +371,7 @@ def test_an_output_that_appears_meanwhile_is_left_as_it_is(
     ("flags", "reason"),
     [
         (["--overwrite", "--skip-existing"], "exclude each other"),
-        (["--pivot", "paper"], "does not take pivot"),
+        (["--set", "pivot=paper"], "does not take pivot"),
         (["--verifier", "lsd"], "needs --reference"),
     ],
 )

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from helpers import Ttsr
+from helpers import Ttsr, below, save, voice
 from jsonschema import Draft202012Validator
 
 from ttsr_studio.batch.job_schema import job_schema
 from ttsr_studio.cli.commands.render import render_command
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered
-from ttsr_studio.config.resolve import resolve
+from ttsr_studio.config.resolve import OF_SOME_SEARCHES, resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import OWN
 from ttsr_studio.errors import OptionError, unknown
@@ -46,7 +46,9 @@ def test_the_table_and_the_options_are_the_same() -> None:
     for name, field in FIELDS.items():
         assert field.name == name
         assert field.group in GROUPS.values()
-        assert field.flag or not field.held_by, f"{name} has no flag, but something else sets it"
+        assert field.flag or not field.held_by or name in OF_SOME_SEARCHES, (
+            f"{name} has no flag, but something else sets it"
+        )
 
 
 def test_every_option_but_those_of_no_flag_is_a_flag_and_every_flag_of_a_render_is_in_the_table() -> None:
@@ -54,7 +56,7 @@ def test_every_option_but_those_of_no_flag_is_a_flag_and_every_flag_of_a_render_
     about_the_command = {
         "job", "inputs", "output", "again", "keep_rewards", "report", "overwrite", "skip_existing", "dry_run", "as_json"
     }  # fmt: skip
-    assert flags - about_the_command == {field.field for field in FIELDS.values() if field.flag}
+    assert flags - {*about_the_command, *OF_SOME_SEARCHES} == {field.field for field in FIELDS.values() if field.flag}
 
 
 def test_those_who_take_options_take_them_from_the_table() -> None:
@@ -152,3 +154,70 @@ def test_registries_are_asked_when_a_name_is_wanted() -> None:
     code = "import sys, ttsr_studio, ttsr_studio.config.resolve; print(sorted({'torch', 'click'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "understood"),
+    [
+        ("budget", "10min", (None, 600.0)),
+        ("budget", "1h", (None, 3600.0)),
+        ("budget", "90 s", (None, 90.0)),
+        ("budget", "1h 30min", (None, 5400.0)),
+        ("budget", "64NFE", (64, None)),
+        ("rate", "44.1k", 44100),
+        ("rate", "48kHz", 48000),
+        ("cutoff", "7k", 7000.0),
+        ("cutoff", "7 kHz,8000Hz", "7000,8000"),
+        ("depth", "24bit", "24"),
+        ("depth", "float", "32f"),
+        ("loudness", "-23 LUFS", -23.0),
+    ],
+)
+def test_what_people_write_is_understood_alike_in_presets_flags_and_objects(
+    name: str, written: str, understood: Any, tmp_path: Path
+) -> None:
+    preset = tmp_path / "mine.toml"
+    preset.write_text(f"{name} = {json.dumps(written)}\n")
+    every = [resolve(str(preset), {}), resolve("general", {name: written}), RenderOptions(**{name: written})]
+    for options in every:
+        read = (options.budget_nfe, options.budget_seconds) if name == "budget" else getattr(options, name)
+        assert read == understood
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--amount", "50%"], "for 50% write 0.5"),
+        (["--amount", "0,5"], "for 0,5 write 0.5, with a point"),
+        (["--tilt", "-1,5"], "for -1,5 write -1.5, with a point"),
+        (["--budget", "1,5min"], "for 1,5min write 1.5min, with a point"),
+        (["--rate", "44,1k"], "44,1k"),
+        (["--search", "halvin"], "nearest: halving"),
+        (["--preset", "speach"], "nearest: speech"),
+        (["--verifier", "critik"], "nearest: critic"),
+        (["--candidats", "2"], "--candidates"),
+        (["--cosine", "0.9"], "--cosine is a setting of the search now: --set cosine=0.9"),
+        (["--device", "gqu"], "nearest: gpu"),
+    ],
+)
+def test_a_slip_is_refused_with_what_to_write(flags: list[str], line: str, ttsr: Ttsr, tmp_path: Path) -> None:
+    source = save(tmp_path / "a.wav", below(voice(0.5), 5000))
+    refused = ttsr("render", source, *flags, "--dry-run")
+    assert refused.exit_code == 2
+    assert line in refused.output
+    assert refused.output.count("Error:") == 1
+
+
+def test_a_quoted_tilde_is_the_users_folder(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    source = save(tmp_path / "a.wav", below(voice(0.5), 5000))
+    (tmp_path / "mine.toml").write_text("candidates = 2\n")
+    planned = ttsr("render", "~/a.wav", "-o", "~/out/b.wav", "--preset", "~/mine.toml", "--dry-run", "--json")
+    assert planned.exit_code == 0, planned.output
+    told = json.loads(planned.stdout)
+    assert (told["input"], told["output"]) == (str(source), str(tmp_path / "out" / "b.wav"))
+
+
+def test_a_setting_that_is_given_goes_before_the_key_of_a_preset() -> None:
+    assert resolve("paper-speech", {"set": ["neighbours=4"]}).search_settings()["neighbours"] == "4"

@@ -186,7 +186,7 @@ def test_settings_are_checked_before_anything_runs(ttsr: Ttsr, stem: Path) -> No
     assert "above 0 and below 1, ascending" in refused(ttsr, stem, "--search", "halving", "--set", "rungs=0.9,0.5")
     assert "is not a number" in refused(ttsr, stem, "--search", "polish", "--set", "share=some")
     assert "given twice" in refused(ttsr, stem, "--search", "polish", "--set", "share=0.1", "--set", "share=0.2")
-    assert "pass one of them" in refused(ttsr, stem, "--search", "polish", "--cosine", 0.9, "--stride", 0.3)
+    assert "pass one of them" in refused(ttsr, stem, "--search", "polish", "--set", "cosine=0.9", "--set", "stride=0.3")
     assert "needs at least" in refused(ttsr, stem, *CRITIC, "--search", "paths", "--budget", "5nfe")
     assert "finite" in refused(ttsr, stem, *CRITIC, "--target", "critic=nan")
     assert "0 dB or more" in refused(ttsr, stem, "--uncertain-above", "nan")

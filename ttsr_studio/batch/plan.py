@@ -12,6 +12,7 @@ from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import renders_of, report_names
 from ttsr_studio.storage.atomic import fit_name
+from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys, refuse_impossible
 
 DEFAULT = "{dir}/{stem}_ttsr{ext}"
@@ -42,6 +43,7 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     found = [pair for path in inputs for pair in expand(path)]
     if not found:
         raise OptionError(f"{shown(inputs[0])}: no audio files here (known endings: {' '.join(SOUNDING)})")
+    output = from_home(output) if output else output
     into_file = output is not None and is_file_name(output)
     if output is not None and into_file and len(found) > 1:
         raise OptionError(

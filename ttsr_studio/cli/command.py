@@ -6,8 +6,17 @@ from typing import Any
 import click
 
 from ttsr_studio.errors import TtsrError, of_a_file, on_one_line
+from ttsr_studio.storage.home import from_home
 
-ROOT = click.Path(file_okay=False, path_type=Path)
+
+class UserPath(click.Path):
+    """A path whose "~/" is the user's folder, in quotes too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(from_home(value) if isinstance(value, str) else value, param, ctx)
+
+
+ROOT = UserPath(file_okay=False, path_type=Path)
 """The root of a watched tree."""
 
 

@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 import click
 
+from ttsr_studio.cli.command import UserPath
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, OptionField
-from ttsr_studio.config.resolve import by_field
-from ttsr_studio.errors import OptionError
+from ttsr_studio.config.resolve import OF_SOME_SEARCHES, by_field
+from ttsr_studio.errors import OptionError, nearest
+from ttsr_studio.options.values import slip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -17,11 +19,23 @@ GROUP_OF = {field.field: field.group for field in FIELDS.values()}
 
 
 def render_flags(command: Command) -> Command:
-    """Give a command every option of a render."""
+    """Give a command every option of a render, and a word for flags that are no more."""
+    for name in OF_SOME_SEARCHES:
+        command = former_flag(name)(command)
     for field in reversed(FIELDS.values()):
         if field.flag:
             command = flag(field)(command)
     return command
+
+
+def former_flag(name: str) -> Callable[[Command], Command]:
+    """A flag that is `--set` now: whoever still writes it is told."""
+
+    def refuse(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"--{name} is a setting of the search now: --set {name}={value}", ctx)
+
+    return click.option(f"--{name}", hidden=True, expose_value=False, callback=refuse)
 
 
 def given_flags(ctx: click.Context) -> dict[str, Any]:
@@ -51,13 +65,42 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     return click.option(names, field.field, type=flag_type(field), default=default, help=text or None, **more)
 
 
-def flag_type(field: OptionField) -> Any:
+def flag_type(field: OptionField) -> click.ParamType:
     """What click makes of the text of a flag."""
     if field.choices:
-        return click.Choice(field.choices)
+        return OneOf(field)
     if field.kind is Path:
-        return click.Path(exists=True, dir_okay=not field.several, path_type=Path)
-    return (float, float) if field.kind is tuple else field.kind
+        return UserPath(exists=True, dir_okay=not field.several, path_type=Path)
+    if field.kind is tuple:
+        return click.Tuple([float, float])
+    return Told(click.types.convert_type(field.kind))
+
+
+class OneOf(click.Choice[str]):
+    """One of the choices of an option, or what people write for it."""
+
+    def __init__(self, field: OptionField) -> None:
+        super().__init__(field.choices)
+        self.field = field
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = str(self.field.read(value))
+        if text not in self.choices and (near := nearest(text, self.choices)):
+            self.fail(f"{self.get_invalid_choice_message(value, ctx).removesuffix('.')}{near}.", param, ctx)
+        return super().convert(text, param, ctx)
+
+
+class Told(click.ParamType):
+    """Another type, which says what to write where somebody wrote a percentage or a decimal comma."""
+
+    def __init__(self, kind: click.ParamType) -> None:
+        self.kind, self.name = kind, kind.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.kind.convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{error.message.removesuffix('.')}{slip(value)}.", ctx, param) from error
 
 
 def show_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import OptionError, nearest
 from ttsr_studio.options import (
     FIELD_INFO,
     EngineOptions,
@@ -21,7 +21,7 @@ from ttsr_studio.options import (
     option_name,
     row,
 )
-from ttsr_studio.options.values import RATES
+from ttsr_studio.options.values import RATES, READ
 
 GROUPS = {
     SearchOptions: "Search",
@@ -79,11 +79,16 @@ class OptionField:
             return self.summary.format(settings="; ".join(f"{name}: {each}" for name, each in taken.items() if each))
         return self.summary
 
+    def read(self, value: Any) -> Any:
+        """A value as its option has it, of what people write for it: 44100 of "44.1k"."""
+        return READ[self.field](value) if self.field in READ else value
+
     def refuse_other(self, value: Any) -> None:
         """Raise OptionError for a value that is not among the choices, where there are such."""
-        if self.choices and str(value) not in self.choices:
+        if self.choices and str(self.read(value)) not in self.choices:
             known = ", ".join(map(repr, self.choices))
-            raise OptionError(f"Invalid value for '--{self.name}': {value!r} is not one of {known}.")
+            near = nearest(str(value), self.choices)
+            raise OptionError(f"Invalid value for '--{self.name}': {value!r} is not one of {known}{near}.")
 
 
 def registered(field: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import platformdirs
 
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS
 from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.storage.home import from_home
 
 Values = dict[str, Any]
 
@@ -36,7 +37,7 @@ def available() -> dict[str, Path]:
 def locate(name: str) -> Path:
     """The file of a preset, by name or path. Raises OptionError for an unknown one."""
     if name.endswith(".toml"):
-        path = Path(name)
+        path = Path(from_home(name))
         if not path.is_file():
             raise OptionError(f"preset {name}: no such file")
         return path
@@ -69,12 +70,13 @@ def checked(path: Path, key: str, value: Any) -> Any:
     Raises OptionError, naming the file.
     """
     field = FIELDS[key]
+    value = field.read(value)
     if field.kind is tuple:
         if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
             return tuple(value)
         raise OptionError(f"{path}: {key} takes two noise levels, such as [0.1, 5]")
     if field.kind is Path and not field.several and isinstance(value, str):
-        return str(path.parent / value)
+        return str(path.parent / from_home(value))
     if field.several:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):

@@ -11,6 +11,7 @@ from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.storage.home import from_home
 
 LIMITS = {"candidates": "budget", "budget": "candidates"}
 """A limit of a search, and the one that takes its place."""
@@ -71,7 +72,7 @@ def with_sidecar(source: Path, options: RenderOptions, given: Collection[str]) -
         taken = by_field({name: getattr(resolved, FIELDS[name].field) for name in own})
         taken |= {one: None for one, other in LIMITS.items() if other in own and one not in own}
         merged = replace(options, **taken)
-    return replace(merged, reference=file.parent / reference) if reference else merged
+    return replace(merged, reference=file.parent / from_home(reference)) if reference else merged
 
 
 def resolve_of(file: Path, preset: str, own: Mapping[str, Any]) -> RenderOptions:
@@ -102,6 +103,6 @@ def read_transcript(value: str | None) -> str | None:
     if value is None or not value.endswith(".txt"):
         return value
     try:
-        return Path(value).read_text(encoding="utf-8").strip()
+        return Path(from_home(value)).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"--transcript {value}: {error}") from error

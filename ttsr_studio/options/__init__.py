@@ -35,6 +35,7 @@ from ttsr_studio.options.values import (
     expand_auto,
     parse_bitrate,
     parse_budget,
+    slip,
 )
 
 Holder = Literal["preset", "sidecar", "job", "evaluation"]
@@ -86,12 +87,13 @@ class SearchOptions:
         name="target", several="NAME=SCORE", held_by=FILES)
     settings: Settings = option(
         (), "Setting of the search, may be repeated: {settings}.", name="set", several="NAME=VALUE")
-    neighbours: int | None = option(None, "Zero-order search: renders a round, K, 1 or more.", unset="2")
+    neighbours: int | None = option(None, "Zero-order search: renders a round, K, 1 or more.", unset="2", flag=False)
     cosine: float | None = option(
-        None, "Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.", unset="0.99")
-    stride: float | None = option(None, "The same as a chord, 0 to 2 times the norm, instead of --cosine.")
+        None, "Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.", unset="0.99", flag=False)
+    stride: float | None = option(
+        None, "The same as a chord, 0 to 2 times the norm, instead of a cosine.", flag=False)
     pivot: Literal["elitist", "paper"] | None = option(
-        None, "Zero-order search: keep the best ever, or the paper's literal rule.", unset="elitist")
+        None, "Zero-order search: keep the best ever, or the paper's literal rule.", unset="elitist", flag=False)
     choice: Literal["window", "clip", "segment"] = option(
         "window", "What one choice holds for: a window, a segment of one, or the whole clip.", unset="the preset's")
     segment: float = option(0.64, "Seconds of a segment.", ge=0.25, le=10, takes="from 0.25 to 10 seconds")
@@ -286,14 +288,9 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
         return parse_bitrate(self.bitrate)
 
     def search_settings(self) -> dict[str, Any]:
-        """Settings given for the search algorithm, without those left to it; texts for those of `settings`."""
+        """Settings given for the search algorithm, without those left to it; texts for those of `settings`, which go first."""
         named = {"neighbours": self.neighbours, "cosine": self.cosine, "stride": self.stride, "pivot": self.pivot}
-        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-        for name, text in self.settings:
-            if name in given:
-                raise OptionError(f"--set {name}: given twice")
-            given[name] = text
-        return given
+        return {name: value for name, value in named.items() if value is not None} | dict(self.settings)
 
     def to_json(self) -> dict[str, Any]:
         """Options as plain data, for the report; files by name only."""
@@ -351,4 +348,4 @@ def refusal(error: ValidationError) -> OptionError:
         return OptionError(f"--{name} {value:g}: {takes}")
     words = {"int": "valid integer", "float": "valid float", "bool": "valid boolean", "string": "text"}
     wanted = words.get(kind.split("_")[0], "list")
-    return OptionError(f"Invalid value for '--{name}': {value!r} is not a {wanted}.")
+    return OptionError(f"Invalid value for '--{name}': {value!r} is not a {wanted}{slip(value)}.")

@@ -12,8 +12,48 @@ from ttsr_studio.options.chain import Chain, parse_chain
 
 RATES = (44100, 48000, 88200, 96000)
 BITRATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k(?:bps|bit/s)?|kbit|m)?", re.IGNORECASE)
+FREQUENCY = re.compile(r"(\d+(?:\.\d+)?)\s*(k?)(?:hz)?", re.IGNORECASE)
+DEPTHS = {"16bit": "16", "24bit": "24", "float": "32f", "32float": "32f", "32bitfloat": "32f", "float32": "32f"}
+"""What people write for a depth, in small letters without gaps and hyphens."""
+SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
+LENGTH = re.compile(
+    r"(?:(?P<h>\d+(?:\.\d+)?)h(?:ours?|r)?)?(?:(?P<min>\d+(?:\.\d+)?)m(?:in(?:utes?|s)?)?)?"
+    r"(?:(?P<s>\d+(?:\.\d+)?)s(?:ec(?:onds?|s)?)?)?"
+)
 AUTO = ("critic", "consensus", "aesthetics?", "clap?")
 AUTO_SPEECH = ("dnsmos?", "speaker?", "wer?")
+
+
+def slip(value: Any) -> str:
+    """What to write instead of a percentage or a decimal comma, as the end of a refusal; empty for anything else."""
+    text = str(value).strip()
+    if parsed := re.fullmatch(r"(-?\d+(?:[.,]\d+)?)\s*%", text):
+        return f"; for {text} write {float(parsed[1].replace(',', '.')) / 100:g}"
+    if re.fullmatch(r"-?\d+,\d+\D*", text):
+        return f"; for {text} write {text.replace(',', '.')}, with a point"
+    return ""
+
+
+def read_depth(value: Any) -> str:
+    """ "24bit", "24-bit", "float" and the like -> as the option has it; anything else as it is, as text."""
+    text = str(value)
+    return DEPTHS.get(re.sub(r"[\s_-]", "", text.lower()), text)
+
+
+def read_frequency(text: str) -> float | None:
+    """ "7k", "44.1 kHz", "7000" and the like -> Hz; None for what is no frequency."""
+    parsed = FREQUENCY.fullmatch(text.strip())
+    return round(float(parsed[1]) * (1000 if parsed[2] else 1), 6) if parsed else None
+
+
+def read_rate(value: Any) -> Any:
+    """ "44.1k", "48 kHz", "48000" -> Hz as a whole number; anything else as it is."""
+    hertz = read_frequency(str(value))
+    return int(hertz) if hertz is not None and hertz.is_integer() else value
+
+
+READ = {"rate": read_rate, "depth": read_depth}
+"""By field: what is made of a value before it is looked for among the choices of its option."""
 
 
 def parse_loudness(value: str | float) -> str | float:
@@ -21,9 +61,9 @@ def parse_loudness(value: str | float) -> str | float:
     if value in ("match", "off"):
         return value
     try:
-        lufs = float(value)
-    except (TypeError, ValueError):
-        raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23") from None
+        lufs = float(re.sub(r"\s*(LUFS|LKFS)$", "", str(value), flags=re.IGNORECASE))
+    except ValueError:
+        raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23{slip(value)}") from None
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
     return lufs
@@ -36,7 +76,7 @@ def parse_amount(value: Any) -> Any:
     try:
         share = float(value)
     except (TypeError, ValueError):
-        raise OptionError(f"--amount {value!r}: from 0 to 1, or auto") from None
+        raise OptionError(f"--amount {value!r}: from 0 to 1, or auto{slip(value)}") from None
     if not 0 <= share <= 1:
         raise OptionError(f"--amount {share:g}: from 0 to 1, or auto")
     return share
@@ -44,7 +84,7 @@ def parse_amount(value: Any) -> Any:
 
 def parse_rate(value: Any) -> Any:
     """ "source", or Hz as a number or a text."""
-    rate = int(value) if isinstance(value, str) and value.isdecimal() else value
+    rate = read_rate(value)
     if rate != "source" and rate not in RATES:
         raise OptionError(f"--rate {rate}: known: source, {', '.join(map(str, RATES))}")
     return rate
@@ -54,12 +94,12 @@ def parse_cutoff(value: Any) -> Any:
     """None, Hz as a number or a text, or a text of several, one of every channel, such as "4000,8000"."""
     if value is None:
         return None
-    try:
-        edges = [float(part) for part in str(value).split(",")]
-    except ValueError:
-        edges = [math.nan]
+    parts = [read_frequency(part) for part in str(value).split(",")]
+    edges = [math.nan if part is None else part for part in parts]
     if not all(500 <= edge <= 23000 for edge in edges):
-        raise OptionError(f"--cutoff {value}: from 500 to 23000 Hz, or that of every channel, such as 4000,8000")
+        raise OptionError(
+            f"--cutoff {value}: from 500 to 23000 Hz, or that of every channel, such as 4000,8000{slip(value)}"
+        )
     return edges[0] if len(edges) == 1 else ",".join(f"{edge:g}" for edge in edges)
 
 
@@ -114,19 +154,24 @@ def parse_weights(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
 
 
 def parse_budget(value: str | None) -> tuple[int | None, float | None]:
-    """None, "64nfe" or "30s" -> (evaluations of a window and channel, seconds of search for the file)."""
+    """None, "64nfe", "30s", "10min" or "1h 30min" -> (evaluations of a window and channel, seconds of search)."""
     if value is None:
         return None, None
-    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(nfe|s)", value.strip(), re.IGNORECASE)
-    if parsed is None or float(parsed[1]) <= 0:
+    text = re.sub(r"\s", "", value.lower())
+    length = LENGTH.fullmatch(text)
+    counted = re.fullmatch(r"(\d+(?:\.\d+)?)nfe", text)
+    if length and any(length.groups()):
+        seconds = sum(float(amount or 0) * SECONDS[unit] for unit, amount in length.groupdict().items())
+        if seconds > 0:
+            return None, seconds
+    if counted is None or float(counted[1]) <= 0:
         raise OptionError(
-            f"--budget {value!r}: evaluations of a window such as 64nfe, or seconds of search such as 30s"
+            f"--budget {value!r}: evaluations of a window such as 64nfe, or time of search such as 30s, 10min or 1h"
+            f"{slip(value)}"
         )
-    if parsed[2].lower() == "s":
-        return None, float(parsed[1])
-    if not float(parsed[1]).is_integer():
+    if not float(counted[1]).is_integer():
         raise OptionError(f"--budget {value!r}: whole network evaluations")
-    return int(float(parsed[1])), None
+    return int(float(counted[1])), None
 
 
 def parse_bitrate(text: str | None) -> int | None:
@@ -145,7 +190,7 @@ def parse_bitrate(text: str | None) -> int | None:
 Settings = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_settings)]
 Targets = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_targets)]
 Weights = Annotated[tuple[tuple[str, float], ...], BeforeValidator(parse_weights)]
-Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(str)]
+Depth = Annotated[Literal["source", "16", "24", "32f"], BeforeValidator(read_depth)]
 Rate = Annotated[int | Literal["source"], BeforeValidator(parse_rate)]
 Cutoff = Annotated[str | Annotated[float, Field(ge=500, le=23000)] | None, BeforeValidator(parse_cutoff)]
 LoudnessTarget = Annotated[str | float, BeforeValidator(parse_loudness)]

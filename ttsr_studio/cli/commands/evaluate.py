@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.engines.registry import ENGINES
 from ttsr_studio.errors import OptionError, OutputError, TtsrError
@@ -47,10 +48,10 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
 
 
 @click.command("evaluate", epilog=EPILOG)
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=UserPath(exists=True, path_type=Path))
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False, path_type=Path),
     required=True,
     help="Folder of the results; rows already there are not computed again.",
 )
@@ -68,7 +69,7 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
 @click.option(
     "--outputs",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=UserPath(exists=True, file_okay=False, path_type=Path),
     help="Finished audio of another system, by the clips' stems, below DIR/CUTOFF (DIR/4000) when there are "
     "several cutoffs. Repeatable, each with its --name.",
 )
@@ -145,7 +146,7 @@ ttsr evaluate clips/manifest.csv --out results --limit 5
 @click.option("--tell-cutoff", is_flag=True, help="Give renders the true cutoff; they detect it otherwise.")
 @click.option(
     "--write-lr",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False, path_type=Path),
     help="Also write the inputs, for other systems to render: DIR/CUTOFF/CLIP.wav.",
 )
 @click.option(

@@ -10,7 +10,7 @@ import click
 from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import expand, passed_over
-from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
@@ -18,7 +18,7 @@ from ttsr_studio.rendering.inference.session import Session
 
 
 @click.command("inspect", cls=OneLineErrors)
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
 @click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
 @click.option("--stream", metavar="N|LANGUAGE", help="Audio stream of a file that has several.")
 @click.option(

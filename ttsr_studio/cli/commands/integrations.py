@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.integrations.installer import INTEGRATIONS, FileChange, changes_of, found, install_files
 from ttsr_studio.integrations.plan import Wish, own_program
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+FOLDER = UserPath(file_okay=False, path_type=Path)
 DONE = {"write": "wrote", "replace": "replaced", "remove": "removed", "keep": "unchanged"}
 PLANNED = {name: "unchanged" if name == "keep" else f"would {name}" for name in DONE}
 

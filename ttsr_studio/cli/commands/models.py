@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.diagnostics.verifier_speed import bench_verifiers
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
@@ -106,7 +107,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 
 @models_group.command("import")
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=UserPath(path_type=Path))
 @PRECISION
 @errors_in_one_line
 def models_import(name: str, file: Path, precision: str) -> None:
@@ -141,13 +142,13 @@ def models_bench(seconds: float, candidates: int, device: str) -> None:
 @click.argument("names", nargs=-1)
 @click.option(
     "--listen",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=UserPath(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Also try an engine on a full-band FILE of 5.12 s or more, and write a short report of what its weights have "
     "to confirm.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
+    "-o", "--output", type=UserPath(path_type=Path), default="ttsr-listen", show_default=True, help="Report's folder."
 )
 @errors_in_one_line
 def models_verify(names: tuple[str, ...], listen: Path | None, output: Path) -> None:

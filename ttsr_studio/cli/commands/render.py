@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.render_options import given_flags, render_flags, write_groups
 from ttsr_studio.errors import TtsrError, on_one_line
 
@@ -47,14 +47,14 @@ class RenderCommand(OneLineErrors):
 @click.command("render", cls=RenderCommand)
 @click.option(
     "--job",
-    type=click.Path(path_type=Path),
+    type=UserPath(path_type=Path),
     is_eager=True,
     expose_value=False,
     callback=follow_job,
     metavar="JOB.json",
     help="Do what a job file says, and nothing else: the door for other programs (docs/studio/jobs.md).",
 )
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
@@ -63,7 +63,7 @@ class RenderCommand(OneLineErrors):
 )
 @click.option(
     "--again",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=UserPath(exists=True, dir_okay=False, path_type=Path),
     is_eager=True,
     callback=report_option,
     metavar="REPORT",
@@ -72,7 +72,7 @@ class RenderCommand(OneLineErrors):
 @render_flags
 @click.option(
     "--keep-rewards",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps previews, too.",
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluation.replay.estimate import (
     outcome_column,
@@ -41,7 +41,7 @@ hold; renders with a --target draw in batches, and may draw some more.
 
 
 @click.command("replay", cls=OneLineErrors, epilog=EPILOG)
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=UserPath(exists=True, dir_okay=False, path_type=Path))
 @click.option("--policy", "policies", multiple=True, metavar="SPEC", help="A policy to replay, repeatable.")
 @click.option(
     "--looks", "previews", is_flag=True, help="What x0-predictions tell of finished renders: the grounds for rungs."

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown
@@ -16,11 +17,11 @@ from ttsr_studio.evaluation.verifier_study.score_files import ONLY_IN_A_SEARCH, 
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.registry import VERIFIERS
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("score")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="FILE...")
 @click.option(
     "--verifier",
     "verifiers",

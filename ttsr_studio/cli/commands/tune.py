@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedules import SCHEDULES
@@ -34,7 +35,7 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 
 
 @click.command("tune", epilog=EPILOG)
-@click.argument("clips", type=click.Path(exists=True, path_type=Path))
+@click.argument("clips", type=UserPath(exists=True, path_type=Path))
 @click.option(
     "--nfe",
     type=click.IntRange(1),
@@ -104,14 +105,14 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False, path_type=Path),
     default=Path("tuned"),
     show_default=True,
     help="Folder of the results; what is there already is not computed again.",
 )
 @click.option(
     "--preset",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False, path_type=Path),
     metavar="NAME.toml",
     help="The preset to write.  [default: tuned.toml in --out]",
 )
