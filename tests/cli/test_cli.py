@@ -78,7 +78,7 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
         (["--loudness", "loud"], "match, off"),
         (["--set", "cosine=0.9"], "does not take cosine"),
         (["--preset", "podcast"], "known: audiosr, audiosr-speech, drums, general, master, music"),
-        (["--device", "abacus"], "known: auto, cpu, cuda, mps"),
+        (["--device", "abacus"], "known: auto, cpu, cuda, gpu, mps"),
         (["-o", "{artist}.wav"], "known: {dir} {stem}"),
         (["--colour", "red"], "No such option"),
     ],

@@ -32,7 +32,7 @@ def former_flag(name: str) -> Callable[[Command], Command]:
     """A flag that is `--set` now: whoever still writes it is told."""
 
     def refuse(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-        if value is not None:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:  # a preset may still set it
             raise click.UsageError(f"--{name} is a setting of the search now: --set {name}={value}", ctx)
 
     return click.option(f"--{name}", hidden=True, expose_value=False, callback=refuse)

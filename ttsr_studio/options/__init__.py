@@ -288,7 +288,7 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
         return parse_bitrate(self.bitrate)
 
     def search_settings(self) -> dict[str, Any]:
-        """Settings given for the search algorithm, without those left to it; texts for those of `settings`, which go first."""
+        """Settings given for the search algorithm; those of `settings`, which go before the others, are texts."""
         named = {"neighbours": self.neighbours, "cosine": self.cosine, "stride": self.stride, "pivot": self.pivot}
         return {name: value for name, value in named.items() if value is not None} | dict(self.settings)
 
