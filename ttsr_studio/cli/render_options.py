@@ -65,7 +65,7 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     return click.option(names, field.field, type=flag_type(field), default=default, help=text or None, **more)
 
 
-def flag_type(field: OptionField) -> click.ParamType:
+def flag_type(field: OptionField) -> click.ParamType[Any]:
     """What click makes of the text of a flag."""
     if field.choices:
         return OneOf(field)
@@ -90,10 +90,10 @@ class OneOf(click.Choice[str]):
         return super().convert(text, param, ctx)
 
 
-class Told(click.ParamType):
+class Told(click.ParamType[Any]):
     """Another type, which says what to write where somebody wrote a percentage or a decimal comma."""
 
-    def __init__(self, kind: click.ParamType) -> None:
+    def __init__(self, kind: click.ParamType[Any]) -> None:
         self.kind, self.name = kind, kind.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
