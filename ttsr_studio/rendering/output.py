@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ttsr_studio.audio.metadata.transfer import carry
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.rendering.finish import Finished, finish
 from ttsr_studio.rendering.mixing import Mix, mix_of
-from ttsr_studio.rendering.recorder import Recorder
+from ttsr_studio.rendering.recorder import TIE, Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.source import BLOCK, Material
@@ -79,15 +80,30 @@ def write_outputs(
     if run.session.options.control:
         baseline = write_render(run, material, renders[-1], mix, beside(target, "control"))
     best: list[BestRecord] = []
-    for rank, number in distinct(reranking.order[: run.session.options.keep_top], recorder):
+    kept = list(distinct(reranking.order[: run.session.options.keep_top], recorder))
+    scores = rank_scores([number for _, number in kept], reranking, recorder)
+    for (rank, number), score in zip(kept, scores, strict=True):
         there = number == reranking.chosen
         other = beside(target, f"top{rank}")
         info = chosen if there else write_render(run, material, renders[number], mix, other)
-        score = reranking.combined[number] if reranking.combined else recorder.mean_combined(number)
         figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
         parts = recorder.made_of(number)
-        best.append(BestRecord(rank, info.name, None if math.isnan(score) else score, *figures, candidates=parts))
+        best.append(BestRecord(rank, info.name, score, *figures, candidates=parts))
     return Outputs(chosen, best, baseline, replaced, mix)
+
+
+def rank_scores(numbers: Sequence[int], reranking: Reranking, recorder: Recorder) -> list[float | None]:
+    """The score of each of the n best, the best first; None for all where the ranks go by something else.
+
+    That is so where segments of several candidates were put together, which only scores of segments can tell of, and
+    where the search itself made the choice.
+    """
+    if recorder.session.panel.choosing("clip"):
+        return [None if math.isnan(reranking.combined[number]) else reranking.combined[number] for number in numbers]
+    combined = [recorder.mean_combined(number) for number in numbers]
+    spliced = any(len(set(parts)) > 1 for number in numbers for parts in recorder.made_of(number))
+    falls = all(a >= b - TIE for a, b in pairwise(combined))
+    return list(combined) if falls and not spliced else [None] * len(numbers)
 
 
 def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, int]]:
@@ -193,6 +209,8 @@ def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
     scores = {best.name: best.score for best in report.best}
     versions = [Version("chosen", target, take, scores.get(target.name))]
     versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
+    if report.random_baseline is not None:
+        versions.append(Version("random pick", target.with_name(report.random_baseline.name), None, None))
     files = [str(source.absolute()), "--again", str(data.absolute())]
     words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
     write_page(page, Audition(report.to_json(), source, versions, recorder.uncertainty.arrays(), words))

@@ -70,13 +70,14 @@ class WindowNotes:
 
 
 class Recorder:
-    """Spectrograms of input and output, the uncertainty map, and notes of every window."""
+    """Spectrograms of input, output and what was added, the uncertainty map, and notes of every window."""
 
     def __init__(self, session: Session, source: SearchInput) -> None:
         self.session, self.cutoff_hz, self.rate = session, source.cutoff_hz, session.engine.sample_rate
         self.scale = source.level / session.engine.input_rms  # from the engine's level to the file's
         frames = source.lr.frames
         self.before, self.after = SpectrogramMap(self.rate, frames), SpectrogramMap(self.rate, frames)
+        self.added = SpectrogramMap(self.rate, frames)
         self.uncertainty = UncertaintyMap(self.rate, frames)
         self._windows: list[WindowNotes] = []
 
@@ -84,8 +85,10 @@ class Recorder:
         """Take the whole input and output."""
         for start in range(0, output.frames, BLOCK):
             stop = min(output.frames, start + BLOCK)
-            self.before.update(start, lr.read(start, stop))
-            self.after.update(start, output.read(start, stop))
+            given, made = lr.read(start, stop), output.read(start, stop)
+            self.before.update(start, given)
+            self.after.update(start, made)
+            self.added.update(start, made - given)
 
     def add(self, joined: JoinedWindow) -> None:
         """Take a window, its candidates, and what the n best have of it."""

@@ -255,12 +255,13 @@ def input_info(material: Material) -> InputInfo:
 
 def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
-    from ttsr_studio.report.figures import draw_report  # with matplotlib, .4 s that only a picture is worth
+    from ttsr_studio.report.figures import Maps, draw_report  # with matplotlib, .4 s that only a picture is worth
 
     data, picture, arrays = report_paths(target)
     write_report(data, report.to_json())
     write_arrays(arrays, recorder.uncertainty.arrays())
-    draw_report(picture, report, before=recorder.before, after=recorder.after, uncertainty=recorder.uncertainty)
+    maps = Maps(recorder.before, recorder.after, recorder.added, recorder.uncertainty)
+    draw_report(picture, report, maps)
     return data, picture
 
 

@@ -1,4 +1,4 @@
-"""The picture of a render, `<name>.ttsr.png`: input and output, where the candidates disagree, and their scores.
+"""The picture of a render, `<name>.ttsr.png`: input, output and what was added, uncertainty, scores, the choice.
 
 The same arguments give the same bytes: nothing is drawn at random and no date is stored.
 """
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,28 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from PIL import Image
 
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.errors import shown
-from ttsr_studio.report.schema import Report, WindowRecord
+from ttsr_studio.report.choice import UNITS, how_chosen, stopped_early
+from ttsr_studio.report.schema import Report
 from ttsr_studio.storage.atomic import write_atomic
 
 SIZE_INCHES, DPI = (16.0, 12.0), 100
 RANGE_DB = 100.0
 TOP_KHZ = 24.0
-MOST_STRIPS = 4
+MOST_CELLS = 690, 128
+"""Columns and rows of a drawn map: two pixels a cell, which is what can be seen and packed small."""
+STEP_DB = 2.5
+MOST_ROWS = 6
+COLUMNS = (0.0, 0.33, 0.42, 0.52, 0.62, 0.72, 0.80, 0.82)
+"""Where the columns of the table of scores are, in shares of its width; those between name and last end there."""
 CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-INK, QUIET, CANDIDATE, CHOSEN = "#1d2733", "#6b7785", "#8fa3b8", "#d9480f"
+INK, QUIET, CHOSEN = "#1d2733", "#5b6673", "#b83c0a"
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # file names may hold dollar signs
     "font.family": "DejaVu Sans",
@@ -64,8 +72,8 @@ class _Scale:
     empty: str
 
 
-LEVELS = _Scale("dB re loudest", "magma", -RANGE_DB, 0.0, "black")
-VARIANCE = _Scale("variance, relative", "viridis", 0.0, 1.0, "#440154")
+LEVELS = _Scale("dB, the loudest is 0", "magma", -RANGE_DB, 0.0, "black")
+VARIANCE = _Scale("candidates", "viridis", 0.0, 1.0, "#440154")
 
 
 @dataclass(frozen=True)
@@ -78,21 +86,28 @@ class _Map:
     scale: _Scale
 
 
-def draw_report(
-    path: Path,
-    report: Report,
-    *,
-    before: SpectrogramMap,
-    after: SpectrogramMap,
-    uncertainty: UncertaintyMap | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Maps:
+    """What is drawn over time; complete maps of the whole file.
+
+    Attributes:
+        before, after, added: input, output, and their difference; shown relative to the loudest cell of the first two.
+        uncertainty: None, or a map that saw a single candidate a window, leaves its panel out.
+    """
+
+    before: SpectrogramMap
+    after: SpectrogramMap
+    added: SpectrogramMap | None = None
+    uncertainty: UncertaintyMap | None = None
+
+
+def draw_report(path: Path, report: Report, maps: Maps) -> None:
     """Draw a render as a PNG of 1600 x 1200 pixels, written whole or not at all.
 
     Args:
         path: where to.
-        report: titles, cutoff and scores; with up to four search verifiers each gets a strip of its raw scores.
-        before, after: complete maps of input and output; both are shown relative to the loudest cell of either.
-        uncertainty: None, or a map that saw a single candidate a window, leaves its panel out.
+        report: titles, the band's edge, scores and the choice.
+        maps: what is drawn over time.
 
     Raises OutputError when the file cannot be written.
     """
@@ -100,33 +115,44 @@ def draw_report(
     with style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
         canvas: Any = FigureCanvasAgg(figure)
-        _draw(figure, report, _maps(report, before, after, uncertainty), after.frames / after.rate)
+        _draw(figure, report, _panels(report, maps), maps.after.frames / maps.after.rate)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font has not
             canvas.draw()
-    # Smaller and much sooner than by `savefig`: nothing is transparent, and noise cannot be compressed.
+    # Smaller and much sooner than by `savefig`: a palette is enough for two colour scales and text.
     buffer = BytesIO()
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pixels.save(buffer, "PNG", compress_level=4, dpi=(DPI, DPI))
+    palette = pixels.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette.save(buffer, "PNG", compress_level=6, dpi=(DPI, DPI))
     write_atomic(path, buffer.getvalue())
 
 
-def _maps(
-    report: Report, before: SpectrogramMap, after: SpectrogramMap, uncertainty: UncertaintyMap | None
-) -> list[_Map]:
+def _panels(report: Report, maps: Maps) -> list[_Map]:
     """The pictures from the top down."""
-    levels = [spectrogram.decibels() for spectrogram in (before, after)]
-    loudest = max(float(level.max()) for level in levels)
-    maps = [
-        _Map(title, level - loudest, spectrogram.rate, LEVELS)
-        for title, level, spectrogram in zip(("Input", _output_title(report)), levels, (before, after), strict=True)
+    named = [("Input", maps.before), (_output_title(report), maps.after)]
+    named += [] if maps.added is None else [("What was added: output less input", maps.added)]
+    levels = [(title, found.decibels(), found.rate) for title, found in named]
+    loudest = max(float(level.max()) for _, level, _ in levels[:2])
+    panels = [
+        _Map(title, np.round(_smaller(level - loudest) / STEP_DB) * STEP_DB, rate, LEVELS)
+        for title, level, rate in levels
     ]
-    disagreement = None if uncertainty is None else uncertainty.display()
-    if uncertainty is not None and disagreement is not None and disagreement.any():
+    disagreement = None if maps.uncertainty is None else maps.uncertainty.display()
+    if maps.uncertainty is not None and disagreement is not None and disagreement.any():
         mean_db = report.uncertainty.mean_db
-        title = "Uncertainty" if mean_db is None else f"Uncertainty: candidates differ by {mean_db:.1f} dB on average"
-        maps.append(_Map(title, disagreement, uncertainty.rate, VARIANCE))
-    return maps
+        title = "Uncertainty: where candidates differ"
+        title += "" if mean_db is None else f", by {mean_db:.1f} dB on average above the cutoff"
+        panels.append(_Map(title, np.round(_smaller(disagreement) * 24) / 24, maps.uncertainty.rate, VARIANCE))
+    return panels
+
+
+def _smaller(values: np.ndarray) -> np.ndarray:
+    """[rows, columns] pooled to what can be seen, the largest of a cell, so that a click stays."""
+    for axis, most in ((1, MOST_CELLS[0]), (0, MOST_CELLS[1])):
+        count = values.shape[axis]
+        if count > most:
+            values = np.maximum.reduceat(values, np.arange(most) * count // most, axis=axis)
+    return values
 
 
 def _output_title(report: Report) -> str:
@@ -136,37 +162,27 @@ def _output_title(report: Report) -> str:
     return f"Output: {holes.cells:,} cells that a codec emptied are filled, {100 * holes.share:.2g} % below the edge"
 
 
-def _draw(figure: Figure, report: Report, maps: Sequence[_Map], seconds: float) -> None:
-    strips = _strips(report)
-    rows = len(maps) + len(strips)
-    grid = GridSpec(
-        rows,
-        2,
-        figure,
-        left=0.07,
-        right=0.935,
-        top=0.872,
-        bottom=0.055,
-        hspace=0.34,
-        wspace=0.02,
-        width_ratios=(1.0, 0.012),
-        height_ratios=[3.0] * len(maps) + [3.0 if len(strips) == 1 else 1.15] * len(strips),
-    )
-    axes = [figure.add_subplot(grid[row, 0]) for row in range(rows)]
-    bars = [figure.add_subplot(grid[row, 1]) for row in range(len(maps))]
-    for axis, bar, each in zip(axes, bars, maps, strict=False):
-        _draw_map(axis, bar, each, seconds)
-        if report.input.cutoff_hz is not None:
-            _draw_cutoff(axis, report.input.cutoff_hz / 1000, labelled=each is maps[0])
+def _draw(figure: Figure, report: Report, panels: Sequence[_Map], seconds: float) -> None:
+    place: dict[str, Any] = {"left": 0.06, "right": 0.93, "top": 0.845, "hspace": 0.33, "wspace": 0.02}
+    rows = min(MOST_ROWS + 1, len(report.scores))
+    grid = GridSpec(len(panels), 2, figure, bottom=0.075 + 0.022 * (rows + 2.6), width_ratios=(1.0, 0.012), **place)
+    levels = sum(each.scale is LEVELS for each in panels)
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(len(panels))]
+    images = [_draw_map(axis, each, seconds) for axis, each in zip(axes, panels, strict=True)]
+    bars = [(LEVELS, images[0], grid[:levels, 1])]
+    bars += [(VARIANCE, images[-1], grid[levels, 1])] if levels < len(panels) else []
+    for scale, image, where in bars:
+        _draw_colours(figure, figure.add_subplot(where), image, scale)
+    for axis in axes:
+        _draw_edge(axis, report, seconds, labelled=axis is axes[0])
     _draw_skirts(axes[0], report)
-    for axis, name in zip(axes[len(maps) :], strips, strict=True):
-        _draw_scores(axis, report, name)
     _finish_time(axes, seconds)
     _draw_title(figure, report)
+    _draw_scores(figure, report, 0.022 * (rows + 2) + 0.02)
 
 
-def _draw_map(axis: Axes, bar: Axes, each: _Map, seconds: float) -> None:
-    """Draw a map on the frequency axis that all have, and its colour scale."""
+def _draw_map(axis: Axes, each: _Map, seconds: float) -> AxesImage:
+    """Draw a map on the frequency axis that all have."""
     scale = each.scale
     axis.set_facecolor(scale.empty)
     image = axis.imshow(
@@ -177,26 +193,44 @@ def _draw_map(axis: Axes, bar: Axes, each: _Map, seconds: float) -> None:
         cmap=scale.colours,
         vmin=scale.low,
         vmax=scale.high,
+        interpolation="nearest",
     )
     axis.set_ylim(0.0, TOP_KHZ)
     axis.set_yticks([0, 4, 8, 12, 16, 20, 24])
     axis.set_ylabel("kHz")
     axis.set_title(each.title, **TITLE)
-    colourbar = axis.figure.colorbar(image, cax=bar)
+    return image
+
+
+def _draw_colours(figure: Figure, axis: Axes, image: AxesImage, scale: _Scale) -> None:
+    """Draw a colour scale, one for all panels that have it."""
+    colourbar = figure.colorbar(image, cax=axis)
     colourbar.set_label(scale.unit, fontsize=10.5, color=QUIET)
     colourbar.outline.set_visible(False)
-    colourbar.locator = MaxNLocator(5)
+    colourbar.locator = MaxNLocator(5 if scale is LEVELS else 1)
     colourbar.update_ticks()
+    if scale is VARIANCE:
+        colourbar.set_ticks([0.0, 1.0], labels=["same", "differ"])
 
 
-def _draw_cutoff(axis: Axes, cutoff_khz: float, labelled: bool) -> None:
-    axis.axhline(cutoff_khz, color="white", linestyle=(0, (6, 4)), linewidth=1.3, alpha=0.9)
+def _draw_edge(axis: Axes, report: Report, seconds: float, labelled: bool) -> None:
+    """Draw where the band of the input ends: over time where that is known, of the lowest channel."""
+    cutoff = report.input.cutoff_hz
+    if cutoff is None:
+        return
+    bands = report.input.bandwidth
+    starts = [band.start_s for band in bands] or [0.0]
+    edges = [min(band.edges_hz) / 1000 for band in bands] or [cutoff / 1000]
+    times, heights = [*starts, seconds], [*edges, edges[-1]]
+    line: dict[str, Any] = {"where": "post", "linestyle": (0, (6, 4)), "linewidth": 1.3, "alpha": 0.9}
+    axis.step(times, heights, color="white", **line)
     if not labelled:
         return
-    under = cutoff_khz > TOP_KHZ - 3
+    moves = max(edges) - min(edges) > 0.1
+    under = edges[-1] > TOP_KHZ - 5
     axis.annotate(
-        f"cutoff {cutoff_khz:.1f} kHz",
-        (0.995, cutoff_khz),
+        f"the band ends at {min(edges):.1f} to {max(edges):.1f} kHz" if moves else f"cutoff {cutoff / 1000:.1f} kHz",
+        (0.995, edges[-1]),
         xycoords=axis.get_yaxis_transform(),
         xytext=(0, -8 if under else 8),
         textcoords="offset points",
@@ -228,74 +262,45 @@ def _draw_skirts(axis: Axes, report: Report) -> None:
         )
 
 
-def _strips(report: Report) -> list[str | None]:
-    """The columns of scores that get a strip; None stands for the combined score."""
-    columns = dict.fromkeys(name for w in report.windows for candidate in w.candidates for name in candidate.scores)
-    names = sorted(columns, key=lambda name: report.verifiers[_verifier(name)].role != "search")
-    if len(names) == 1:
-        return list(names)
-    return [None, *names] if len(names) <= MOST_STRIPS else [None]
+def _draw_scores(figure: Figure, report: Report, top: float) -> None:
+    """Write a table of what every verifier says of input, first draw, mean and choice."""
+    left, width, line = 0.06, 0.87, 0.022
+
+    def row(y: float, words: Sequence[str], colour: str = INK, bold: int | None = None) -> None:
+        for i, (share, text) in enumerate(zip(COLUMNS, words, strict=False)):
+            strong: dict[str, Any] = {"color": CHOSEN, "fontweight": "bold"} if i == bold else {"color": colour}
+            side = "left" if i in (0, len(COLUMNS) - 1) else "right"
+            figure.text(left + width * share, y, text, ha=side, va="top", fontsize=11.5, **strong)
+
+    if not report.scores:
+        figure.text(left, top, "Nothing was scored.", va="top", fontsize=12, color=QUIET)
+        return
+    heads = ["Scores, higher is better", "", "input", "first draw", "mean", "chosen", "gain", "chosen is worse than"]
+    row(top, heads, QUIET)
+    for i, (name, score) in enumerate(list(report.scores.items())[:MOST_ROWS]):
+        info = report.verifiers[_verifier(name)]
+        role = "" if info.role == "search" else "; held out: chose nothing"
+        figures = [_figure(value) for value in (score.input, score.first, score.mean, score.chosen)]
+        gain = "–" if score.gain_sd is None else f"{score.gain_sd:+.1f} σ".replace("-", "−")
+        worse = ", ".join(text.replace("below ", "") for text in score.harm) or "neither"
+        label = f"{name}, {UNITS.get(info.unit, info.unit)}{role}"
+        row(top - line * (i + 1), [label, "", *figures, gain, worse], bold=5)
+    rows = min(MOST_ROWS, len(report.scores))
+    if len(report.scores) > rows:
+        figure.text(left, top - line * (rows + 1), f"and {len(report.scores) - rows} more in the JSON", va="top")
+        rows += 1
+    note = "First draw: one render without a search. Mean: of all candidates, a random pick on average. "
+    note += "Gain: the chosen over the mean; σ is the standard deviation over candidates."
+    figure.text(left, top - line * (rows + 1), note, va="top", fontsize=10.5, color=QUIET)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
 
 
 def _verifier(column: str) -> str:
     """The verifier of a column: "name", or "name/scale" of a verifier of several scales."""
     return column.split("/")[0]
-
-
-def _draw_scores(axis: Axes, report: Report, name: str | None) -> None:
-    """Draw one score of all candidates, spread over their window, the chosen one on top."""
-    every: list[tuple[float, float]] = []
-    chosen: list[tuple[float, float]] = []
-    for window in report.windows:
-        points = _points(window, name)
-        every += points
-        for part in window.segments:
-            axis.hlines(points[part.candidate][1], part.start_s, part.stop_s, color=CHOSEN, linewidth=2.5, zorder=3)
-        chosen += [] if window.chosen is None or window.segments else [points[window.chosen]]
-    crowd = max((len(window.candidates) for window in report.windows), default=0)
-    size = float(np.clip(1600 / max(1, len(every)), 1.2, 6.0))
-    axis.plot(*_columns(every), "o", color=CANDIDATE, markersize=size, alpha=0.55, markeredgewidth=0, clip_on=False)
-    big = float(np.clip(900 / max(1, len(chosen)), 3.5, 9.0))
-    axis.plot(*_columns(chosen), "o", color=CHOSEN, markersize=big, markeredgewidth=0, clip_on=False)
-    info = None if name is None else report.verifiers[_verifier(name)]
-    unit = info.unit if info else ""
-    title = name or "Combined score"
-    title += " (held out: watches, chooses nothing)" if info and info.role != "search" else ""
-    for window in report.windows[1:]:
-        axis.axvline(window.start_s, color="#e6eaee", linewidth=0.8, zorder=0)
-    axis.set_title(title, **TITLE)
-    axis.set_ylabel(unit)
-    axis.yaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))
-    axis.grid(axis="y", color="#e6eaee", linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.margins(y=0.12)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    if name is None or len(_strips(report)) == 1:
-        legend = f"{crowd} candidates side by side in each window, higher is better  ·"
-        axis.text(0.94, 1.03, legend, transform=axis.transAxes, ha="right", va="bottom", fontsize=11, color=QUIET)
-        axis.text(
-            0.945,
-            1.03,
-            "▬ segments" if any(window.segments for window in report.windows) else "● chosen",
-            transform=axis.transAxes,
-            ha="left",
-            va="bottom",
-            fontsize=11,
-            color=CHOSEN,
-        )
-
-
-def _points(window: WindowRecord, name: str | None) -> list[tuple[float, float]]:
-    """(seconds, score) of each candidate; what has no score gets NaN, which is not drawn."""
-    scores = [c.combined if name is None else c.scores.get(name) for c in window.candidates]
-    width = (window.stop_s - window.start_s) / max(1, len(scores))
-    values = [np.nan if s is None or not np.isfinite(s) else float(s) for s in scores]
-    return [(window.start_s + (i + 0.5) * width, value) for i, value in enumerate(values)]
-
-
-def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
 
 
 def _finish_time(axes: Sequence[Axes], seconds: float) -> None:
@@ -323,36 +328,27 @@ def _draw_title(figure: Figure, report: Report) -> None:
     """Write the file's name and one line of what was done to it."""
     tool = report.tool
     name = shown(Path(report.input.name))
-    figure.text(0.07, 0.965, name if len(name) <= 90 else f"{name[:60]}…{name[-28:]}", fontsize=19, fontweight="bold")
-    count = max((len(window.candidates) for window in report.windows), default=0)
+    figure.text(0.06, 0.965, name if len(name) <= 90 else f"{name[:60]}…{name[-28:]}", fontsize=19, fontweight="bold")
     speed = report.timing.times_real_time
     facts = [
         f"{tool.engine} engine",
         f"preset {tool.preset}" if tool.preset else "no preset",
-        f"N = {count}",
         f"{report.timing.nfe:,} network evaluations",
         f"{_loudness(report.input.lufs)} → {_loudness(report.output.lufs)} LUFS",
         f"seed {tool.seed}",
     ]
-    if len(report.windows) == 1 and report.windows[0].chosen is not None:
-        facts.append(f"chose candidate {report.windows[0].chosen}")
     if speed is not None:
-        facts.append(f"{1 / speed:.2g} s for a second of audio")
-    figure.text(0.07, 0.938, "   ·   ".join(facts), fontsize=12, color=QUIET)
-    figure.text(0.07, 0.914, _verdict(report), fontsize=12, color=QUIET)
+        facts.append(f"{_seconds(1 / speed)} s for a second of audio")
+    figure.text(0.06, 0.938, "   ·   ".join(facts), fontsize=12, color=QUIET)
+    content = report.to_json()
+    lines = wrap(" ".join(filter(None, [how_chosen(content), stopped_early(content)])), 170)
+    for i, text in enumerate(lines[:2]):
+        figure.text(0.06, 0.914 - 0.022 * i, text + ("…" if i == 1 and len(lines) > 2 else ""), fontsize=12)
 
 
-def _verdict(report: Report) -> str:
-    """Gains of the choice over a random pick, by verifiers that chose and those held out, and harm."""
-    parts = []
-    if report.gains.searched is not None:
-        parts.append(f"verifiers: {report.gains.searched:+.1f} sd over a random pick")
-    if report.gains.held_out is not None:
-        ratio = "" if report.gains.ratio is None else f" (ratio {report.gains.ratio:.2f})"
-        parts.append(f"held out: {report.gains.held_out:+.1f} sd{ratio}")
-    parts += [f"{name} {' and '.join(record.harm)}" for name, record in report.scores.items() if record.harm]
-    line = "   ·   ".join(parts).replace("-", "−")
-    return line if len(line) <= 165 else f"{line[:162]}…"
+def _seconds(value: float) -> str:
+    """Two digits, as people write them."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _loudness(lufs: float | None) -> str:

@@ -7,6 +7,7 @@ inserts it as text.
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ttsr_studio.errors import InputError
+from ttsr_studio.report.choice import TERMS, UNITS, how_chosen, stopped_early
 from ttsr_studio.report.excerpt import Excerpt, cut, draw_pictures, encode, overlay
 from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.storage.atomic import write_atomic
@@ -42,13 +44,13 @@ class Version:
     Attributes:
         label: what to call it, e.g. "number 2"; the chosen one's rank is added where there are others.
         path: its audio file, at the output's rate.
-        rank: 1 for the best.
+        rank: 1 for the best; None for the random pick, which is there to compare with and cannot be chosen.
         score: the combined score, None where nothing was scored.
     """
 
     label: str
     path: Path
-    rank: int
+    rank: int | None
     score: float | None
 
 
@@ -90,7 +92,8 @@ def payload(audition: Audition, folder: Path) -> Json:
     """What the page's script gets; the page lies in the folder."""
     report = audition.report
     best = {record["rank"]: record for record in report.get("best", ())}
-    records = [best.get(version.rank) for version in audition.versions]
+    baseline = report.get("random_baseline")
+    records = [baseline if version.rank is None else best.get(version.rank) for version in audition.versions]
     texts = list(tracks(audition, records, folder))
     levels = [track["level_db"] or 0.0 for track in texts]
     files = [version.path for version in audition.versions]
@@ -100,6 +103,9 @@ def payload(audition: Audition, folder: Path) -> Json:
     return {
         "title": report["input"]["name"],
         "facts": list(facts(report)),
+        "how": how_chosen(report),
+        "stopped": stopped_early(report),
+        "terms": TERMS,
         "warnings": [*report["input"]["warnings"], *report["output"]["metadata"]["warnings"]],
         "tracks": [
             {**track, "audio": sound, "pictures": pair}
@@ -138,8 +144,8 @@ def tracks(audition: Audition, records: Sequence[Json | None], folder: Path) -> 
             "rank": version.rank,
             "score": version.score,
             "gain_db": (record or report["output"])["gain_db"],
-            "commands": quoted(audition.command, version.rank, folder) if audition.command else None,
-            "mixed": quoted([*audition.command, *MIXED], version.rank, folder) if audition.command else None,
+            "commands": commands(audition.command, version.rank, folder),
+            "mixed": commands(audition.command and [*audition.command, *MIXED], version.rank, folder),
             **track_levels(report, record if number else report["output"]),
         }
 
@@ -154,7 +160,7 @@ def chosen_first(versions: Sequence[Version], report: Json) -> list[Version]:
         raise InputError(f"{name}: an audition page needs the chosen render among its versions")
     others = [version for version in versions if version is not chosen[0]]
     label = f"{chosen[0].label} (number {chosen[0].rank})" if others else chosen[0].label
-    return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank)]
+    return [replace(chosen[0], label=label), *sorted(others, key=lambda version: version.rank or math.inf)]
 
 
 def track_levels(report: Json, record: Json | None) -> Json:
@@ -195,6 +201,11 @@ def is_whole(report: Json) -> bool:
     """Whether all that was made is in the renders, as it is, so that the page can mix less of it in."""
     amount = report.get("amount") or {"asked": 1, "tilt_db": 0}
     return bool(amount["asked"] == 1 and amount["tilt_db"] == 0 and not report.get("chain"))
+
+
+def commands(command: Sequence[str], rank: int | None, folder: Path) -> dict[str, str] | None:
+    """The command that makes a rank the choice; None where there is none."""
+    return quoted(command, rank, folder) if command and rank is not None else None
 
 
 def quoted(command: Sequence[str], rank: int, folder: Path) -> dict[str, str]:
@@ -286,7 +297,7 @@ def windows(report: Json, excerpt: Excerpt, records: Sequence[Json | None]) -> I
 
 def picked(window: Json, record: Json | None, sounding: Sequence[int]) -> Sequence[int | None]:
     """The candidates of a window in one of the best renders, by segment."""
-    if record is None or not window["candidates"]:
+    if record is None or "candidates" not in record or not window["candidates"]:
         return [None]
     picks: Sequence[int] = record["candidates"][sounding.index(window["index"])]
     return picks
@@ -296,9 +307,22 @@ def scores(report: Json, records: Sequence[Json | None]) -> Iterator[Json]:
     """The scores of every verifier, of the other versions too where they are known."""
     columns = ("role", "scope", "input", "first", "mean", "gain_sd", "harm")
     for name, score in report["scores"].items():
-        others = [None if score["scope"] == "clip" else mean_score(report, record, name) for record in records[1:]]
+        others = [version_score(report, record, name, score) for record in records[1:]]
         unit = report["verifiers"].get(name.split("/")[0], {}).get("unit", "")
-        yield {"name": name, "unit": unit, "versions": [score["chosen"], *others], **{c: score[c] for c in columns}}
+        yield {
+            "name": name,
+            "unit": UNITS.get(unit, unit),
+            "versions": [score["chosen"], *others],
+            **{c: score[c] for c in columns},
+        }
+
+
+def version_score(report: Json, record: Json | None, name: str, score: Json) -> float | None:
+    """A verifier's score of another version than the choice; None where it is not known."""
+    if record is not None and "candidates" not in record:
+        known: float | None = score["random_baseline"]
+        return known
+    return None if score["scope"] == "clip" else mean_score(report, record, name)
 
 
 def mean_score(report: Json, record: Json | None, name: str) -> float | None:

@@ -66,7 +66,8 @@ function hear(heard = state.heard) {
   state.heard = heard;
   const mix = mixOf(heard, levels(), ownGains, kind(), kind() ? amplitude(boost()) : 1);
   player.hear(heard && !kind() ? mixOfAmount(mix, heard, ownGains, state.amount) : mix);
-  if (heard > 0) byId("use").value = heard;
+  const usable = heard > 1 || state.amount !== 1 || state.tilt !== 0;
+  byId("use").value = usable && track(heard).rank ? heard : "";
   refresh();
 }
 
@@ -307,8 +308,10 @@ function refreshTrial() {
 
 function buildScores() {
   const versions = data.tracks.slice(1);
-  const heads = ["Verifier", "Role", "Input", "First draw", "Mean", ...versions.map(({ label }) => label.replace("number ", "number\u00a0")), "Gain, sd", "Harm"];
-  const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", className: ["Role", "Harm"].includes(text) ? "words" : "" }, text)));
+  const labels = versions.map(({ label }) => label.replace("number ", "number\u00a0"));
+  const heads = ["Verifier", "Role", "Input", "First draw", "Mean", ...labels, "Gain", "Worse than"];
+  const words = (text) => (["Role", "Worse than"].includes(text) ? "words" : "");
+  const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", className: words(text) }, term(text))));
   const body = element("tbody", {}, ...data.scores.map(scoreRow));
   if (versions.some(({ score }) => score !== null)) {
     const scores = versions.map(({ score }, i) => element("td", { className: i ? "" : "chosen" }, number(score, 3)));
@@ -319,27 +322,39 @@ function buildScores() {
   if (!body.children.length) byId("scores").replaceChildren(element("caption", {}, "Nothing was scored."));
 }
 
+/** A term that says what it means: on hover, with the focus, and to those who hear the page. */
+function term(text) {
+  const meaning = data.terms[text[0].toUpperCase() + text.slice(1)];
+  if (!meaning) return text;
+  const node = element("abbr", { title: meaning, tabIndex: 0 }, text);
+  const show = () => (byId("explained").textContent = `${text}: ${meaning}`);
+  node.addEventListener("mouseenter", show);
+  node.addEventListener("focus", show);
+  return node;
+}
+
 function scoreRow({ name, unit, role, scope, input, first, mean, versions, gain_sd, harm }) {
   const title = element("th", { scope: "row" }, name, element("span", {}, `${unit}, ${scope === "clip" ? "whole renders" : "windows"}`));
   const cells = [input, first, mean].map((value) => element("td", {}, number(value, 3)));
   const own = versions.map((value, i) => element("td", { className: i ? "" : "chosen" }, number(value, 3)));
-  const harmed = element("td", { className: harm.length ? "words harm" : "words" }, harm.length ? `Harm: ${harm.join(", ")}` : "none");
-  return element("tr", {}, title, element("td", { className: "words" }, role), ...cells, ...own, element("td", {}, number(gain_sd, 2, true)), harmed);
+  const harmed = element("td", { className: harm.length ? "words harm" : "words" }, harm.length ? harm.map((text) => text.replace("below ", "")).join(", ") : "none");
+  return element("tr", {}, title, element("td", { className: "words" }, role), ...cells, ...own, element("td", {}, gain_sd === null ? "–" : `${number(gain_sd, 1, true)} σ`), harmed);
 }
 
 function refreshUse() {
-  const chosen = track(Number(byId("use").value));
-  const box = byId("commands");
   refreshMix();
-  const shown = [chosen.rank, state.amount, state.tilt].join();
+  const value = byId("use").value;
+  const box = byId("commands");
+  const shown = [value, state.amount, state.tilt].join();
   if (box.dataset.shown === shown) return;
   box.dataset.shown = shown;
-  byId("use-file").textContent = `This render is ${chosen.name}, with score ${number(chosen.score, 3)}.`;
-  if (chosen.score === null) byId("use-file").textContent = `This render is ${chosen.name}.`;
-  box.replaceChildren();
-  if (!chosen.commands) return;
-  box.append(element("p", { className: "small" }, "To render again with this choice, run in the folder of this page:"));
+  const chosen = track(Number(value || 1));
   const whole = state.amount === 1 && state.tilt === 0;
+  const score = chosen.score === null ? "" : `, with score ${number(chosen.score, 3)}`;
+  byId("use-file").textContent = value ? `This render is ${chosen.name}${score}.` : `You have ${chosen.name}.`;
+  box.replaceChildren();
+  if (!value || !chosen.commands || (whole && chosen === track(1))) return;
+  box.append(element("p", { className: "small" }, "To render again with this choice, run in the folder of this page:"));
   const filled = (line) => line.replace("AMOUNT", state.amount).replace("TILT", state.tilt);
   Object.entries(whole ? chosen.commands : chosen.mixed).forEach(([shell, text], i) => {
     const line = whole ? text : filled(text);
@@ -372,6 +387,7 @@ const KEYS = [
   ["Space", "play or pause", [" "], playOrPause],
   ["0", "hear the input", ["0"], () => hear(0)],
   ["1 … 9", "hear a version by its number", [..."123456789"], (key) => hearNumber(Number(key))],
+  ["C", "hear the random pick (--control)", ["c"], () => hearNumber(null)],
   ["D", "difference on or off", ["d"], () => toggle("difference")],
   ["M", "level match on or off", ["m"], () => toggle("matched")],
   ["L", "loop on or off", ["l"], () => setLoop(!state.loop)],
@@ -436,17 +452,19 @@ function listenToKeys() {
 /* From the data to a page. */
 
 function buildVersions() {
+  byId("use").append(element("option", { value: "" }, "choose one"));
   for (const i of byRank) {
     const { label, rank, lufs, level_db, level_unknown } = track(i);
     const offset = level_db === null ? "" : `, ${number(level_db, 2, true)} dB`;
     const level = level_unknown ?? `${number(lufs, 1)} LUFS${offset}`;
     const button = element("button", { type: "button", ariaPressed: "false" });
     button.dataset.track = i;
-    button.append(...(rank < 10 ? [element("kbd", {}, String(rank)), " "] : []), label, element("span", { className: "soft" }, level));
+    const key = rank === null ? "C" : rank < 10 ? String(rank) : null;
+    button.append(...(key ? [element("kbd", {}, key), " "] : []), label, element("span", { className: "soft" }, level));
     button.addEventListener("click", () => hear(i));
     byId("versions").append(button);
     for (const id of ["abx-a", "abx-b"]) byId(id).append(element("option", { value: i }, label));
-    if (rank) byId("use").append(element("option", { value: i }, label));
+    if (rank) byId("use").append(element("option", { value: i }, i === 1 ? `${label}: what you have` : label));
   }
   byId("abx-b").value = 1;
   byId("match").title = matchable ? "" : unmatched;
@@ -463,7 +481,10 @@ function buildTexts() {
   const stretch = `${clock(data.start)} to ${clock(data.start + data.seconds)} of ${clock(data.whole)}`;
   const channels = data.channels > 2 ? `, channels 1 and 2 of ${data.channels}` : "";
   byId("about").textContent = `Audition: ${stretch}, ${why()}${channels}`;
-  byId("render").open = innerWidth >= 800;
+  byId("how").textContent = data.how;
+  byId("stopped").hidden = !data.stopped;
+  byId("stopped").textContent = data.stopped ?? "";
+  pairs(byId("terms"), Object.entries(data.terms));
   pairs(byId("facts"), data.facts);
   pairs(byId("help"), KEYS.map(([keys, meaning]) => [element("kbd", {}, keys), meaning]));
   byId("warnings").hidden = !data.warnings.length;
@@ -502,6 +523,7 @@ function listen() {
     if (button) copy(byId(button.dataset.copy).textContent);
   });
   listenToKeys();
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => (node.open = true)));
 }
 
 async function start() {

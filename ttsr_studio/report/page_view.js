@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const track = (i) => data.tracks[i];
-const byRank = [...data.tracks.keys()].sort((a, b) => track(a).rank - track(b).rank);
+const byRank = [...data.tracks.keys()].sort((a, b) => (track(a).rank ?? Infinity) - (track(b).rank ?? Infinity));
 
 /* Words and numbers. */
 
@@ -231,7 +231,8 @@ function buildTimeline() {
   const trim = (window, i) => ({ ...window, span: spanOf(window.parts), parts: trimmed(window.parts, data.windows[i + 1]) });
   const windows = data.windows.map(trim).filter(({ parts }) => parts.length);
   lane(track(1).label, ...windows.map(windowButton));
-  data.tracks.slice(2).forEach(({ label }, i) => {
+  data.tracks.slice(2).forEach(({ label, rank }, i) => {
+    if (rank === null) return; // of the random pick no candidates are told
     const parts = windows.flatMap((window) => window.parts);
     const nodes = parts.map(([from, to, all]) => spread(part(all[i + 1], all[0]), place(from), place(to)));
     const differing = parts.filter(([, , all]) => all[i + 1] !== null && all[i + 1] !== all[0]).length;

@@ -429,7 +429,7 @@ class BestRecord(Record):
     name: str
     score: float | None
     """Mean over windows of the combined score of what it is made of, or the combined score of verifiers of clips where
-    they chose; null where nothing was scored."""
+    they chose; null for all where the ranks go by something else: segments, or the search itself."""
     sha256: Sha256
     lufs: float | None
     true_peak_db: float | None
