@@ -63,7 +63,8 @@ def unit_of_choice(report: Json) -> str:
     """What a choice held for."""
     if any(window["segments"] for window in report["windows"]):
         return "segment"
-    return {"clip": "whole file"}.get(report["search"]["choice"], report["search"]["choice"])
+    choice = str(report["search"]["choice"])
+    return "whole file" if choice == "clip" else choice
 
 
 def chooser(report: Json) -> str:
