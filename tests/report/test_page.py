@@ -873,6 +873,27 @@ def test_using_one_shows_its_command(opened: Opened) -> None:
     assert opened.page.locator("#copied").inner_text() == "Copied."
 
 
+def test_what_one_has_is_not_offered_and_terms_explain_themselves(browser: Any, made: Made) -> None:
+    baseline = {**made.report["output"], "name": made.versions[2].path.name, "gain_db": 1.5}
+    versions = [*made.versions[:2], Version("random pick", made.versions[2].path, None, None)]
+    search = {**made.report["search"], "cut": {"time": 1}}
+    content = {**made.report, "random_baseline": baseline, "search": search}
+    page = made.write("control.html", report=content, versions=versions, seconds=2)
+    assert payload(page)["tracks"][3]["commands"] is None, "a random pick cannot be chosen again"
+    assert payload(page)["tracks"][3]["gain_db"] == 1.5
+    with visit(browser, page) as opened:
+        assert opened("document.getElementById('use').value") == ""
+        assert opened.page.locator("#commands pre").count() == 0
+        opened.press("c")
+        assert opened.page.locator("#hearing").inner_text() == "Ready: random pick"
+        assert "1 of 4 windows because the time set ran out" in opened.page.locator("#stopped").inner_text()
+        assert "4 windows, 4 candidates each, chosen by segment" in opened.page.locator("#how").inner_text()
+        opened.page.locator("abbr", has_text="Gain").focus()
+        assert "standard deviations" in opened.page.locator("#explained").inner_text()
+        opened("dispatchEvent(new Event('beforeprint'))")
+        assert opened.page.locator("#terms").is_visible()
+
+
 def turn(opened: Opened, slider: str, value: float) -> None:
     opened(f"(byId('{slider}').value = {value}, byId('{slider}').dispatchEvent(new Event('input')))")
 
