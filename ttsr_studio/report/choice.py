@@ -73,15 +73,15 @@ def chooser(report: Json) -> str:
     clips = {name.split("/")[0] for name in clips}
     search = [name for name, verifier in report["verifiers"].items() if verifier["role"] == "search"]
     by_part, by_clip = [name for name in search if name not in clips], [name for name in search if name in clips]
-    words = f" by {listed(by_part)}" if by_part else ""
+    words = f" by {in_a_row(by_part)}" if by_part else ""
     if by_clip and report["n_best"]:
-        words += f", then among {len(report['n_best'])} whole renders by {listed(by_clip)}"
+        words += f", then among {len(report['n_best'])} whole renders by {in_a_row(by_clip)}"
     return words
 
 
 def where_each(windows: Sequence[Json], most: int) -> str:
     """Which candidate is where."""
-    found = list(places(windows))
+    found = list(stretches(windows))
     if len(found) == 1:
         return f"candidate {found[0][2]} throughout"
     named = [f"{start:.1f}–{stop:.1f} s candidate {number}" for start, stop, number in found[:most]]
@@ -89,7 +89,7 @@ def where_each(windows: Sequence[Json], most: int) -> str:
     return f"at {', '.join(named)}{more}"
 
 
-def places(windows: Sequence[Json]) -> Iterator[tuple[float, float, int]]:
+def stretches(windows: Sequence[Json]) -> Iterator[tuple[float, float, int]]:
     """Stretches [s] and the candidate of each; windows overlap, and each is told up to the next."""
     parts = []
     for index, window in enumerate(windows):
@@ -123,6 +123,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
+def in_a_row(names: Sequence[str]) -> str:
     """Names in a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
