@@ -397,3 +397,55 @@ def test_an_ogg_without_a_last_page_is_read_whole_with_a_note(tmp_path: Path) ->
     info = probe(tmp_path / "a.ogg")
     assert "not marked as the last" in info.warnings[0]
     assert _read(info).shape == (1, info.frames)
+
+
+def _fewer(path: Path, kind: str) -> Path:
+    """Let the header of a FLAC, MP3, AIFF or AU count a third of the samples that it counts."""
+    data = bytearray(path.read_bytes())
+    if kind == "FLAC":
+        total = int.from_bytes(data[18:26], "big")
+        frames = total & (1 << 36) - 1
+        data[18:26] = (total - frames + frames // 3).to_bytes(8, "big")
+    else:
+        at = {"MP3": data.find(b"Xing") + 8, "AIFF": data.find(b"SSND") + 4, "AU": 8}[kind]
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") // 12 * 4).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "MP3", "AIFF", "AU"])
+def test_a_header_that_counts_too_few_is_an_error_and_salvage_takes_all(tmp_path: Path, kind: str) -> None:
+    audio = _noise(frames=40000)
+    path = _save(tmp_path / f"a.{kind.lower()}", audio, "PCM_16" if kind != "MP3" else None)
+    whole = _read(probe(path))
+    with pytest.raises(InputError, match=r"header counts \d+ .*--salvage"):
+        probe(_fewer(path, kind))
+    info = probe(path, salvage=True)
+    assert "header counts" in info.warnings[0]
+    np.testing.assert_array_equal(_read(info, salvage=True), whole)
+
+
+def test_an_mp3_of_varying_rate_that_counts_nothing_is_read_to_its_end(tmp_path: Path) -> None:
+    audio = _noise(frames=150000) * np.where(np.arange(150000) < 100000, 0.001, 1).astype(np.float32)
+    path = tmp_path / "a.mp3"
+    sf.write(path, audio.T, 48000, bitrate_mode="VARIABLE", compression_level=0.5)
+    data = path.read_bytes()
+    path.write_bytes(data[data.index(b"\xff\xfb", 4) :])  # without the frame that counts the others
+    info = probe(path)
+    assert info.frames >= 150000
+    assert "no length" in info.warnings[0]
+    assert _read(info).shape == (2, info.frames)
+    broken = bytearray(data)
+    broken[data.index(b"Xing") + 8 : data.index(b"Xing") + 12] = bytes(4)
+    path.write_bytes(broken)
+    assert probe(path).frames == 150000
+
+
+def test_oggs_one_behind_the_other_are_read_as_one(tmp_path: Path) -> None:
+    parts = [_save(tmp_path / f"{n}.ogg", _noise(frames=n), "OPUS", 48000) for n in (20000, 30000)]
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    info = probe(path)
+    assert info.frames == 50000
+    assert "one stream behind the other" in info.warnings[0]
+    assert _read(info).shape == (2, 50000)

@@ -25,6 +25,7 @@ from ttsr_studio.audio.container.chunks import (
     is_chunk_list,
     is_pipe_size,
 )
+from ttsr_studio.audio.container.counting import flac_end, is_chained, mp3_count, ogg_end
 from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
 from ttsr_studio.storage.names import for_libsndfile
@@ -34,13 +35,13 @@ MAX_CHANNELS = 32
 _ABSURD = 1e6
 _UNKNOWN = 2**48  # libsndfile says 2**63-1 for a FLAC of unknown length
 _MP3_SLACK = 2 * 1152  # encoders count their own info frame
+_MP3_DELAY = 2 * 1152  # what encoders put before and after the audio, and do not count
 _NO_LENGTH = "the header gives no length: read to the end of the file"
 _SALVAGE = "export it again, or use --salvage to render what is there"
 
 _WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 _OWN = re.compile(rb"(RIFF|RF64|BW64|RIFX)....WAVE|FORM....AIF|\.snd|riff\x2e\x91\xcf\x11", re.DOTALL)
 _LONGEST_FORMAT = 4096
-_LONGEST_PAGE = 65307
 
 Blocks = Iterable[np.ndarray]
 Identity = tuple[int, int, int]
@@ -166,25 +167,9 @@ def _find_audio(path: Path) -> _Audio | None:
     return None
 
 
-def _ogg_end(path: Path) -> str | None:
-    """How an Ogg file ends, "cut" in a page, or "open" after one that is not marked as the last; None for other ends.
-
-    See RFC 3533, section 6.
-    """
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return None
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _LONGEST_PAGE))
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
-        return "cut"
-    return None if page[5] & 4 else "open"
-
-
 def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]:
     """Return warnings; raise InputError when the audio is cut short, or goes on outside what its header says."""
-    end = None if audio else _ogg_end(path)
+    end = None if audio else ogg_end(path)
     if audio:
         if audio.declared is None:
             return (_NO_LENGTH,)
@@ -223,7 +208,14 @@ def sound_file(path: Path, to_end: bool = False) -> Iterator[sf.SoundFile]:
                 head = audio.plain_header(size)
             elif audio.kind == b"caff" and audio.declared != size and audio.start <= _LONGEST_FORMAT:
                 head = whole.read(audio.start - 8) + struct.pack(">q", size)  # libsndfile refuses one that is cut
+            elif audio.kind in (b".snd", b"FORM") and audio.declared not in (size, None):
+                at = 8 if audio.kind == b".snd" else audio.start - 4
+                head = whole.read(audio.start)
+                head = head[:at] + struct.pack(">I", min(size, UNKNOWN_SIZE)) + head[at + 4 :]
             source = _Plain(whole, head, audio.start, size) if head else source
+        elif to_end and (count := mp3_count(path)):
+            whole, start = stack.enter_context(path.open("rb")), len(count.head)
+            source = _Plain(whole, count.head, start, path.stat().st_size - start)
         yield stack.enter_context(sf.SoundFile(source))
 
 
@@ -264,7 +256,10 @@ def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
 
 
 def _by_ffmpeg(info: SourceInfo, salvage: bool, warning: str) -> SourceInfo:
-    """A FLAC as FFmpeg reads it, which finds its end, and goes on behind damage. Raises InputError for damage."""
+    """A FLAC, MP3 or Ogg as FFmpeg reads it, which finds its end, and goes on behind damage.
+
+    Raises InputError for damage.
+    """
     try:
         media = look(info.path, None, salvage)
     except NotMediaError as error:
@@ -275,11 +270,50 @@ def _by_ffmpeg(info: SourceInfo, salvage: bool, warning: str) -> SourceInfo:
     return replace(info, frames=media.frames, warnings=(*info.warnings, warning, *media.warnings), media=media)
 
 
+def _uncounted(info: SourceInfo, there: int, salvage: bool) -> str:
+    """What is wrong with a header that counts less than there is; raises InputError unless ``salvage``."""
+    places = f"{info.frames / info.rate:.2f} of {there / info.rate:.2f} s"
+    problem = f"its header counts {info.frames} samples and {there} are there ({places})"
+    if not salvage:
+        raise _bad(info.path, f"{problem}; {_SALVAGE}")
+    return problem
+
+
+def _whole_flac(info: SourceInfo, salvage: bool) -> SourceInfo:
+    """A FLAC whose last frame lies beyond what its header counts; FFmpeg reads on to the end."""
+    if info.frames >= _UNKNOWN:
+        return _by_ffmpeg(info, salvage, _NO_LENGTH)
+    if flac_end(info.path) <= info.frames:
+        return info
+    whole = _by_ffmpeg(info, salvage, "")
+    if whole.frames <= info.frames:
+        return info
+    problem = _uncounted(info, whole.frames, salvage)
+    return replace(whole, warnings=tuple(problem if told == "" else told for told in whole.warnings))
+
+
+def _whole_mp3(info: SourceInfo, salvage: bool) -> SourceInfo:
+    """An MP3 whose header counts fewer frames than there are, or counts none, so that libsndfile guesses."""
+    count = mp3_count(info.path)
+    if count is None or count.samples * count.frames <= info.frames + _MP3_SLACK + _MP3_DELAY:
+        return info
+    if not count.head:
+        return _by_ffmpeg(info, salvage, _NO_LENGTH)
+    with sound_file(info.path, True) as file:
+        frames = file.frames
+    told = _uncounted(info, frames, salvage) if count.declared else _NO_LENGTH
+    return replace(info, frames=frames, warnings=(*info.warnings, told), raw_offset=0)
+
+
 def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
     """Correct ``frames`` where the header cannot be trusted."""
-    if info.container == "FLAC" and info.frames >= _UNKNOWN:
-        return _by_ffmpeg(info, salvage, _NO_LENGTH)
-    if not (salvage or info.container == "MP3"):
+    if info.container == "FLAC":
+        info = _whole_flac(info, salvage)
+    elif info.container == "MP3":
+        info = _whole_mp3(info, salvage)
+    elif info.container == "OGG" and is_chained(info.path):
+        return _by_ffmpeg(info, salvage, "holds one stream behind the other: read as one")
+    if info.media or not (salvage or info.container == "MP3"):
         return info
     frames = _decodable(info)
     if info.container == "FLAC" and frames < info.frames:
