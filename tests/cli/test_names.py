@@ -1,11 +1,16 @@
 """Names of outputs and reports on the command line: nothing is replaced unasked, nothing is printed raw."""
 
 import json
+import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from helpers import Ttsr, below, save, voice
+from tiny_videos import Film, make
+
+from ttsr_studio.audio.metadata.timecode import time_reference
 
 QUICK = ("--candidates", 1, "--steps", 1)
 
@@ -73,3 +78,33 @@ def test_channels_that_are_alike_have_one_chart(ttsr: Ttsr, tmp_path: Path) -> N
     assert told.count("24.0 kHz ") == 2
     assert "channels 1, 2" in told
     assert "channel 3: silence" in told
+
+
+def test_a_films_timecode_goes_into_its_wav(ttsr: Ttsr, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mov", Film("mpeg4", "pcm_s24le", tags={"timecode": "01:00:00:00"}))
+    told = ttsr("render", film, "-o", tmp_path / "film.wav", *QUICK, "--no-report", "--rate", 96000).output
+    assert "handler_name" not in told
+    written = (tmp_path / "film.wav").read_bytes()
+    place = written.index(b"bext") + 8
+    assert struct.unpack_from("<Q", written, place + 338)[0] == 3600 * 96000
+    told = ttsr("render", film, "-o", tmp_path / "film.flac", *QUICK, "--no-report").output
+    assert "timecode" in told.split("metadata left out")[1]
+
+
+@pytest.mark.parametrize(
+    ("timecode", "samples"),
+    [("00:01:00;02@30000/1001", 2882880), ("00:10:00;00@30000/1001", 28799971), ("01:00:00:00@24000/1001", 172972800)],
+)
+def test_timecodes_count_the_frames_that_there_are(timecode: str, samples: int) -> None:
+    assert struct.unpack_from("<Q", time_reference(timecode, 48000).data, 338)[0] == samples
+
+
+def test_players_take_the_new_audio_of_a_stream_that_is_kept(ttsr: Ttsr, tmp_path: Path) -> None:
+    film = make(tmp_path / "film.mp4", Film("mpeg4", "aac", languages=("eng", "fre")))
+    new = tmp_path / "new.mp4"
+    result = ttsr("render", film, "-o", new, "--stream", "fre", "--keep-original-audio", *QUICK, "--no-report")
+    assert result.exit_code == 0, result.output
+    with av.open(str(new)) as file:
+        streams = [(each.metadata["language"], bool(each.disposition & 1)) for each in file.streams.audio]
+        assert streams == [("eng", False), ("fre", True), ("fre", False)]
+        assert "original" in file.streams.audio[2].metadata["handler_name"]

@@ -13,7 +13,7 @@ from ttsr_studio.audio.media.forms import KINDS, Sound, bitrate_for, rate_for
 from ttsr_studio.audio.media.mux import Muxer, Original
 from ttsr_studio.audio.media.streams import Notes
 from ttsr_studio.audio.media.write import Render, write_media
-from ttsr_studio.errors import InputError, shown
+from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.schema import MetadataInfo
 
@@ -52,7 +52,13 @@ def planned_sound(info: SourceInfo, options: RenderOptions, target: Path) -> tup
 def refuse_without_place(muxer: Muxer, sound: Sound) -> None:
     """Raise OutputError where a container has no place for what is in the source: before hours are spent on it."""
     if sound.codec.encoder != "libvorbis":
-        muxer.begin(io.BytesIO(), sound, {})[0].close()
+        try:
+            muxer.begin(io.BytesIO(), sound, {})[0].close()
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(
+                f"{shown(muxer.original.path)}: cannot become {muxer.kind.muxer} ({error.strerror}); name the output "
+                ".mov or .mkv, or .wav for audio only"
+            ) from error
 
 
 def write_beside_picture(

@@ -93,6 +93,14 @@ def listed(container: InputContainer) -> list[dict[str, Any]]:
     return found
 
 
+def timecode(container: InputContainer) -> dict[str, str]:
+    """The timecode of a film's first frame, and frames a second: {"timecode": "01:00:00:00@25"}; nothing without."""
+    said = [container.metadata, *(stream.metadata for stream in container.streams)]
+    found = next((metadata["timecode"] for metadata in said if "timecode" in metadata), None)
+    rates = [stream.average_rate for stream in container.streams.video if stream.average_rate]
+    return {} if found is None else {"timecode": f"{found}@{rates[0] if rates else '?'}"}
+
+
 def secret(stream: AudioStream) -> bool:
     """Whether a stream is encrypted, as far as that can be seen before it is decoded."""
     context = stream.codec_context

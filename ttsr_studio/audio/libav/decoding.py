@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from ttsr_studio.audio.libav.answers import Answers
-from ttsr_studio.audio.libav.contents import COVER, MOV, complaints, depth, log, speakers
+from ttsr_studio.audio.libav.contents import COVER, MOV, complaints, depth, log, speakers, timecode
 from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, shortfall
 from ttsr_studio.audio.libav.timeline import Timeline, TimestampError
 
@@ -136,7 +136,7 @@ class Decoding:
             "mask": speakers(frame),
             "start": float(start or 0) - float(late),
             "late": float(late),
-            "tags": {**self.container.metadata, **self.stream.metadata},
+            "tags": {**self.container.metadata, **self.stream.metadata, **timecode(self.container)},
         }
         self.answers.tell(b"H", told)
         self.answers.silence(self.timeline.silence(round(late * frame.sample_rate)))

@@ -215,6 +215,10 @@ class Muxer:
             elif stream.type == "audio":
                 self.notes.left_out[described(stream)] = "it is a file of one audio stream"
         assert new is not None
+        if self.original.keep:
+            for other in out.streams.audio:
+                other.disposition &= ~Disposition.default
+            new.disposition |= Disposition.default
         add_chapters(self.source, out, self.kind, self.shift, self.notes)
         return Plan(new, pairs, add_covers(out, str(self.original.path), self.kind, self.notes))
 
@@ -252,6 +256,8 @@ class Muxer:
         copy.disposition = stream.disposition & ~Disposition.default
         title = copy.metadata.get("title")
         copy.metadata["title"] = f"{title} (original)" if title else "original"
+        if self.kind.muxer in _MOV:  # what players show of an MP4's streams
+            copy.metadata["handler_name"] = copy.metadata["title"]
         return copy
 
     def _write(self, out: OutputContainer, plan: "Plan", blocks: Blocks, sound: Sound) -> Muxed:

@@ -30,6 +30,7 @@ from ttsr_studio.audio.metadata.id3 import frames as id3_frames
 from ttsr_studio.audio.metadata.loops import cue_chunks, loop_tags, rounded_loops, texts, wav_chunks
 from ttsr_studio.audio.metadata.rescale import FITTED_ALWAYS, FITTERS, TEXT_FITTERS, WITHOUT_POSITIONS
 from ttsr_studio.audio.metadata.tags import plain
+from ttsr_studio.audio.metadata.timecode import time_reference
 from ttsr_studio.errors import InputError, shown
 
 _EXTENSIBLE = 0xFFFE
@@ -53,6 +54,7 @@ _PLACES = {
     "AIFF": {"title": "NAME", "copyright": "(c) ", "artist": "AUTH", "comment": "ANNO"},
     "FLAC": {tag: tag.upper() for tag in _TAGS},
 }  # fmt: skip
+_OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "encoder")
 _TAG_OF = {tag: tag for tag in _TAGS} | {name: tag for places in _PLACES.values() for tag, name in places.items()}
 
 
@@ -83,7 +85,8 @@ class Carried:
 def read_metadata(info: SourceInfo) -> Found:
     """Read a source's metadata, at most 64 MiB; raise InputError when the file cannot be read."""
     if info.media and info.container not in FAMILIES:
-        return Found(info, Contents(), {name.lower(): text for name, text in info.media.tags.items()})
+        tags = {name.lower(): text for name, text in info.media.tags.items() if name.lower() not in _OF_THE_CONTAINER}
+        return Found(info, Contents(), tags)
     try:
         if info.container in FAMILIES or info.container == "W64":
             return Found(info, read_contents(info.path, info.raw_offset is not None))
@@ -179,6 +182,10 @@ def _moved(found: Found, family: str, there: set[str]) -> tuple[list[Chunk], set
         made = [chunk for chunk in wav_chunks(said, info.rate, info.frames) if chunk.name not in there]
         names = {"smpl": r"\w*LOOP(START|LENGTH|END|BEGIN|STOP|LEN)", "cue ": r"CHAPTER\d+(NAME)?"}
         into = [names[chunk.name] for chunk in made if chunk.name in names]
+        if "timecode" in found.tags:
+            with contextlib.suppress(ValueError):
+                made.append(time_reference(found.tags["timecode"], info.rate))
+                gone.add("timecode")
         gone |= {name.upper() for name, _ in said if any(re.fullmatch(each, plain(name)) for each in into)}
         out += made
     return out, gone
