@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.signal
-from helpers import below, load, save, voice
+from helpers import Ttsr, band, below, level_db, load, save, voice
 
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.skirt.curve import Skirt, SkirtMap
 from ttsr_studio.audio.skirt.estimate import Expected, find_skirt
 from ttsr_studio.audio.skirt.lift import lifted
+from ttsr_studio.rendering.beyond import louder_by
 
 RATE = 48000
 SKIRT = Skirt((4000.0, 6000.0, 8000.0), (0.0, 6.0, 20.0), 9.0)
@@ -34,6 +36,14 @@ def test_the_lift_is_exact_in_length_place_and_gain() -> None:
     gain = 20 * np.log10(np.abs(np.fft.rfft(around)))
     for hz, expected in ((1000, 0.0), (3500, 0.0), (6000, 6.0), (8000, 20.0), (12000, 0.0)):
         assert gain[hz // 10] == pytest.approx(expected, abs=0.2), hz
+
+
+def test_it_is_told_how_much_louder_a_lift_makes_a_file() -> None:
+    sound = np.random.default_rng(1).standard_normal((1, 2 * RATE)).astype(np.float32)
+    with Scratch(1) as before, Scratch(1) as after:
+        before.append(sound)
+        after.append(sound * np.float32(10 ** (3 / 20)))
+        assert louder_by(before, after, RATE) == pytest.approx(3.0, abs=0.02)
 
 
 def test_each_stretch_has_its_own_curve() -> None:
@@ -84,10 +94,64 @@ def test_what_is_no_gentle_filter_is_left_alone() -> None:
 def test_a_brick_wall_comes_out_the_same_with_and_without(ttsr: object, tmp_path: Path) -> None:
     source = save(tmp_path / "brick.wav", below(voice(2.0), 6000))
     outputs = []
-    for name, more in (("a", []), ("b", ["--keep-skirt"])):
+    for name, more in (("a", []), ("b", ["--lift-skirt"])):
         out = tmp_path / f"{name}.wav"
         result = ttsr("render", source, "-o", out, "--candidates", 1, *more)  # type: ignore[operator]
         assert result.exit_code == 0, result.output
         outputs.append(load(out))
         assert json.loads((tmp_path / f"{name}.ttsr.json").read_text())["input"]["skirts"] == []
     assert np.array_equal(*outputs)
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A voice through a Butterworth filter of order 5 at 3.5 kHz, and what it was."""
+    truth = voice(2.0)
+    heard = scipy.signal.sosfilt(scipy.signal.butter(5, 3500, fs=RATE, output="sos"), truth, axis=0)
+    return save(tmp_path_factory.mktemp("skirt") / "filtered.wav", heard), truth
+
+
+def rendered(ttsr: Ttsr, source: Path, out: Path, *more: object) -> tuple[np.ndarray, dict[str, Any]]:
+    result = ttsr("render", source, "-o", out, "--candidates", 1, *more)
+    assert result.exit_code == 0, result.output
+    return load(out), json.loads(out.with_name(f"{out.stem}.ttsr.json").read_text())["input"]
+
+
+@pytest.mark.golden
+def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
+    ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path, np.ndarray]
+) -> None:
+    source, truth = filtered
+    kept, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
+    lift, told = rendered(ttsr, source, tmp_path / "lift.wav", "--lift-skirt")
+    assert untouched["skirts"] == []
+    assert untouched["lifted_lu"] is None
+    assert told["skirts"][0]["channels"] == [1]
+    assert told["lifted_lu"] == pytest.approx(0, abs=0.5), "of a voice's loudness little lies up there"
+    low, high = 3500, told["skirts"][0]["hertz"][-1]
+    off = [abs(level_db(band(audio, low, high)) - level_db(band(truth, low, high))) for audio in (load(source), lift)]
+    assert off[1] < off[0], "nearer to the truth than what was heard"
+    low = 5000  # up to where the lift ends nothing is generated
+    off = [abs(level_db(band(audio, low, high)) - level_db(band(truth, low, high))) for audio in (load(source), lift)]
+    assert off[1] < off[0] - 2.0, off
+    assert level_db(band(lift, 200, 3000)) == pytest.approx(level_db(band(load(source), 200, 3000)), abs=0.1)
+    again = ttsr("render", source, "-o", tmp_path / "again.wav", "--again", tmp_path / "lift.ttsr.json")
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(load(tmp_path / "again.wav"), lift)
+
+
+@pytest.mark.golden
+def test_a_cutoff_ends_the_lift(ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path, np.ndarray]) -> None:
+    _, told = rendered(ttsr, filtered[0], tmp_path / "out.wav", "--lift-skirt", "--cutoff", 5000)
+    assert told["cutoff_hz"] == 5000
+    assert told["skirts"][0]["hertz"][-1] <= 5000
+
+
+@pytest.mark.golden
+def test_a_dark_file_is_not_brightened(ttsr: Ttsr, tmp_path: Path) -> None:
+    muffled = scipy.signal.sosfilt(scipy.signal.butter(1, 1500, fs=RATE, output="sos"), voice(2.0), axis=0)
+    source = save(tmp_path / "dark.wav", muffled)
+    plain, _ = rendered(ttsr, source, tmp_path / "a.wav", "--cutoff", 8000)
+    asked, told = rendered(ttsr, source, tmp_path / "b.wav", "--cutoff", 8000, "--lift-skirt")
+    assert told["skirts"] == []
+    assert np.array_equal(plain, asked)

@@ -33,7 +33,7 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
         for one, other in zip(before["candidates"], after["candidates"], strict=True):
             assert other == without(one, "looks") | {"previews": one["looks"]}
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
-    since = {"bandwidth": [], "evidence_db": None, "beyond": [], "skirts": [], "codec": None}
+    since = {"bandwidth": [], "evidence_db": None, "beyond": [], "skirts": [], "codec": None, "lifted_lu": None}
     assert new["input"] == old["input"] | since
     assert new["output"] == old["output"] | {"lowered_db": 0.0, "limited": None}
     assert new["tool"] == old["tool"] | {"plugins": []}

@@ -37,7 +37,7 @@ class Inspection:
         heard: what of it was listened to, (start, stop) in seconds each; empty for all of it.
         codec: what seems to have coded it, in words; None where nothing says so.
         tones: steady tones that are none of the programme's.
-        skirts: what a render would lift.
+        skirts: what a render would lift where it is asked to.
     """
 
     info: SourceInfo
@@ -56,8 +56,7 @@ class Inspection:
         """What a render would do, in a few words."""
         match self.band.verdict:
             case Verdict.LIMITED:
-                ends = self.skirts.ends(self.band.map) if self.skirts else self.band.map
-                return f"would be rendered from {ends.lowest() / 1000:.2f} kHz up, to 24 kHz"
+                return f"would be rendered from {self.band.map.lowest() / 1000:.2f} kHz up, to 24 kHz"
             case Verdict.SILENT:
                 return "would be passed through"
             case Verdict.FULL:
@@ -110,9 +109,8 @@ def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Ins
         frames = sum(stop - start for start, stop in parts) or info.frames
         for block in resample_blocks(metered(), info.rate, Expectation.rate, info.channels, frames):
             source.append(block)
-        band, skirts, top = meter.result(), SkirtMap.none(), RATE_SHARE * info.rate / 2
-        if band.limited:
-            skirts = find_skirts(source, Expectation.rate, band.map, top, Expectation())
+        band = meter.result()
+        skirts = find_skirts(source, Expectation.rate, band, RATE_SHARE * info.rate / 2, Expectation())
     heard = tuple((start / info.rate, stop / info.rate) for start, stop in parts)
     band = replace(band, map=in_file_time(band.map, heard))
     codec = band_origin(info, band)

@@ -198,9 +198,11 @@ class OutputOptions:
     remove: Literal["nothing", "tones", "above"] = option(
         "nothing", "What of the input may go: nothing, steady tones above where its band ends (a CRT's whine, a pilot, "
         "a switching supply), or all above. The report lists what went.", held_by=FILES)
+    lift_skirt: bool = option(
+        False, "Lift the skirt of a gentle filter: what it turned down, but not into the noise.", held_by=FILES)
     keep_skirt: bool = option(
-        False, "Leave the skirt of a gentle filter as it is: what it turned down, but not into the noise, is lifted "
-        "otherwise.", held_by=FILES)
+        False, "Leave the skirt of a gentle filter as it is, where a preset or a sidecar says lift_skirt as well.",
+        held_by=FILES)
     amount: AmountOfMade = option(
         1.0, "How much of what was made is mixed in, 0 to 1; auto: less where candidates disagree.", held_by=FILES)
     tilt: float = option(

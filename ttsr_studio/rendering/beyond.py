@@ -59,6 +59,7 @@ class Programme:
         unlifted: the same before skirts were lifted.
         bandwidth: where its band ends, once they are.
         skirts: by how much they were lifted.
+        lifted_lu: how much louder that made it, LU; None where nothing was lifted, or there is too little to measure.
         aside: what is put back beneath the render; None where there is nothing.
         level: RMS of the active parts that count, linear.
         loudness: of what counts; peaks are the input's own.
@@ -69,6 +70,7 @@ class Programme:
     unlifted: Scratch
     bandwidth: BandwidthMap
     skirts: SkirtMap
+    lifted_lu: float | None
     aside: Scratch | None
     level: float
     loudness: Loudness
@@ -95,7 +97,18 @@ def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap
     loudness, level = measured.loudness, measured.level
     if apart or skirts or remove == "above":
         loudness, level = measured_programme(counted, rate, lr.channels, loudness)
-    return Programme(raised, clean, bandwidth, skirts, aside, level, loudness, tuple(rows))
+    louder = louder_by(clean, raised, rate) if skirts else None
+    return Programme(raised, clean, bandwidth, skirts, louder, aside, level, loudness, tuple(rows))
+
+
+def louder_by(before: Scratch, after: Scratch, rate: int) -> float | None:
+    """How much louder audio is than it was, LU; None where there is too little to measure."""
+    meters = [LoudnessMeter(rate, audio.channels) for audio in (before, after)]
+    for meter, audio in zip(meters, (before, after), strict=True):
+        for block in audio.blocks(BLOCK):
+            meter.update(block)
+    was, now = (meter.result().lufs for meter in meters)
+    return None if was is None or now is None else round(now - was, 2)
 
 
 def stored(run: RunningRender, blocks: Iterable[NDArray[np.float32]], channels: int) -> Scratch:

@@ -25,7 +25,8 @@ class Earlier:
         """Resolved options by parameter name, in the form in which a command line gives them."""
         given = self.report.tool.options.items()
         options = {name: value for name, value in given if name not in LEFT_TO_THE_USER}
-        options.setdefault("keep_skirt", True)  # older renders knew nothing of skirts
+        # Renders knew nothing of skirts at first, and lifted them unasked for a while.
+        options.setdefault("lift_skirt", not options.get("keep_skirt", True))
         return options | {"rate": str(options["rate"]), "loudness": str(options["loudness"])}
 
     @property

@@ -12,15 +12,17 @@ from ttsr_studio.report.schema import SkirtRecord
 
 
 def skirts_of(session: Session, source: Scratch, band: Bandwidth, rate: int) -> SkirtMap:
-    """Skirts of an input, at the engine's rate, as they are to be lifted; none where nothing says that it was limited.
+    """Skirts of an input, at the engine's rate, as they are to be lifted; none where that is not asked for, or nothing
+    says that it was limited.
 
     Args:
         rate: of the file, Hz.
     """
     options, engine = session.options, session.engine
-    if options.keep_skirt or not band.limited or engine.sample_rate != Expectation.rate:
+    wanted = options.lift_skirt and not options.keep_skirt
+    if not wanted or engine.sample_rate != Expectation.rate:
         return SkirtMap.none()
-    found = find_skirts(source, engine.sample_rate, band.map, RATE_SHARE * rate / 2, Expectation(engine))
+    found = find_skirts(source, engine.sample_rate, band, RATE_SHARE * rate / 2, Expectation(engine))
     return found.up_to(options.cutoffs) if options.cutoffs and found else found
 
 
@@ -34,11 +36,12 @@ def skirt_records(skirts: SkirtMap) -> list[SkirtRecord]:
     return list(rows.values())
 
 
-def skirts_in_words(skirts: Iterable[SkirtRecord]) -> list[str]:
-    """What a person reads of skirts that were lifted."""
+def skirts_in_words(skirts: Iterable[SkirtRecord], louder_lu: float | None) -> list[str]:
+    """What a person reads of skirts that were lifted, and of how much louder the file is for it."""
+    louder = "" if louder_lu is None else f", {louder_lu:+.1f} LU"
     found = sorted(skirts, key=lambda skirt: -max(skirt.lift_db))[:1]
     return [
         f"a filter's skirt lifted from {skirt.hertz[0] / 1000:.1f} to {skirt.hertz[-1] / 1000:.1f} kHz by up to "
-        f"{max(skirt.lift_db):.0f} dB (--keep-skirt leaves it)"
+        f"{max(skirt.lift_db):.0f} dB{louder}"
         for skirt in found
     ]

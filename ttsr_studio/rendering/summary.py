@@ -250,6 +250,7 @@ def input_info(material: Material) -> InputInfo:
         beyond=list(material.programme.beyond),
         codec=band_origin(material.info, material.band),
         skirts=skirt_records(material.programme.skirts),
+        lifted_lu=material.programme.lifted_lu,
     )
 
 
@@ -282,7 +283,7 @@ def in_words(report: Report, target: Path) -> str:
         *start.warnings,
         *beyond_in_words(start.beyond),
         *holes_in_words(report.codec_holes),
-        *skirts_in_words(start.skirts),
+        *skirts_in_words(start.skirts, start.lifted_lu),
         *out.metadata.warnings,
         *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
         *([out.gain_reason] if out.lowered_db or out.limited else []),

@@ -179,6 +179,8 @@ class InputInfo(Record):
     """What was lifted; `cutoff_hz` and `bandwidth` are as they are after that."""
     codec: str | None = None
     """What seems to have ended its band, a codec or a rate, in words; null where nothing says so."""
+    lifted_lu: float | None = None
+    """By how much that made the input louder, LU, which the loudness match lets stay; null where nothing was lifted."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ BRICK_DB = 28.0
 
 HIGHEST_KNEE_HZ = 14000.0
 
-LEAST_FALL_DB = 10.0
+LEAST_FALL_DB = 12.0
 SAME_DB = 9.0
 """What falls of loud and of quiet moments may differ by."""
 
