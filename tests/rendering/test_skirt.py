@@ -122,7 +122,7 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
     ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path, np.ndarray]
 ) -> None:
     source, truth = filtered
-    kept, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
+    _, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
     lift, told = rendered(ttsr, source, tmp_path / "lift.wav", "--lift-skirt")
     assert untouched["skirts"] == []
     assert untouched["lifted_lu"] is None
