@@ -828,8 +828,8 @@ def test_texts_move_between_containers(ttsr: Ttsr, tmp_path: Path, kind: str, su
             setattr(file, name, text)
         file.write(audio(seconds=1.0))
     for suffix, names in (("wav", {*tags}), ("flac", {*tags}), ("aif", {*tags})):
-        said = rendered(ttsr, path, tmp_path / f"b.{suffix}", "--depth", "16")
-        with sf.SoundFile(tmp_path / f"b.{suffix}") as file:
+        said = rendered(ttsr, path, tmp_path / f"b_{suffix}.{suffix}", "--depth", "16")
+        with sf.SoundFile(tmp_path / f"b_{suffix}.{suffix}") as file:
             assert {name: text for name, text in file.copy_metadata().items() if text} == tags
         expected = {"VORBIS_COMMENT"} if (kind, suffix) == ("OGG", "flac") else names
         assert kind == "AIFF" == suffix.upper() + "F" or set(said["carried"]) == expected

@@ -74,12 +74,12 @@ def test_versions_the_page_and_the_same_again(ttsr: Ttsr, tmp_path: Path) -> Non
 
 def test_audio_only_and_lossy_where_asked(ttsr: Ttsr, tmp_path: Path) -> None:
     source = make(tmp_path / "a.mp4", MP4)
-    for name, depth in (("o.wav", "PCM_24"), ("o.m4a", "AAC 256 kbit/s"), ("o.ogg", "VORBIS 256 kbit/s")):
-        more = () if name == "o.wav" else ("--bitrate", "256k")
+    for name, depth in (("w.wav", "PCM_24"), ("m.m4a", "AAC 256 kbit/s"), ("g.ogg", "VORBIS 256 kbit/s")):
+        more = () if name == "w.wav" else ("--bitrate", "256k")
         result = ttsr("render", source, "-o", tmp_path / name, *QUICK, *more, "--overwrite")
         assert result.exit_code == 0, result.output
         assert report_of(tmp_path / name)["output"]["depth"] == depth
-        assert ("lossy: " in result.output) == (name != "o.wav")
+        assert ("lossy: " in result.output) == (name != "w.wav")
     stem = save(tmp_path / "stem.wav", below(voice(1.0, 44100), 6000, 44100), 44100)
     result = ttsr("render", stem, "-o", tmp_path / "s.opus", *QUICK, "--rate", "source")
     assert "at 48000 Hz, as OPUS in .opus does not take 44100 Hz" in result.output
@@ -89,7 +89,7 @@ def test_audio_only_and_lossy_where_asked(ttsr: Ttsr, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("o.wav", ("--bitrate", "128k"), "--bitrate 128k: .wav is lossless; name the output .m4a"),
+        ("w.wav", ("--bitrate", "128k"), "--bitrate 128k: .wav is lossless; name the output .m4a"),
         ("o.mp3", ("--bitrate", "640k"), "--bitrate 640k: MP3 takes 32k to 320k"),
         ("o.mp3", ("--bitrate", "lots"), "--bitrate 'lots': bits a second, such as 256k"),
         ("o.mp4", ("--depth", "32f"), ".mp4 holds 16 or 24 bits"),

@@ -69,6 +69,7 @@ def test_what_belonged_to_a_replaced_render_goes_by_its_old_report(tmp_path: Pat
     target, control = tmp_path / "out.flac", tmp_path / "out_control.flac"
     control.write_bytes(b"what was written")
     old = next(each for each in map(json.loads, map(Path.read_text, SCHEMA_2)) if each.get("control"))
+    old["output"]["name"] = target.name
     old["control"] |= {"name": control.name, "sha256": hashlib.sha256(control.read_bytes()).hexdigest()}
     (tmp_path / "out.ttsr.json").write_text(json.dumps(old))
     clear_earlier(target, earlier_report(target), report(), None, [])

@@ -416,5 +416,6 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
         yield block
     _check_unchanged(info)
     if done < info.frames and not salvage:
+        done = done if info.media else max(done, _decodable(info))  # a block that holds damage was not handed on
         problem = f"{reason} at {done / info.rate:.2f} s: {done} of {info.frames} samples could be read"
         raise _bad(info.path, f"{problem}; {_SALVAGE}")
