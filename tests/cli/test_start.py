@@ -14,6 +14,19 @@ from ttsr_studio.cli.main import COMMANDS, main
 
 LOADED = "import sys, ttsr_studio; print(*sorted({name.split('.')[0] for name in sys.modules}))"
 
+HEAVY = {"torch", "scipy", "matplotlib", "transformers", "numpy", "soundfile", "av"}
+LIGHT = ("render", "presets", "models", "doctor", "schema", "integrations")
+"""Commands whose help loads none of these."""
+
+ASKED = """
+import json, sys
+from ttsr_studio.cli.main import main
+for line in json.loads(sys.argv[1]):
+    try: main(line)
+    except SystemExit: pass
+print(*sys.modules)
+"""
+
 OPTIMISED = """
 import json, sys
 from click.testing import CliRunner
@@ -30,30 +43,46 @@ def python(*arguments: str) -> str:
     return done.stdout
 
 
+def completed(monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str]:
+    """What <TAB> in bash shows after `ttsr` and what is typed, and then the modules that were loaded."""
+    asked = "import sys; sys.argv = ['ttsr']; from ttsr_studio.__main__ import run\ntry: run()\nexcept SystemExit: "
+    words = {"COMP_WORDS": f"ttsr {typed}", "COMP_CWORD": str(1 + typed.count(" "))}
+    for name, value in {"_TTSR_COMPLETE": "bash_complete", **words}.items():
+        monkeypatch.setenv(name, value)
+    return python("-c", f"{asked}print(*sys.modules)").splitlines()
+
+
 def test_the_bare_import_loads_neither_torch_nor_click() -> None:
     loaded = set(python("-c", LOADED).split())
     assert "ttsr_studio" in loaded
     assert not loaded & {"torch", "click", "numpy", "scipy", "matplotlib", "soundfile"}
 
 
-def test_the_overview_and_a_typo_wait_for_no_heavy_library() -> None:
-    asked = (
-        "from ttsr_studio.cli.main import main\ntry: main({})\nexcept SystemExit: pass\nimport sys; print(*sys.modules)"
-    )
-    for line in (["--help"], ["--version"], ["rendr"], ["presets", "list"]):
-        loaded = set(python("-c", asked.format(line)).split())
-        assert "ttsr_studio" in loaded
-        assert not loaded & {"torch", "scipy", "matplotlib", "numpy"}, line
+def test_helps_and_a_typo_wait_for_no_heavy_library() -> None:
+    """One after the other in one process, so that whichever loads one shows."""
+    lines = [["--help"], ["--version"], ["rendr"], ["presets", "list"], *([name, "--help"] for name in LIGHT)]
+    loaded = set(python("-c", ASKED, json.dumps(lines)).splitlines()[-1].split())
+    assert "ttsr_studio" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("render --solv", "--solver"), ("render --solver heu", "heun"), ("models verify --l", "--listen")],
+)
+def test_completion_of_options_waits_for_no_heavy_library(
+    monkeypatch: pytest.MonkeyPatch, typed: str, found: str
+) -> None:
+    *lines, loaded = completed(monkeypatch, typed)
+    assert lines == [f"plain,{found}"]
+    assert not set(loaded.split()) & HEAVY
 
 
 @pytest.mark.parametrize(("typed", "found"), [("", list(COMMANDS)), ("rend", ["render"]), ("--h", ["--help"])])
 def test_completion_of_a_command_loads_none(monkeypatch: pytest.MonkeyPatch, typed: str, found: list[str]) -> None:
-    asked = "import sys; sys.argv = ['ttsr']; from ttsr_studio.__main__ import run\ntry: run()\nexcept SystemExit: "
-    for name, value in {"_TTSR_COMPLETE": "bash_complete", "COMP_WORDS": f"ttsr {typed}", "COMP_CWORD": "1"}.items():
-        monkeypatch.setenv(name, value)
-    *lines, loaded = python("-c", f"{asked}print(*sys.modules)").splitlines()
+    *lines, loaded = completed(monkeypatch, typed)
     assert [line.removeprefix("plain,") for line in lines] == found
-    assert not set(loaded.split()) & {"torch", "scipy", "matplotlib", "numpy", "pydantic"}
+    assert not set(loaded.split()) & (HEAVY | {"pydantic"})
 
 
 def test_the_overview_names_every_command() -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ttsr_studio.diffusion.schedules import SCHEDULES, sigmas
+from ttsr_studio.diffusion.schedule_names import SCHEDULES
+from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.errors import OptionError
 
 LOW, HIGH = 0.002, 80.0

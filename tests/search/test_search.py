@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.algorithms.fk_steering import effective, standardised, systematic, uniform
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search, choose, resume, solve
-from ttsr_studio.search.registry import SEARCHES, read_setting, search_settings, start_search
+from ttsr_studio.search.registry import BUILT_IN, SEARCHES, read_setting, search_misfit, search_settings, start_search
 from ttsr_studio.search.scheduler import Run, SearchFaultError, Task
 
 RUN = {"euler": 4, "heun": 7}
@@ -640,6 +641,12 @@ def test_unknown_searches_and_settings_are_refused_with_the_known_ones() -> None
         begin("random", {"cosine": 0.9})
     with pytest.raises(OptionError, match="'halving' does not take eta, sharpness; its settings: rungs, keep"):
         begin("halving", {"eta": 0.9, "sharpness": 1, "keep": 0.5})
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_table_names_the_settings_that_a_search_takes(name):
+    assert list(search_settings(name)) == list(signature(SEARCHES[name]).parameters)[2:]
+    assert search_misfit(SEARCHES[name]) is None
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,7 @@ def registered(field: str) -> tuple[str, ...]:
 
         return tuple(SAMPLERS)
     if field == "schedule":
-        from ttsr_studio.diffusion.schedules import SCHEDULES
-        from ttsr_studio.diffusion.timesteps import SPACINGS
+        from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 
         return (*SCHEDULES, *SPACINGS)
     if field == "verifiers":

@@ -7,13 +7,14 @@ at -2 log sigma, since the signal's level is 1 in these coordinates.
 """
 
 import math
-from collections.abc import Callable
 from inspect import signature
 
 import torch
 from torch import Tensor
 
+from ttsr_studio.diffusion.schedule_names import SCHEDULES
 from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.plugins.registry import imported
 
 
 def edm(u: Tensor, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -59,16 +60,6 @@ def linear_logsnr(u: Tensor, sigma_min: float, sigma_max: float) -> Tensor:
     return torch.exp(math.log(sigma_max) + u * (math.log(sigma_min) - math.log(sigma_max)))
 
 
-SCHEDULES: dict[str, Callable[..., Tensor]] = {
-    "edm": edm,
-    "linear": linear,
-    "quadratic": quadratic,
-    "cosine": cosine,
-    "linear-logsnr": linear_logsnr,
-    "log-linear": linear_logsnr,
-}
-
-
 def sigmas(name: str, steps: int, sigma_min: float, sigma_max: float, **params: float) -> Tensor:
     """Return a schedule by name: float64 [steps + 1] on the CPU, strictly descending, the last one 0.
 
@@ -79,7 +70,7 @@ def sigmas(name: str, steps: int, sigma_min: float, sigma_max: float, **params: 
     """
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)
-    schedule = SCHEDULES[name]
+    schedule = imported(SCHEDULES[name])
     known = list(signature(schedule).parameters)[3:]
     for parameter in params:
         if parameter not in known:
@@ -88,7 +79,7 @@ def sigmas(name: str, steps: int, sigma_min: float, sigma_max: float, **params: 
         raise OptionError(f"a schedule needs at least 1 step, not {steps}")
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise OptionError(f"a schedule needs sigma_max > sigma_min > 0, not {sigma_max} and {sigma_min}")
-    levels = schedule(torch.linspace(0, 1, steps, dtype=torch.float64), sigma_min, sigma_max, **params)
+    levels: Tensor = schedule(torch.linspace(0, 1, steps, dtype=torch.float64), sigma_min, sigma_max, **params)
     levels[-1] = sigma_min
     levels[0] = sigma_max
     return torch.cat([levels, levels.new_zeros(1)])

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttsr_studio.diffusion.schedule_names import SPACINGS
 from ttsr_studio.errors import OptionError, unknown
 
 STEPS = 1000
-SPACINGS = ("leading", "trailing")
 
 
 def cosine_alphas(steps: int = STEPS, offset: float = 0.008) -> Tensor:

@@ -6,15 +6,13 @@ one file (or folder) and one line in `ENGINES`.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from ttsr_studio.diffusion.batch_limit import is_out_of_memory
-from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.errors import MissingError, OptionError
-from ttsr_studio.plugins.plugin import Check, type_in_words
-from ttsr_studio.plugins.registry import Registry, lacks
+from ttsr_studio.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from ttsr_studio.diffusion.model import Engine
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class EngineSettings:
                 raise OptionError(f"engine {engine!r} has no --{option}{rest}; leave it out")
 
 
-Loader = Callable[[str, str, EngineSettings], Engine]
+Loader = Callable[[str, str, EngineSettings], "Engine"]
 """What an entry names: load(name, device, settings) -> engine."""
 
 ENGINES: Registry[Loader] = Registry(
@@ -59,12 +57,15 @@ ENGINES: Registry[Loader] = Registry(
 )
 
 
-def load_engine(name: str, device: str, settings: EngineSettings | None = None) -> Engine:
+def load_engine(name: str, device: str, settings: EngineSettings | None = None) -> "Engine":
     """Load an engine by name on a torch device ("cpu", "cuda", "mps").
 
     Raises OptionError for an unknown name or a setting that the engine does not have, MissingError when its packages or
     weights are not there.
     """
+    from ttsr_studio.diffusion.batch_limit import is_out_of_memory
+    from ttsr_studio.engines.plugin_checks import ENGINE_CHECKS, engine_misfit
+
     try:
         load = ENGINES[name]
     except ModuleNotFoundError as error:  # of a built-in one
@@ -75,36 +76,6 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
         name,
         lambda: load(name, device, settings or EngineSettings()),
         lambda engine: engine_misfit(name, engine),
-        CHECKS,
+        ENGINE_CHECKS,
         lambda error: isinstance(error, RuntimeError) and is_out_of_memory(error),  # a smaller batch is tried then
     )
-
-
-def engine_misfit(name: str, engine: Engine) -> str | None:
-    """Why something is no engine of this name, None when it is one."""
-    if lacking := lacks(engine, Engine):
-        return lacking
-    if engine.name != name:
-        return f"it calls itself {engine.name!r}; its `name` is to be that of its entry point"
-    return None
-
-
-def no_prediction(given: Any, x: Tensor, *_: Any) -> str | None:
-    """Why something is no x0-prediction of x [N, ...]."""
-    fits = isinstance(given, Tensor) and given.shape == x.shape
-    return None if fits else f"{type_in_words(given)} in place of a tensor of shape {tuple(x.shape)}, that of x"
-
-
-def no_audio(given: Any, x0: Tensor, *_: Any) -> str | None:
-    """Why something is no audio [N, samples] of x0 [N, ...]."""
-    fits = isinstance(given, Tensor) and given.dim() == 2 and len(given) == len(x0)
-    return None if fits else f"{type_in_words(given)} in place of a tensor [{len(x0)}, samples]"
-
-
-CHECKS: dict[str, Check | None] = {
-    "denoise": no_prediction,
-    "decode": no_audio,
-    **dict.fromkeys(("condition", "unconditional", "start", "preview", "weights")),
-    **dict.fromkeys(("noise_shape", "noise_hop", "noise_lead")),
-}
-"""What an engine of another package answers for."""

@@ -1,35 +1,31 @@
-"""Search algorithms by name. A new one is one file and one line in `SEARCHES`."""
+"""Search algorithms by name. A new one is one file and one line in `BUILT_IN`; it is imported on use."""
 
 import re
 from collections.abc import Callable
 from inspect import Parameter, isgeneratorfunction, signature
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ttsr_studio.errors import OptionError, first_line, unknown
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
-from ttsr_studio.search.algorithms.coarse_to_fine import screen_search
-from ttsr_studio.search.algorithms.fk_steering import steering_search
-from ttsr_studio.search.algorithms.paths import paths_search
-from ttsr_studio.search.algorithms.random import random_search
-from ttsr_studio.search.algorithms.random_then_local import polish_search
-from ttsr_studio.search.algorithms.successive_halving import halving_search
-from ttsr_studio.search.algorithms.traced_random import census_search
-from ttsr_studio.search.algorithms.zero_order import zero_order_search
-from ttsr_studio.search.protocol import Answer, Budget, Candidate, Problem, Search
+
+if TYPE_CHECKING:
+    from ttsr_studio.search.protocol import Answer, Budget, Candidate, Problem, Search
+
 
 BUILT_IN = {
-    "random": random_search,
-    "zero-order": zero_order_search,
-    "paths": paths_search,
-    "halving": halving_search,
-    "screen": screen_search,
-    "polish": polish_search,
-    "steering": steering_search,
-    "census": census_search,
+    "random": ("ttsr_studio.search.algorithms.random:random_search", ""),
+    "zero-order": ("ttsr_studio.search.algorithms.zero_order:zero_order_search", "neighbours cosine stride pivot"),
+    "paths": ("ttsr_studio.search.algorithms.paths:paths_search", "branches level rise fall"),
+    "halving": ("ttsr_studio.search.algorithms.successive_halving:halving_search", "rungs keep"),
+    "screen": ("ttsr_studio.search.algorithms.coarse_to_fine:screen_search", "coarse finish"),
+    "polish": ("ttsr_studio.search.algorithms.random_then_local:polish_search", "share neighbours cosine stride"),
+    "steering": ("ttsr_studio.search.algorithms.fk_steering:steering_search", "strength eta resample"),
+    "census": ("ttsr_studio.search.algorithms.traced_random:census_search", "every"),
 }
+"""Name -> where it is, and its settings: `render --help` tells of them and imports none."""
 
 
 def search_misfit(entry: Any) -> str | None:
@@ -54,7 +50,9 @@ def search_misfit(entry: Any) -> str | None:
     return None
 
 
-SEARCHES: Registry[Callable[..., Search]] = Registry("search", BUILT_IN, search_misfit)
+SEARCHES: "Registry[Callable[..., Search]]" = Registry(
+    "search", {name: value for name, (value, _) in BUILT_IN.items()}, search_misfit
+)
 
 
 def uses_previews(name: str) -> bool:
@@ -67,10 +65,12 @@ def uses_previews(name: str) -> bool:
 
 def search_settings(name: str) -> tuple[str, ...]:
     """Names of the settings that an algorithm takes besides problem and budget."""
+    if name in BUILT_IN:
+        return tuple(BUILT_IN[name][1].split())
     return tuple(signature(SEARCHES[name]).parameters)[2:]
 
 
-def start_search(name: str, problem: Problem, budget: Budget, settings: dict[str, Any]) -> Search:
+def start_search(name: str, problem: "Problem", budget: "Budget", settings: dict[str, Any]) -> "Search":
     """Start a search by name. Raises OptionError for an unknown name or a setting that it does not take."""
     known = search_settings(name)
     if strange := set(settings) - set(known):
@@ -81,7 +81,7 @@ def start_search(name: str, problem: Problem, budget: Budget, settings: dict[str
     return watched(plugin, search(problem, budget, **values)) if plugin else search(problem, budget, **values)
 
 
-def watched(plugin: Plugin, search: Search) -> Search:
+def watched(plugin: Plugin, search: "Search") -> "Search":
     """The same search, whose failures are the plug-in's."""
     answer: Answer | None = None
     while True:
@@ -114,7 +114,7 @@ def read_setting(search: str, key: str, value: Any) -> Any:
         raise OptionError(f"search {search!r}: {key}={value}: {first['msg']}") from None
 
 
-def setting_types(search: Callable[..., Search]) -> dict[str, Any]:
+def setting_types(search: "Callable[..., Search]") -> dict[str, Any]:
     """Types of a search's settings, by its annotations, or else by their defaults."""
     settings = list(signature(search).parameters.values())[2:]
     said = {each.name: each.annotation for each in settings if each.annotation is not Parameter.empty}

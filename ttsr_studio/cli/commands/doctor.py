@@ -7,7 +7,6 @@ import click
 from rich.text import Text
 
 from ttsr_studio.cli.terminal import print_table
-from ttsr_studio.diagnostics.environment import findings
 
 
 @click.command("doctor")
@@ -18,6 +17,8 @@ def doctor_command(as_json: bool) -> None:
 
     Exit code 1 when nothing can be rendered.
     """
+    from ttsr_studio.diagnostics.environment import findings
+
     rows = findings()
     if as_json:
         click.echo(json.dumps([row.to_json() for row in rows], indent=2))

@@ -9,8 +9,7 @@ import click
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
-from ttsr_studio.diffusion.schedules import SCHEDULES
-from ttsr_studio.diffusion.timesteps import SPACINGS
+from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.registry import ENGINES
 from ttsr_studio.errors import TtsrError
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus

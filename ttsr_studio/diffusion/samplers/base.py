@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ttsr_studio.errors import OptionError
+from ttsr_studio.plugins.plugin import type_in_words
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """denoise(x [N, ...], sigma [N]) -> x0-prediction [N, ...]."""
@@ -139,3 +141,15 @@ class Sampler:
         for sigma, sigma_next in pairwise(levels):
             x, state = self.step(denoise, x, sigma, sigma_next, state)
             yield x, state
+
+
+def no_step(given: Any, _denoise: Denoise, x: Tensor, *_: Any) -> str | None:
+    """Why something is not what a step from x [N, ...] comes to."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        return f"{type_in_words(given)} in place of (x, state)"
+    reached, state = given
+    if not isinstance(reached, Tensor) or reached.shape != x.shape:
+        return f"{type_in_words(reached)} in place of a tensor of shape {tuple(x.shape)}, that of x"
+    if not isinstance(state, State) or not state.denoised or not state.sigmas:
+        return "a state without the x0-prediction of the step: State((sigma,), (denoised,)) is the least"
+    return None

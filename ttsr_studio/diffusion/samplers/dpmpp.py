@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor
 
-from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive
+from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, arrive
 
 
 def step_1(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
@@ -71,3 +71,9 @@ def _advanced(x: Tensor, sigma_next: float, after: State, curvature: float = 2.0
     phi_2 = phi_1 / h + 1.0
     phi_3 = phi_2 / h - 0.5
     return x_next + phi_2 * d1 - phi_3 * d2
+
+
+DPMPP_1 = Sampler(step_1, order=1)
+DPMPP_2M = Sampler(step_2m, order=2)
+DPMPP_3M = Sampler(step_3m, order=3)
+DPMPP_3M_PUBLISHED = Sampler(step_3m_published, order=2)

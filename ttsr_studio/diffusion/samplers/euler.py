@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive
+from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, arrive
 
 
 def step(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
@@ -13,3 +13,6 @@ def step(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: St
         return denoised, after
     d = (x - denoised) / sigma
     return x + (sigma_next - sigma) * d, after
+
+
+EULER = Sampler(step, order=1)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive, evaluate
+from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, arrive, evaluate
 
 
 def step(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
@@ -15,3 +15,6 @@ def step(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: St
     x_euler = x + (sigma_next - sigma) * d
     d_next = (x_euler - evaluate(denoise, x_euler, sigma_next)) / sigma_next
     return x + (sigma_next - sigma) * (0.5 * d + 0.5 * d_next), after
+
+
+HEUN = Sampler(step, order=2, evaluations=2)

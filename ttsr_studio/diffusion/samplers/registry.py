@@ -1,32 +1,30 @@
-"""Samplers: solvers of the probability flow by name. A new one is one file and one line in `SAMPLERS`."""
+"""Samplers: solvers of the probability flow by name. One more is a file and a line in `BUILT_IN`; imported on use."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from ttsr_studio.diffusion.samplers import dpmpp, euler, heun, unipc
-from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, Step, peek
 from ttsr_studio.errors import OptionError
-from ttsr_studio.plugins.plugin import type_in_words
 from ttsr_studio.plugins.registry import Registry
 
-__all__ = ["SAMPLERS", "Denoise", "Sampler", "State", "Step", "get_sampler", "nfe", "peek"]
+if TYPE_CHECKING:
+    from ttsr_studio.diffusion.samplers.base import Sampler
 
 BUILT_IN = {
-    "euler": Sampler(euler.step, order=1),
-    "heun": Sampler(heun.step, order=2, evaluations=2),
-    "dpmpp-1": Sampler(dpmpp.step_1, order=1),
-    "dpmpp-2m": Sampler(dpmpp.step_2m, order=2),
-    "dpmpp-3m": Sampler(dpmpp.step_3m, order=3),
-    "dpmpp-3m-published": Sampler(dpmpp.step_3m_published, order=2),
-    "unipc": Sampler(unipc.step_2, order=3),
-    "unipc-3": Sampler(unipc.step_3, order=4),
+    "euler": "ttsr_studio.diffusion.samplers.euler:EULER",
+    "heun": "ttsr_studio.diffusion.samplers.heun:HEUN",
+    "dpmpp-1": "ttsr_studio.diffusion.samplers.dpmpp:DPMPP_1",
+    "dpmpp-2m": "ttsr_studio.diffusion.samplers.dpmpp:DPMPP_2M",
+    "dpmpp-3m": "ttsr_studio.diffusion.samplers.dpmpp:DPMPP_3M",
+    "dpmpp-3m-published": "ttsr_studio.diffusion.samplers.dpmpp:DPMPP_3M_PUBLISHED",
+    "unipc": "ttsr_studio.diffusion.samplers.unipc:UNIPC",
+    "unipc-3": "ttsr_studio.diffusion.samplers.unipc:UNIPC_3",
 }
 
 
 def sampler_misfit(entry: Any) -> str | None:
     """Why something is no sampler, None when it is one."""
+    from ttsr_studio.diffusion.samplers.base import Sampler
+
     if not isinstance(entry, Sampler):
         return "it is no `Sampler`"
     counts = {"order": entry.order, "evaluations": entry.evaluations}
@@ -34,25 +32,15 @@ def sampler_misfit(entry: Any) -> str | None:
     return f"whole numbers of 1 or more are wanted, not {', '.join(odd)}" if odd else None
 
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", BUILT_IN, sampler_misfit)
+SAMPLERS: "Registry[Sampler]" = Registry("sampler", BUILT_IN, sampler_misfit)
 
 
-def get_sampler(name: str) -> Sampler:
+def get_sampler(name: str) -> "Sampler":
     """Return a sampler by name. Raises OptionError for an unknown one."""
+    from ttsr_studio.diffusion.samplers.base import no_step
+
     sampler, plugin = SAMPLERS[name], SAMPLERS.plugin(name)
     return replace(sampler, step=plugin.around(sampler.step, no_step)) if plugin else sampler
-
-
-def no_step(given: Any, _denoise: Denoise, x: Tensor, *_: Any) -> str | None:
-    """Why something is not what a step from x [N, ...] comes to."""
-    if not isinstance(given, tuple) or len(given) != 2:
-        return f"{type_in_words(given)} in place of (x, state)"
-    reached, state = given
-    if not isinstance(reached, Tensor) or reached.shape != x.shape:
-        return f"{type_in_words(reached)} in place of a tensor of shape {tuple(x.shape)}, that of x"
-    if not isinstance(state, State) or not state.denoised or not state.sigmas:
-        return "a state without the x0-prediction of the step: State((sigma,), (denoised,)) is the least"
-    return None
 
 
 def nfe(name: str, steps: int, to_zero: bool = True) -> int:

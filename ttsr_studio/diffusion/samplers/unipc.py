@@ -10,7 +10,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from ttsr_studio.diffusion.samplers.base import Denoise, State, arrive
+from ttsr_studio.diffusion.samplers.base import Denoise, Sampler, State, arrive
 
 
 def step_2(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float, state: State) -> tuple[Tensor, State]:
@@ -71,3 +71,7 @@ def _weights(ratios: list[float], h: float) -> list[float]:
         factorial *= k + 1
         phi = phi / -h - 1.0 / factorial
     return [float(weight) for weight in np.linalg.solve(matrix, np.array(right))]
+
+
+UNIPC = Sampler(step_2, order=3)
+UNIPC_3 = Sampler(step_3, order=4)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.samplers.registry import get_sampler
-from ttsr_studio.diffusion.timesteps import SPACINGS
+from ttsr_studio.diffusion.schedule_names import SPACINGS
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import SamplingPlan
 

@@ -7,8 +7,7 @@ from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
-from ttsr_studio.diffusion.schedules import SCHEDULES
-from ttsr_studio.diffusion.timesteps import SPACINGS
+from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
 from ttsr_studio.errors import MissingError, OptionError, unknown

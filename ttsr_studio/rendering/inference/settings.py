@@ -10,8 +10,8 @@ from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.samplers.base import Sampler
 from ttsr_studio.diffusion.samplers.registry import get_sampler
+from ttsr_studio.diffusion.schedule_names import SPACINGS
 from ttsr_studio.diffusion.schedules import sigmas
-from ttsr_studio.diffusion.timesteps import SPACINGS
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
 from ttsr_studio.search.registry import start_search

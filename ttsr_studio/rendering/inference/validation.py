@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from ttsr_studio.audio.effects import limiter, load_effects
 from ttsr_studio.diffusion.noise import NoiseKey
-from ttsr_studio.diffusion.schedules import SCHEDULES
-from ttsr_studio.diffusion.timesteps import SPACINGS
+from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.errors import OptionError, PluginError, unknown
 from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.search.protocol import Budget, Problem
