@@ -32,9 +32,14 @@ def sections(command: click.Command, context: click.Context) -> Iterator[str]:
     pieces = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{context.command_path} {pieces}\n```\n"
     yield from paragraphs(command.help or "")
-    rows = [option_row(each, context) for each in command.params if own(each, context)]
-    if rows:
-        yield "\n".join(["| option | |", "|---|---|", *rows]) + "\n"
+    if examples := getattr(command, "examples", ()):
+        width = max(len(line) for line, _ in examples)
+        yield "\n".join(["```text", *(f"{line.ljust(width)}  # {told}" for line, told in examples), "```"]) + "\n"
+    told = [each for each in command.params if own(each, context)]
+    groups = dict.fromkeys(getattr(each, "group", "") for each in told)
+    for group in groups:
+        rows = [option_row(each, context) for each in told if getattr(each, "group", "") == group]
+        yield "\n".join([f"| {group or 'option'} | |", "|---|---|", *rows]) + "\n"
     if context.command_path == "ttsr render":
         yield "All options of the render itself are in [All options](options.md).\n"
 

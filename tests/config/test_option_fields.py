@@ -7,21 +7,26 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from helpers import Ttsr, below, save, voice
 from jsonschema import Draft202012Validator
 
 from ttsr_studio.batch.job_schema import job_schema
+from ttsr_studio.cli.commands.evaluate import evaluate_command
+from ttsr_studio.cli.commands.inspect import inspect_command
 from ttsr_studio.cli.commands.render import render_command
+from ttsr_studio.cli.commands.watch import watch_command
+from ttsr_studio.cli.help import GroupedCommand
 from ttsr_studio.config import presets
-from ttsr_studio.config.option_fields import FIELDS, GROUPS, KNOWN, PRESET_KEYS, held_by, registered
+from ttsr_studio.config.option_fields import FIELDS, GROUPS, PRESET_KEYS, held_by, registered
 from ttsr_studio.config.resolve import OF_SOME_SEARCHES, resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import OWN
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.evaluation.benchmark import system_spec
-from ttsr_studio.options import RenderOptions, options_schema
+from ttsr_studio.options import FIRST_GROUPS, KNOWN, RenderOptions, options_schema
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {
@@ -45,7 +50,7 @@ def test_the_table_and_the_options_are_the_same() -> None:
     assert len(FIELDS) == len(fields(RenderOptions))
     for name, field in FIELDS.items():
         assert field.name == name
-        assert field.group in GROUPS.values()
+        assert field.group in GROUPS
         assert field.flag or not field.held_by or name in OF_SOME_SEARCHES, (
             f"{name} has no flag, but something else sets it"
         )
@@ -54,7 +59,8 @@ def test_the_table_and_the_options_are_the_same() -> None:
 def test_every_option_but_those_of_no_flag_is_a_flag_and_every_flag_of_a_render_is_in_the_table() -> None:
     flags = {parameter.name for parameter in render_command.params}
     about_the_command = {
-        "job", "inputs", "output", "again", "keep_rewards", "report", "overwrite", "skip_existing", "dry_run", "as_json"
+        "job", "inputs", "output", "again", "keep_rewards", "report", "overwrite", "skip_existing", "dry_run",
+        "as_json", "help_all",
     }  # fmt: skip
     assert flags - {*about_the_command, *OF_SOME_SEARCHES} == {field.field for field in FIELDS.values() if field.flag}
 
@@ -83,9 +89,9 @@ def test_schemas_that_are_printed_hold_the_table(ttsr: Ttsr) -> None:
 
 
 def test_the_help_shows_every_option_in_its_group() -> None:
-    shown = CliRunner().invoke(render_command, ["--help"], terminal_width=120).output
+    shown = CliRunner().invoke(render_command, ["--help-all"], terminal_width=120).output
     assert "\x1b" not in shown, "plain text where there is no terminal"
-    parts = dict(zip(GROUPS.values(), sections(shown), strict=True))
+    parts = dict(zip(GROUPS, sections(shown), strict=True))
     for name, field in FIELDS.items():
         if field.flag:
             (where,) = [title for title, text in parts.items() if f"\n  --{name} " in text]
@@ -93,9 +99,28 @@ def test_the_help_shows_every_option_in_its_group() -> None:
             assert " ".join(field.help.split()) in " ".join(parts[where].split())
 
 
+def test_help_shows_examples_first_then_the_groups_that_most_people_need() -> None:
+    shown = CliRunner().invoke(render_command, ["--help"], terminal_width=80).output
+    titles = [line[:-1] for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Examples", *FIRST_GROUPS]
+    assert shown.count("\n") < 80
+    for name, field in FIELDS.items():
+        assert (f"  --{name} " in shown) == (field.flag and field.group in FIRST_GROUPS), f"--{name}"
+    assert "--help-all" in shown
+
+
+def test_every_option_of_the_grouped_commands_has_a_group() -> None:
+    for command in (render_command, watch_command, evaluate_command, inspect_command):
+        assert isinstance(command, GroupedCommand)
+        records = command.records(click.Context(command))
+        assert set(records) == {*command.first, *command.more}, command.name
+        for line, _ in command.examples:
+            assert line.startswith(f"ttsr {command.name} ")
+
+
 def sections(shown: str) -> list[str]:
     """The text below the title of every group."""
-    for title in GROUPS.values():
+    for title in GROUPS:
         assert f"\n{title}:\n" in shown
         shown = shown.replace(f"\n{title}:\n", "\n\0\n")
     return shown.split("\0")[1:]

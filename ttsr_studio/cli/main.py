@@ -1,6 +1,9 @@
 """The command line: `ttsr` and its commands, each in a file of its own that is loaded when it is asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import IO, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -27,8 +30,38 @@ COMMANDS = {
 """Name -> where it is, and what the overview says of it; `ttsr --help` and `ttsr queue` must not wait for torch."""
 
 
+class BriefError(click.UsageError):
+    """A wrong command line, told without how the command is used."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it, to standard error by default."""
+        click.echo(f"Error: {self.format_message()}", file=file, err=file is None)
+
+
+@contextmanager
+def in_brief() -> Iterator[None]:
+    """Say of a wrong command line what is wrong, and where to look what would be right if the line does not say it."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        told = error.format_message()
+        if error.ctx and isinstance(error, click.NoSuchOption | click.MissingParameter):
+            told += f" See: {error.ctx.command_path} --help"
+        raise BriefError(told, error.ctx) from error
+
+
 class Commands(click.Group):
     """A group that loads a command when it is asked for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with in_brief():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with in_brief():
+            return super().invoke(ctx)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)

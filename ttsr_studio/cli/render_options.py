@@ -1,4 +1,4 @@
-"""The options of a render as flags of a command, and its help by groups; all of it is made from the table."""
+"""The options of a render as flags of a command, made from the table."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.help import GroupedOption
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, OptionField
 from ttsr_studio.config.resolve import OF_SOME_SEARCHES, by_field
@@ -14,8 +15,6 @@ from ttsr_studio.errors import OptionError, nearest
 from ttsr_studio.options.values import slip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-GROUP_OF = {field.field: field.group for field in FIELDS.values()}
 
 
 def render_flags(command: Command) -> Command:
@@ -52,9 +51,9 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     """The flag of an option."""
     names = "--page/--no-page" if field.field == "page" else f"--{field.name}"
     if field.kind is bool:
-        return click.option(names, field.field, is_flag=True, default=field.default, help=field.help)
+        return click.option(names, field.field, is_flag=True, default=field.default, help=field.help, **told_in(field))
     text, default = field.help, field.default
-    more: dict[str, Any] = {"multiple": bool(field.several), "metavar": field.metavar}
+    more: dict[str, Any] = {"multiple": bool(field.several), "metavar": field.metavar, **told_in(field)}
     if default not in (None, ()):
         default = str(default) if field.choices else default
         more["show_default"] = field.unset or True
@@ -63,6 +62,11 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     if field.field == "preset":
         more |= {"is_eager": True, "callback": show_preset}
     return click.option(names, field.field, type=flag_type(field), default=default, help=text or None, **more)
+
+
+def told_in(field: OptionField) -> dict[str, Any]:
+    """The group of the help that an option stands in."""
+    return {"cls": GroupedOption, "group": field.group}
 
 
 def flag_type(field: OptionField) -> click.ParamType[Any]:
@@ -110,16 +114,3 @@ def show_preset(ctx: click.Context, _parameter: click.Parameter, name: str) -> s
     except OptionError as error:
         raise click.UsageError(str(error), ctx) from error
     return name
-
-
-def write_groups(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """Write the help of a command's options group by group, its own options first."""
-    records: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Options", *GROUP_OF.values())}
-    for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        if record and isinstance(parameter, click.Option):
-            records[GROUP_OF.get(parameter.name or "", "Options")].append(record)
-    for title, rows in records.items():
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)

@@ -13,6 +13,7 @@ from ttsr_studio.errors import OptionError, nearest
 from ttsr_studio.options import (
     FIELD_INFO,
     EngineOptions,
+    Group,
     Holder,
     KnownOptions,
     OutputOptions,
@@ -23,14 +24,9 @@ from ttsr_studio.options import (
 )
 from ttsr_studio.options.values import RATES, READ
 
-GROUPS = {
-    SearchOptions: "Search",
-    VerifierOptions: "Verifiers",
-    KnownOptions: "What is known of the file",
-    EngineOptions: "Engine",
-    OutputOptions: "Output",
-}
-KNOWN = GROUPS[KnownOptions]
+TABLES = SearchOptions, VerifierOptions, KnownOptions, EngineOptions, OutputOptions
+GROUPS: tuple[str, ...] = get_args(Group)
+"""Titles of all groups of options, in the order that help and pages have."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,7 @@ class OptionField:
     Attributes:
         name: as on the command line, without dashes before it.
         field: of `RenderOptions`.
+        group: that it is told of in, one of `GROUPS`.
         kind: of its value, or of one of several: bool, int, float, str, Path, or tuple for two numbers.
         literals: all that it takes; empty where a registry says that, or where there is no such list.
         several: what it takes, where it may be given more than once.
@@ -146,7 +143,7 @@ def read_field(field: str) -> OptionField:
     return OptionField(
         option_name(field),
         field,
-        next(title for group, title in GROUPS.items() if field in group.__annotations__),
+        told["group"],
         kind,
         information.default,
         information.description or "",
@@ -159,8 +156,8 @@ def read_field(field: str) -> OptionField:
     )
 
 
-FIELDS = {option_name(name): read_field(name) for group in GROUPS for name in group.__annotations__}
-"""Every option of a render by its name, group by group."""
+FIELDS = {option_name(name): read_field(name) for table in TABLES for name in table.__annotations__}
+"""Every option of a render by its name."""
 
 
 def held_by(holder: Holder) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ A sidecar goes before flags, for its file alone, and flags go before a preset.
 def page() -> str:
     """The page, in Markdown."""
     lines = HEAD.splitlines()
-    for group in GROUPS.values():
+    for group in GROUPS:
         lines += ["", f"## {group}", "", "| option | default | | may be set by |", "|---|---|---|---|"]
         lines += [table_row(field) for field in FIELDS.values() if field.group == group and field.flag]
     return "\n".join([*lines, ""])

@@ -13,8 +13,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.config.option_fields import FIELDS, KNOWN, PRESET_KEYS, held_by
+from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
 from ttsr_studio.errors import InputError, shown, unknown
+from ttsr_studio.options import KNOWN
 from ttsr_studio.storage.atomic import fit_name
 
 KEYS = tuple(name for name in held_by("sidecar") if FIELDS[name].group == KNOWN)

@@ -42,12 +42,31 @@ Holder = Literal["preset", "sidecar", "job", "evaluation"]
 """What may set an option besides a flag; a `ttsr-watch.toml` sets what a preset does."""
 FILES: tuple[Holder, ...] = ("preset", "sidecar", "job")
 """What sets an option that an evaluation fixes for all systems."""
+Group = Literal[
+    "Basics",
+    "Output",
+    "Quality and budget",
+    "Listening",
+    "Repair and effects",
+    "Files",
+    "What is known of the file",
+    "Search",
+    "Verifiers",
+    "Sampler",
+    "AudioSR",
+]
+"""Groups of options, in the order that help and pages have."""
+FIRST_GROUPS: tuple[Group, ...] = ("Basics", "Output", "Quality and budget", "Listening")
+"""Groups that most people need; the others are shown by `--help-all`."""
+KNOWN: Group = "What is known of the file"
+REPAIR: Group = "Repair and effects"
 
 
 def option(
     default: Any,
     help: str = "",
     *,
+    group: Group,
     name: str | None = None,
     takes: str | None = None,
     unset: str | None = None,
@@ -57,6 +76,7 @@ def option(
     """A row of the table.
 
     Args:
+        group: that it is told of in.
         name: of the option, where it is not the field's.
         takes: what it takes, in words, for the line that refuses another value.
         unset: what holds where the option is not given, in words, where the default does not say it.
@@ -64,7 +84,7 @@ def option(
         more: `metavar`; `several`, of an option that may be given more than once: what it takes; `flag`, False for
             what has none; and rules of `pydantic.Field`.
     """
-    told: dict[str, Any] = {"name": name, "takes": takes, "unset": unset, "held_by": held_by}
+    told: dict[str, Any] = {"group": group, "name": name, "takes": takes, "unset": unset, "held_by": held_by}
     told |= {key: more.pop(key) for key in ("metavar", "several", "flag") if key in more}
     return Field(default, description=help, json_schema_extra=told, **more)
 
@@ -74,33 +94,47 @@ def option(
 class SearchOptions:
     """How candidates are made and searched for. Of the preset, which is resolved here, only the name is left."""
 
-    preset: str = option("general", "Name, or a TOML file; see `ttsr presets list`.", held_by=("sidecar",))
-    search: str = option("random")
+    preset: str = option(
+        "general", "What the material is, by the name of a preset (`ttsr presets list`), or a TOML file of your own.",
+        group="Basics", held_by=("sidecar",))
+    search: str = option("random", "How candidates are searched for; random draws each of them anew.", group="Search")
     candidates: int | None = option(
-        8, "N: a window may take as many evaluations as N whole renders, however the search spends them.",
-        ge=1, takes="at least 1", unset="the preset's")
+        8, "How many candidates of each window are made, of which the best is kept. A search that makes no whole "
+        "candidates may spend as many network evaluations as so many take.",
+        group="Quality and budget", ge=1, takes="at least 1", unset="the preset's", metavar="N")
     budget: str | None = option(
-        None, "The most a search may spend, in place of the preset's --candidates: 64nfe (evaluations of a window and "
-        "channel) or 30s (a file). With --candidates beside it the smaller holds.")
+        None, "The most that the search may spend, instead of a number of candidates: time for a file (30s, 10min), "
+        "or network evaluations for a window and channel (64nfe). With --candidates as well the smaller limit holds.",
+        group="Quality and budget", metavar="LIMIT")
     targets: Targets = option(
-        (), "Search a window no further once its best candidate has this score, may be repeated.",
-        name="target", several="NAME=SCORE", held_by=FILES)
+        (), "Search a window no further once its best candidate has this score. May be repeated.",
+        group="Search", name="target", several="NAME=SCORE", held_by=FILES)
     settings: Settings = option(
-        (), "Setting of the search, may be repeated: {settings}.", name="set", several="NAME=VALUE")
-    neighbours: int | None = option(None, "Zero-order search: renders a round, K, 1 or more.", unset="2", flag=False)
+        (), "A setting of the search. May be repeated. Known are {settings}.",
+        group="Search", name="set", several="NAME=VALUE")
+    neighbours: int | None = option(
+        None, "Zero-order search: how many renders a round, 1 or more.", group="Search", unset="2", flag=False)
     cosine: float | None = option(
-        None, "Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.", unset="0.99", flag=False)
+        None, "Zero-order search: cosine to the pivot, -1 to 1; larger is nearer.",
+        group="Search", unset="0.99", flag=False)
     stride: float | None = option(
-        None, "The same as a chord, 0 to 2 times the norm, instead of a cosine.", flag=False)
+        None, "The same as a chord, 0 to 2 times the norm, instead of a cosine.", group="Search", flag=False)
     pivot: Literal["elitist", "paper"] | None = option(
-        None, "Zero-order search: keep the best ever, or the paper's literal rule.", unset="elitist", flag=False)
+        None, "Zero-order search: keep the best ever, or the paper's literal rule.",
+        group="Search", unset="elitist", flag=False)
     choice: Literal["window", "clip", "segment"] = option(
-        "window", "What one choice holds for: a window, a segment of one, or the whole clip.", unset="the preset's")
-    segment: float = option(0.64, "Seconds of a segment.", ge=0.25, le=10, takes="from 0.25 to 10 seconds")
+        "window", "What each choice is made for: a window of some seconds, a segment of one, or the whole clip.",
+        group="Search", unset="the preset's")
+    segment: float = option(
+        0.64, "Length of a segment in seconds, for --choice segment.",
+        group="Search", ge=0.25, le=10, takes="from 0.25 to 10 seconds", metavar="SECONDS")
     seam: float = option(
-        0.5, "Price of changing candidates between segments: standard deviations of the score for 10 dB between them.",
-        ge=0, allow_inf_nan=False, takes="0 or more")
-    seed: int = option(0, ge=0, takes="0 or more")
+        0.5, "What it costs to change candidates between segments, for --choice segment: standard deviations of the "
+        "score for a difference of 10 dB.",
+        group="Search", ge=0, allow_inf_nan=False, takes="0 or more")
+    seed: int = option(
+        0, "Where random numbers start: the same seed makes the same render, another one makes another.",
+        group="Quality and budget", ge=0, takes="0 or more", metavar="N")
 
 
 @dataclass(frozen=True)
@@ -108,30 +142,38 @@ class VerifierOptions:
     """What scores candidates, and how scores are combined."""
 
     verifiers: tuple[str, ...] = option(
-        ("critic",), "Verifier, may be repeated: {verifiers}. NAME? is left out where it is not installed; auto: "
-        "critic, consensus and whichever other is installed and suits.",
-        name="verifier", several="names", unset="the preset's")
-    ensemble: Literal["rank", "zsum", "minrank"] = option("rank", "How several verifiers are combined.")
+        ("critic",), "A verifier that scores candidates and has a part in the choice. May be repeated. Known are "
+        "{verifiers}. NAME? is left out where it is not installed; auto stands for critic, consensus, and all others "
+        "that are installed and suit the material.",
+        group="Verifiers", name="verifier", several="names", metavar="NAME", unset="the preset's")
+    ensemble: Literal["rank", "zsum", "minrank"] = option(
+        "rank", "How the scores of several verifiers are combined.", group="Verifiers")
     weights: Weights = option(
-        (), "Weight of a verifier in the ensemble, 0 or more, may be repeated.",
-        name="weight", several="NAME=W", unset="1 each")
+        (), "How much a verifier counts among several, 0 or more. May be repeated.",
+        group="Verifiers", name="weight", several="NAME=W", unset="1 each")
     hold_out: tuple[str, ...] = option(
-        (), "Verifier that scores everything and chooses nothing, may be repeated: shows whether the others are "
-        "being gamed.", several="names", metavar="NAME")
+        (), "A verifier that scores every candidate and has no part in the choice, which shows whether the search "
+        "games the others. May be repeated.",
+        group="Verifiers", several="names", metavar="NAME")
     scope: Literal["auto", "window", "clip"] = option(
-        "auto", "Score windows or assembled clips; auto leaves it to every verifier.")
+        "auto", "Whether windows are scored, or whole assembled renders; auto does what suits each verifier.",
+        group="Verifiers")
     finalists: int | None = option(
-        None, "Assembled renders that verifiers of clips score.",
-        ge=1, takes="at least 1", unset="4; all candidates where nothing scores windows")
+        None, "How many assembled renders are scored by verifiers that need the whole clip.",
+        group="Verifiers", ge=1, takes="at least 1", unset="4; all candidates where nothing scores windows",
+        metavar="N")
     decode_top: int | None = option(
-        None, "Decode and score in full only the K best by a cheaper preview, 1 or more.",
-        ge=1, takes="at least 1", unset="all", metavar="K")
-    look: str | None = option(None, "The cheaper preview: latent, mel (audiosr).", unset="the engine's cheapest")
+        None, "Decode and score in full only the K candidates that are best by a cheaper preview.",
+        group="Verifiers", ge=1, takes="at least 1", unset="all", metavar="K")
+    look: str | None = option(
+        None, "The preview that --decode-top goes by: latent, or mel (AudioSR only).",
+        group="Verifiers", unset="the engine's cheapest", metavar="NAME")
     reference: Path | None = option(
-        None, "Ground truth (a file, or a folder with the inputs' names), for the oracle verifier lsd.",
-        held_by=("sidecar", "job"))
+        None, "The true full-band file, or a folder of such files with the inputs' names, for the verifier lsd.",
+        group="Verifiers", held_by=("sidecar", "job"))
     witness: bool = option(
-        False, "Let held-out verifiers score x0-predictions on the way, for the record.", flag=False, held_by=())
+        False, "Let held-out verifiers score x0-predictions on the way, for the record.",
+        group="Verifiers", flag=False, held_by=())
 
 
 @dataclass(frozen=True)
@@ -139,99 +181,124 @@ class KnownOptions:
     """What is known of the file, see `verifiers.protocol.Annotations`."""
 
     transcript: str | None = option(
-        None, "The words that are spoken, for wer; or the name of a .txt file.",
-        unset="found in the input", held_by=("sidecar", "job"))
-    caption: str | None = option(None, "What is to be heard, in a sentence, for clap.", held_by=FILES)
+        None, "The words that are spoken, or a .txt file that holds them, for the verifier wer.",
+        group=KNOWN, unset="recognised in the input", held_by=("sidecar", "job"))
+    caption: str | None = option(
+        None, "What is to be heard, in a sentence, for the verifier clap.", group=KNOWN, held_by=FILES)
     captions: tuple[str, ...] = option(
-        (), "What it may be, when there is no --caption; may be repeated.", several="texts")
+        (), "What it may be, where there is no --caption. May be repeated.", group=KNOWN, several="texts")
     speakers: tuple[Path, ...] = option(
-        (), "Another recording of the same speaker, for speaker; may be repeated.",
-        name="speaker", several="files", held_by=("sidecar", "job"))
+        (), "Another recording of the same speaker, for the verifier speaker. May be repeated.",
+        group=KNOWN, name="speaker", several="files", held_by=("sidecar", "job"))
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """The engine, its solver, and how it runs; None is the engine's own."""
 
-    engine: str = option("builtin")
-    steps: int | None = option(None, "Solver steps, 1 or more.", ge=1, takes="at least 1", unset="the engine's")
-    solver: str | None = option(None, unset="the engine's")
-    schedule: str | None = option(None, "Noise levels.", unset="the engine's")
+    engine: str = option("builtin", "The model that makes the candidates.", group="Sampler")
+    steps: int | None = option(
+        None, "How many steps the solver takes for a candidate.",
+        group="Sampler", ge=1, takes="at least 1", unset="the engine's", metavar="N")
+    solver: str | None = option(None, "How the steps are taken.", group="Sampler", unset="the engine's")
+    schedule: str | None = option(
+        None, "How noise levels are spaced over the steps.", group="Sampler", unset="the engine's")
     temperature: float | None = option(
-        None, "Scale of the starting noise, above 0 to 1.5; lower is nearer to the engine's mean.",
-        gt=0, le=1.5, takes="above 0, at most 1.5", unset="the engine's")
+        None, "Scale of the noise that a candidate starts from, above 0 to 1.5; lower keeps candidates nearer to the "
+        "engine's mean.",
+        group="Sampler", gt=0, le=1.5, takes="above 0, at most 1.5", unset="the engine's")
     guidance: float | None = option(
         None, "Scale of classifier-free guidance, 0 to 20; 1 is none.",
-        ge=0, le=20, takes="from 0 to 20; 1 is none", unset="the engine's")
+        group="AudioSR", ge=0, le=20, takes="from 0 to 20; 1 is none", unset="the engine's")
     guidance_interval: tuple[float, float] | None = option(
-        None, "Guide only between these noise levels.", unset="everywhere", metavar="LOW HIGH")
-    guidance_rescale: float = option(0.0, "0 to 1; tames guidance, 0.7 is usual.")
-    posterior: Literal["mean", "sample"] = option("mean", "What of the encoder's posterior to condition on.")
+        None, "Guide only between these two noise levels.", group="AudioSR", unset="everywhere", metavar="LOW HIGH")
+    guidance_rescale: float = option(
+        0.0, "How far the loudness that guidance adds is taken back, 0 to 1; 0.7 is usual.", group="AudioSR")
+    posterior: Literal["mean", "sample"] = option(
+        "mean", "Whether the input is encoded as the mean of the encoder's posterior, or as a sample of it.",
+        group="AudioSR")
     window: float | None = option(
-        None, "Seconds that the engine draws at once (audiosr: 5.12, 10.24).", unset="its own")
-    device: str = option("auto", "auto, cpu, cuda, mps.", held_by=("job", "evaluation"))
-    batch: int = option(32, "Rows of a device batch; halved when memory runs out.", ge=1, takes="at least 1")
+        None, "Seconds that the engine renders at once: 5.12 or 10.24.",
+        group="AudioSR", unset="its own", metavar="SECONDS")
+    device: str = option(
+        "auto", "What to compute on: auto, cpu, cuda or mps.", group="Basics", held_by=("job", "evaluation"),
+        metavar="NAME")
+    batch: int = option(
+        32, "How many rows the device computes at once; halved when its memory runs out.",
+        group="Sampler", ge=1, takes="at least 1", metavar="N")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Of the engine's networks; auto is the fastest that the device is good at.")
-    compile: bool = option(False, "Compile the network first: slow to start, faster after.")
-    low_vram: bool = option(False, "Keep only the network that runs on the device; decode in tiles.")
+        "auto", "Precision of the engine's networks; auto takes the fastest that the device is good at.",
+        group="Sampler")
+    compile: bool = option(False, "Compile the network first, which is slow to start and then faster.", group="Sampler")
+    low_vram: bool = option(
+        False, "Keep on the device only the network that is running, and decode in tiles.", group="AudioSR")
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     """What is read, what is written, and what the report lists."""
 
-    rate: Rate = option(48000, "Of the output, Hz.", held_by=FILES)
-    depth: Depth = option("source", "Of the output.", held_by=FILES)
+    rate: Rate = option(48000, "Sample rate of the output in Hz.", group="Output", held_by=FILES)
+    depth: Depth = option("source", "Sample format of the output, in bits.", group="Output", held_by=FILES)
     bitrate: str | None = option(
-        None, "Lossy audio of so many bits a second, such as 256k, where the output's container has a codec for it.",
-        unset="lossless where the container holds that", held_by=FILES)
+        None, "Write lossy audio with so many bits a second, such as 256k, where the output's container has a codec "
+        "for it.",
+        group="Files", unset="lossless where the container holds that", held_by=FILES, metavar="BITS")
     keep_original_audio: bool = option(
-        False, "In a video, keep the old audio beside the new.", held_by=FILES)
-    loudness: LoudnessTarget = option("match", "match (the input), off, or LUFS.", held_by=FILES)
+        False, "In a video, keep the original audio beside the new one.", group="Files", held_by=FILES)
+    loudness: LoudnessTarget = option(
+        "match", "match for the loudness of the input, off for no gain at all, or a number of LUFS.",
+        group="Output", held_by=FILES, metavar="LUFS")
     ceiling: float = option(
-        0.0, "True peak, dBTP; the input's own where that is higher.",
-        ge=-20, le=0, takes="true peak from -20 to 0 dBTP", held_by=FILES)
+        0.0, "The highest true peak in dBTP; the input's own where that is higher.",
+        group="Output", ge=-20, le=0, takes="true peak from -20 to 0 dBTP", held_by=FILES, metavar="DBTP")
     cutoff: Cutoff = option(
-        None, "Where the input's band ends, Hz; of every channel where they differ: 4000,8000.",
-        metavar="HZ[,HZ...]", unset="detected", held_by=FILES)
+        None, "Where the input's band ends, in Hz; one number for each channel where they differ: 4000,8000.",
+        group="Output", metavar="HZ[,HZ...]", unset="detected", held_by=FILES)
     remove: Literal["nothing", "tones", "above"] = option(
-        "nothing", "What of the input may go: nothing, steady tones above where its band ends (a CRT's whine, a pilot, "
-        "a switching supply), or all above. The report lists what went.", held_by=FILES)
+        "nothing", "What may be removed from the input: nothing; steady tones above the end of its band, such as a "
+        "CRT's whine, a pilot or a switching supply; or all that is above it. The report lists what was removed.",
+        group=REPAIR, held_by=FILES)
     lift_skirt: bool = option(
-        False, "Lift the skirt of a gentle filter: what it turned down, but not into the noise.", held_by=FILES)
+        False, "Lift what a gentle filter turned down, but not into the noise.", group=REPAIR, held_by=FILES)
     keep_skirt: bool = option(
-        False, "Leave the skirt of a gentle filter as it is, where a preset or a sidecar says lift_skirt as well.",
-        held_by=FILES)
+        False, "Do not, although a preset or a sidecar asks for lift_skirt.", group=REPAIR, held_by=FILES)
     amount: AmountOfMade = option(
-        1.0, "How much of what was made is mixed in, 0 to 1; auto: less where candidates disagree.", held_by=FILES)
+        1.0, "How much of what was made is mixed in, 0 to 1; auto for less where candidates disagree.",
+        group="Output", held_by=FILES, metavar="SHARE")
     tilt: float = option(
-        0.0, "Of what was made, dB an octave above where the band ends; negative is darker.",
-        ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES)
+        0.0, "Slope given to what was made, in dB an octave above the end of the band; negative is darker.",
+        group=REPAIR, ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES, metavar="DB")
     fill_holes: bool = option(
-        False, "Fill what a codec (mp3, AAC) emptied below where the band ends; the report lists it.", held_by=FILES)
+        False, "Fill what a codec (MP3, AAC) emptied below the end of the band; the report lists it.",
+        group=REPAIR, held_by=FILES)
     limiter: bool = option(
-        False, "Limit peaks to the ceiling instead of lowering the gain; needs the extra [chain].", held_by=FILES)
+        False, "Limit peaks to the ceiling instead of lowering the gain; needs the extra [chain].",
+        group=REPAIR, held_by=FILES)
     chain: EffectChain | None = option(
-        None, "Effects before and after the render; needs the extra [chain].",
-        metavar="FILE.toml", held_by=FILES)
+        None, "Effects before and after the render, from a TOML file; needs the extra [chain].",
+        group=REPAIR, metavar="FILE.toml", held_by=FILES)
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
-        ge=1, takes="at least 1", metavar="K", held_by=FILES)
+        group="Listening", ge=1, takes="at least 1", metavar="K", held_by=FILES)
     take: int = option(
-        1, "Choose the render that is N-th best instead.", ge=1, takes="at least 1", metavar="N", held_by=("job",))
+        1, "Write the N-th best render in place of the best.",
+        group="Listening", ge=1, takes="at least 1", metavar="N", held_by=("job",))
     control: bool = option(
-        False, "Also write NAME_control: a random pick through the same assembly.", held_by=FILES)
+        False, "Also write NAME_control, put together in the same way from random picks, to compare with.",
+        group="Listening", held_by=FILES)
     uncertain_above: float = option(
-        6.0, "dB; where candidates differ by more, the report lists the stretch.",
-        ge=0, allow_inf_nan=False, takes="0 dB or more", held_by=FILES)
+        6.0, "List a stretch in the report where candidates differ by more than so many dB.",
+        group="Listening", ge=0, allow_inf_nan=False, takes="0 dB or more", held_by=FILES, metavar="DB")
     page: bool = option(
-        False, "Write NAME.ttsr.html: listen to input and best renders side by side, blind, and see why.",
-        held_by=FILES)
-    salvage: bool = option(False, "Render what is there of a truncated file.", held_by=FILES)
+        False, "Write NAME.ttsr.html, a page to listen to the input and the best renders side by side, blind if "
+        "wanted, and to see why they were chosen.",
+        group="Listening", held_by=FILES)
+    salvage: bool = option(
+        False, "Render what is left of a file that is cut short or damaged.", group="Files", held_by=FILES)
     stream: str | None = option(
-        None, "Audio stream of a file that has several: its number, from 1 on, or its language.",
-        unset="the file's own default", metavar="N|LANGUAGE", held_by=FILES)
+        None, "Which audio stream of a file that has several: its number, from 1 on, or its language.",
+        group="Files", unset="the file's own default", metavar="N|LANGUAGE", held_by=FILES)
 
 
 # fmt: on

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.engines.registry import ENGINES
 from ttsr_studio.errors import OptionError, OutputError, TtsrError
@@ -36,130 +37,175 @@ NOT_WITH_PAPER = {
     "--pictures": "pictures",
 }
 
-EPILOG = """\b
-SPEC is NAME: KEY=VALUE ..., with the options of `ttsr render` as keys; verifiers are joined by + or a comma.
-GRID is KEY=A,B,C: every --render is multiplied by every --grid.
-\b
-ttsr evaluate clips/manifest.csv --out results --limit 5
-  --render "random: search=random" --render "zero: search=zero-order"
-  --grid candidates=1,2,4,8 --grid verifier=continuity,continuity+lowband
-  --outputs their/audio --name their-system --baseline replication
-"""
+EXAMPLES = (
+    ("ttsr evaluate clips/ --out results --limit 5", "systems without a model"),
+    ('ttsr evaluate clips/ --out results --render "mine: preset=speech" --grid candidates=1,4', "two renders as well"),
+    ("ttsr evaluate clips/ --out results --outputs audio/ --name theirs", "another system's files"),
+)
 
 
-@click.command("evaluate", epilog=EPILOG)
+@click.command(
+    "evaluate",
+    cls=GroupedCommand,
+    examples=EXAMPLES,
+    first=("Basics", "Inputs"),
+    more=("What is measured", "Verifiers", "The paper"),
+)
 @click.argument("source", type=UserPath(exists=True, path_type=Path))
-@click.option(
+@grouped(
+    "Basics",
     "--out",
     type=UserPath(file_okay=False, path_type=Path),
     required=True,
-    help="Folder of the results; rows already there are not computed again.",
+    help="Folder for the results. Rows that are there already are not computed again.",
 )
-@click.option("--render", "renders", multiple=True, metavar="SPEC", help="A system to render with, repeatable.")
-@click.option("--grid", "grids", multiple=True, metavar="GRID", help="Vary an option of the renders, repeatable.")
-@click.option(
+@grouped(
+    "Basics", "--render", "renders", multiple=True, metavar="SPEC", help="A system to render with. May be repeated."
+)
+@grouped(
+    "Basics", "--grid", "grids", multiple=True, metavar="GRID", help="Vary an option of the renders. May be repeated."
+)
+@grouped(
+    "What is measured",
     "--system",
     "plain",
     multiple=True,
     type=click.Choice(list(PLAIN_SYSTEMS)),
     default=list(PLAIN_SYSTEMS),
     show_default=True,
-    help="Systems without a model: the input, copies of its octave, noise under the truth's own envelope.",
+    help="Systems without a model to measure: the input, copies of its octave, noise under the truth's own envelope.",
 )
-@click.option(
+@grouped(
+    "What is measured",
     "--outputs",
     multiple=True,
     type=UserPath(exists=True, file_okay=False, path_type=Path),
     help="Finished audio of another system, by the clips' stems, below DIR/CUTOFF (DIR/4000) when there are "
-    "several cutoffs. Repeatable, each with its --name.",
+    "several cutoffs. May be repeated, each time with its --name.",
 )
-@click.option("--name", "names", multiple=True, help="Of the system whose audio --outputs gives.")
-@click.option(
+@grouped("What is measured", "--name", "names", multiple=True, help="Name of the system whose audio --outputs gives.")
+@grouped(
+    "Verifiers",
     "--judge",
     "verifiers",
     multiple=True,
     metavar="VERIFIER",
-    help="How well a verifier, or the sum of some (a+b), finds the candidate nearest to the truth, repeatable; "
-    "writes judges.md.",
+    help="Measure how well a verifier, or the sum of some (a+b), finds the candidate nearest to the truth, and write "
+    "judges.md. May be repeated.",
 )
-@click.option(
+@grouped(
+    "Verifiers",
     "--judged",
     "drawn",
     type=click.IntRange(2),
     default=16,
     show_default=True,
-    help="Candidates of a window that a --judge chooses from.",
+    help="How many candidates of a window a --judge chooses from.",
 )
-@click.option(
+@grouped(
+    "Verifiers",
     "--keep-rewards",
     is_flag=True,
     help="Keep every score of every candidate that a --judge chooses from (critic and consensus, without one), also on "
     "the way and by segment, in rewards.jsonl, for `ttsr replay`.",
 )
-@click.option(
+@grouped(
+    "Verifiers",
     "--scaling",
     is_flag=True,
-    help="Whether what a search gains by each --judge lasts for the others, as N grows to --judged, and which N is "
-    "worth it; keeps scores as --keep-rewards does, and writes scaling.md, scaling.csv and scaling.png.",
+    help="Measure whether what a search gains by each --judge lasts for the others, as N grows to --judged, and which "
+    "N is worth it. Keeps scores as --keep-rewards does, and writes scaling.md, scaling.csv and scaling.png.",
 )
-@click.option(
+@grouped(
+    "What is measured",
     "--uncertainty",
     is_flag=True,
-    help="Whether a render is further from the truth where its candidates disagree (--judged of them); writes "
-    "uncertainty.md.",
+    help="Measure whether a render is further from the truth where its candidates disagree (--judged of them), and "
+    "write uncertainty.md.",
 )
-@click.option(
+@grouped(
+    "What is measured",
     "--pictures",
     is_flag=True,
     help="Draw contact sheets: input, truth and every system's output as spectrograms on one scale, 8 clips a page; "
     "writes pictures/KIND-CUTOFF.png. Systems answer again where results are kept and their pictures are not.",
 )
-@click.option("--baseline", help="Name of the system that the others are compared with.")
-@click.option(
+@grouped("What is measured", "--baseline", help="Name of the system that the others are compared with.")
+@grouped(
+    "Inputs",
     "--cutoff",
     "cutoffs",
     multiple=True,
     type=float,
     default=[4000, 8000],
     show_default=True,
-    help="Where the inputs' band ends, Hz.",
+    help="Where the inputs' band ends, in Hz. May be repeated.",
 )
-@click.option(
+@grouped(
+    "Inputs",
     "--lowpass",
     type=click.Choice(LOW_PASSES),
     default="brick",
     show_default=True,
-    help="brick: sharp filter, stays at 48 kHz; resample: soxr, stored at twice the cutoff.",
+    help="How inputs are made: brick is a sharp filter and stays at 48 kHz, resample is soxr to twice the cutoff.",
 )
-@click.option("--kind", "kinds", multiple=True, help="Only clips of this kind, repeatable.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many clips of each kind.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Only so much of each clip.")
-@click.option(
+@grouped("Inputs", "--kind", "kinds", multiple=True, help="Only clips of this kind. May be repeated.")
+@grouped("Basics", "--limit", type=click.IntRange(1), help="Only the first so many clips of each kind.")
+@grouped("Inputs", "--seconds", type=click.FloatRange(0, min_open=True), help="Only so much of each clip.")
+@grouped(
+    "Inputs",
     "--join",
     type=click.FloatRange(0, min_open=True),
     help="Join clips of a kind end to end, in mono, into programmes of at least so many seconds.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the renders and of the bootstrap."
+@grouped(
+    "Basics",
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the renders and of the bootstrap.",
 )
-@click.option("--oracle", is_flag=True, help="Allow verifier lsd, which knows the truth; a last line of --paper.")
-@click.option("--tell-cutoff", is_flag=True, help="Give renders the true cutoff; they detect it otherwise.")
-@click.option(
+@grouped(
+    "Verifiers",
+    "--oracle",
+    is_flag=True,
+    help="Allow the verifier lsd, which knows the truth; adds a last line to --paper.",
+)
+@grouped("Inputs", "--tell-cutoff", is_flag=True, help="Give renders the true cutoff, which they detect otherwise.")
+@grouped(
+    "Inputs",
     "--write-lr",
     type=UserPath(file_okay=False, path_type=Path),
     help="Also write the inputs, for other systems to render: DIR/CUTOFF/CLIP.wav.",
 )
-@click.option(
+@grouped(
+    "The paper",
     "--paper",
     is_flag=True,
-    help="Instead: Table 1, Table 2 and Figure 2 of the paper, in OUT/paper, by the presets paper-speech, paper-music "
-    "and paper-sfx, for whichever verifiers have weights. The manifest may give transcript, caption and reference.",
+    help="Make Table 1, Table 2 and Figure 2 of the paper instead, in OUT/paper, by the presets paper-speech, "
+    "paper-music and paper-sfx, for whichever verifiers have weights. The manifest may give transcript, "
+    "caption and reference.",
 )
-@click.option("--paper-engine", type=click.Choice(list(ENGINES)), help="Of --paper, with its own solver and steps.")
-@click.option("--paper-candidates", type=click.IntRange(1), metavar="N", help="Of --paper, instead of the paper's 120.")
-@click.option("--recompute", is_flag=True, help="Measure again what is in the results already.")
+@grouped(
+    "The paper",
+    "--paper-engine",
+    type=click.Choice(list(ENGINES)),
+    help="Engine of --paper, with its own solver and steps.",
+)
+@grouped(
+    "The paper",
+    "--paper-candidates",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many candidates --paper makes, instead of the paper's 120.",
+)
+@grouped("What is measured", "--recompute", is_flag=True, help="Measure again what is in the results already.")
 def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     """Measure systems on full-band clips: a manifest (CSV) or a folder.
+
+    SPEC is NAME: KEY=VALUE ..., with the options of `ttsr render` as keys; verifiers are joined by + or a comma. GRID
+    is KEY=A,B,C: every --render is multiplied by every --grid.
 
     Inputs are made by a fixed low-pass, rendered, and compared with the clips. Writes tables.md, tables.csv,
     results.jsonl and curves/*.png into the folder of --out; with --paper, paper.jsonl and paper/ instead. The columns

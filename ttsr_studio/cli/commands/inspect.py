@@ -11,36 +11,51 @@ from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import expand, passed_over
 from ttsr_studio.cli.command import OneLineErrors, UserPath
+from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.rendering.inference.session import Session
 
 
-@click.command("inspect", cls=OneLineErrors)
+class InspectCommand(GroupedCommand, OneLineErrors):
+    """A command with examples, whose errors are one line."""
+
+
+@click.command(
+    "inspect",
+    cls=InspectCommand,
+    examples=(
+        ("ttsr inspect take.wav", "where its band ends, by time and channel"),
+        ("ttsr inspect stems/ --no-estimate", "a folder, quickly"),
+        ("ttsr inspect stems/ --json", "one JSON object for each file"),
+    ),
+    first=("Options",),
+)
 @click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
-@click.option("--salvage", is_flag=True, help="Look at what is there of a truncated file.")
-@click.option("--stream", metavar="N|LANGUAGE", help="Audio stream of a file that has several.")
-@click.option(
+@grouped("Options", "--salvage", is_flag=True, help="Look at what is left of a file that is cut short or damaged.")
+@grouped(
+    "Options",
+    "--stream",
+    metavar="N|LANGUAGE",
+    help="Which audio stream of a file that has several: its number, from 1 on, or its language.",
+)
+@grouped(
+    "Options",
     "--estimate/--no-estimate",
     default=True,
     show_default=True,
-    help="Say how long a render with the preset would take here; that loads the engine and tries it.",
+    help="Say how long a render with the preset would take here. That loads the engine and tries it.",
 )
-@click.option("--preset", default="general", show_default=True, help="What the estimate is of.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
+@grouped("Options", "--preset", default="general", show_default=True, help="Preset that the estimate is for.")
+@grouped("Options", "--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
 def inspect_command(
     inputs: tuple[Path, ...], salvage: bool, stream: str | None, as_json: bool, estimate: bool, preset: str
 ) -> None:
     """Say where the band of files ends, by time and channel, how that is known, and what a render would do.
 
-    Folders are searched for audio. Nothing is written. Of files over 20 minutes the head, the middle and the end are
-    heard, two minutes each. Exit code 0, or 1 when a file could not be read.
-
-    \b
-    Examples:
-      ttsr inspect take.wav
-      ttsr inspect stems/ --json
+    Folders are searched for audio. Nothing is written. Of a file over 20 minutes only its beginning, middle and end are
+    read, two minutes each. Exit code 0, or 1 when a file could not be read.
     """
     files = [file for path in inputs for file, _ in expand(path)]
     if not files:

@@ -7,8 +7,11 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import OneLineErrors, UserPath
-from ttsr_studio.cli.render_options import given_flags, render_flags, write_groups
+from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.render_options import given_flags, render_flags
+from ttsr_studio.config.option_fields import GROUPS
 from ttsr_studio.errors import TtsrError, on_one_line
+from ttsr_studio.options import FIRST_GROUPS
 
 
 def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Any:
@@ -31,8 +34,8 @@ def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | No
         run_job(path)
 
 
-class RenderCommand(OneLineErrors):
-    """A command whose `--job` stands alone, and whose help goes by groups."""
+class RenderCommand(GroupedCommand, OneLineErrors):
+    """A command whose `--job` stands alone."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = 1 if any(word.startswith("--job=") for word in args) else 2 if "--job" in args else 0
@@ -40,62 +43,82 @@ class RenderCommand(OneLineErrors):
             raise click.UsageError("--job stands alone: whatever else is wanted stands in the job file", ctx)
         return super().parse_args(ctx, args)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_groups(self, ctx, formatter)
+
+EXAMPLES = (
+    ("ttsr render vocals.wav --preset speech", "to vocals_ttsr.wav"),
+    ("ttsr render stems/ -o out/ --preset music", "a folder, with all below it"),
+    ("ttsr render a.wav --dry-run", "what it would do, how long"),
+    ("ttsr render a.wav --keep-top 3 --page", "three, to compare on a page"),
+    ("ttsr render a.wav --budget 10min", "ten minutes of search"),
+    ("ttsr render a.wav --again a.ttsr.json -o b.wav", "from a report, once more"),
+)
 
 
-@click.command("render", cls=RenderCommand)
-@click.option(
+@click.command(
+    "render",
+    cls=RenderCommand,
+    examples=EXAMPLES,
+    first=FIRST_GROUPS,
+    more=[group for group in GROUPS if group not in FIRST_GROUPS],
+)
+@click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
+@grouped(
+    "Basics",
+    "-o",
+    "--output",
+    help="Where to: a file, a folder, or a template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  "
+    "[default: {dir}/{stem}_ttsr{ext}]",
+)
+@render_flags
+@grouped("Basics", "--overwrite", is_flag=True, help="Replace outputs that exist.")
+@grouped("Basics", "--skip-existing", is_flag=True, help="Leave outputs that exist as they are, and go on.")
+@grouped(
+    "Basics",
+    "--dry-run",
+    is_flag=True,
+    help="Only say which files would be rendered, where to, what would be added, and how long it would take here.",
+)
+@grouped("Files", "--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
+@grouped(
+    "Files",
+    "--report/--no-report",
+    default=True,
+    show_default=True,
+    help="Write the report beside the output: NAME.ttsr.json, .png and .npz.",
+)
+@grouped(
+    "Files",
+    "--again",
+    type=UserPath(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=report_option,
+    metavar="REPORT",
+    help="Take all options from the report (.ttsr.json) of an earlier render, and say whether the same came out.",
+)
+@grouped(
+    "Files",
     "--job",
     type=UserPath(path_type=Path),
     is_eager=True,
     expose_value=False,
     callback=follow_job,
     metavar="JOB.json",
-    help="Do what a job file says, and nothing else: the door for other programs (docs/studio/jobs.md).",
+    help="Do what a job file says, as other programs write them (docs/studio/jobs.md). It stands alone.",
 )
-@click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
-@click.option(
-    "-o",
-    "--output",
-    help="File, folder, or template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  "
-    "[default: {dir}/{stem}_ttsr{ext}]",
-)
-@click.option(
-    "--again",
-    type=UserPath(exists=True, dir_okay=False, path_type=Path),
-    is_eager=True,
-    callback=report_option,
-    metavar="REPORT",
-    help="Take all options from a report (.ttsr.json) and say whether the render came out the same.",
-)
-@render_flags
-@click.option(
+@grouped(
+    "Files",
     "--keep-rewards",
     type=UserPath(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Append every score of every candidate to a file, for `ttsr replay`; --search census keeps previews, too.",
+    help="Append every score of every candidate to a file, for `ttsr replay`; with --search census also scores of "
+    "previews.",
 )
-@click.option(
-    "--report/--no-report",
-    default=True,
-    show_default=True,
-    help="Write NAME.ttsr.json and NAME.ttsr.png beside the output.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--skip-existing", is_flag=True, help="Leave outputs that exist, and go on.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Say which files, where to, what would be added to each, and how long it would take here, and stop.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output.")
 def render_command(**values: Any) -> None:
-    """Render files, or all audio files of folders. Sources are never touched.
+    """Render audio or video files, or all that lie in folders. Sources are never touched.
 
-    Exit code 0 when all rendered, 1 when some failed (each is named with its reason) or --again came out different,
-    2 for usage, 130 when interrupted: the first Ctrl-C finishes the file at hand with the best so far, the second one
-    leaves it; what is finished stays, and --skip-existing goes on from there.
+    Exit code 0 when nothing failed, 1 when some files failed (each is named with its reason) or --again came out
+    different, 2 for a wrong command line, 130 when interrupted. The first Ctrl-C finishes the file at hand with the
+    best so far, the second one leaves it; --skip-existing goes on from there.
     """
     from ttsr_studio.cli.render_files import RenderArguments, render_files
 

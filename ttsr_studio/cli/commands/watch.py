@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import ROOT, OneLineErrors
+from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
@@ -63,103 +64,158 @@ def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | No
     return value
 
 
-@click.command("watch", cls=OneLineErrors)
+class WatchCommand(GroupedCommand, OneLineErrors):
+    """A command with groups of options, whose errors are one line."""
+
+
+@click.command(
+    "watch",
+    cls=WatchCommand,
+    examples=(
+        ("ttsr watch stems/", "until Ctrl-C; page at 127.0.0.1:8470"),
+        ("ttsr watch stems/ --once", "what is there, and end"),
+        ("ttsr watch stems/ --preset fx=sfx", "stems/fx/ with the preset sfx"),
+        ("ttsr watch stems/ --status", "what goes on there"),
+    ),
+    first=("Basics", "Status page"),
+    more=("Files", "Workers", "Other programs"),
+)
 @click.argument("root", type=ROOT)
-@click.option(
+@grouped(
+    "Basics",
     "--preset",
     "named",
     multiple=True,
     metavar="NAME or FOLDER=NAME",
-    help="For what lies in no folder named after a preset, or in this sub-folder; may be repeated.  [default: general]",
+    help="Preset of what lies in no folder that is named after one, or of what lies in FOLDER. May be repeated.  "
+    "[default: general]",
 )
-@click.option(
+@grouped(
+    "Files",
     "--poll",
     type=float,
     callback=positive,
     metavar="SECONDS",
-    help="Look at the whole tree so often and use no events, as network shares need it.  "
-    "[default: events, and a look every 60; on a network share every 10]",
+    help="Look through all folders every so many seconds instead of waiting for the system to tell of changes.  "
+    "[default: wait, and look every 60; on a network share look every 10]",
 )
-@click.option(
+@grouped(
+    "Files",
     "--settle",
     type=float,
     default=5.0,
     show_default=True,
     callback=positive,
     metavar="SECONDS",
-    help="A file is complete when it has not changed for so long.",
+    help="Take a file for complete when it has not changed for so long.",
 )
-@click.option("--once", is_flag=True, help="End when everything is rendered; exit code 1 when something failed.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Renders at a time.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-@click.option(
-    "--cpu/--no-cpu", default=True, show_default=True, help="A render whose device failed twice may go to the CPU."
+@grouped(
+    "Basics", "--once", is_flag=True, help="End when everything is rendered, with exit code 1 when something failed."
 )
-@click.option(
+@grouped(
+    "Basics", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many renders run at a time."
+)
+@grouped("Basics", "--device", default="auto", show_default=True, help="What to compute on: auto, cpu, cuda or mps.")
+@grouped(
+    "Workers",
+    "--cpu/--no-cpu",
+    default=True,
+    show_default=True,
+    help="Whether a render goes to the CPU when the device failed twice.",
+)
+@grouped(
+    "Workers",
     "--memory",
     type=float,
     callback=positive,
     metavar="GB",
-    help="A worker that takes more is ended.  [default: three quarters of the machine's, shared by --jobs]",
+    help="End a worker that takes more memory.  [default: three quarters of the machine's, shared by --jobs]",
 )
-@click.option(
+@grouped(
+    "Workers",
     "--hang",
     type=float,
     default=900.0,
     show_default=True,
     callback=positive,
     metavar="SECONDS",
-    help="A worker that makes no progress for so long is ended.",
+    help="End a worker that makes no progress for so long.",
 )
-@click.option(
-    "--keep-free", type=int, default=500, show_default=True, metavar="MB", help="Begin nothing when less disk is free."
+@grouped(
+    "Files",
+    "--keep-free",
+    type=int,
+    default=500,
+    show_default=True,
+    metavar="MB",
+    help="Begin nothing while less disk is free.",
 )
-@click.option(
+@grouped(
+    "Workers",
     "--grace",
     type=float,
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="When stopped, jobs at hand may go on for so long; then they are handed back.",
+    help="How long renders at hand may go on when the service is stopped; then they are handed back.",
 )
-@click.option(
+@grouped(
+    "Workers",
     "--lease",
     type=float,
     default=60.0,
     show_default=True,
     callback=positive,
     metavar="SECONDS",
-    help="A job of a service that does not answer for so long is taken over.",
+    help="Take over the jobs of another service that has not answered for so long.",
 )
-@click.option(
+@grouped(
+    "Files",
     "--state",
     type=ROOT,
-    help="Folder for the database and logs, on a local disk when ROOT is a network share.  [default: ROOT/_work]",
+    help="Folder for the database and the logs; on a local disk when ROOT is a network share.  [default: ROOT/_work]",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Of the status page.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the status page: it has no password.")
-@click.option(
+@grouped(
+    "Status page",
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port of the status page.",
+)
+@grouped(
+    "Status page",
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the status page, which has no password.",
+)
+@grouped(
+    "Status page",
     "--page-name",
     "page_names",
     multiple=True,
     callback=host_names,
     metavar="HOST",
-    help="A name that the status page answers to as well, as behind a proxy; may be repeated.",
+    help="A name that the status page answers to as well, as behind a proxy. May be repeated.",
 )
-@click.option("--no-page", is_flag=True, help="Serve no status page.")
-@click.option(
+@grouped("Status page", "--no-page", is_flag=True, help="Serve no status page.")
+@grouped(
+    "Other programs",
     "--notify",
     callback=program,
     metavar="COMMAND",
-    help="Run this with the path of every report, or note of a failure, as its last argument; no shell is used.",
+    help="Run this program after every file, with the path of its report, or of the note on its failure, "
+    "as last argument.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Events, or the status, as JSON lines on standard output.")
-@click.option("--status", "only_status", is_flag=True, help="Say what goes on at ROOT, and end.")
-@click.option(
+@grouped("Other programs", "--json", "as_json", is_flag=True, help="Print events, or the status, as JSON.")
+@grouped("Basics", "--status", "only_status", is_flag=True, help="Only say what goes on at ROOT.")
+@grouped(
+    "Basics",
     "--health",
     "only_health",
     is_flag=True,
-    help="Say in a line whether a service runs on ROOT and looks through it, and end; exit code 1 when none does.",
+    help="Only say in a line whether a service runs on ROOT and looks through it; exit code 1 when none does.",
 )
 def watch_command(
     root: Path,
