@@ -13,9 +13,9 @@ from ttsr_studio.errors import OptionError, nearest
 from ttsr_studio.options import (
     FIELD_INFO,
     EngineOptions,
-    Group,
     Holder,
     KnownOptions,
+    OptionGroup,
     OutputOptions,
     SearchOptions,
     VerifierOptions,
@@ -25,7 +25,7 @@ from ttsr_studio.options import (
 from ttsr_studio.options.values import RATES, READ
 
 TABLES = SearchOptions, VerifierOptions, KnownOptions, EngineOptions, OutputOptions
-GROUPS: tuple[str, ...] = get_args(Group)
+GROUPS: tuple[str, ...] = get_args(OptionGroup)
 """Titles of all groups of options, in the order that help and pages have."""
 
 

@@ -42,7 +42,7 @@ Holder = Literal["preset", "sidecar", "job", "evaluation"]
 """What may set an option besides a flag; a `ttsr-watch.toml` sets what a preset does."""
 FILES: tuple[Holder, ...] = ("preset", "sidecar", "job")
 """What sets an option that an evaluation fixes for all systems."""
-Group = Literal[
+OptionGroup = Literal[
     "Basics",
     "Output",
     "Quality and budget",
@@ -56,18 +56,17 @@ Group = Literal[
     "AudioSR",
 ]
 """Groups of options, in the order that help and pages have."""
-FIRST_GROUPS: tuple[Group, ...] = ("Basics", "Output", "Quality and budget", "Listening")
+FIRST_GROUPS: tuple[OptionGroup, ...] = ("Basics", "Output", "Quality and budget", "Listening")
 """Groups that most people need; the others are shown by `--help-all`."""
-KNOWN: Group = "What is known of the file"
-REPAIR: Group = "Repair and effects"
+KNOWN: OptionGroup = "What is known of the file"
+REPAIR: OptionGroup = "Repair and effects"
 
 
 def option(
     default: Any,
     help: str = "",
     *,
-    group: Group,
-    name: str | None = None,
+    group: OptionGroup,
     takes: str | None = None,
     unset: str | None = None,
     held_by: tuple[Holder, ...] = (*FILES, "evaluation"),
@@ -77,14 +76,19 @@ def option(
 
     Args:
         group: that it is told of in.
-        name: of the option, where it is not the field's.
         takes: what it takes, in words, for the line that refuses another value.
         unset: what holds where the option is not given, in words, where the default does not say it.
         held_by: what may set it besides a flag.
-        more: `metavar`; `several`, of an option that may be given more than once: what it takes; `flag`, False for
-            what has none; and rules of `pydantic.Field`.
+        more: `name`, where it is not the field's; `metavar`; `several`, of an option that may be given more than
+            once: what it takes; `flag`, False for what has none; and rules of `pydantic.Field`.
     """
-    told: dict[str, Any] = {"group": group, "name": name, "takes": takes, "unset": unset, "held_by": held_by}
+    told: dict[str, Any] = {
+        "group": group,
+        "name": more.pop("name", None),
+        "takes": takes,
+        "unset": unset,
+        "held_by": held_by,
+    }
     told |= {key: more.pop(key) for key in ("metavar", "several", "flag") if key in more}
     return Field(default, description=help, json_schema_extra=told, **more)
 
