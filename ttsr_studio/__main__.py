@@ -12,7 +12,7 @@ def run() -> None:
 
         from ttsr_studio.cli.main import main
     try:
-        sys.exit(main(standalone_mode=False))
+        sys.exit(main(standalone_mode=False, prog_name="ttsr"))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -5,6 +5,9 @@ Only `cli` prints them and turns them into exit codes.
 
 import difflib
 import os
+import shlex
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +43,17 @@ class MissingError(TtsrError):
 
 class PluginError(TtsrError):
     """What another package added failed at its work; the message names that package, and what it said."""
+
+
+def pip_install(*what: str) -> str:
+    """A command line that installs a package or an extra where this program runs, fit to be copied."""
+    if os.name == "nt":
+        return subprocess.list2cmdline([sys.executable, "-m", "pip", "install", *what])
+    python = Path(sys.executable)
+    home = Path.home()
+    own = python.is_relative_to(home) and shlex.quote(str(python)) == str(python)
+    program = f"~/{python.relative_to(home)}" if own else shlex.quote(str(python))
+    return " ".join([program, "-m pip install", *map(shlex.quote, what)])
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:

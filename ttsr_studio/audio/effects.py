@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import Blocks
-from ttsr_studio.errors import MissingError, OptionError, OutputError, shown, unknown
+from ttsr_studio.errors import MissingError, OptionError, OutputError, pip_install, shown, unknown
 
 BLOCK = 1 << 16
 PATIENCE = 64
@@ -50,7 +50,7 @@ def pedalboard(wanted: str) -> Any:
     try:
         return importlib.import_module("pedalboard")
     except ImportError as error:
-        raise MissingError(f"{wanted} needs the package 'pedalboard': pip install 'ttsr-studio[chain]'") from error
+        raise MissingError(f"{wanted} needs the package 'pedalboard': {pip_install('ttsr-studio[chain]')}") from error
 
 
 def built_in() -> dict[str, type]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "presets": ("presets:presets_group", "Verifiers, search and budget by content type."),
     "models": ("models:models_group", "Weights that are not shipped: fetch, import and check them."),
     "integrations": ("integrations:integrations_group", "Install scripts for DAWs, and units for services."),
+    "completion": ("completion:completion_group", "Complete commands and names by the Tab key."),
     "doctor": ("doctor:doctor_command", "What is here: devices, engines, verifiers, weights."),
     "schema": ("schema:schema_command", "Print the JSON schema of reports, or of job files."),
 }

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.help import GroupedOption
 from ttsr_studio.config import presets
@@ -54,6 +55,7 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
         return click.option(names, field.field, is_flag=True, default=field.default, help=field.help, **told_in(field))
     text, default = field.help, field.default
     more: dict[str, Any] = {"multiple": bool(field.several), "metavar": field.metavar, **told_in(field)}
+    more["shell_complete"] = completing.OF_OPTIONS.get(field.field)
     if default not in (None, ()):
         default = str(default) if field.choices else default
         more["show_default"] = field.unset or True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from ttsr_studio.errors import MissingError, OptionError
+from ttsr_studio.errors import MissingError, OptionError, pip_install
 from ttsr_studio.plugins.registry import Registry
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
         load = ENGINES[name]
     except ModuleNotFoundError as error:  # of a built-in one
         raise MissingError(
-            f"engine {name!r} needs the package {error.name!r}; install them with: pip install 'ttsr-studio[audiosr]'"
+            f"engine {name!r} needs the package {error.name!r}; install them with: "
+            f"{pip_install('ttsr-studio[audiosr]')}"
         ) from error
     return ENGINES.made(
         name,

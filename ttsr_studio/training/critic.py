@@ -27,7 +27,7 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines.builtin.engine import load_file
-from ttsr_studio.errors import InputError
+from ttsr_studio.errors import InputError, pip_install
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
@@ -317,7 +317,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is left of the stages, and export the weights when the last step is done."""
     given = parser().parse_intermixed_args(arguments)
     if given.engines and find_spec("zimtohrli") is None:
-        raise InputError("ranking compares by zimtohrli, which is not installed; pip install 'ttsr-studio[evaluate]'")
+        raise InputError(
+            f"ranking compares by zimtohrli, which is not installed; {pip_install('ttsr-studio[evaluate]')}"
+        )
     config = CriticConfig(width=given.width, depth=given.depth)
     run = CriticRun(given.folder, config, torch.device(given.device), given.seed)
     if given.start_from and (run.stage, run.step) == (0, 0):

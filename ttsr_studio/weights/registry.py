@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.weights.store import Tell
 
 Converter = Callable[[Path, Path, str, Tell], dict[str, Any]]
@@ -56,7 +56,7 @@ class Model:
         except ModuleNotFoundError as error:
             raise MissingError(
                 f"{self.name} needs the package {error.name!r}; install it with: "
-                f"pip install 'ttsr-studio[{self.extra}]'"
+                f"{pip_install(f'ttsr-studio[{self.extra}]')}"
             ) from error
         return converter(source, place, precision, tell)
 

@@ -10,6 +10,7 @@ import click
 from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import expand, passed_over
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.config.resolve import resolve
@@ -47,7 +48,14 @@ class InspectCommand(GroupedCommand, OneLineErrors):
     show_default=True,
     help="Say how long a render with the preset would take here. That loads the engine and tries it.",
 )
-@grouped("Options", "--preset", default="general", show_default=True, help="Preset that the estimate is for.")
+@grouped(
+    "Options",
+    "--preset",
+    default="general",
+    shell_complete=completing.presets_or_files,
+    show_default=True,
+    help="Preset that the estimate is for.",
+)
 @grouped("Options", "--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
 def inspect_command(
     inputs: tuple[Path, ...], salvage: bool, stream: str | None, as_json: bool, estimate: bool, preset: str

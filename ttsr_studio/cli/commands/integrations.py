@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.integrations.installer import INTEGRATIONS, FileChange, changes_of, found, install_files
@@ -31,7 +32,7 @@ def integrations_list() -> None:
 
 
 @integrations_group.command("install", cls=OneLineErrors)
-@click.argument("name")
+@click.argument("name", shell_complete=completing.integrations)
 @click.option("--into", type=FOLDER, help="The folder for the files.  [default: where the other program looks]")
 @click.option("--root", type=FOLDER, help="systemd, launchd: the folder to watch.")
 @click.option("--system", is_flag=True, help="systemd: for the machine, in /etc/systemd/system; as root.")

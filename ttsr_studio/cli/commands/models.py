@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
@@ -19,6 +20,7 @@ from ttsr_studio.weights.install import PRECISIONS, fetch, install
 from ttsr_studio.weights.registry import VERIFIER_MODELS, Model
 
 MODELS = AUDIOSR_MODELS | VERIFIER_MODELS
+MODEL_NAMES = completing.names(lambda: MODELS)
 PRECISION = click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp16", show_default=True, help="Of the weights on disk."
 )
@@ -91,7 +93,7 @@ def models_list(as_json: bool) -> None:
 
 
 @models_group.command("fetch")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=MODEL_NAMES)
 @PRECISION
 @click.option("--offline", is_flag=True, help="Install what was downloaded before; never ask the network.")
 @click.option("--keep", is_flag=True, help="Keep the download after it is converted.")
@@ -104,7 +106,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 
 
 @models_group.command("import")
-@click.argument("name")
+@click.argument("name", shell_complete=MODEL_NAMES)
 @click.argument("file", type=UserPath(path_type=Path))
 @PRECISION
 @errors_in_one_line
@@ -115,7 +117,7 @@ def models_import(name: str, file: Path, precision: str) -> None:
 
 
 @models_group.command("path")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=MODEL_NAMES)
 @errors_in_one_line
 def models_path(name: str | None) -> None:
     """Print the folder of a model, or of all."""
@@ -128,7 +130,9 @@ def models_path(name: str | None) -> None:
 @models_group.command("bench")
 @click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
 @click.option("--candidates", default=4, show_default=True, help="Scored at once.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
+)
 @errors_in_one_line
 def models_bench(seconds: float, candidates: int, device: str) -> None:
     """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""
@@ -140,7 +144,7 @@ def models_bench(seconds: float, candidates: int, device: str) -> None:
 
 
 @models_group.command("verify")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=MODEL_NAMES)
 @click.option(
     "--listen",
     type=UserPath(exists=True, dir_okay=False, path_type=Path),

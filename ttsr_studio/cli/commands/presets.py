@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
@@ -24,7 +25,7 @@ def presets_list() -> None:
 
 
 @presets_group.command("show", cls=OneLineErrors)
-@click.argument("name")
+@click.argument("name", shell_complete=completing.presets_or_files)
 def presets_show(name: str) -> None:
     """Print a preset, in the form in which your own may be written."""
     path = presets.locate(name)
@@ -32,7 +33,7 @@ def presets_show(name: str) -> None:
 
 
 @presets_group.command("check")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.presets_or_files)
 def presets_check(names: tuple[str, ...]) -> None:
     """Check presets (all, or those named): keys, values, names. Exit code 1 when one is wrong."""
     wrong = 0

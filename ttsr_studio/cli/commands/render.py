@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.render_options import given_flags, render_flags
@@ -66,6 +67,7 @@ EXAMPLES = (
     "Basics",
     "-o",
     "--output",
+    shell_complete=completing.files,
     help="Where to: a file, a folder, or a template of {dir} {stem} {ext} {preset} {engine} {seed} {rate}.  "
     "[default: {dir}/{stem}_ttsr{ext}]",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
@@ -25,6 +26,7 @@ FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--verifier",
     "verifiers",
+    shell_complete=completing.verifiers,
     multiple=True,
     help=f"May be repeated: {', '.join(name for name in VERIFIERS if name not in ONLY_IN_A_SEARCH)}.  "
     "[default: all that can score here]",
@@ -36,7 +38,9 @@ FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
 @click.option("--caption", help="What is to be heard, in a sentence.")
 @click.option("--captions", multiple=True, help="What it may be, when there is no --caption; may be repeated.")
 @click.option("--speaker", "speakers", multiple=True, type=FILE, help="Another recording of the same speaker.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
 def score_command(
     files: tuple[Path, ...],

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
@@ -118,7 +119,9 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws, of optuna and of the bootstrap."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option(
+    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
+)
 def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> None:
     """Find sampler settings for an engine on full-band clips: a manifest (CSV) or a folder, as for `ttsr evaluate`.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
@@ -85,6 +86,7 @@ class WatchCommand(GroupedCommand, OneLineErrors):
     "Basics",
     "--preset",
     "named",
+    shell_complete=completing.presets,
     multiple=True,
     metavar="NAME or FOLDER=NAME",
     help="Preset of what lies in no folder that is named after one, or of what lies in FOLDER. May be repeated.  "
@@ -115,7 +117,14 @@ class WatchCommand(GroupedCommand, OneLineErrors):
 @grouped(
     "Basics", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many renders run at a time."
 )
-@grouped("Basics", "--device", default="auto", show_default=True, help="What to compute on: auto, cpu, cuda or mps.")
+@grouped(
+    "Basics",
+    "--device",
+    default="auto",
+    show_default=True,
+    shell_complete=completing.devices,
+    help="What to compute on: auto, cpu, cuda or mps.",
+)
 @grouped(
     "Workers",
     "--cpu/--no-cpu",

@@ -27,7 +27,7 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Audio
 
 LOWEST = 1.0
@@ -98,7 +98,7 @@ def missing_note() -> str | None:
     if not missing:
         return None
     columns, packages = (" and ".join(names) for names in zip(*((x.column, x.package) for x in missing), strict=True))
-    return f"no {columns}: not installed ({packages}); pip install 'ttsr-studio[evaluate]'"
+    return f"no {columns}: not installed ({packages}); {pip_install('ttsr-studio[evaluate]')}"
 
 
 def perceived(truth: Audio, output: Audio) -> dict[str, float]:

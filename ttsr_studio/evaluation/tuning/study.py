@@ -30,7 +30,7 @@ from ttsr_studio import __version__
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import load_engine
-from ttsr_studio.errors import InputError, MissingError, OptionError, unknown
+from ttsr_studio.errors import InputError, MissingError, OptionError, pip_install, unknown
 from ttsr_studio.evaluation.benchmark.dataset import Clip
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
 from ttsr_studio.evaluation.benchmark.systems import weights_of
@@ -344,5 +344,6 @@ def load_optuna() -> Any:
         return import_module("optuna")
     except ModuleNotFoundError as error:
         raise MissingError(
-            "--method optuna needs the package 'optuna': pip install 'ttsr-studio[tune]'; --method grid needs nothing"
+            f"--method optuna needs the package 'optuna': {pip_install('ttsr-studio[tune]')}; "
+            "--method grid needs nothing"
         ) from error

@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 from ttsr_studio.weights import store
 
@@ -51,8 +51,9 @@ class Aesthetics:
             from audiobox_aesthetics.model.aes import AesMultiOutput, Normalize
         except ImportError as error:
             raise MissingError(
-                f"verifier 'aesthetics' needs the package {error.name!r}: pip install 'ttsr-studio[judges]', and "
-                "pip install --no-deps audiobox_aesthetics (it declares torchaudio and others that are not needed here)"
+                f"verifier 'aesthetics' needs the package {error.name!r}: {pip_install('ttsr-studio[judges]')}, and "
+                f"{pip_install('--no-deps', 'audiobox_aesthetics')} "
+                "(it declares torchaudio and others that are not needed here)"
             ) from error
         folder, manifest = store.require("aesthetics")
         try:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 
 RATE = 16000
@@ -46,11 +46,13 @@ class DNSMOS:
             import speechmos
         except ImportError as error:
             raise MissingError(
-                f"verifier 'dnsmos' needs the package {error.name!r}: pip install 'ttsr-studio[speech]'"
+                f"verifier 'dnsmos' needs the package {error.name!r}: {pip_install('ttsr-studio[speech]')}"
             ) from error
         path = Path(speechmos.__file__).parent / "dnsmos_models" / "model_v8.onnx"
         if not path.is_file():
-            raise MissingError("speechmos has no model_v8.onnx: pip install --force-reinstall 'speechmos>=0.0.1.1'")
+            raise MissingError(
+                f"speechmos has no model_v8.onnx: {pip_install('--force-reinstall', 'speechmos>=0.0.1.1')}"
+            )
         content = path.read_bytes()
         self.weights = {path.name: hashlib.sha256(content).hexdigest()}
         self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

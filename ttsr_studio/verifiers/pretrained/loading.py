@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.weights import store
 
 
@@ -22,7 +22,7 @@ def loading(verifier: str, model: str) -> Iterator[tuple[Path, store.Manifest]]:
         yield place, manifest
     except ImportError as error:
         raise MissingError(
-            f"verifier {verifier!r} needs the package {error.name!r}: pip install 'ttsr-studio[judges]'"
+            f"verifier {verifier!r} needs the package {error.name!r}: {pip_install('ttsr-studio[judges]')}"
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:160]

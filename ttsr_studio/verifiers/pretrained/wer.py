@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.verifiers.protocol import Context, Need, Scope, resampled
 from ttsr_studio.weights import store
 
@@ -64,7 +64,7 @@ class WER:
             from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
         except ImportError as error:
             raise MissingError(
-                f"verifier 'wer' needs the package {error.name!r}: pip install 'ttsr-studio[judges]'"
+                f"verifier 'wer' needs the package {error.name!r}: {pip_install('ttsr-studio[judges]')}"
             ) from error
         folder, manifest = store.require("whisper")
         try:
