@@ -55,6 +55,18 @@ def test_names_are_printed_as_one_line(ttsr: Ttsr, tmp_path: Path, stem: Path) -
         assert "a\nb" not in result.output
 
 
+def test_folders_are_printed_as_one_line(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / "two\nlines"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(odd))
+    monkeypatch.setenv("TTSR_MODELS", str(odd))
+    assert ttsr("presets", "list").stdout.splitlines()[-1] == f"your own go to {str(odd / 'ttsr' / 'presets')!r}"
+    assert ttsr("models", "list").stdout.splitlines()[-1].startswith(f"folder: {str(odd)!r} (")
+    preset = odd / "mine.toml"
+    preset.parent.mkdir()
+    preset.write_text("candidate = 3\n", encoding="utf-8")
+    assert ttsr("presets", "check", preset).stderr.splitlines()[0].count(str(preset).replace("\n", "\\n")) == 2
+
+
 def test_what_is_wrong_with_names_and_options(
     ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.storage.home import from_home
 
 Values = dict[str, Any]
@@ -56,11 +56,11 @@ def values_of(name: str) -> Values:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"preset {path}: not valid TOML: {error}") from error
+        raise OptionError(f"preset {shown(path)}: not valid TOML: {error}") from error
     values.pop("description", None)
     for key in values:
         if key not in PRESET_KEYS:
-            raise OptionError(f"preset {path}: {unknown('key', key, PRESET_KEYS)}")
+            raise OptionError(f"preset {shown(path)}: {unknown('key', key, PRESET_KEYS)}")
     return {key: checked(path, key, value) for key, value in values.items()}
 
 
@@ -74,16 +74,16 @@ def checked(path: Path, key: str, value: Any) -> Any:
     if field.kind is tuple:
         if isinstance(value, list) and len(value) == 2 and all(isinstance(level, int | float) for level in value):
             return tuple(value)
-        raise OptionError(f"{path}: {key} takes two noise levels, such as [0.1, 5]")
+        raise OptionError(f"{shown(path)}: {key} takes two noise levels, such as [0.1, 5]")
     if field.kind is Path and not field.several and isinstance(value, str):
         return str(path.parent / from_home(value))
     if field.several:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return names
-        raise OptionError(f"{path}: {key} takes {field.several} in quotes, one or a list of them")
+        raise OptionError(f"{shown(path)}: {key} takes {field.several} in quotes, one or a list of them")
     if not isinstance(value, str | int | float):
-        raise OptionError(f"{path}: {key} takes one value, not {value!r}")
+        raise OptionError(f"{shown(path)}: {key} takes one value, not {value!r}")
     return value
 
 

@@ -29,7 +29,7 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import load_engine
-from ttsr_studio.errors import InputError
+from ttsr_studio.errors import InputError, shown
 from ttsr_studio.weights.store import Tell
 
 CUTOFF_HZ = 4000.0
@@ -74,7 +74,7 @@ def listen_to(name: str, file: Path, folder: Path, tell: Tell) -> Iterator[str]:
     yield f"the engine's own low band is {found['lag_samples']:+.0f} samples late"
     for what, ok in checks.items():
         yield f"{'as expected' if ok else 'NOT AS EXPECTED'}: {what}"
-    yield f"report and WAVs in {folder}"
+    yield f"report and WAVs in {shown(folder)}"
 
 
 def measure_engine(bench: "Bench", folder: Path, tell: Tell) -> dict[str, float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ttsr_studio import __version__
-from ttsr_studio.errors import OutputError, TtsrError
+from ttsr_studio.errors import OutputError, TtsrError, shown
 from ttsr_studio.evaluation.benchmark.dataset import Clip
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
 from ttsr_studio.storage.checksum import sha256
@@ -78,9 +78,9 @@ class Results:
                 row = json.loads(line)
                 self.rows[row["key"]] = row
         except OSError as error:
-            raise OutputError(f"{path}: {error.strerror or error}") from error
+            raise OutputError(f"{shown(path)}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{path}: not a results file of ttsr evaluate; choose another --out") from error
+            raise OutputError(f"{shown(path)}: not a results file of ttsr evaluate; choose another --out") from error
 
     def find(self, keys: Sequence[str]) -> list[Row] | None:
         """The rows of some keys; None unless all are there."""
@@ -92,7 +92,7 @@ class Results:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, allow_nan=False) + "\n")
         except OSError as error:
-            raise OutputError(f"{self.path}: {error.strerror or error}") from error
+            raise OutputError(f"{shown(self.path)}: {error.strerror or error}") from error
         self.rows[row["key"]] = row
         self.computed += 1
 

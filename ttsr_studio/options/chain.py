@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.errors import OptionError, shown, unknown
 
 PLACES = ("before", "after")
 KINDS = ("plugin", "vst3", "au")
@@ -51,10 +51,10 @@ def parse_chain(value: Any) -> Chain:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise OptionError(f"--chain {path}: cannot be read ({error.strerror}); name a TOML file") from error
+        raise OptionError(f"--chain {shown(path)}: cannot be read ({error.strerror}); name a TOML file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"--chain {path}: not valid TOML: {error}") from error
-    return checked_chain(f"--chain {path}", tables, path.absolute().parent)
+        raise OptionError(f"--chain {shown(path)}: not valid TOML: {error}") from error
+    return checked_chain(f"--chain {shown(path)}", tables, path.absolute().parent)
 
 
 def checked_chain(what: str, tables: dict[str, Any], folder: Path) -> Chain:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import OutputError
+from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.state import CandidateState, WindowCandidates
 
@@ -70,4 +70,4 @@ def add_rewards(path: Path, record: Mapping[str, Any]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(f"{shown(path)}: {error.strerror or error}") from error

@@ -25,6 +25,9 @@ BUILT_IN = {
     "clap": "ttsr_studio.verifiers.pretrained.clap:CLAP",
     "dnsmos": "ttsr_studio.verifiers.pretrained.dnsmos:DNSMOS",
 }
+ONLY_IN_A_SEARCH = {"consensus", "self_consistency"}
+"""What compares candidates with each other, and cannot score finished files."""
+
 VERIFIERS: Registry[Factory] = Registry(
     "verifier", BUILT_IN, lambda entry: None if callable(entry) else "it is no class or function that takes a device"
 )

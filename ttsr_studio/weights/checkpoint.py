@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, shown
 from ttsr_studio.storage.checksum import sha256
 
 Config = dict[str, int | float]
@@ -29,11 +29,11 @@ def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
     Raises MissingError when the file is not there or is not a weights file of this project.
     """
     if not path.is_file():
-        raise MissingError(f"{path}: the weights are missing; install ttsr-studio again")
+        raise MissingError(f"{shown(path)}: the weights are missing; install ttsr-studio again")
     with safe_open(path, framework="pt") as stored:
         metadata = stored.metadata() or {}
         if "config" not in metadata:
-            raise MissingError(f"{path}: not a weights file of ttsr-studio (no configuration inside)")
+            raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no configuration inside)")
         config: Config = json.loads(metadata["config"])
         return config, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
 
@@ -60,6 +60,6 @@ def verified(path: Path, expected: Path | None) -> str:
     digest = sha256(path)
     if expected is not None and digest != expected.read_text().split()[0]:
         raise MissingError(
-            f"{path}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"
+            f"{shown(path)}: not the weights that were shipped (sha256 {digest[:12]}…); install ttsr-studio again"
         )
     return digest

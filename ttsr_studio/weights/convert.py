@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ttsr_studio.errors import InputError
+from ttsr_studio.errors import InputError, shown
 from ttsr_studio.weights.store import Tell
 
 KEPT = (".json", ".txt")
@@ -57,7 +57,7 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """A table of weights, read without running anything in it. Raises InputError when it is none."""
     data = load_safely(path)
     if not isinstance(data, dict) or not data or not all(isinstance(value, torch.Tensor) for value in data.values()):
-        raise InputError(f"{path}: holds no table of weights")
+        raise InputError(f"{shown(path)}: holds no table of weights")
     return data
 
 
@@ -66,7 +66,7 @@ def load_safely(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cut short, or not a checkpoint of tensors alone") from error
+        raise InputError(f"{shown(path)}: cut short, or not a checkpoint of tensors alone") from error
 
 
 def whisper(source: Path, place: Path, precision: str, tell: Tell) -> dict[str, Any]:

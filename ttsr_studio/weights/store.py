@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from ttsr_studio.errors import MissingError, OutputError
+from ttsr_studio.errors import MissingError, OutputError, shown
 from ttsr_studio.storage.checksum import sha256
 
 MANIFEST = "model.json"
@@ -65,7 +65,7 @@ def installed(name: str) -> Manifest | None:
     try:
         return Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise MissingError(f"{path}: not a manifest of ttsr ({error}); {remedy(name)}") from error
+        raise MissingError(f"{shown(path)}: not a manifest of ttsr ({error}); {remedy(name)}") from error
 
 
 def require(name: str) -> tuple[Path, Manifest]:
@@ -89,7 +89,7 @@ def present(name: str) -> tuple[Path, Manifest]:
         size = path.stat().st_size if path.is_file() else None
         if size != entry["bytes"]:
             what = "missing" if size is None else f"{size} bytes instead of {entry['bytes']}"
-            raise MissingError(f"{path}: {what}; {remedy(name)}")
+            raise MissingError(f"{shown(path)}: {what}; {remedy(name)}")
     return folder(name), manifest
 
 

@@ -14,7 +14,7 @@ from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
-from ttsr_studio.errors import MissingError, OptionError, TtsrError, unknown
+from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown, unknown
 from ttsr_studio.weights import store
 from ttsr_studio.weights.install import PRECISIONS, fetch, install
 from ttsr_studio.weights.registry import VERIFIER_MODELS, Model
@@ -34,7 +34,7 @@ def errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except TtsrError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {on_one_line(str(error))}", err=True)
             sys.exit(2 if isinstance(error, OptionError) else 1)
 
     return called
@@ -85,11 +85,11 @@ def models_list(as_json: bool) -> None:
         return
     table: list[list[Cell]] = []
     for row in rows:
-        shown = Text("installed", "green") if row["installed"] else Text("not installed")
-        shown = Text("broken", "red") if row["problem"] else shown
-        table.append([row["name"], shown, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"]])
+        state = Text("installed", "green") if row["installed"] else Text("not installed")
+        state = Text("broken", "red") if row["problem"] else state
+        table.append([row["name"], state, f"{row['download_bytes'] / 1e9:.2f} GB", row["licence"], row["about"]])
     print_table(("name", "state", "download", "licence", "about"), table, wrapped="about")
-    click.echo(f"\nfolder: {store.root()} (set {store.VARIABLE} for another)")
+    click.echo(f"\nfolder: {shown(store.root())} (set {store.VARIABLE} for another)")
 
 
 @models_group.command("fetch")
@@ -102,7 +102,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
     """Download models from the hub, check and convert them. An interrupted download goes on where it stopped."""
     for model in [find(name) for name in names]:
         fetch(model, precision, tell_progress, offline=offline, keep=keep)
-        click.echo(f"{model.name}: installed in {store.folder(model.name)}")
+        click.echo(f"{model.name}: installed in {shown(store.folder(model.name))}")
 
 
 @models_group.command("import")
@@ -113,7 +113,7 @@ def models_fetch(names: tuple[str, ...], precision: str, offline: bool, keep: bo
 def models_import(name: str, file: Path, precision: str) -> None:
     """Install a model from a FILE or folder that you have, e.g. AudioSR's pytorch_model.bin. It is not touched."""
     install(find(name), file, precision, tell_progress)
-    click.echo(f"{name}: installed in {store.folder(name)}")
+    click.echo(f"{name}: installed in {shown(store.folder(name))}")
 
 
 @models_group.command("path")

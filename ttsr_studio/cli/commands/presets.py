@@ -8,7 +8,7 @@ from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import TtsrError, on_one_line, shown
 
 
 @click.group("presets")
@@ -21,7 +21,7 @@ def presets_list() -> None:
     """All presets with their descriptions; your own folder comes first."""
     for name, path in presets.available().items():
         click.echo(f"{name:15} {presets.description(path)}")
-    click.echo(f"\nyour own go to {presets.folders()[0]}")
+    click.echo(f"\nyour own go to {shown(presets.folders()[0])}")
 
 
 @presets_group.command("show", cls=OneLineErrors)
@@ -29,7 +29,7 @@ def presets_list() -> None:
 def presets_show(name: str) -> None:
     """Print a preset, in the form in which your own may be written."""
     path = presets.locate(name)
-    click.echo(f"# {path}\n{path.read_text(encoding='utf-8')}", nl=False)
+    click.echo(f"# {shown(path)}\n{path.read_text(encoding='utf-8')}", nl=False)
 
 
 @presets_group.command("check")
@@ -42,8 +42,8 @@ def presets_check(names: tuple[str, ...]) -> None:
             resolve(name, {})
         except TtsrError as error:
             wrong += 1
-            click.echo(f"{name}: {error}", err=True)
+            click.echo(on_one_line(f"{name}: {error}"), err=True)
         else:
-            click.echo(f"{name}: ok")
+            click.echo(on_one_line(f"{name}: ok"))
     if wrong:
         sys.exit(1)

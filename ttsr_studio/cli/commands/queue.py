@@ -73,7 +73,7 @@ def queue_list(root: Path | None, states: tuple[str, ...], limit: int, as_json: 
             click.echo(json.dumps(row))
         else:
             detail = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
-            click.echo(f"{row['state']:8} {row['file']}" + (f"  ({detail})" if detail else ""))
+            click.echo(f"{row['state']:8} {shown(Path(row['file']))}" + (f"  ({detail})" if detail else ""))
 
 
 @queue_group.command("show", cls=OneLineErrors)

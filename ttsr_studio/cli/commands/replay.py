@@ -1,24 +1,11 @@
-"""`ttsr replay`: searches tried on draws that are there. Prints and exits, as the command line does."""
+"""`ttsr replay`: its options. What it does with them is in `replay_policies`, which loads torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ttsr_studio.cli.command import OneLineErrors, UserPath
-from ttsr_studio.errors import OptionError
-from ttsr_studio.evaluation.replay.estimate import (
-    outcome_column,
-    outcomes_markdown,
-    preview_figures,
-    previews_markdown,
-    replay,
-    summarise_outcomes,
-    to_json,
-)
-from ttsr_studio.evaluation.replay.policy import parse_policy
-from ttsr_studio.evaluation.replay.score_file import read_score_file
 
 EPILOG = """\b
 A policy is NAME: KEY=VALUE ..., with the keys
@@ -56,28 +43,13 @@ hold; renders with a --target draw in batches, and may draw some more.
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the orders and the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def replay_command(
-    file: Path, policies: tuple[str, ...], previews: bool, by: str | None, orders: int, seed: int, as_json: bool
-) -> None:
+def replay_command(file: Path, **given: Any) -> None:
     """Replay policies of a search on kept scores, without the engine: what they choose, and what it costs.
 
     FILE is of `ttsr evaluate --keep-rewards` (rewards.jsonl), or of `ttsr render --keep-rewards` with --search census
     or random. Tables are Markdown, by kind and cutoff, with 95 % intervals over clips; differences are paired with
     the first policy.
     """
-    if not policies and not previews:
-        raise OptionError("nothing to replay: give a --policy, or --looks")
-    asked = [parse_policy(text) for text in policies]
-    scores = read_score_file(file)
-    found: dict[str, Any] = {"file": str(file)}
-    texts = []
-    if asked:
-        column = outcome_column(scores, by)
-        outcomes = summarise_outcomes(replay(asked, scores, column, orders, seed), seed)
-        found |= {"by": column, "policies": [to_json(one) for one in outcomes]}
-        texts.append(outcomes_markdown(outcomes, column))
-    if previews:
-        figures = preview_figures(scores, by, seed)
-        found["looks"] = [to_json(one) for one in figures]
-        texts.append(previews_markdown(figures, by))
-    click.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(texts), nl=as_json)
+    from ttsr_studio.cli.replay_policies import replay_policies
+
+    replay_policies(file, given)

@@ -356,9 +356,9 @@ def show_status(watched: Root, as_json: bool) -> None:
         if status[name]:
             click.echo(f"{name}: {status[name]}")
     for row in status["running"]:
-        click.echo(f"  running  {row['file']}  {row['progress'] or ''}")
+        click.echo(f"  running  {shown(Path(row['file']))}  {row['progress'] or ''}")
     for row in status["failed"]:
-        click.echo(f"  failed   {row['file']}: {row['reason']}")
+        click.echo(f"  failed   {shown(Path(row['file']))}: {row['reason']}")
     for row in status["waiting_files"]:
         again = "" if row["again_in_s"] is None else f"; tried again in {row['again_in_s']} s"
-        click.echo(f"  waiting  {row['file']}: {row['reason']}{again}")
+        click.echo(f"  waiting  {shown(Path(row['file']))}: {row['reason']}{again}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ttsr_studio.engines.audiosr.networks import PARTS, AudioSRConfig, skeleton
 from ttsr_studio.engines.audiosr.state_dict import NOT_STORED, SCALE, all_official_names, official_names, unused
 from ttsr_studio.engines.audiosr.vocoder import measure_delay
-from ttsr_studio.errors import InputError, MissingError
+from ttsr_studio.errors import InputError, MissingError, shown
 from ttsr_studio.weights.store import Tell
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -122,7 +122,7 @@ def load_part(place: Path, part: str, config: AudioSRConfig, dtype: torch.dtype,
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise MissingError(f"{path}: cannot be read ({error}); import the model again") from error
+        raise MissingError(f"{shown(path)}: cannot be read ({error}); import the model again") from error
     tensors = {name: value.to(device, dtype) for name, value in stored.items()}
     width = {"mean": torch.zeros, "scale": torch.ones}
     for name in NOT_STORED.get(part, ()):
@@ -130,5 +130,7 @@ def load_part(place: Path, part: str, config: AudioSRConfig, dtype: torch.dtype,
     try:
         net.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise MissingError(f"{path}: does not hold AudioSR's {part} ({str(error)[:200]}); import it again") from error
+        raise MissingError(
+            f"{shown(path)}: does not hold AudioSR's {part} ({str(error)[:200]}); import it again"
+        ) from error
     return net.requires_grad_(False).eval()

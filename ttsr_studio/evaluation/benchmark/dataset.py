@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.audio.formats import SUFFIXES
-from ttsr_studio.errors import InputError, OptionError, unknown
+from ttsr_studio.errors import InputError, OptionError, shown, unknown
 
 RATE = 48000
 LENGTH_TOLERANCE = 0.01
@@ -95,9 +95,9 @@ def _manifest(path: Path) -> list[Clip]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OptionError(f"{path}: not a manifest: {error}") from error
+        raise OptionError(f"{shown(path)}: not a manifest: {error}") from error
     if not rows or not all(row.get("file") for row in rows):
-        raise OptionError(f"{path}: a manifest is a CSV with a column 'file', filled in every row")
+        raise OptionError(f"{shown(path)}: a manifest is a CSV with a column 'file', filled in every row")
     return [
         Clip(
             path.parent / row["file"], row["file"], row.get("kind") or "all", _edge(path, row), *_texts(row),
@@ -133,7 +133,7 @@ def _edge(path: Path, row: dict[str, str]) -> float | None:
     try:
         edge = min((float(value) for value in given), default=math.inf)
     except ValueError:
-        raise OptionError(f"{path}: {row['file']}: band edges are numbers in Hz, not {given}") from None
+        raise OptionError(f"{shown(path)}: {row['file']}: band edges are numbers in Hz, not {given}") from None
     return edge if edge < RATE / 2 else None
 
 
@@ -178,7 +178,7 @@ def output_folder(folder: Path, cutoff_hz: float, cutoffs: int) -> Path:
     """Where another system's audio for one cutoff lies: DIR/4000, or DIR itself for a single cutoff."""
     inner = folder / f"{cutoff_hz:g}"
     if not inner.is_dir() and cutoffs > 1:
-        raise OptionError(f"{folder}: holds no folder {cutoff_hz:g}; with several cutoffs each needs its own")
+        raise OptionError(f"{shown(folder)}: holds no folder {cutoff_hz:g}; with several cutoffs each needs its own")
     return inner if inner.is_dir() else folder
 
 
@@ -193,7 +193,7 @@ def find_output(folder: Path, clip: Clip) -> Path:
         found = [path for path in found if path.parent == place] or found
     if len(found) != 1:
         problem = "no audio" if not found else f"{len(found)} files"
-        raise InputError(f"{folder}: {problem} with the stem {clip.stem}")
+        raise InputError(f"{shown(folder)}: {problem} with the stem {clip.stem}")
     return found[0]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,7 @@ from ttsr_studio.evaluation.benchmark.dataset import (
     resample,
     write_float_wav,
 )
-
-LowPass = Literal["brick", "resample"]
-LOW_PASSES: tuple[LowPass, ...] = get_args(LowPass)
+from ttsr_studio.evaluation.benchmark.names import LowPass
 
 TRANSITION_HZ = 100.0
 STOPBAND_DB = 100.0

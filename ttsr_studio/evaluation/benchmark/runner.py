@@ -9,8 +9,9 @@ from ttsr_studio import __version__
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip
 from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
+from ttsr_studio.evaluation.benchmark.names import INPUT
 from ttsr_studio.evaluation.benchmark.perceptual import package_versions, perceived
-from ttsr_studio.evaluation.benchmark.systems import INPUT, System, SystemOutput
+from ttsr_studio.evaluation.benchmark.systems import System, SystemOutput
 from ttsr_studio.evaluation.sweep import EvaluationRun, Row, all_cases, finite, sweep
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ttsr_studio.config.annotations import read_annotations
-from ttsr_studio.errors import MissingError, OptionError, unknown
+from ttsr_studio.errors import MissingError, OptionError, shown, unknown
 from ttsr_studio.evaluation.benchmark.baselines import replicate
 from ttsr_studio.evaluation.benchmark.ceiling import ceiling
 from ttsr_studio.evaluation.benchmark.dataset import (
@@ -24,8 +24,10 @@ from ttsr_studio.evaluation.benchmark.dataset import (
     write_float_wav,
 )
 from ttsr_studio.evaluation.benchmark.degradation import Item
+from ttsr_studio.evaluation.benchmark.names import PLAIN_SYSTEMS
 from ttsr_studio.evaluation.benchmark.system_spec import Spec
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.plugins.registry import imported
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.storage.checksum import sha256
 
@@ -122,14 +124,14 @@ class Plain:
         return SystemOutput(audio, 0.0, cost.seconds, cost.peak_rss_mb)
 
 
-INPUT = "lr"
-"""The system that answers with the input itself."""
+def replication(item: Item) -> Audio:
+    """The input with copies of its highest octave."""
+    return replicate(item.lr_wide(), item.kept_hz)
 
-PLAIN_SYSTEMS: dict[str, Callable[[Item], Audio]] = {
-    INPUT: Item.lr_wide,
-    "replication": lambda item: replicate(item.lr_wide(), item.kept_hz),
-    "ceiling": lambda item: ceiling(item.lr_wide(), item.truth, item.kept_hz),
-}
+
+def own_ceiling(item: Item) -> Audio:
+    """The input with noise under the truth's own envelope."""
+    return ceiling(item.lr_wide(), item.truth, item.kept_hz)
 
 
 @lru_cache(maxsize=1)
@@ -227,7 +229,7 @@ class FinishedSystem:
     def find(cls, name: str, folder: Path, cutoffs: list[float]) -> "FinishedSystem":
         """Raises OptionError when there is no folder for a cutoff."""
         if not folder.is_dir():
-            raise OptionError(f"--outputs {folder}: no such folder")
+            raise OptionError(f"--outputs {shown(folder)}: no such folder")
         return cls(name, {cutoff: output_folder(folder, cutoff, len(cutoffs)) for cutoff in cutoffs})
 
     def identity(self, clip: Clip, cutoff_hz: float) -> dict[str, Any]:
@@ -264,7 +266,7 @@ def plan_systems(
     if baseline is not None and baseline not in names:
         raise unknown("--baseline", baseline, names)
     return [
-        *(Plain(name, PLAIN_SYSTEMS[name]) for name in plain),
+        *(Plain(name, imported(PLAIN_SYSTEMS[name])) for name in plain),
         *(FinishedSystem.find(name, folder, list(cutoffs)) for name, folder in finished),
         *(RenderSystem.load(spec, tell_cutoff) for spec in specs),
     ]

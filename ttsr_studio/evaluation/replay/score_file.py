@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.errors import InputError, OptionError, unknown
+from ttsr_studio.errors import InputError, OptionError, shown, unknown
 from ttsr_studio.rendering.score_log import SCHEMA
 from ttsr_studio.search.protocol import SamplingPlan
 
@@ -126,20 +126,20 @@ def read_score_file(path: Path) -> ScoreFile:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"{shown(path)}: {getattr(error, 'strerror', None) or error}") from error
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             rows.append(parse_line(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError, OptionError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, line {number}: not a line of scores: {reason}") from error
+            raise InputError(f"{shown(path)}, line {number}: not a line of scores: {reason}") from error
         if rows[-1]["plan"] != rows[0]["plan"]:
             raise InputError(
-                f"{path}, line {number}: another sampling plan than line 1; what is compared has to cost the same"
+                f"{shown(path)}, line {number}: another sampling plan than line 1; what is compared must cost the same"
             )
     if not rows:
-        raise InputError(f"{path}: holds no scores")
+        raise InputError(f"{shown(path)}: holds no scores")
     return gather(rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import OutputError
+from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.evaluation.reporting.bootstrap import Estimate
 from ttsr_studio.storage.atomic import write_atomic
 
@@ -75,6 +75,6 @@ def write_text(path: Path, text: str | Sequence[str]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(f"{shown(path)}: {error.strerror or error}") from error
     write_atomic(path, content.encode())
     return path

@@ -17,16 +17,15 @@ from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.audio.level import active_rms
 from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.config.annotations import read_annotations
-from ttsr_studio.errors import InputError, MissingError, OptionError, unknown
+from ttsr_studio.errors import InputError, MissingError, OptionError, shown, unknown
 from ttsr_studio.evaluation.benchmark.dataset import RATE
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Verifier, score_columns
-from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
+from ttsr_studio.verifiers.registry import ONLY_IN_A_SEARCH, VERIFIERS, load_verifiers
 
 LEVEL = 0.1
 """RMS that the active parts of a file are brought to before it is scored, as searches hold it."""
 
-ONLY_IN_A_SEARCH = {"consensus", "self_consistency"}
 INSTEAD_OF_INPUT = {"speaker": "--speaker", "clap": "--caption or --captions", "wer": "--transcript"}
 """Verifiers that fall back on the input, and what they can go by instead."""
 
@@ -143,7 +142,7 @@ class Scorer:
         }
         verifiers = self.verifiers(names, {name for name in INSTEAD_OF_INPUT if given[name]})
         if not verifiers:
-            raise InputError(f"{path}: no verifier here can score it; pass --input, or see `ttsr doctor`")
+            raise InputError(f"{shown(path)}: no verifier here can score it; pass --input, or see `ttsr doctor`")
         audio = read_finished(path)
         lr = self._fitting(self._lr, audio, path, "input")
         reference = self._fitting(self._reference, audio, path, "reference")
@@ -157,8 +156,8 @@ class Scorer:
             return None
         if other.shape[0] != audio.shape[0] or abs(other.shape[1] - audio.shape[1]) > RATE // 20:
             raise InputError(
-                f"{path}: {audio.shape[0]} channels, {audio.shape[1] / RATE:.2f} s; the {what} has {other.shape[0]}, "
-                f"{other.shape[1] / RATE:.2f} s"
+                f"{shown(path)}: {audio.shape[0]} channels, {audio.shape[1] / RATE:.2f} s; the {what} has "
+                f"{other.shape[0]}, {other.shape[1] / RATE:.2f} s"
             )
         fitted = torch.zeros_like(audio)
         kept = min(other.shape[1], audio.shape[1])

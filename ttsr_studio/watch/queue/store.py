@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.states import JobState
@@ -152,7 +152,7 @@ class Store:
             raise
         except sqlite3.DatabaseError as error:
             self.close()
-            raise DamagedError(f"{path}: not a sound database ({error})") from error
+            raise DamagedError(f"{shown(path)}: not a sound database ({error})") from error
 
     def _make(self) -> None:
         """Set the connection up for writing; make the tables where there are none."""
@@ -180,7 +180,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             found = str(error)
         if found != "ok":
-            raise DamagedError(f"{self.path}: {' '.join(found.split())}")
+            raise DamagedError(f"{shown(self.path)}: {' '.join(found.split())}")
 
     @contextmanager
     def _change(self) -> Iterator[None]:

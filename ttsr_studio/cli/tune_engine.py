@@ -1,0 +1,71 @@
+"""What `ttsr tune` does."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttsr_studio.cli.sweep_progress import sweep_progress
+from ttsr_studio.errors import TtsrError, shown
+from ttsr_studio.evaluation.benchmark.dataset import load_corpus
+from ttsr_studio.evaluation.benchmark.degradation import Conditions
+from ttsr_studio.evaluation.reporting.tables import write_text
+from ttsr_studio.evaluation.sweep import EvaluationRun, Results
+from ttsr_studio.evaluation.tuning.report import (
+    check_target,
+    decide,
+    preset_text,
+    rank_settings,
+    tuning_line,
+    tuning_markdown,
+)
+from ttsr_studio.evaluation.tuning.space import Axes
+from ttsr_studio.evaluation.tuning.study import Tuning, TuningTask, load_optuna, search_grid, search_optuna
+
+
+def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, Any]) -> None:
+    """Vary settings, compare them, and write tables and a preset; exits with 1 when some failed."""
+    context = click.get_current_context()
+    target, by_grid = preset or out / "tuned.toml", given["method"] == "grid"
+    try:
+        conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
+        check_target(target)
+        objective = tuple(given["objective"].split("+"))
+        task = TuningTask(
+            given["engine"], given["device"], objective, given["nfe"], given["candidates"], given["seed"], conditions
+        )
+        tuning = Tuning(task, load_corpus(clips, given["kinds"], given["limit"]))
+        axes = Axes.of(tuning.engine, given)
+        tuning.check(axes)
+        if not by_grid:
+            load_optuna()
+        results = Results(out / "tune.jsonl")
+    except TtsrError as error:
+        raise click.UsageError(str(error), context) from error
+    try:
+        with sweep_progress() as progress:
+            run = EvaluationRun(conditions, results, progress)
+            if by_grid:
+                search_grid(tuning, axes, run)
+            else:
+                search_optuna(tuning, axes, run, given["trials"])
+        settings = rank_settings(tuning)
+        decision = decide(tuning, settings)
+        title = tuning_line(clips, tuning, "grid" if by_grid else f"optuna, {given['trials']} trials")
+        table = write_text(out / "tune.md", tuning_markdown(tuning, settings, decision, title))
+        write_text(target, preset_text(tuning, decision))
+    except TtsrError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(decision.words)
+    for warning in decision.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for path in (table, target):
+        click.echo(shown(path))
+    click.echo(
+        f"{len(settings)} settings, {tuning.above} more above the limit left out; "
+        f"{sum(map(len, tuning.rows.values()))} results, {results.computed} of them computed now, "
+        f"{len(progress.failures)} failed"
+    )
+    if progress.failures:
+        sys.exit(1)
