@@ -1,5 +1,7 @@
 """Break the headers of small audio files and read them as the tool does: `python benchmarks/fuzz.py --count 2000`.
 
+Files of containers that FFmpeg reads are made and decoded as `fuzz_media.py` says: `--formats mp4,m4a,mov,mkv,webm`.
+
 Every file must be refused with one line, or give exactly the samples that were announced, all of them finite.
 Anything else (another exception, a crash, a hang, too much memory) is a finding, and its bytes are kept.
 """
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Self
 
 import click
+import fuzz_media
 import numpy as np
 import soundfile as sf
 
@@ -42,6 +45,7 @@ SUBTYPES = {
     "w64": ("PCM_16", "PCM_24"),
     "caf": ("PCM_16", "PCM_24", "ALAC_16"),
 }
+KINDS = (*SUBTYPES, *fuzz_media.CODECS)
 EXTREMES = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, *range(0xFFFFFFF0, 2**32))
 WAV_NAMES = (b"fmt ", b"data", b"LIST", b"INFO", b"bext", b"cue ", b"smpl", b"fact", b"PEAK", b"ds64", b"IART", b"ISRF")
 OTHER_NAMES = (
@@ -69,6 +73,8 @@ Mutation = Callable[[bytearray, Rng], None]
 @functools.cache
 def valid_file(kind: str, subtype: str, channels: int) -> bytes:
     """A quarter of a second of noise, with texts where the format has them."""
+    if kind in fuzz_media.CODECS:
+        return fuzz_media.media_file(kind, subtype, channels)
     noise = np.random.default_rng(0).standard_normal((9000 if kind in ("flac", "ogg", "mp3") else 2000, channels)) * 0.1
     file = io.BytesIO()
     with sf.SoundFile(file, "w", 8000, channels, subtype, format=kind.upper()) as writer:
@@ -96,7 +102,13 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 def place(data: bytearray, rng: Rng) -> int:
     """A place in the file, mostly in its header."""
-    return int(rng.integers(max(1, min(len(data), HEAD) if rng.random() < 0.8 else len(data))))
+    return int(rng.integers(max(1, min(len(data), head_of(data)) if rng.random() < 0.8 else len(data))))
+
+
+def head_of(data: bytearray) -> int:
+    """Bytes before the audio of a file of boxes or of Matroska, a usual number for others."""
+    audio = max(data.find(b"mdat"), data.find(b"\x1f\x43\xb6\x75"))
+    return audio + 16 if audio > 0 else HEAD
 
 
 def flip_bits(data: bytearray, rng: Rng) -> None:
@@ -118,7 +130,9 @@ def set_size(data: bytearray, rng: Rng) -> None:
     if not (starts := chunk_starts(data)):
         return set_extreme(data, rng)
     skip, field = {b"FORM": (4, ">I"), b"caff": (4, ">Q"), b"riff": (16, "<Q")}.get(bytes(data[:4]), (4, "<I"))
-    at, width = int(rng.choice(starts)) + skip, struct.calcsize(field)
+    if is_media(data):
+        skip, field = (4, ">Q") if data[:4] == b"\x1a\x45\xdf\xa3" else (-4, ">I")
+    at, width = max(int(rng.choice(starts)) + skip, 0), struct.calcsize(field)
     said = struct.unpack(field, data[at : at + width].ljust(width, b"\0"))[0]
     value = int(rng.choice(EXTREMES)) if rng.random() < 0.6 else said + int(rng.integers(-9, 10))
     data[at : at + width] = struct.pack(field, value % 256**width)
@@ -158,7 +172,15 @@ def reorder(data: bytearray, rng: Rng) -> None:
 
 def chunk_starts(data: bytearray) -> list[int]:
     """Where the chunks of a file seem to begin."""
+    if is_media(data):
+        names = fuzz_media.ELEMENTS if data[:4] == b"\x1a\x45\xdf\xa3" else fuzz_media.BOXES
+        return [found.start() for found in names.finditer(data)]
     return sorted(at for name in WAV_NAMES + OTHER_NAMES if (at := data.find(name)) >= 0)
+
+
+def is_media(data: bytearray) -> bool:
+    """Whether a file is of boxes, or of Matroska."""
+    return data[4:8] == b"ftyp" or data[:4] == b"\x1a\x45\xdf\xa3"
 
 
 def ogg_checksum(page: bytearray) -> int:
@@ -195,7 +217,7 @@ class Broken:
 
 
 def break_one(kind: str, rng: Rng) -> Broken:
-    subtype = str(rng.choice(SUBTYPES[kind]))
+    subtype = str(rng.choice(fuzz_media.CODECS[kind] if kind in fuzz_media.CODECS else SUBTYPES[kind]))
     channels = 1 if subtype in ("GSM610", "IMA_ADPCM") else int(rng.integers(1, 3))
     whole = valid_file(kind, subtype, channels)
     data = bytearray(whole)
@@ -205,7 +227,10 @@ def break_one(kind: str, rng: Rng) -> Broken:
             mutation(data, rng)
     if kind == "ogg" and rng.random() < 0.7:
         mend_pages(data)
-    frames = sf.info(io.BytesIO(whole)).frames - (MP3_SLACK if kind == "mp3" else 0)
+    if kind in fuzz_media.CODECS:
+        frames = fuzz_media.FRAMES
+    else:
+        frames = sf.info(io.BytesIO(whole)).frames - (MP3_SLACK if kind == "mp3" else 0)
     return Broken(kind, bytes(data), frames if set(chosen) == {truncate} else 0)
 
 
@@ -243,6 +268,7 @@ def serve(pipe: Connection, folder: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for stream in (1, 2):  # decoders grumble
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    fuzz_media.fork_decoders()
     path = Path(folder) / "broken.bin"
     pipe.send("ready")
     while True:
@@ -313,15 +339,15 @@ def row(kind: str, counts: Counter[str]) -> str:
 
 def kind_names(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     kinds = tuple(value.split(","))
-    if unknown := [kind for kind in kinds if kind not in SUBTYPES]:
-        raise click.BadParameter(f"unknown: {', '.join(unknown)}; known: {', '.join(SUBTYPES)}")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise click.BadParameter(f"unknown: {', '.join(unknown)}; known: {', '.join(KINDS)}")
     return kinds
 
 
 @click.command()
 @click.option("--count", default=2000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--formats", "kinds", default=",".join(SUBTYPES), show_default=True, callback=kind_names)
+@click.option("--formats", "kinds", default=",".join(KINDS), show_default=True, callback=kind_names)
 @click.option("--keep", default=Path("runs/fuzz"), show_default=True, type=click.Path(path_type=Path))
 def main(count: int, seed: int, kinds: tuple[str, ...], keep: Path) -> None:
     """Print a Markdown table; exit code 1 when there are findings, whose bytes are put into --keep."""

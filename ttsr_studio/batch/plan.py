@@ -1,9 +1,10 @@
 """From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
 
+import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,24 +69,30 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
 
 
 def told_apart(jobs: list[Job]) -> list[Job]:
-    """Jobs whose outputs and reports do not get into each other's way: `a.ogg` beside `a.wav` becomes `a.ogg.wav`.
+    """Jobs whose outputs do not get into each other's way: `a.ogg` beside `a.wav` becomes `a.ogg.wav`.
 
-    The plain name is for the source whose kind is kept.
+    A source that keeps its ending keeps its name, `a.aiff` beside `a.wav` too: `report_paths` tells reports apart.
     """
+    kept = {job.source for job in jobs if job.target.suffix.lower() == job.source.suffix.lower()}
     owners: dict[Path, Path] = {}
-    for job in sorted(jobs, key=lambda job: job.source.suffix.lower() not in KEPT):
+    for job in sorted(jobs, key=lambda job: job.source not in kept):
         owners.setdefault(report_names(job.target)[0].absolute(), job.source)
-    return [
-        job
-        if owners[report_names(job.target)[0].absolute()] == job.source or job.source.stem not in job.target.name
-        else replace(job, target=job.target.with_name(fit_name(job.target.name.replace(*full_name(job.source), 1))))
-        for job in jobs
-    ]
+    own = kept | set(owners.values()) | {job.source for job in jobs if job.source.stem not in job.target.name}
+    taken = {job.target for job in jobs if job.source in own}
+    named = []
+    for job in jobs:
+        if job.source not in own:
+            job = replace(job, target=next(name for name in full_names(job) if name not in taken))
+            taken.add(job.target)
+        named.append(job)
+    return named
 
 
-def full_name(source: Path) -> tuple[str, str]:
-    """What stands in an output's name for its source, and what tells it from another source of the same stem."""
-    return source.stem, source.name
+def full_names(job: Job) -> Iterator[Path]:
+    """Names of an output that say which of several sources of one stem it is of: `a.ogg.wav`, `a.ogg_2.wav`."""
+    for number in itertools.count(1):
+        name = job.source.name + (f"_{number}" if number > 1 else "")
+        yield job.target.with_name(fit_name(job.target.name.replace(job.source.stem, name, 1)))
 
 
 def passed_over(inputs: tuple[Path, ...]) -> str | None:
