@@ -209,11 +209,16 @@ MUTATIONS: tuple[Mutation, ...] = (flip_bits, set_extreme, set_size, set_size, s
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken file; ``least`` is how many samples it must give when it is read without salvage and not refused."""
+    """A broken file.
+
+    ``least`` is how many samples it must give when it is read without salvage and not refused; with fewer than
+    ``noted`` there must be a note.
+    """
 
     kind: str
     data: bytes
     least: int
+    noted: int = 0
 
 
 def break_one(kind: str, rng: Rng) -> Broken:
@@ -227,11 +232,9 @@ def break_one(kind: str, rng: Rng) -> Broken:
             mutation(data, rng)
     if kind == "ogg" and rng.random() < 0.7:
         mend_pages(data)
-    if kind in fuzz_media.CODECS:
-        frames = fuzz_media.FRAMES
-    else:
-        frames = sf.info(io.BytesIO(whole)).frames - (MP3_SLACK if kind == "mp3" else 0)
-    return Broken(kind, bytes(data), frames if set(chosen) == {truncate} else 0)
+    media = kind in fuzz_media.CODECS
+    frames = fuzz_media.FRAMES if media else sf.info(io.BytesIO(whole)).frames - (MP3_SLACK if kind == "mp3" else 0)
+    return Broken(kind, bytes(data), frames if set(chosen) == {truncate} else 0, frames // 2 if media else 0)
 
 
 def mutants(count: int, seed: int, kinds: tuple[str, ...]) -> Iterator[Broken]:
@@ -243,7 +246,7 @@ def mutants(count: int, seed: int, kinds: tuple[str, ...]) -> Iterator[Broken]:
 # reading
 
 
-def verdict(path: Path, salvage: bool, least: int = 0) -> str:
+def verdict(path: Path, salvage: bool, least: int = 0, noted: int = 0) -> str:
     """Read a file as the tool does: "refused" or "read" (at least so many samples), or what went wrong."""
     try:
         info = probe(path, salvage)
@@ -259,6 +262,8 @@ def verdict(path: Path, salvage: bool, least: int = 0) -> str:
         return "memory"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+    if done < noted and not info.warnings:
+        return f"{done} samples, no note"
     return "read" if done == info.frames >= max(least, 1) else f"{done} of {least or info.frames} samples, no error"
 
 
@@ -274,7 +279,7 @@ def serve(pipe: Connection, folder: str) -> None:
     while True:
         broken = pipe.recv()
         path.write_bytes(broken.data)
-        pipe.send((verdict(path, False, broken.least), verdict(path, True)))
+        pipe.send((verdict(path, False, broken.least, broken.noted), verdict(path, True)))
 
 
 class Reader:

@@ -33,7 +33,7 @@ CODECS: Mapping[str, Sequence[str]] = {
 """Kinds of files, and encoders of their audio; all but m4a have a picture, too."""
 
 MUXERS = {"m4a": "ipod", "mkv": "matroska"}
-RATE, FRAMES = 48000, 9600
+RATE, FRAMES = 48000, 24000
 LONGEST_CPU = 30
 """Seconds after which a decoder that nobody watches any more ends itself."""
 BOXES = re.compile(
@@ -49,7 +49,7 @@ ELEMENTS = re.compile(
 
 
 def media_file(kind: str, codec: str, channels: int) -> bytes:
-    """A fifth of a second of noise, with a picture where the kind has one, its tables in front, and a title."""
+    """Half a second of noise, with a picture where the kind has one, its tables in front, and a title."""
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a"

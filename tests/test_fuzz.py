@@ -9,7 +9,7 @@ import pytest
 from helpers import LONGEST
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # the children import it by name, too
-fuzz = importlib.import_module("fuzz")
+fuzz, fuzz_media = importlib.import_module("fuzz"), importlib.import_module("fuzz_media")
 
 KINDS = tuple(fuzz.SUBTYPES)
 
@@ -47,3 +47,16 @@ def test_a_child_that_hangs_or_dies_is_a_finding_and_is_replaced() -> None:
         reader.process.join()
         assert fuzz.finding(reader.read(broken)) == "crash: exit code -9"
         assert reader.read(broken) == ("read", "read")
+
+
+def test_broken_containers_of_ffmpeg_are_refused_or_read_with_a_note() -> None:
+    verdicts = list(fuzz.fuzz(40, 3, tuple(fuzz_media.CODECS)))
+    wrong = {n: f"{broken.kind}: {found}" for n, (broken, v) in enumerate(verdicts) if (found := fuzz.finding(v))}
+    assert not wrong
+    assert {kind for _, verdict in verdicts for kind in verdict} == {"read", "refused"}
+    whole = fuzz_media.media_file("mkv", "flac", 1)
+    assert whole == fuzz_media.media_file("mkv", "flac", 1), "the same bytes every time"
+    with fuzz.Reader(seconds=LONGEST) as reader:
+        assert reader.read(fuzz.Broken("mkv", whole, fuzz_media.FRAMES, fuzz_media.FRAMES)) == ("read", "read")
+        short = fuzz.Broken("mkv", whole, 0, 99 * fuzz_media.FRAMES)
+        assert fuzz.finding(reader.read(short)) == f"{fuzz_media.FRAMES} samples, no note"

@@ -13,7 +13,7 @@ from av.error import FFmpegError
 
 from ttsr_studio.audio.libav.answers import Answers
 from ttsr_studio.audio.libav.contents import COVER, MOV, complaints, depth, log, speakers, timecode
-from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, shortfall
+from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, edited, shortfall
 from ttsr_studio.audio.libav.timeline import Timeline, TimestampError
 
 EXACT_TIMES = (MOV, "matroska,webm", "nut")
@@ -202,5 +202,6 @@ class Decoding:
             "jumps": timeline.jumps if timeline else [],
             "problems": self.problems,
             "early_damage": self.early_damage,
+            "edited": edited(self.container, self.stream),
             "log": log()[:20],
         }

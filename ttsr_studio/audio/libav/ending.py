@@ -13,6 +13,8 @@ from ttsr_studio.audio.libav.contents import MOV, log
 DECLARING = (MOV, "avi", "ape", "tta", "wv", "caf", "asf", "matroska,webm", "flv", "mxf")
 """Formats whose header says how long a stream is."""
 ENDED = re.compile(r"ended prematurely|partial file|truncated|Unexpected end of file", re.IGNORECASE)
+BROKEN = re.compile(r"EBML number|exceeds containing master|sample size \d+ is too large", re.IGNORECASE)
+"""What readers of MP4 and Matroska say when they lose their way and look for a place to go on."""
 LEEWAY = 0.25
 """Seconds by which a header may err."""
 
@@ -35,12 +37,23 @@ def shortfall(container: InputContainer, stream: AudioStream, packets: int, seco
     promised = len(stream.index_entries) if container.format.name == MOV else 0
     if packets < promised:
         return f"ends early: {promised - packets} of {promised} packets are missing"
+    if promised and stream.duration is None and stream.frames > promised:
+        return f"ends early: its tables say where {promised} of {stream.frames} packets are"
     if any(ENDED.search(line) for line in log()):
         return "ends early: the file is cut short"
     declared = declared_seconds(container, stream)
+    if not declared and container.duration and any(BROKEN.search(line) for line in log()):
+        declared = container.duration / av.time_base  # of the longest stream
     if declared and seconds < declared - max(LEEWAY, 0.001 * declared):
         return f"ends early: its header promises {declared:.2f} s"
     return None
+
+
+def edited(container: InputContainer, stream: AudioStream) -> str | None:
+    """What an edit list leaves of a film's sound, where that is much less than all; None elsewhere, and for PCM."""
+    left = len(stream.index_entries)
+    packed = container.format.name == MOV and not stream.codec_context.name.startswith("pcm_")
+    return f"{left} of {stream.frames} packets" if packed and left < 0.9 * stream.frames else None
 
 
 def declared_seconds(container: InputContainer, stream: AudioStream) -> float | None:

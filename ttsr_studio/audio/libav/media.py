@@ -200,7 +200,9 @@ def _told_of_choice(track: AudioTrack, tracks: tuple[AudioTrack, ...], choice: s
 
 
 def _told_of_time(found: dict[str, Any]) -> Iterator[str]:
-    """What timestamps said."""
+    """What timestamps and edit lists said."""
+    if found["edited"]:
+        yield f"an edit list leaves {found['edited']}: what it cuts is not read"
     gaps = found["gaps"]
     if found["late"] and gaps:
         yield f"starts {found['late']:.3f} s late: silence before it"
