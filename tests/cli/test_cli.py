@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -410,10 +411,11 @@ def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: 
     assert "stopping: this file is finished with the best so far" in error
     done = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
     if presses == 2:
-        assert f"interrupted in {second}; 1 of 3 files done" in error
+        assert f"interrupted in {second}; 1 of 3 files done, 2 left; the same command with --skip-existing" in error
         assert done == ["a.wav"]
         return
-    assert "interrupted; 2 of 3 files done" in error
+    assert "interrupted; 2 of 3 files done, 1 left;" in error
+    assert re.search(r"the best so far \(\d+ windows? left(, .*)?\); Ctrl-C again leaves it", error)
     assert done == ["a.wav", "b.wav"], "the file at hand is finished, the next one not begun"
     report = json.loads((tmp_path / "out" / "b.ttsr.json").read_text())
     assert report["search"]["cut"]["interrupted"] > 0

@@ -9,6 +9,7 @@ from ttsr_studio.errors import TtsrError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.memory import Waveform, render_array
+from ttsr_studio.report.numbers import roughly
 from ttsr_studio.verifiers.protocol import Annotations
 
 SECONDS, RATE = 2.0, 16000
@@ -29,9 +30,7 @@ class Speed:
 
     def words(self, audio_s: float, channels: int) -> str:
         """The same for a person."""
-        seconds = self.of(audio_s, channels)
-        told = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else ""
-        return f"about {told or f'{seconds / 3600:.1f} h'} here ({self.basis})"
+        return f"{roughly(self.of(audio_s, channels))} here ({self.basis})"
 
 
 def measured_speed(session: Session) -> Speed | None:

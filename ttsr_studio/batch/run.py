@@ -1,5 +1,6 @@
 """One loop over many files, for the command line and for job files alike: nothing that befalls one stops the others."""
 
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,14 @@ class FileOutcome:
     Attributes:
         reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it.
         rendered: the render, with the session that made it; None where there is none.
+        trace: lines on where a failure that nobody foresaw happened.
     """
 
     job: Job
     status: Literal["rendered", "failed", "skipped", "cancelled"]
     reason: str = ""
     rendered: tuple[Session, Rendered] | None = None
+    trace: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -101,5 +104,7 @@ class BatchRun:
         except NothingToAddError as error:
             return FileOutcome(job, "skipped", str(error))
         except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
-            return FileOutcome(job, "failed", in_one_line(job.source, error))
+            foreseen = isinstance(error, TtsrError)
+            trace = () if foreseen else "".join(traceback.format_exception(error)).splitlines()
+            return FileOutcome(job, "failed", in_one_line(job.source, error), trace=trace)
         return FileOutcome(job, "rendered", rendered=(session, rendered))

@@ -1,73 +1,115 @@
-"""Progress of a command, on a terminal or in a log."""
+"""Progress of a render: one line a file on a terminal, which clears itself; in a log, a line from time to time."""
 
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Column
 from rich.text import Text
 
+from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.rendering.inference.progress import Event, Watch
+from ttsr_studio.report.numbers import roughly
 
 LINE_SECONDS = 15.0
 
 
-class SpeedColumn(ProgressColumn):
-    """Audio rendered per second of search: x real time."""
+@contextmanager
+def loading(quiet: bool) -> Iterator[None]:
+    """Say on a terminal that the engine is loaded, which takes seconds."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status("loading the engine"):
+        yield
+
+
+class LeftColumn(ProgressColumn):
+    """How long the file, and all of them, will take."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self.left = left
 
     def render(self, task: Task) -> Text:
-        seconds, rendered = task.elapsed or 0.0, task.fields.get("rendered", 0.0)
-        return Text(f"{rendered / seconds:.2f}x" if seconds and rendered else "-", style="progress.data.speed")
+        mine, every = self.left.of_file(), self.left.of_all()
+        if mine is None or every is None:
+            return Text(str(task.fields["stage"]))
+        more = f", {roughly(every)} for all" if len(self.left.work) > 1 else ""
+        return Text(f"{roughly(mine)} left{more}")
 
 
-@contextmanager
-def show_progress(quiet: bool) -> Iterator[Callable[[str, int, int], Watch]]:
-    """Give a function (file name, its number, of how many) -> the report of that file's progress.
+class RenderProgress:
+    """Shows where the render in hand is, until it is cleared.
 
-    A bar on a terminal; in a log, a line every 15 s.
+    Args:
+        names: of the files.
+        quiet: whether nothing is shown.
     """
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]}"),
-        SpeedColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    last = time.monotonic()
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
 
-        def watch(name: str, number: int, files: int) -> Watch:
-            for task in bar.task_ids:
-                bar.remove_task(task)
-            shown = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
-            prefix = f"[{number + 1}/{files}] {shown}" if files > 1 else shown
-            task = bar.add_task(prefix, total=None, count="", rendered=0.0)
-            stage = ""
+    def __init__(self, names: Sequence[str], left: TimeLeft, quiet: bool) -> None:
+        self.names, self.left = names, left
+        self.console = Console(stderr=True)
+        self.drawn = not quiet and self.console.is_terminal
+        self.logged = not quiet and not self.console.is_terminal
+        self.last = time.monotonic()
+        self.bar: Progress | None = None
+        self.windows_left = 0
 
-            def report(event: Event) -> None:
-                nonlocal stage, last
-                if not quiet and not console.is_terminal and time.monotonic() - last > LINE_SECONDS:
-                    last = time.monotonic()
-                    line = f"{prefix} {event.stage} {event.done / event.total:.0%}"
-                    console.print(line, highlight=False, markup=False, soft_wrap=True)
-                if event.stage != stage:
-                    stage = event.stage
-                    bar.reset(task, total=event.total, description=f"{prefix} {stage}")
-                unit = f"{event.done:.0f}/{event.total:.0f} evaluations" if stage == "searching" else ""
-                bar.update(task, completed=event.done, total=event.total, count=unit, rendered=event.rendered)
+    def __enter__(self) -> "RenderProgress":
+        return self
 
-            return report
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
 
-        yield watch
+    def begin(self, number: int) -> Watch:
+        """Turn to a file, by its number from 0 on; gives what is told of its progress."""
+        self.clear()
+        self.left.begin(number)
+        name = self.names[number]
+        prefix = f"[{number + 1}/{len(self.names)}] " if len(self.names) > 1 else ""
+        shown = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
+        task = self._draw(f"{prefix}{name}") if self.drawn else None
+
+        def report(event: Event) -> None:
+            self.left.see(event)
+            self.windows_left = event.windows_left
+            if self.logged and time.monotonic() - self.last > LINE_SECONDS:
+                self.last = time.monotonic()
+                self.say(f"{prefix}{shown} {event.stage} {event.done / event.total:.0%}")
+            if self.bar is not None and task is not None:
+                self.bar.update(task, completed=event.fraction, stage=event.stage)
+
+        return report
+
+    def say(self, line: str) -> None:
+        """Print a line; above the bar where there is one."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def clear(self) -> None:
+        """Take the line away, so that others may print."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _draw(self, text: str) -> TaskID:
+        columns = (
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            ),
+            BarColumn(bar_width=16),
+            TaskProgressColumn(),
+            LeftColumn(self.left),
+        )
+        self.bar = Progress(
+            *columns, console=self.console, transient=True, expand=True, redirect_stdout=sys.stdout.isatty()
+        )
+        self.bar.start()
+        return self.bar.add_task(text, total=1.0, stage="reading")

@@ -1,21 +1,19 @@
 """What `ttsr render` does: the loop over the files."""
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import click
 
 from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from ttsr_studio.cli.progress import show_progress
+from ttsr_studio.cli.progress import RenderProgress, loading
+from ttsr_studio.cli.run_output import RunOutput, logged
+from ttsr_studio.cli.time_left import TimeLeft, work_of
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
 from ttsr_studio.diagnostics.inspection import inspect
 from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
@@ -23,8 +21,12 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier
 from ttsr_studio.rendering.source import form_of
+from ttsr_studio.report.numbers import duration, roughly
+from ttsr_studio.report.schema import Report
 
 COUNTED = ("rendered", "skipped", "failed")
+LONG = 30.0
+"""Seconds of audio from which on it is worth a trial to know how long they will take."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class RenderArguments:
     as_json: bool
     again: Earlier | None
     keep_rewards: Path | None
+    quiet: bool = False
+    verbose: bool = False
+    log: Path | None = None
 
 
 def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
@@ -48,10 +53,65 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
 
     Raises OptionError before the first render for what does not fit together.
     """
+    if asked.quiet and asked.verbose:
+        raise OptionError("--quiet and --verbose exclude each other; pass one of them")
+    with logged(asked.log):
+        failed = render_all(asked, given, RunOutput(asked.as_json, asked.quiet, asked.verbose))
+    if failed:
+        sys.exit(1)
+
+
+def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) -> int:
+    """Render what was asked for, or say what would be; returns how many files failed."""
     if "transcript" in given:
         given["transcript"] = read_transcript(given["transcript"])
-    again, as_json = asked.again, asked.as_json
+    again = asked.again
     options = replace(resolved(asked.preset, given, again, asked.report), witness=asked.keep_rewards is not None)
+    refuse_misfits(asked, options, given)
+    jobs = plan_jobs(asked.inputs, asked.output, options)
+    if others := passed_over(asked.inputs):
+        out.note(others)
+    if options.transcript and len(jobs) > 1:
+        raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
+    if again:
+        refuse_other_inputs(again, jobs)
+    with loading(asked.quiet or asked.as_json):
+        session = Session(options)
+    if not asked.overwrite and not asked.skip_existing:
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
+    if again:
+        for other in again.other_plugins(session):
+            out.note(f"note: {again.name} was made by {other}; the render may come out different")
+    options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
+    if asked.dry_run:
+        return announce_all(jobs, options_of, session, out)
+    waiting = [job for job in jobs if not (asked.skip_existing and job.target.exists())]
+    for job in jobs:
+        if job not in waiting:
+            told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
+            out.result(told, f"skipped {shown(job.target)} (exists)")
+    with (
+        RenderProgress(
+            [job.source.name for job in waiting], time_left(waiting, session, out), out.quiet or out.as_json
+        ) as progress,
+        stop_on_interrupt(lambda: say_stopping(progress, session)) as stop,
+    ):
+        out.progress = progress
+        run = BatchRun(
+            Sessions(session),
+            options_of,
+            begin=lambda number, _: progress.begin(number),
+            replace=asked.overwrite,
+            report=asked.report,
+            rewards=asked.keep_rewards,
+            stop=stop,
+        )
+        counts = run_all(run, waiting, [job.source for job in jobs], again, out)
+    return count_all(counts, len(jobs), out)
+
+
+def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collection[str]) -> None:
+    """Raise OptionError for arguments that do not fit each other, or the options."""
     refuse_without_effect(options, given)
     if asked.keep_rewards:
         refuse_unwritable(asked.keep_rewards)
@@ -59,47 +119,23 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     if options.page and not asked.report:
         raise OptionError("--page shows the report; leave --no-report out")
-    jobs = plan_jobs(asked.inputs, asked.output, options)
-    if others := passed_over(asked.inputs):
-        click.echo(others, err=True)
-    if options.transcript and len(jobs) > 1:
-        raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
-    if again:
-        refuse_other_inputs(again, jobs)
-    session = Session(options)
-    if not asked.overwrite and not asked.skip_existing:
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
-    if again:
-        say_other_plugins(again, session)
-    options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
-    if asked.dry_run:
-        failed = announce_all(jobs, options_of, session, as_json)
-    else:
-        waiting = [job for job in jobs if not (asked.skip_existing and job.target.exists())]
-        for job in jobs:
-            if job not in waiting:
-                told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
-                tell(as_json, told, f"skipped {shown(job.target)} (exists)")
-        sources = [job.source for job in jobs]
-        with running(waiting, as_json) as common:
-            run = BatchRun(
-                Sessions(session),
-                options_of,
-                replace=asked.overwrite,
-                report=asked.report,
-                rewards=asked.keep_rewards,
-                **common,
-            )
-            failed = count_all(run_all(run, waiting, sources, again, as_json), len(jobs))
-    if failed:
-        sys.exit(1)
 
 
-def count_all(counts: Counter[str], jobs: int) -> int:
+def time_left(jobs: Collection[Job], session: Session, out: RunOutput) -> TimeLeft:
+    """What says how long files will take; where that is long and somebody looks at it, the engine is tried first."""
+    work = [work_of(job.source) for job in jobs]
+    if sum(work) < LONG or out.quiet or out.as_json or not sys.stderr.isatty():
+        return TimeLeft(work)
+    with loading(quiet=False):
+        speed = measured_speed(session)
+    return TimeLeft(work, speed.seconds if speed else None)
+
+
+def count_all(counts: Counter[str], jobs: int, out: RunOutput) -> int:
     """Say of how many files what became, where there are several; returns how many failed."""
     counts["skipped"] += jobs - counts.total()  # those that were there already
     if jobs > 1:
-        click.echo(", ".join(f"{counts[status]} {status}" for status in COUNTED), err=True)
+        out.note(", ".join(f"{counts[status]} {status}" for status in COUNTED))
     return counts["failed"]
 
 
@@ -111,14 +147,7 @@ def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: 
     return options
 
 
-@contextmanager
-def running(jobs: Collection[Job], as_json: bool) -> Iterator[dict[str, Any]]:
-    """Give a run its progress, and its end by Ctrl-C."""
-    with show_progress(quiet=as_json) as watch, stop_on_interrupt(say_stopping) as stop:
-        yield {"begin": lambda number, job: watch(job.source.name, number, len(jobs)), "stop": stop}
-
-
-def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, as_json: bool) -> Counter[str]:
+def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, out: RunOutput) -> Counter[str]:
     """Render, say how it went with every file, and count what became of them.
 
     Ends the process with exit code 130 when interrupted.
@@ -126,25 +155,35 @@ def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier 
     counts: Counter[str] = Counter()
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
-            click.echo(f"interrupted in {shown(outcome.job.source)}; {number} of {len(jobs)} files done", err=True)
-            sys.exit(INTERRUPTED)
-        good = say(outcome, again, as_json)
+            leave(f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out)
+        if out.progress:
+            out.progress.left.end(outcome.status == "rendered")
+        good = say(outcome, again, out)
         counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked:
-            click.echo(f"interrupted; {number + 1 - counts['failed']} of {len(jobs)} files done", err=True)
-            sys.exit(INTERRUPTED)
+            leave("interrupted", number + 1 - counts["failed"], len(jobs) - number - 1, out)
     return counts
 
 
-def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
+def leave(how: str, done: int, left: int, out: RunOutput) -> None:
+    """Say what is done and what is left, and end the process."""
+    more = f", {left} left; the same command with --skip-existing goes on there" if left else ""
+    out.quiet = False
+    out.note(f"{how}; {done} of {done + left} files done{more}")
+    sys.exit(INTERRUPTED)
+
+
+def say(outcome: FileOutcome, again: Earlier | None, out: RunOutput) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
     if outcome.status == "skipped":
         told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
-        tell(as_json, told, f"skipped {outcome.reason}")
+        out.result(told, f"skipped {outcome.reason}")
         return True
     if outcome.rendered is None:
-        tell_failure(as_json, job, outcome.reason)
+        out.failure({"input": str(job.source)}, outcome.reason)
+        for line in outcome.trace:
+            out.detail(line)
         return False
     session, rendered = outcome.rendered
     line, good = rendered.line, True
@@ -154,12 +193,33 @@ def say(outcome: FileOutcome, again: Earlier | None, as_json: bool) -> bool:
         data["verdict"] = again.verdict(session, rendered)
         line = f"{line}\n{data['verdict']}"
         good = again.expected(take) is None or again.same(rendered, take)
-    tell(as_json, data, line)
+    out.result(data, line)
+    for each in details(rendered.report):
+        out.detail(each)
     return good
 
 
+def details(report: Report) -> list[str]:
+    """What only some want to know of a render."""
+    tool, spent = report.tool, report.timing
+    stages = sorted(spent.seconds.items(), key=lambda pair: -pair[1])
+    lines = [
+        f"preset {tool.preset}, seed {tool.seed}, {tool.engine} on {tool.device}, {tool.batch_size} rows at once",
+        f"input: {report.input.cutoff_reason}",
+        f"time: {', '.join(f'{name} {duration(seconds)}' for name, seconds in stages)}",
+    ]
+    for name, score in report.scores.items():
+        compared = [
+            f"{what} {value:.3f}"
+            for what, value in (("chosen", score.chosen), ("mean", score.mean), ("first draw", score.first))
+            if value is not None
+        ]
+        lines.append(f"{name} ({score.role}): {', '.join(compared)}")
+    return [*lines, f"output: {report.output.gain_reason}, sha256 {report.output.sha256}"]
+
+
 def announce_all(
-    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: Session, as_json: bool
+    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: Session, out: RunOutput
 ) -> int:
     """Dry run; returns how many cannot be rendered. How fast this machine is is measured once, where that matters."""
     found: list[Speed | None] = []
@@ -169,11 +229,11 @@ def announce_all(
             found.append(measured_speed(session))
         return found[0]
 
-    return sum(not announce(job, options_of, speed_of, as_json) for job in jobs)
+    return sum(not announce(job, options_of, speed_of, out) for job in jobs)
 
 
 def announce(
-    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: Callable[[], Speed | None], as_json: bool
+    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: Callable[[], Speed | None], out: RunOutput
 ) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
     try:
@@ -181,7 +241,7 @@ def announce(
         found = inspect(job.source, options.salvage, options.stream)
         form_of(found.info, options, job.target)
     except TtsrError as error:
-        tell_failure(as_json, job, on_one_line(str(error)))
+        out.failure({"input": str(job.source)}, on_one_line(str(error)))
         return False
     info, plan = found.info, found.plan
     if options.cutoffs and not found.band.silent:
@@ -193,7 +253,7 @@ def announce(
     told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
     told["render_s_basis"] = speed.basis if speed else None
     needs = f"; {speed.words(found.seconds, info.channels)}" if speed else ""
-    tell(as_json, told, f"{shown(job.source)} ({kind}) -> {shown(job.target)}\n  {found.band.reason}: {plan}{needs}")
+    out.result(told, f"{shown(job.source)} ({kind}) -> {shown(job.target)}\n  {found.band.reason}: {plan}{needs}")
     return True
 
 
@@ -204,25 +264,14 @@ def refuse_other_inputs(again: Earlier, jobs: list[Job]) -> None:
     again.refuse_other_input(jobs[0].source)
 
 
-def say_other_plugins(again: Earlier, session: Session) -> None:
-    for other in again.other_plugins(session):
-        click.echo(f"note: {again.name} was made by {other}; the render may come out different", err=True)
-
-
-def say_stopping() -> None:
-    click.echo("stopping: this file is finished with the best so far; Ctrl-C again leaves it", err=True)
-
-
-def tell(as_json: bool, data: dict[str, Any], line: str, error: bool = False) -> None:
-    if as_json:
-        click.echo(json.dumps(data))
-    else:
-        click.echo(line, err=error)
-
-
-def tell_failure(as_json: bool, job: Job, reason: str) -> None:
-    told = {"input": str(job.source), "status": "failed", "reason": reason}
-    tell(as_json, told, f"failed: {reason}", error=True)
+def say_stopping(progress: RenderProgress, session: Session) -> None:
+    """Say what the wish to stop means now."""
+    progress.left.stop(session.candidates)
+    left, windows = progress.left.of_file(), progress.windows_left
+    told = f"{windows} window{'' if windows == 1 else 's'} left, " if windows else ""
+    when = f"{told}{roughly(left)}" if left is not None else told.removesuffix(", ")
+    told = f" ({when})" if when else ""
+    progress.say(f"stopping: this file is finished with the best so far{told}; Ctrl-C again leaves it")
 
 
 def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:

@@ -117,7 +117,7 @@ def source_info(
         refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
     # What comes next may take long, and is no fault of the decoder.
     windows = plan_search(run.session, SearchInput(measured.lr, measured.band.map, measured.level)).windows
-    run.progress(Event("searching", 0.0, windows * run.session.window_nfe))
+    run.progress(Event("searching", 0.0, windows * run.session.window_nfe, windows_left=windows))
     truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
     band, given = measured.band, options.cutoffs
     reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason

@@ -80,6 +80,17 @@ EXAMPLES = (
     is_flag=True,
     help="Only say which files would be rendered, where to, what would be added, and how long it would take here.",
 )
+@grouped("Basics", "-q", "--quiet", is_flag=True, help="Print failures only, and no progress.")
+@grouped(
+    "Basics", "-v", "--verbose", is_flag=True, help="Also print scores, times, and where a program error happened."
+)
+@grouped(
+    "Files",
+    "--log",
+    type=UserPath(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append all that --verbose prints, and what libraries warn of, to a file, with the time of each line.",
+)
 @grouped("Files", "--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
 @grouped(
     "Files",

@@ -149,7 +149,8 @@ class BudgetTracker:
     def _report(self, done: float) -> None:
         total = self.windows * self.per_window
         done = min(done, total)
-        self.progress(Event("searching", done, total, self.seconds * done / total))
+        left = self.windows - self._finished
+        self.progress(Event("searching", done, total, self.seconds * done / total, windows_left=left))
 
 
 def met(scores: Mapping[str, float], name: str, value: float) -> bool:

@@ -17,6 +17,7 @@ class Event:
             ends early jumps to its total; where a budget in seconds sets how much is searched, the total may change.
         rendered: seconds of audio that are searched.
         fraction: of the whole render, 0 to 1: reading is its first twentieth, writing its last.
+        windows_left: windows that are not searched to their end yet.
     """
 
     stage: str
@@ -24,6 +25,7 @@ class Event:
     total: float
     rendered: float = 0.0
     fraction: float = 0.0
+    windows_left: int = 0
 
 
 Watch = Callable[[Event], None]

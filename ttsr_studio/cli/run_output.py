@@ -1,0 +1,105 @@
+"""What a run of many files prints, quietly or at length, and what it writes into its log."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ttsr_studio import __version__
+from ttsr_studio.cli.progress import RenderProgress
+from ttsr_studio.errors import OptionError, shown
+
+LOG = logging.getLogger("ttsr")
+
+
+@dataclass
+class RunOutput:
+    """Where a run tells of itself.
+
+    Attributes:
+        as_json: whether results are JSON objects.
+        quiet: whether nothing but failures, and JSON, is printed.
+        verbose: whether details are printed.
+        progress: the line of progress, which is cleared before anything else is printed.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    progress: RenderProgress | None = None
+
+    def result(self, data: dict[str, Any], line: str) -> None:
+        """What became of a file."""
+        LOG.info("%s", line)
+        self._clear()
+        if self.as_json:
+            click.echo(json.dumps(data))
+        elif not self.quiet:
+            click.echo(line)
+
+    def failure(self, data: dict[str, Any], reason: str) -> None:
+        """Why there is nothing of a file."""
+        LOG.error("failed: %s", reason)
+        self._clear()
+        if self.as_json:
+            click.echo(json.dumps({**data, "status": "failed", "reason": reason}))
+        else:
+            click.echo(f"failed: {reason}", err=True)
+
+    def note(self, line: str) -> None:
+        """Something about the run."""
+        LOG.info("%s", line)
+        self._clear()
+        if not self.quiet:
+            click.echo(line, err=True)
+
+    def detail(self, line: str) -> None:
+        """Something that only some want to know."""
+        LOG.debug("%s", line)
+        if self.verbose:
+            self._clear()
+            click.echo(f"  {line}", err=True)
+
+    def _clear(self) -> None:
+        if self.progress:
+            self.progress.clear()
+
+
+@contextmanager
+def logged(file: Path | None) -> Iterator[None]:
+    """Append everything that a run tells, and what libraries warn of, to a file while it runs.
+
+    Raises OptionError for a file that cannot be written.
+    """
+    if file is None:
+        yield
+        return
+    try:
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise OptionError(f"--log {shown(file)}: {error.strerror or error}; name another file") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root, levels = logging.getLogger(), (LOG.level, LOG.propagate)
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = True
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    LOG.info("ttsr %s: %s", __version__, " ".join(map(repr, sys.argv[1:])))
+    try:
+        yield
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else repr(error)
+        LOG.info("ended: %s", code)
+        raise
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        handler.close()
+        LOG.setLevel(levels[0])
+        LOG.propagate = levels[1]
