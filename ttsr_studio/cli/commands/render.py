@@ -9,6 +9,7 @@ import click
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.render_options import given_flags, render_flags
 from ttsr_studio.config.option_fields import GROUPS
 from ttsr_studio.errors import TtsrError, on_one_line
@@ -133,7 +134,8 @@ def render_command(**values: Any) -> None:
     different, 2 for a wrong command line, 130 when interrupted. The first Ctrl-C finishes the file at hand with the
     best so far, the second one leaves it; --skip-existing goes on from there.
     """
-    from ttsr_studio.cli.render_files import RenderArguments, render_files
+    with left_at_once():
+        from ttsr_studio.cli.render_files import RenderArguments, render_files
 
     asked = RenderArguments(**{field.name: values[field.name] for field in fields(RenderArguments)})
     render_files(asked, given_flags(click.get_current_context()))
