@@ -15,7 +15,7 @@ from helpers import Ttsr, below, save, voice
 
 from ttsr_studio.cli.time_left import TimeLeft, work_of
 from ttsr_studio.rendering.inference.progress import Event
-from ttsr_studio.report.numbers import duration, roughly
+from ttsr_studio.report.numbers import roughly, time_words
 
 FEW = ("--candidates", "2", "--steps", "1", "--no-report")
 
@@ -127,7 +127,7 @@ def test_work_is_known_from_headers_and_else_from_sizes(tmp_path: Path) -> None:
     ],
 )
 def test_times_are_written_as_people_do(seconds: float, exact: str, guess: str) -> None:
-    assert (duration(seconds), roughly(seconds)) == (exact, guess)
+    assert (time_words(seconds), roughly(seconds)) == (exact, guess)
 
 
 def test_quiet_prints_failures_alone_and_verbose_prints_scores(ttsr: Ttsr, tmp_path: Path) -> None:

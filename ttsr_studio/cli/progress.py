@@ -19,7 +19,7 @@ LINE_SECONDS = 15.0
 
 
 @contextmanager
-def loading(quiet: bool) -> Iterator[None]:
+def engine_loading(quiet: bool) -> Iterator[None]:
     """Say on a terminal that the engine is loaded, which takes seconds."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

@@ -11,7 +11,7 @@ from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from ttsr_studio.cli.progress import RenderProgress, loading
+from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft, work_of
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
@@ -21,7 +21,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.rendering.reproduce import Earlier
 from ttsr_studio.rendering.source import form_of
-from ttsr_studio.report.numbers import duration, roughly
+from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.report.schema import Report
 
 COUNTED = ("rendered", "skipped", "failed")
@@ -75,7 +75,7 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if again:
         refuse_other_inputs(again, jobs)
-    with loading(asked.quiet or asked.as_json):
+    with engine_loading(asked.quiet or asked.as_json):
         session = Session(options)
     if not asked.overwrite and not asked.skip_existing:
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
@@ -126,7 +126,7 @@ def time_left(jobs: Collection[Job], session: Session, out: RunOutput) -> TimeLe
     work = [work_of(job.source) for job in jobs]
     if sum(work) < LONG or out.quiet or out.as_json or not sys.stderr.isatty():
         return TimeLeft(work)
-    with loading(quiet=False):
+    with engine_loading(quiet=False):
         speed = measured_speed(session)
     return TimeLeft(work, speed.seconds if speed else None)
 
@@ -155,17 +155,19 @@ def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier 
     counts: Counter[str] = Counter()
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
-            leave(f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out)
+            end_interrupted(
+                f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out
+            )
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
         good = say(outcome, again, out)
         counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked:
-            leave("interrupted", number + 1 - counts["failed"], len(jobs) - number - 1, out)
+            end_interrupted("interrupted", number + 1 - counts["failed"], len(jobs) - number - 1, out)
     return counts
 
 
-def leave(how: str, done: int, left: int, out: RunOutput) -> None:
+def end_interrupted(how: str, done: int, left: int, out: RunOutput) -> None:
     """Say what is done and what is left, and end the process."""
     more = f", {left} left; the same command with --skip-existing goes on there" if left else ""
     out.quiet = False
@@ -206,7 +208,7 @@ def details(report: Report) -> list[str]:
     lines = [
         f"preset {tool.preset}, seed {tool.seed}, {tool.engine} on {tool.device}, {tool.batch_size} rows at once",
         f"input: {report.input.cutoff_reason}",
-        f"time: {', '.join(f'{name} {duration(seconds)}' for name, seconds in stages)}",
+        f"time: {', '.join(f'{name} {time_words(seconds)}' for name, seconds in stages)}",
     ]
     for name, score in report.scores.items():
         compared = [

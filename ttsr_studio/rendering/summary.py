@@ -30,7 +30,7 @@ from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
 from ttsr_studio.rendering.source import Material
-from ttsr_studio.report.numbers import duration
+from ttsr_studio.report.numbers import time_words
 from ttsr_studio.report.paths import report_names, report_paths
 from ttsr_studio.report.schema import (
     AmountRecord,
@@ -298,10 +298,10 @@ def in_words(report: Report, target: Path) -> str:
     notes += [f"worse by some verifiers: {'; '.join(harmed)}"] if harmed else []
     more = "".join(f"; note: {note}" for note in notes)
     speed = spent.times_real_time
-    tracker = f" ({duration(1 / speed)} for a second of audio)" if speed else ""
+    tracker = f" ({time_words(1 / speed)} for a second of audio)" if speed else ""
     return (
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
-        f"{spent.nfe} NFE, {duration(spent.wall_s)}{tracker}{loudness}{more}"
+        f"{spent.nfe} NFE, {time_words(spent.wall_s)}{tracker}{loudness}{more}"
     )
 
 
