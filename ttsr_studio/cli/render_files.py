@@ -11,7 +11,7 @@ from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
-from ttsr_studio.cli.progress import RenderProgress
+from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft, work_of
 from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar

@@ -1,7 +1,7 @@
 """Numbers as people write them."""
 
 
-def duration(seconds: float) -> str:
+def time_words(seconds: float) -> str:
     """Seconds as people write them: 0.4 s, 45 s, 2 min 5 s, 12 min, 1 h 20 min, 3 days."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -23,4 +23,4 @@ def roughly(seconds: float) -> str:
     if seconds < 5:
         return "a few seconds"
     step = 1 if seconds < 20 else 5 if seconds < 100 else 15 if seconds < 600 else 60
-    return f"about {duration(step * round(seconds / step))}"
+    return f"about {time_words(step * round(seconds / step))}"
