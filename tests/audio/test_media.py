@@ -6,12 +6,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from helpers import Ttsr
 
 from ttsr_studio.audio.decode import SourceInfo, probe, read_blocks
+from ttsr_studio.audio.libav import process
 from ttsr_studio.errors import InputError
 
 RATE, LENGTH = 48000, 33333
@@ -169,3 +171,25 @@ def test_a_cut_file_fails_with_the_place_and_is_salvaged(tmp_path: Path) -> None
     assert 0 < info.frames < LENGTH
     assert "damaged" in info.warnings[0]
     read(info, salvage=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("crash", "crashes (signal 11)"), ("hang", "hangs"), ("raise", "fails (exit code 1: KeyError: 'no such packet')")],
+)
+def test_a_decoder_that_dies_is_one_line_and_the_others_go_on(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, words: str
+) -> None:
+    made(tmp_path / "bad.m4a", "aac")
+    made(tmp_path / "good.m4a", "alac")
+    monkeypatch.setenv("TTSR_TEST_DECODER", what)
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr(process, "_CHILD", "hostile_decoder")
+    monkeypatch.setattr(process, "STALLED_CPU", 0.2)
+    before = psutil.Process().children()
+    result = ttsr("inspect", tmp_path / "bad.m4a", tmp_path / "good.m4a")
+    lines = result.output.splitlines()
+    assert result.exit_code == 1
+    assert f"failed: {tmp_path / 'bad.m4a'}: is broken: the decoder {words}; export it again" in lines, result.output
+    assert any("MP4 ALAC, 48000 Hz, 2 ch, 0.69 s" in line for line in lines), result.output
+    assert psutil.Process().children() == before, "no process is left"

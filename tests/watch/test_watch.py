@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import soundfile
-from helpers import Ttsr, save, voice
+from helpers import Ttsr, level_db, save, voice
 from tiny_videos import Film, make, packets
 from watch_folder import QUICK, TINY, row, said, service_context, stem, watch
 
@@ -484,3 +484,29 @@ def test_a_video_comes_back_as_a_video(ttsr: Ttsr, tmp_path: Path) -> None:
     assert packets(render, "audio", 1) == packets(tmp_path / "film.mp4", "audio", 1)
     assert json.loads((tmp_path / "_renders/film.ttsr.json").read_text())["output"]["depth"] == "ALAC_24"
     assert row(tmp_path, "film.mp4").output == "_renders/film.mp4"
+
+
+def test_a_chain_that_the_settings_name_is_applied_and_one_outside_is_refused(ttsr: Ttsr, tmp_path: Path) -> None:
+    pytest.importorskip("pedalboard", reason="the extra ttsr-studio[chain] is not installed")
+    root = tmp_path / "root"
+    stem(root / "speech/a.wav")
+    (root / "effects").mkdir()
+    (root / "effects/quiet.toml").write_text('[[after]]\nplugin = "Gain"\ngain_db = -12\n')
+    settings = TINY + "loudness = 'off'\nchain = '{}'\n"
+    (root / "ttsr-watch.toml").write_text(settings.format("effects/quiet.toml"))
+    events = watch(ttsr, root)
+    assert said(events, "done") == ["speech/a.wav"], events
+    report = json.loads((root / "_renders/speech/a.ttsr.json").read_text())
+    assert report["chain"]["after"] == [{"name": "Gain", "file": None, "settings": {"gain_db": -12}}]
+    levels = [level_db(soundfile.read(root / name)[0]) for name in ("speech/a.wav", "_renders/speech/a.wav")]
+    assert levels[1] == pytest.approx(levels[0] - 12, abs=0.5)
+    (tmp_path / "quiet.toml").write_text((root / "effects/quiet.toml").read_text())
+    stem(root / "speech/b.wav", seed=1)
+    (root / "ttsr-watch.toml").write_text(settings.format("../quiet.toml"))
+    refused = ttsr("watch", root, *QUICK)
+    assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1), refused.output
+    assert "lies outside the watched root" in refused.output
+    (root / "ttsr-watch.toml").write_text(settings.format("effects/none.toml"))
+    assert said(watch(ttsr, root, code=1), "waiting") == ["speech/b.wav"]
+    assert "effects/none.toml: cannot be read" in (row(root, "speech/b.wav").reason or "")
+    assert not (root / "_renders/speech/b.wav").exists()
