@@ -3,20 +3,9 @@
 import numpy as np
 
 from ttsr_studio.analysis.uncertainty import UncertaintySummary
-from ttsr_studio.report.schema import (
-    AnnotationsRecord,
-    CandidateRecord,
-    Gains,
-    InputInfo,
-    NBestRecord,
-    OutputInfo,
-    Report,
-    ScoreRecord,
-    Timing,
-    ToolInfo,
-    VerifierInfo,
-    WindowRecord,
-)
+from ttsr_studio.report.file_records import InputInfo, OutputInfo
+from ttsr_studio.report.schema import AnnotationsRecord, Report, Timing, ToolInfo, VerifierInfo
+from ttsr_studio.report.search_records import CandidateRecord, Gains, NBestRecord, ScoreRecord, WindowRecord
 
 RATE = 48000
 SHA = "0123456789abcdef" * 4

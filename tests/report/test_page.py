@@ -27,8 +27,9 @@ from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.loudness import LoudnessMeter
 from ttsr_studio.errors import InputError, OutputError
 from ttsr_studio.report import excerpt as excerpts
+from ttsr_studio.report.file_records import BestRecord
 from ttsr_studio.report.html import Audition, Version, quoted, write_page
-from ttsr_studio.report.schema import BestRecord, SegmentRecord
+from ttsr_studio.report.search_records import SegmentRecord
 
 RATE = 48000
 CUTOFF = 6000.0

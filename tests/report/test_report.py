@@ -17,10 +17,7 @@ from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap, UncertaintySummary
 from ttsr_studio.errors import InputError, OutputError
 from ttsr_studio.report.figures import Maps, draw_report
-from ttsr_studio.report.schema import (
-    CandidateRecord,
-    WindowRecord,
-)
+from ttsr_studio.report.search_records import CandidateRecord, WindowRecord
 from ttsr_studio.report.validate import json_schema, validate
 from ttsr_studio.report.write import write_report
 

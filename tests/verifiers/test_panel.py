@@ -18,7 +18,7 @@ from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.recorder import ScoredChoice, score_record
 from ttsr_studio.rendering.summary import gains
-from ttsr_studio.report.schema import ScoreRecord
+from ttsr_studio.report.search_records import ScoreRecord
 from ttsr_studio.report.validate import validate
 from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.panel import Panel

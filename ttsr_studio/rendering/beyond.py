@@ -23,7 +23,7 @@ from ttsr_studio.audio.skirt.curve import SkirtMap
 from ttsr_studio.audio.skirt.lift import lifted
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.skirts import skirts_of
-from ttsr_studio.report.schema import BeyondRecord
+from ttsr_studio.report.file_records import BeyondRecord
 
 BLOCK = 1 << 16
 FAINTEST_DB = -80.0

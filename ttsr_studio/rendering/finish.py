@@ -12,7 +12,7 @@ from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, 
 from ttsr_studio.rendering.mixing import Mix, Pair, mixed
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import BLOCK, Material
-from ttsr_studio.report.schema import LimitRecord, MetadataInfo, OutputInfo
+from ttsr_studio.report.file_records import LimitRecord, MetadataInfo, OutputInfo
 
 TOLERANCE_LU = 0.1
 MOST_PASSES = 4

@@ -17,7 +17,7 @@ from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.windows import SearchInput, search_windows
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import Material
-from ttsr_studio.report.schema import HoleBandRecord, HolesRecord
+from ttsr_studio.report.file_records import HoleBandRecord, HolesRecord
 
 _ROWS_HZ = (2000, 3000, 4000, 6000, 8000, 12000, 16000, 24000)
 

@@ -15,7 +15,7 @@ from ttsr_studio.audio.media.streams import Notes
 from ttsr_studio.audio.media.write import Render, write_media
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.schema import MetadataInfo
+from ttsr_studio.report.file_records import MetadataInfo
 
 
 def original_of(info: SourceInfo, options: RenderOptions) -> Original:

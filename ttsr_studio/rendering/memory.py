@@ -23,7 +23,8 @@ from ttsr_studio.rendering.pipeline import rerank_renders, search_file
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
 from ttsr_studio.rendering.source import analyse_array
 from ttsr_studio.rendering.summary import build_report
-from ttsr_studio.report.schema import MetadataInfo, Report
+from ttsr_studio.report.file_records import MetadataInfo
+from ttsr_studio.report.schema import Report
 from ttsr_studio.verifiers.protocol import Annotations
 
 NAME = Path("array")

@@ -14,7 +14,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import BLOCK, Material
-from ttsr_studio.report.schema import AmountBand, AmountRecord
+from ttsr_studio.report.file_records import AmountBand, AmountRecord
 
 MIX_BLOCK = 128 * HOP
 AGREED_DB = 1.0

@@ -25,8 +25,9 @@ from ttsr_studio.rendering.recorder import TIE, Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.source import BLOCK, Material
+from ttsr_studio.report.file_records import BestRecord, MetadataInfo, OutputInfo
 from ttsr_studio.report.paths import beside, page_name, report_paths
-from ttsr_studio.report.schema import BestRecord, MetadataInfo, OutputInfo, Report
+from ttsr_studio.report.schema import Report
 from ttsr_studio.report.validate import load_report
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.storage.names import FileKeys

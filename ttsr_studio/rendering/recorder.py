@@ -19,7 +19,8 @@ from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.state import Scores, WindowCandidates
 from ttsr_studio.rendering.inference.windows import JoinedWindow, SearchInput
 from ttsr_studio.rendering.rerank import WINDOWS, Reranking
-from ttsr_studio.report.schema import CandidateRecord, PreviewRecord, Role, ScoreRecord, SegmentRecord, WindowRecord
+from ttsr_studio.report.record import Role
+from ttsr_studio.report.search_records import CandidateRecord, PreviewRecord, ScoreRecord, SegmentRecord, WindowRecord
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Scope

@@ -8,7 +8,7 @@ from ttsr_studio.audio.skirt.curve import SkirtMap
 from ttsr_studio.audio.skirt.find import RATE_SHARE, find_skirts
 from ttsr_studio.engines.builtin.expectation import Expectation
 from ttsr_studio.rendering.inference.session import Session
-from ttsr_studio.report.schema import SkirtRecord
+from ttsr_studio.report.file_records import SkirtRecord
 
 
 def skirts_of(session: Session, source: Scratch, band: Bandwidth, rate: int) -> SkirtMap:

@@ -30,28 +30,20 @@ from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
 from ttsr_studio.rendering.source import Material
-from ttsr_studio.report.numbers import time_words
-from ttsr_studio.report.paths import report_names, report_paths
-from ttsr_studio.report.schema import (
+from ttsr_studio.report.file_records import (
     AmountRecord,
-    AnnotationsRecord,
     BandRecord,
     ChainRecord,
     EffectRecord,
-    Gains,
     HolesRecord,
     InputInfo,
     LimitRecord,
-    NBestRecord,
-    PluginInfo,
-    Report,
-    Role,
-    ScoreRecord,
-    SearchRecord,
-    Timing,
-    ToolInfo,
-    VerifierInfo,
 )
+from ttsr_studio.report.numbers import time_words
+from ttsr_studio.report.paths import report_names, report_paths
+from ttsr_studio.report.record import Role
+from ttsr_studio.report.schema import AnnotationsRecord, PluginInfo, Report, Timing, ToolInfo, VerifierInfo
+from ttsr_studio.report.search_records import Gains, NBestRecord, ScoreRecord, SearchRecord
 from ttsr_studio.report.write import write_arrays, write_report
 from ttsr_studio.verifiers.protocol import Annotations, Verifier
 
