@@ -4,31 +4,19 @@ Arrays are float32 ``[channels, samples]``, full scale 1.0. Memory is bounded by
 """
 
 import contextlib
-import io
-import os
-import re
 import stat
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 
-from ttsr_studio.audio.container.chunks import (
-    AUDIO_CHUNKS,
-    UNKNOWN_SIZE,
-    beyond_chunks,
-    chunks,
-    is_chunk_list,
-    is_pipe_size,
-)
+from ttsr_studio.audio.container.chunks import beyond_chunks
 from ttsr_studio.audio.container.counting import flac_end, is_chained, mp3_count, ogg_end
+from ttsr_studio.audio.container.sound import AudioPart, bad_file, find_audio, is_native, sound_file
 from ttsr_studio.audio.libav.media import Media, NotMediaError, look, read
 from ttsr_studio.errors import ChangedError, InputError, shown
-from ttsr_studio.storage.names import for_libsndfile
 
 RATE_RANGE = (8000, 384000)
 MAX_CHANNELS = 32
@@ -39,9 +27,6 @@ _MP3_DELAY = 2 * 1152  # what encoders put before and after the audio, and do no
 _NO_LENGTH = "the header gives no length: read to the end of the file"
 _SALVAGE = "export it again, or use --salvage to render what is there"
 
-_WAVS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
-_OWN = re.compile(rb"(RIFF|RF64|BW64|RIFX)....WAVE|FORM....AIF|\.snd|riff\x2e\x91\xcf\x11", re.DOTALL)
-_LONGEST_FORMAT = 4096
 
 Blocks = Iterable[np.ndarray]
 Identity = tuple[int, int, int]
@@ -80,94 +65,17 @@ class _NotNativeError(Exception):
         self.refusal = refusal
 
 
-def _bad(path: Path, problem: str) -> InputError:
-    return InputError(f"{shown(path)}: {problem}")
-
-
 def _identity(path: Path) -> Identity:
     try:
         status = path.stat() if stat.S_ISLNK(path.lstat().st_mode) else path.lstat()
     except OSError as error:
-        raise _bad(path, f"cannot be opened ({error.strerror}); check its name and permissions") from error
+        raise bad_file(path, f"cannot be opened ({error.strerror}); check its name and permissions") from error
     if not stat.S_ISREG(status.st_mode):
-        raise _bad(path, "is not a regular file; give an audio file, not a folder, pipe or device")
+        raise bad_file(path, "is not a regular file; give an audio file, not a folder, pipe or device")
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-@dataclass(frozen=True)
-class _Audio:
-    """Where the audio of a file of chunks lies; ``declared`` is None when its header gives no length."""
-
-    kind: bytes
-    fmt: bytes
-    start: int
-    declared: int | None
-    held: int
-
-    def plain_header(self, size: int) -> bytes:
-        """The header of a WAV, or RF64, of the same format and ``size`` bytes of audio, and nothing else."""
-        order = ">" if self.kind == b"RIFX" else "<"
-        wide = order == "<" and (self.kind != b"RIFF" or size > UNKNOWN_SIZE - 2**16)
-        ds64 = struct.pack("<4sI3QI", b"ds64", 28, size, size, 0, 0) if wide else b""
-        declared = UNKNOWN_SIZE if wide else size
-        fmt = struct.pack(f"{order}4sI", b"fmt ", len(self.fmt)) + self.fmt + bytes(len(self.fmt) % 2)
-        head = struct.pack(f"{order}4sI4s", b"RF64" if wide else self.kind, declared, b"WAVE")
-        return head + ds64 + fmt + struct.pack(f"{order}4sI", b"data", declared)
-
-
-class _Plain(io.RawIOBase):
-    """A header, and then a stretch of a file."""
-
-    def __init__(self, file: BinaryIO, head: bytes, start: int, size: int) -> None:
-        self._file, self._head, self._skip = file, head, start - len(head)
-        self._size, self._at = len(head) + size, 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        room = max(min(len(buffer), self._size - self._at), 0)
-        data = self._head[self._at : self._at + room]
-        if len(data) < room:
-            self._file.seek(self._skip + self._at + len(data))
-            data += self._file.read(room - len(data))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _is_own(path: Path) -> bool:
-    """Whether a file is of a format that soundfile reads, so that nothing else is asked when it is broken."""
-    with path.open("rb") as file:
-        return _OWN.match(file.read(16)) is not None
-
-
-def _find_audio(path: Path) -> _Audio | None:
-    """Find the audio in a file of chunks; None for other files."""
-    with path.open("rb") as file:
-        kind, fmt, size = file.read(4), b"", os.fstat(file.fileno()).st_size
-        if kind == b"RIFF" and file.read(8)[4:] not in (b"WAVE", b""):
-            return None  # AVI
-        for name, start, declared in chunks(path):
-            if name == b"fmt " and kind in _WAVS and not fmt:
-                file.seek(start)
-                fmt = file.read(min(declared, _LONGEST_FORMAT))
-            elif name in AUDIO_CHUNKS and (fmt or kind not in _WAVS):
-                held = max(size - start, 0)
-                streamed = declared == 0 < held and name == b"data" and not is_chunk_list(path, start, size)
-                streamed = streamed or (name == b"SSND" and declared in (0, 8) and beyond_chunks(path) > 0)
-                unknown = streamed or declared < 0 or declared == UNKNOWN_SIZE or is_pipe_size(declared, held)
-                return _Audio(kind, fmt, start, None if unknown else declared, held)
-    if kind in _WAVS:
-        raise _bad(path, "is not audio that can be read (no format with audio after it); export it again")
-    return None
-
-
-def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]:
+def _inspect(path: Path, audio: AudioPart | None, salvage: bool) -> tuple[str, ...]:
     """Return warnings; raise InputError when the audio is cut short, or goes on outside what its header says."""
     end = None if audio else ogg_end(path)
     if audio:
@@ -188,35 +96,8 @@ def _inspect(path: Path, audio: _Audio | None, salvage: bool) -> tuple[str, ...]
     else:
         return ()
     if not salvage:
-        raise _bad(path, f"{problem}; {_SALVAGE}")
+        raise bad_file(path, f"{problem}; {_SALVAGE}")
     return (problem,)
-
-
-@contextlib.contextmanager
-def sound_file(path: Path, to_end: bool = False) -> Iterator[sf.SoundFile]:
-    """Open a decoder; `to_end` takes all from where the audio starts, whatever the header says.
-
-    Of a WAV it is shown the format and the audio: other chunks can hang it (libsndfile #1118).
-    """
-    audio = _find_audio(path)
-    with contextlib.ExitStack() as stack:
-        source: _Plain | str | bytes = for_libsndfile(path)
-        if audio:
-            size = audio.held if audio.declared is None or to_end else min(audio.declared, audio.held)
-            whole, head = stack.enter_context(path.open("rb")), b""
-            if audio.kind in _WAVS:
-                head = audio.plain_header(size)
-            elif audio.kind == b"caff" and audio.declared != size and audio.start <= _LONGEST_FORMAT:
-                head = whole.read(audio.start - 8) + struct.pack(">q", size)  # libsndfile refuses one that is cut
-            elif audio.kind in (b".snd", b"FORM") and audio.declared not in (size, None):
-                at = 8 if audio.kind == b".snd" else audio.start - 4
-                head = whole.read(audio.start)
-                head = head[:at] + struct.pack(">I", min(size, UNKNOWN_SIZE)) + head[at + 4 :]
-            source = _Plain(whole, head, audio.start, size) if head else source
-        elif to_end and (count := mp3_count(path)):
-            whole, start = stack.enter_context(path.open("rb")), len(count.head)
-            source = _Plain(whole, count.head, start, path.stat().st_size - start)
-        yield stack.enter_context(sf.SoundFile(source))
 
 
 def _decode(info: SourceInfo, block: int) -> Iterator[np.ndarray]:
@@ -239,19 +120,19 @@ def _decodable(info: SourceInfo) -> int:
 def _header(path: Path, identity: Identity, salvage: bool) -> SourceInfo:
     audio = None
     try:
-        audio = _find_audio(path)
+        audio = find_audio(path)
         warnings = _inspect(path, audio, salvage)
         to_end = audio is not None and (audio.declared is None or bool(beyond_chunks(path) and salvage))
         with sound_file(path, to_end) as file:
             layout = file.format, file.subtype, file.samplerate, file.channels, file.frames
     except OSError as error:
-        raise _bad(path, f"cannot be read ({error.strerror}); check its permissions") from error
+        raise bad_file(path, f"cannot be read ({error.strerror}); check its permissions") from error
     except sf.SoundFileError as error:
         todo = "export it again" if audio else "convert it to WAV first"
         # what libsndfile says of an MP3 without a whole frame
         reason = "nothing to decode" if "regular file" in error.error_string else error.error_string.rstrip(".")
-        refusal = _bad(path, f"is not audio that can be read ({reason}); {todo}")
-        raise refusal if _is_own(path) else _NotNativeError(refusal) from error
+        refusal = bad_file(path, f"is not audio that can be read ({reason}); {todo}")
+        raise refusal if is_native(path) else _NotNativeError(refusal) from error
     return SourceInfo(path, *layout, identity, warnings, audio.start if audio and to_end else None)
 
 
@@ -263,10 +144,10 @@ def _by_ffmpeg(info: SourceInfo, salvage: bool, warning: str) -> SourceInfo:
     try:
         media = look(info.path, None, salvage)
     except NotMediaError as error:
-        raise _bad(info.path, f"is not audio that can be read; {_SALVAGE}") from error
+        raise bad_file(info.path, f"is not audio that can be read; {_SALVAGE}") from error
     if (media.rate, media.channels) != (info.rate, info.channels):
         problem = f"holds {media.rate} Hz, {media.channels} channels, its header says {info.rate} Hz, {info.channels}"
-        raise _bad(info.path, f"{problem}; export it again")
+        raise bad_file(info.path, f"{problem}; export it again")
     return replace(info, frames=media.frames, warnings=(*info.warnings, warning, *media.warnings), media=media)
 
 
@@ -275,7 +156,7 @@ def _uncounted(info: SourceInfo, there: int, salvage: bool) -> str:
     places = f"{info.frames / info.rate:.2f} of {there / info.rate:.2f} s"
     problem = f"its header counts {info.frames} samples and {there} are there ({places})"
     if not salvage:
-        raise _bad(info.path, f"{problem}; {_SALVAGE}")
+        raise bad_file(info.path, f"{problem}; {_SALVAGE}")
     return problem
 
 
@@ -323,7 +204,7 @@ def _counted(info: SourceInfo, salvage: bool) -> SourceInfo:
     else:
         problem = f"cut short: {frames} of {info.frames} samples can be decoded"
         if not salvage:
-            raise _bad(info.path, f"{problem}; {_SALVAGE}")
+            raise bad_file(info.path, f"{problem}; {_SALVAGE}")
         warnings = (*info.warnings, problem)
     return replace(info, frames=frames, warnings=warnings)
 
@@ -340,7 +221,7 @@ def _native_or_media(path: Path, identity: Identity, salvage: bool, stream: str 
         layout = media.container, media.subtype, media.rate, media.channels, media.frames
         return SourceInfo(path, *layout, identity, media.warnings, media=media)
     if stream is not None and stream.isdigit() and stream != "1":
-        raise _bad(path, f"has one audio stream; --stream {stream} is not there, leave it out")
+        raise bad_file(path, f"has one audio stream; --stream {stream} is not there, leave it out")
     return info
 
 
@@ -353,15 +234,17 @@ def probe(path: Path | str, salvage: bool = False, stream: str | None = None) ->
     path = Path(path)
     identity = _identity(path)
     if identity[0] == 0:
-        raise _bad(path, "is empty (0 bytes); export it again")
+        raise bad_file(path, "is empty (0 bytes); export it again")
     info = _native_or_media(path, identity, salvage, stream)
     if not RATE_RANGE[0] <= info.rate <= RATE_RANGE[1]:
-        raise _bad(path, f"has a rate of {info.rate} Hz; convert it to one from {RATE_RANGE[0]} to {RATE_RANGE[1]} Hz")
+        raise bad_file(
+            path, f"has a rate of {info.rate} Hz; convert it to one from {RATE_RANGE[0]} to {RATE_RANGE[1]} Hz"
+        )
     if not 1 <= info.channels <= MAX_CHANNELS:
-        raise _bad(path, f"has {info.channels} channels; split it into files of at most {MAX_CHANNELS}")
+        raise bad_file(path, f"has {info.channels} channels; split it into files of at most {MAX_CHANNELS}")
     info = info if info.media else _counted(info, salvage)
     if info.frames == 0:
-        raise _bad(path, "is empty: it holds no audio; export it again")
+        raise bad_file(path, "is empty: it holds no audio; export it again")
     return info
 
 
@@ -378,7 +261,7 @@ def read_stretches(info: SourceInfo, stretches: Iterable[tuple[int, int]], block
                     start += len(samples)
                     yield np.ascontiguousarray(samples.T)
     except (sf.SoundFileError, OSError) as error:
-        raise _bad(info.path, f"is damaged ({error}); {_SALVAGE}") from error
+        raise bad_file(info.path, f"is damaged ({error}); {_SALVAGE}") from error
 
 
 def _check_unchanged(info: SourceInfo) -> None:
@@ -392,7 +275,7 @@ def _check_values(info: SourceInfo, block: np.ndarray, start: int) -> None:
         sample = int(np.argmin(good.all(axis=0)))
         channel = int(np.argmin(good[:, sample]))
         value = f"channel {channel + 1}, sample {start + sample} is {block[channel, sample]:g}"
-        raise _bad(info.path, f"{value}, which is not audio; repair or export it again")
+        raise bad_file(info.path, f"{value}, which is not audio; repair or export it again")
 
 
 def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) -> Iterator[np.ndarray]:
@@ -418,4 +301,4 @@ def read_blocks(info: SourceInfo, frames: int = 65536, salvage: bool = False) ->
     if done < info.frames and not salvage:
         done = done if info.media else max(done, _decodable(info))  # a block that holds damage was not handed on
         problem = f"{reason} at {done / info.rate:.2f} s: {done} of {info.frames} samples could be read"
-        raise _bad(info.path, f"{problem}; {_SALVAGE}")
+        raise bad_file(info.path, f"{problem}; {_SALVAGE}")

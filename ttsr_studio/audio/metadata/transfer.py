@@ -22,7 +22,8 @@ from ttsr_studio.audio.container.insert import Insert, legible
 from ttsr_studio.audio.container.ogg import comment_block
 from ttsr_studio.audio.container.read import read_contents
 from ttsr_studio.audio.container.riff import items
-from ttsr_studio.audio.decode import SourceInfo, sound_file
+from ttsr_studio.audio.container.sound import sound_file
+from ttsr_studio.audio.decode import SourceInfo
 from ttsr_studio.audio.formats import FAMILIES
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.id3 import chapter_tags, own_texts
