@@ -69,12 +69,17 @@ def test() -> None:
     set_up(TEST)
     run(BIN / "ruff", "check", ".")
     run(BIN / "ruff", "format", "--check", ".")
-    run(BIN / "mypy")
+    types = subprocess.Popen([BIN / "mypy"], cwd=ROOT, stdout=subprocess.PIPE, text=True)  # beside the tests
     # Workers begin with equal shares in the order of the files, so that what a file prepares is prepared once, and
     # whoever is done first takes from the others.
     options = "-n auto --dist worksteal --durations 10 --cov --cov-report= --cov-fail-under=0"
-    run(BIN / "pytest", *options.split())
+    try:
+        run(BIN / "pytest", *options.split())
+    finally:
+        print("+ mypy", types.communicate()[0], sep="\n", flush=True)
     show_coverage()
+    if types.returncode:
+        sys.exit(types.returncode)
 
 
 def show_coverage() -> None:

@@ -32,9 +32,12 @@ WORKER_BYTES = 3e9
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`: one for every processor that may be used and that there is memory for."""
+    """Of `-n auto`: three for every two processors that may be used, where there is memory for them.
+
+    Tests of services, of other programs and of the page wait for a good part of their time.
+    """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, int(psutil.virtual_memory().total / WORKER_BYTES)))
+    return max(1, min(processors + processors // 2, int(psutil.virtual_memory().total / WORKER_BYTES)))
 
 
 SHIPPED = {(module, name): getattr(module, name) for module, name in (

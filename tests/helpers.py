@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ import soundfile
 from click.testing import Result
 
 Ttsr = Callable[..., Result]
+
+TTSR = Path(sys.executable).with_name("ttsr.exe" if os.name == "nt" else "ttsr")
+"""The installed program."""
 
 LONGEST = 240.0
 """Seconds for what takes a few: more is a hang, on a busy machine as well. Shorter than the time limit of a test."""

@@ -20,11 +20,10 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from helpers import LONGEST, band, below, level_db, load, save, started, until, voice
+from helpers import LONGEST, TTSR, band, below, level_db, load, save, started, until, voice
 
 HERE = Path(__file__).resolve().parents[2] / "integrations/ardour"
 TOOL = HERE / "ttsr_ardour.py"
-TTSR = Path(sys.executable).with_name("ttsr")
 LUA = shutil.which("ardour7-lua")
 QUICK = ("--candidates", "1", "--option", "steps=1", "--option", "loudness=off")
 TICKS = 282240000
@@ -181,8 +180,8 @@ class Studio:
         self.ardour([HERE / "ttsr_check.lua", self.folder, self.folder.name, answer, "names"], answer)
         return [line.split("\t") for line in answer.read_text().splitlines()]
 
-    def tool(self, *arguments: object, ttsr: Path = TTSR) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, TOOL, "--ttsr", ttsr, *arguments]
+    def tool(self, *arguments: object, ttsr: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, TOOL, "--ttsr", ttsr or self.home / "ttsr", *arguments]
         command += [] if "--install" in arguments else [self.file]
         return subprocess.run(
             list(map(str, command)), env=self.environment, capture_output=True, text=True, check=False, timeout=LONGEST
@@ -240,11 +239,12 @@ def region_of(each: Placed, ids: dict[tuple[str, int], str], own: str, rate: int
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, program: Path) -> Path:
     presets = tmp_path / "home/.config/ardour7/export"
     presets.mkdir(parents=True)
     (tmp_path / "home/tmp").mkdir()
     (presets / "float.preset").write_text(PRESET)
+    (tmp_path / "home/ttsr").symlink_to(program)
     return tmp_path / "home"
 
 
@@ -293,7 +293,7 @@ def test_session_gets_a_take_with_the_top_octaves_and_nothing_else_changes(tmp_p
     before = made.export("before", DRESS + EXPORT)
     regions, files = made.seen(), made.contents()
 
-    done = made.tool(*QUICK)
+    done = made.tool(*QUICK, ttsr=TTSR)
     assert done.returncode == 0, done.stderr
     assert (made.folder / "mix.ardour.before-ttsr").read_bytes() == files["mix.ardour"]
     assert all(made.contents()[name] == content for name, content in files.items() if name != "mix.ardour")

@@ -14,7 +14,6 @@ from helpers import LONGEST, below, save, voice
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "integrations" / "reaper"
 SPECS = ROOT / "tests" / "integrations" / "reaper"
-TTSR = Path(sys.executable).with_name("ttsr.exe" if os.name == "nt" else "ttsr")
 QUOTED = "Łead “1” it's {x} 100% & `a`.wav"
 
 
@@ -30,7 +29,7 @@ def stems(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("lua", ["lua5.3", "lua5.4"])
-def test_specs(lua: str, tmp_path: Path) -> None:
+def test_specs(lua: str, tmp_path: Path, program: Path) -> None:
     busted = shutil.which("busted")
     if busted is None:
         pytest.skip("busted is not installed")
@@ -38,7 +37,7 @@ def test_specs(lua: str, tmp_path: Path) -> None:
         pytest.skip(f"{lua} is not installed")
     stems(tmp_path / "stems")
     environment = os.environ | {
-        "TTSR": str(TTSR),
+        "TTSR": str(program),
         "TTSR_PYTHON": sys.executable,
         "TTSR_SCRIPTS": str(PACKAGE / "TTSR"),
         "TTSR_STEMS": str(tmp_path / "stems"),

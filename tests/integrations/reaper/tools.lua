@@ -88,6 +88,13 @@ end
 
 function tools.script(name) return tools.scripts .. "/" .. name end
 
+-- Adds the JSON files that bear an ending to a table, decoded, by name.
+function tools.collect(world, ending, found)
+  for i, name in ipairs(tools.matching(world.jobs, ending:gsub("%p", "%%%0") .. "$")) do
+    found[name] = found[name] or tools.decoded(world, ending)[i]
+  end
+end
+
 -- The JSON files of a run that bear an ending, decoded.
 function tools.decoded(world, ending)
   local json = world:module(tools.scripts, "ttsr_json")
