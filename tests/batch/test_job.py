@@ -125,6 +125,7 @@ def test_one_bad_file_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> No
         ({"options": {"take": "one"}}, "take takes int"),
         ({"options": {"speaker": "x.wav"}}, "speaker takes a list of files"),
         ({"options": {"device": "abacus"}}, "unknown device 'abacus'"),
+        ({"options": {"choice": "clip", "seam": 2}}, "--seam is of --choice segment"),
         ({"keep_top": 9}, "--keep-top 9: only 3 candidates"),
         ({"output": "{nix}.wav"}, "unknown field 'nix'"),
         ({"existing": "maybe"}, "'maybe' is not one of"),
@@ -226,16 +227,16 @@ def test_answers_never_take_the_place_of_something_else(
 def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
     ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio.batch import run
+    from ttsr_studio.rendering import pipeline
 
     stem(tmp_path / "in.wav")
-    real = run.render
+    real = pipeline.render
 
     def late(session: Any, request: Any, *more: Any) -> Any:
         request.target.write_bytes(b"of another job")
         return real(session, request, *more)
 
-    monkeypatch.setattr(run, "render", late)
+    monkeypatch.setattr(pipeline, "render", late)
     assert ttsr("render", "--job", job(tmp_path)).exit_code == 1
     (file,) = answered(tmp_path)[0]["files"]
     assert "something else has made it meanwhile" in file["reason"]

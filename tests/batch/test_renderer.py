@@ -61,6 +61,8 @@ def test_what_is_given_wins_over_the_preset_and_names_are_those_of_options(stem:
     assert given.options.keep_top == 2
     with pytest.raises(ttsr.OptionError, match="unknown option 'candidats'; known: "):
         ttsr.Renderer(candidats=3)
+    with pytest.raises(ttsr.OptionError, match=r'^segment is of choice="segment", not of choice="window"; leave'):
+        ttsr.Renderer(choice="window", segment=1.0)
     with pytest.raises(ttsr.OptionError, match="unknown preset 'nix'"):
         ttsr.Renderer(preset="nix")
     with pytest.raises(ttsr.TtsrError, match="at least 1"):

@@ -226,16 +226,16 @@ def test_every_preset_that_ships_is_described() -> None:
 def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
     ttsr: Ttsr, tmp_path: Path, stem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio.batch import run
+    from ttsr_studio.rendering import pipeline
 
-    real = run.render
+    real = pipeline.render
 
     def sometimes(session: Any, request: Any, *rest: Any) -> Any:
         if request.source.name == "odd.wav":
             raise ValueError("two\nlines")
         return real(session, request, *rest)
 
-    monkeypatch.setattr(run, "render", sometimes)
+    monkeypatch.setattr(pipeline, "render", sometimes)
     odd = save(tmp_path / "odd.wav", below(voice(0.3), 5000))
     result = ttsr("render", odd, stem, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 1

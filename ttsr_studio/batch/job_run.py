@@ -8,11 +8,10 @@ from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
-from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
+from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import Watch
-from ttsr_studio.rendering.inference.session import Session, Sessions
 from ttsr_studio.report.paths import page_name, renders_of, report_paths
 
 ADVICE = 'set "existing" to "overwrite" or "skip", or name another "output"'
@@ -25,12 +24,14 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
     """
     given = given_by(job)
     options = resolve(job.preset, given)
+    refuse_without_effect(options, given)
     jobs = plan_jobs(job.inputs, job.output, options)
     refuse_answers_in_the_way(job, jobs, options)
     if job.existing == "refuse":
         refuse_existing(jobs, options, ADVICE)
     progress = ProgressFile(job, len(jobs))
     progress.write("starting", 0.0, 0.0)
+    from ttsr_studio.rendering.inference.session import Session, Sessions  # a refusal does not wait for torch
 
     def begin(number: int, each: Job) -> Watch:
         progress.begin(number + 1, each.source)

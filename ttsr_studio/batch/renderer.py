@@ -16,7 +16,7 @@ from ttsr_studio.batch.plan import plan_jobs, refuse_existing
 from ttsr_studio.batch.python_words import python_words
 from ttsr_studio.config.annotations import read_annotations, stated_annotations
 from ttsr_studio.config.option_fields import FIELDS
-from ttsr_studio.config.resolve import resolve, with_sidecar
+from ttsr_studio.config.resolve import refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import InputError, OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import Event, Watch
@@ -78,6 +78,7 @@ class Renderer:
         with python_words():
             self._given = by_name(options)
             self.options: RenderOptions = resolve(text_of("preset", preset), self._given)
+            refuse_without_effect(self.options, self._given)
             self._sessions = Sessions(Session(self.options))
 
     def __enter__(self) -> "Renderer":

@@ -4,17 +4,16 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.config.annotations import read_annotations
 from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
-from ttsr_studio.rendering.inference.session import Session, Sessions
-from ttsr_studio.rendering.pipeline import render
-from ttsr_studio.rendering.request import RenderRequest
-from ttsr_studio.rendering.summary import Rendered
+
+if TYPE_CHECKING:
+    from ttsr_studio.rendering.inference.session import Session, Sessions
+    from ttsr_studio.rendering.summary import Rendered
 
 
 class CancelledError(TtsrError):
@@ -34,7 +33,7 @@ class FileOutcome:
     job: Job
     status: Literal["rendered", "failed", "skipped", "cancelled"]
     reason: str = ""
-    rendered: tuple[Session, Rendered] | None = None
+    rendered: "tuple[Session, Rendered] | None" = None
     trace: Sequence[str] = ()
 
 
@@ -52,7 +51,7 @@ class BatchRun:
         stop: where the user says that it is enough.
     """
 
-    sessions: Sessions
+    sessions: "Sessions"
     options_of: Callable[[Job], RenderOptions]
     begin: Callable[[int, Job], Watch]
     replace: bool = False
@@ -80,6 +79,10 @@ class BatchRun:
             yield outcome
 
     def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> FileOutcome:
+        from ttsr_studio.config.annotations import read_annotations
+        from ttsr_studio.rendering.pipeline import render
+        from ttsr_studio.rendering.request import RenderRequest
+
         try:
             options = self.options_of(job)
             session = self.sessions.of(options)

@@ -1,28 +1,28 @@
-"""What `ttsr render` does: the loop over the files."""
+"""What `ttsr render` does: the loop over the files. Torch is loaded when nothing is left to refuse."""
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
-from ttsr_studio.cli.interrupt import INTERRUPTED, stop_on_interrupt
+from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft, work_of
-from ttsr_studio.config.resolve import read_transcript, resolve, with_sidecar
-from ttsr_studio.diagnostics.inspection import inspect
+from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.rendering.inference.session import Session, Sessions
-from ttsr_studio.rendering.reproduce import Earlier
-from ttsr_studio.rendering.source import form_of
 from ttsr_studio.report.numbers import roughly, time_words
-from ttsr_studio.report.schema import Report
+
+if TYPE_CHECKING:
+    from ttsr_studio.batch.estimate import Speed
+    from ttsr_studio.rendering.inference.session import Session
+    from ttsr_studio.rendering.reproduce import Earlier
+    from ttsr_studio.report.schema import Report
 
 COUNTED = ("rendered", "skipped", "failed")
 LONG = 30.0
@@ -41,7 +41,7 @@ class RenderArguments:
     skip_existing: bool
     dry_run: bool
     as_json: bool
-    again: Earlier | None
+    again: "Earlier | None"
     keep_rewards: Path | None
     quiet: bool = False
     verbose: bool = False
@@ -76,6 +76,8 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
     if again:
         refuse_other_inputs(again, jobs)
     with engine_loading(asked.quiet or asked.as_json):
+        with left_at_once():
+            from ttsr_studio.rendering.inference.session import Session, Sessions
         session = Session(options)
     if not asked.overwrite and not asked.skip_existing:
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
@@ -121,8 +123,10 @@ def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collec
         raise OptionError("--page shows the report; leave --no-report out")
 
 
-def time_left(jobs: Collection[Job], session: Session, out: RunOutput) -> TimeLeft:
+def time_left(jobs: Collection[Job], session: "Session", out: RunOutput) -> TimeLeft:
     """What says how long files will take; where that is long and somebody looks at it, the engine is tried first."""
+    from ttsr_studio.batch.estimate import measured_speed
+
     work = [work_of(job.source) for job in jobs]
     if sum(work) < LONG or out.quiet or out.as_json or not sys.stderr.isatty():
         return TimeLeft(work)
@@ -139,7 +143,7 @@ def count_all(counts: Counter[str], jobs: int, out: RunOutput) -> int:
     return counts["failed"]
 
 
-def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: bool) -> RenderOptions:
+def resolved(preset: str, given: dict[str, Any], again: "Earlier | None", report: bool) -> RenderOptions:
     """Options of a run: what is given, then those of a report, then the preset's."""
     options = resolve(preset, given, report=again.options() | {"preset": again.preset} if again else None)
     if again and not report and "page" not in given:
@@ -147,7 +151,9 @@ def resolved(preset: str, given: dict[str, Any], again: Earlier | None, report: 
     return options
 
 
-def run_all(run: BatchRun, jobs: list[Job], sources: list[Path], again: Earlier | None, out: RunOutput) -> Counter[str]:
+def run_all(
+    run: BatchRun, jobs: list[Job], sources: list[Path], again: "Earlier | None", out: RunOutput
+) -> Counter[str]:
     """Render, say how it went with every file, and count what became of them.
 
     Ends the process with exit code 130 when interrupted.
@@ -175,7 +181,7 @@ def end_interrupted(how: str, done: int, left: int, out: RunOutput) -> None:
     sys.exit(INTERRUPTED)
 
 
-def say(outcome: FileOutcome, again: Earlier | None, out: RunOutput) -> bool:
+def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
     if outcome.status == "skipped":
@@ -201,7 +207,7 @@ def say(outcome: FileOutcome, again: Earlier | None, out: RunOutput) -> bool:
     return good
 
 
-def details(report: Report) -> list[str]:
+def details(report: "Report") -> list[str]:
     """What only some want to know of a render."""
     tool, spent = report.tool, report.timing
     stages = sorted(spent.seconds.items(), key=lambda pair: -pair[1])
@@ -221,12 +227,14 @@ def details(report: Report) -> list[str]:
 
 
 def announce_all(
-    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: Session, out: RunOutput
+    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: "Session", out: RunOutput
 ) -> int:
     """Dry run; returns how many cannot be rendered. How fast this machine is is measured once, where that matters."""
+    from ttsr_studio.batch.estimate import measured_speed
+
     found: list[Speed | None] = []
 
-    def speed_of() -> Speed | None:
+    def speed_of() -> "Speed | None":
         if not found:
             found.append(measured_speed(session))
         return found[0]
@@ -235,9 +243,12 @@ def announce_all(
 
 
 def announce(
-    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: Callable[[], Speed | None], out: RunOutput
+    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: "Callable[[], Speed | None]", out: RunOutput
 ) -> bool:
     """Dry run of one job; False when it cannot be rendered."""
+    from ttsr_studio.diagnostics.inspection import inspect
+    from ttsr_studio.rendering.source import form_of
+
     try:
         options = options_of(job)
         found = inspect(job.source, options.salvage, options.stream)
@@ -259,14 +270,14 @@ def announce(
     return True
 
 
-def refuse_other_inputs(again: Earlier, jobs: list[Job]) -> None:
+def refuse_other_inputs(again: "Earlier", jobs: list[Job]) -> None:
     """Raise OptionError or InputError where a report is not of the one file that there is."""
     if len(jobs) > 1:
         raise OptionError(f"--again {shown(again.path)}: a report is of one file, not of {len(jobs)}")
     again.refuse_other_input(jobs[0].source)
 
 
-def say_stopping(progress: RenderProgress, session: Session) -> None:
+def say_stopping(progress: RenderProgress, session: "Session") -> None:
     """Say what the wish to stop means now."""
     progress.left.stop(session.candidates)
     left, windows = progress.left.of_file(), progress.windows_left
@@ -274,13 +285,6 @@ def say_stopping(progress: RenderProgress, session: Session) -> None:
     when = f"{told}{roughly(left)}" if left is not None else told.removesuffix(", ")
     told = f" ({when})" if when else ""
     progress.say(f"stopping: this file is finished with the best so far{told}; Ctrl-C again leaves it")
-
-
-def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:
-    """Raise OptionError for settings of segments where nothing is chosen by segment."""
-    for name in ("segment", "seam"):
-        if options.choice != "segment" and name in given:
-            raise OptionError(f"--{name} is of --choice segment, not of --choice {options.choice}; leave it out")
 
 
 def refuse_unwritable(path: Path) -> None:

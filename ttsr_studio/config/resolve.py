@@ -98,6 +98,13 @@ def giving_way(options: RenderOptions, given: Collection[str]) -> dict[str, Any]
     return changed
 
 
+def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:
+    """Raise OptionError for settings of segments where nothing is chosen by segment."""
+    for name in ("segment", "seam"):
+        if options.choice != "segment" and name in given:
+            raise OptionError(f"--{name} is of --choice segment, not of --choice {options.choice}; leave it out")
+
+
 def read_transcript(value: str | None) -> str | None:
     """A text, or what the .txt file of that name holds. Raises OptionError when that cannot be read."""
     if value is None or not value.endswith(".txt"):

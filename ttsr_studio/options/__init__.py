@@ -399,7 +399,7 @@ def options_schema() -> dict[str, dict[str, Any]]:
     for field, schema in schemas.items():
         for key in ("title", *row(field)):
             schema.pop(key, None)
-        schema["description"] = re.sub(r": {\w+}", "", schema["description"])
+        schema["description"] = re.sub(r" Known are {\w+}\.", "", schema["description"])
         if row(field).get("several"):
             schemas[field] = {"type": "array", "items": {"type": "string"}, "description": schema["description"]}
     del schemas["rate"]["anyOf"]

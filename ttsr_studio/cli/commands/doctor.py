@@ -6,6 +6,7 @@ import sys
 import click
 from rich.text import Text
 
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.terminal import print_table
 
 
@@ -17,7 +18,8 @@ def doctor_command(as_json: bool) -> None:
 
     Exit code 1 when nothing can be rendered.
     """
-    from ttsr_studio.diagnostics.environment import findings
+    with left_at_once():
+        from ttsr_studio.diagnostics.environment import findings
 
     rows = findings()
     if as_json:

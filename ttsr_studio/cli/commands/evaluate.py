@@ -7,6 +7,7 @@ import click
 
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.engines.registry import ENGINES
 from ttsr_studio.evaluation.benchmark.names import LOW_PASSES, PLAIN_SYSTEMS
 
@@ -186,6 +187,7 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
-    from ttsr_studio.cli.evaluate_corpus import evaluate_corpus
+    with left_at_once():
+        from ttsr_studio.cli.evaluate_corpus import evaluate_corpus
 
     evaluate_corpus(source, out, given)

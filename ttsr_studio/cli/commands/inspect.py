@@ -7,6 +7,7 @@ import click
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.interrupt import left_at_once
 
 
 class InspectCommand(GroupedCommand, OneLineErrors):
@@ -55,6 +56,7 @@ def inspect_command(
     Folders are searched for audio. Nothing is written. Of a file over 20 minutes only its beginning, middle and end are
     read, two minutes each. Exit code 0, or 1 when a file could not be read.
     """
-    from ttsr_studio.cli.inspect_files import inspect_files
+    with left_at_once():
+        from ttsr_studio.cli.inspect_files import inspect_files
 
     inspect_files(inputs, salvage, stream, as_json, estimate, preset)

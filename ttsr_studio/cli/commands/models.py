@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
 from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown, unknown
@@ -136,8 +137,9 @@ def models_path(name: str | None) -> None:
 @errors_in_one_line
 def models_bench(seconds: float, candidates: int, device: str) -> None:
     """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""
-    from ttsr_studio.diagnostics.verifier_speed import bench_verifiers
-    from ttsr_studio.engines.device import resolve_device
+    with left_at_once():
+        from ttsr_studio.diagnostics.verifier_speed import bench_verifiers
+        from ttsr_studio.engines.device import resolve_device
 
     for name, cost in bench_verifiers(seconds, candidates, resolve_device(device)):
         click.echo(f"{name:18} {cost if isinstance(cost, str) else f'{cost:8.1f} ms'}")

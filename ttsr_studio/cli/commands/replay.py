@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import OneLineErrors, UserPath
+from ttsr_studio.cli.interrupt import left_at_once
 
 EPILOG = """\b
 A policy is NAME: KEY=VALUE ..., with the keys
@@ -50,6 +51,7 @@ def replay_command(file: Path, **given: Any) -> None:
     or random. Tables are Markdown, by kind and cutoff, with 95 % intervals over clips; differences are paired with
     the first policy.
     """
-    from ttsr_studio.cli.replay_policies import replay_policies
+    with left_at_once():
+        from ttsr_studio.cli.replay_policies import replay_policies
 
     replay_policies(file, given)

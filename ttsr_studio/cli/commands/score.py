@@ -7,6 +7,7 @@ import click
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.verifiers.registry import ONLY_IN_A_SEARCH, VERIFIERS
 
 FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
@@ -38,6 +39,7 @@ def score_command(files: tuple[Path, ...], verifiers: tuple[str, ...], as_json: 
 
     A file's own sidecar (NAME.ttsr.toml) goes before the options. Exit code 1 when a file could not be scored.
     """
-    from ttsr_studio.cli.score_files import score_files
+    with left_at_once():
+        from ttsr_studio.cli.score_files import score_files
 
     score_files(files, verifiers, as_json, given)

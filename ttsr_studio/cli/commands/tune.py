@@ -7,6 +7,7 @@ import click
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.registry import ENGINES
@@ -114,6 +115,7 @@ def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> N
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
-    from ttsr_studio.cli.tune_engine import tune_engine
+    with left_at_once():
+        from ttsr_studio.cli.tune_engine import tune_engine
 
     tune_engine(clips, out, preset, given)
