@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import soundfile
-
+from ttsr_studio.audio.container.sound import sound_file
+from ttsr_studio.errors import TtsrError
 from ttsr_studio.rendering.inference.progress import Event
 
 ENOUGH = 0.03
@@ -19,9 +19,9 @@ BYTES_A_SECOND = 96000.0
 def work_of(path: Path) -> float:
     """About how much there is to do in a file: seconds of all of its channels."""
     try:
-        header = soundfile.info(path)
-        return max(0.1, float(header.duration) * int(header.channels))
-    except (RuntimeError, OSError):  # one that is decoded by FFmpeg, or cannot be read: its render will say so
+        with sound_file(path) as file:
+            return max(0.1, float(file.frames / file.samplerate * file.channels))
+    except (RuntimeError, OSError, TtsrError):  # one for FFmpeg, or unreadable: its render will say so
         return max(0.1, path.stat().st_size / BYTES_A_SECOND if path.is_file() else 0.1)
 
 
