@@ -4,7 +4,8 @@ Every audio file of the folders, and so many tonal sounds by synthesis, is rende
 skipped keeps all there is. Of the rest, peaks of long spectra (.34 s, every .17 s) of the source are looked up in the
 output: at least 15 dB over what lies beside them and above -70 dBFS, up to 96 % of the band that both can hold. One is
 lost where it is lower by more than 1 dB, at the level of its file: a change that all partials of a moment share is the
-loudness match, and told apart.
+loudness match, and told apart. Those that last, with a peak at their place in the frame before or behind, too, are
+counted apart as well: within one frame a burst has peaks, too.
 
 By synthesis: notes of `benchmarks/bandwidth.py`, every second one beneath a low-passed programme, so that there is an
 edge and the note's own partials lie above it. `--low-pass HZ` takes all above that out of the folders' files first.
@@ -48,16 +49,19 @@ def levels(audio: Audio) -> Audio:
     return 20 * np.log10(np.abs(np.fft.rfft(frames * window)) * 2 / window.sum() + 1e-10)
 
 
-def lower(source: Audio, render: Audio) -> list[tuple[float, float, float, float]]:
-    """(seconds, Hz, dBFS, dB lower) of every partial of a source [samples] that stands lower in the render."""
+def lower(source: Audio, render: Audio) -> list[tuple[float, float, float, float, bool]]:
+    """(seconds, Hz, dBFS, dB lower in the render, whether it lasts) of every partial of a source [samples]."""
     before, after = levels(source), levels(render)
     frames = min(len(before), len(after))
     before, after = before[:frames], after[:frames]
     near = np.maximum(np.maximum(np.roll(after, 1, axis=1), np.roll(after, -1, axis=1)), after)
+    peak = peaks(before)
+    wide = np.pad(peak | np.roll(peak, 1, axis=1) | np.roll(peak, -1, axis=1), ((1, 1), (0, 0)))
+    lasts = wide[:-2] | wide[2:]
     found = []
-    for frame, place in np.argwhere(peaks(before)):
+    for frame, place in np.argwhere(peak):
         found.append((frame * SIZE / 2 / RATE, place * RATE / SIZE, before[frame, place],
-                      before[frame, place] - near[frame, place]))  # fmt: skip
+                      before[frame, place] - near[frame, place], bool(lasts[frame, place])))  # fmt: skip
     return found
 
 
@@ -98,6 +102,7 @@ def files(folder: Path, given: argparse.Namespace, scratch: Path) -> Iterator[Pa
 
 def measured(paths: Iterator[Path], renderer: ttsr.Renderer) -> dict[str, object]:
     kept: list[float] = []
+    lasting: list[float] = []
     counts = {"rendered": 0, "skipped": 0, "failed": 0}
     worst: list[tuple[float, str]] = []
     losing = 0
@@ -118,16 +123,19 @@ def measured(paths: Iterator[Path], renderer: ttsr.Renderer) -> dict[str, object
             continue
         gain = float(np.median([row[3] for row in rows]))
         kept += [row[3] - gain for row in rows]
-        at, hertz, level, down = max(rows, key=lambda row: row[3])
+        lasting += [row[3] - gain for row in rows if row[4]]
+        at, hertz, level, down, _ = max(rows, key=lambda row: row[3])
         losing += bool(down - gain > LOST_DB)
         worst.append(
             (down - gain, f"{path.stem}: {hertz:.0f} Hz at {at:.1f} s, {level:.0f} dBFS; match {-gain:+.1f} dB")
         )
-    lost = int((np.array(kept) > LOST_DB).sum())
+    lost, lost_lasting = (int((np.array(each) > LOST_DB).sum()) for each in (kept, lasting))
     return {
         **counts,
         "partials": len(kept),
         "lost, %": share(lost, len(kept)),
+        "partials that last": len(lasting),
+        "of these lost, %": share(lost_lasting, len(lasting)),
         "files that lose any": losing,
         "lowest": [f"{down:.1f} dB {what}" for down, what in sorted(worst, reverse=True)[:8]],
     }

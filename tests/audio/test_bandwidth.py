@@ -195,3 +195,27 @@ def test_a_single_hit_is_enough() -> None:
     found = _detect(hit)
     assert found.limited
     assert found.cutoff_hz == pytest.approx(6000.0, rel=0.07)
+
+
+def _butter(audio: np.ndarray, cutoff: float) -> np.ndarray:
+    return np.asarray(signal.sosfilt(signal.butter(8, cutoff, fs=RATE, output="sos"), audio))
+
+
+@pytest.mark.parametrize("low_pass", [_brick, _butter])
+@pytest.mark.parametrize(("first", "second"), [(4000.0, 16000.0), (12000.0, 5000.0), (6000.0, None)])
+def test_parts_of_less_than_a_second_have_their_own_edges(
+    low_pass: Callable[[np.ndarray, float], np.ndarray], first: float, second: float | None
+) -> None:
+    audio, other = _music(seconds=1.5), _music(seconds=1.5, seed=5)
+    half = len(audio) // 2
+    end = low_pass(other, second) if second else other
+    found = _detect(np.concatenate((low_pass(audio, first)[:half], end[half:])))
+    assert found.map.at(0.3)[0] == pytest.approx(first, rel=0.16)
+    assert found.map.at(1.2)[0] == pytest.approx(second or 24000.0, rel=0.16)
+
+
+def test_a_string_that_decays_after_its_pluck_is_not_spliced() -> None:
+    rng = np.random.default_rng(3)
+    start = np.r_[rng.standard_normal(300), np.zeros(2 * RATE)]
+    pluck = np.asarray(signal.lfilter([1], np.r_[1, np.zeros(299), -0.498, -0.498], start))
+    assert not _detect(pluck + 1e-5 * rng.standard_normal(len(pluck))).limited

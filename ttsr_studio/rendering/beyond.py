@@ -61,6 +61,7 @@ class Programme:
         skirts: by how much they were lifted.
         lifted_lu: how much louder that made it, LU; None where nothing was lifted, or there is too little to measure.
         aside: what is put back beneath the render; None where there is nothing.
+        tones: those of it that are steady, on which nothing may be made.
         level: RMS of the active parts that count, linear.
         loudness: of what counts; peaks are the input's own.
         beyond: what lies above where the band ends.
@@ -75,6 +76,7 @@ class Programme:
     level: float
     loudness: Loudness
     beyond: tuple[BeyondRecord, ...]
+    tones: tuple[Tone, ...] = ()
 
 
 def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap) -> Programme:
@@ -98,7 +100,21 @@ def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap
     if apart or skirts or remove == "above":
         loudness, level = measured_programme(counted, rate, lr.channels, loudness)
     louder = louder_by(clean, raised, rate) if skirts else None
-    return Programme(raised, clean, bandwidth, skirts, louder, aside, level, loudness, tuple(rows))
+    kept = apart if aside else ()
+    return Programme(raised, clean, bandwidth, skirts, louder, aside, level, loudness, tuple(rows), kept)
+
+
+def beside_tones(run: RunningRender, programme: Programme, render: Scratch) -> Scratch:
+    """A render without what was made on tones that are put back beneath it: that could as well cancel them."""
+    if not programme.tones:
+        return render
+    pairs = zip(render.blocks(BLOCK), programme.lr.blocks(BLOCK), strict=True)
+    made = without((whole - own for whole, own in pairs), programme.tones, run.session.engine.sample_rate)
+    final = run.buffer(render.channels)
+    for block in made:
+        final.append(block + programme.lr.read(final.frames, final.frames + block.shape[1]))
+    render.close()
+    return final
 
 
 def louder_by(before: Scratch, after: Scratch, rate: int) -> float | None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.errors import InputError, shown
+from ttsr_studio.rendering.beyond import beside_tones
 from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
@@ -67,6 +68,8 @@ def search_file(
             if request.rewards and window.candidates:
                 cutoff = material.search.cutoff_hz
                 add_rewards(request.rewards, reward_record(session, request.source.name, cutoff, window.candidates))
+    with run.stages.timed("observe"):
+        renders = [beside_tones(run, material.programme, render) for render in renders]
     return renders, recorder
 
 

@@ -8,21 +8,17 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ, of_coarse_bands
-from ttsr_studio.audio.bandwidth.evidence import Moment, valley_fall
+from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ
+from ttsr_studio.audio.bandwidth.evidence import Moment
+from ttsr_studio.audio.bandwidth.parts import SAME_OCTAVES, edges_by_part
 
-_SAME_OCTAVES = 0.25
-_SHORTEST_RUN, _SHORTEST_RUN_OF_OPEN = 3, 3
-"""Moments, in a file with an edge and in one without; what is shorter is left as it is."""
+_SHORTEST_RUN = 2
+"""Moments; what is shorter is left as it is."""
 
 _ACTIVE_DB = 50.0
 _HIGHEST_OF_OPEN = 16500.0
-_STEEP_DB, _OPEN_DB = 30.0, 40.0
-_EVIDENCE_DB = 34.0
-_STEEPEST = 1.25
-_OVER_FLOOR_DB, _BESIDE = 12.0, 1.3
-_WINDOW, _HOP = 3, 1
-"""Moments that are listened to together, and from one such window to the next."""
+_NEAR = 3
+"""Moments to either side of a change in which its place is looked for."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def follow(
         moment_s: length of a moment, seconds.
     """
     known = [edge for edge in edges_hz if edge < top_hz]
-    alike = known and max(np.log2(max(known) / min(known)), 0) < _SAME_OCTAVES and len(known) == len(edges_hz)
+    alike = known and max(np.log2(max(known) / min(known)), 0) < SAME_OCTAVES and len(known) == len(edges_hz)
     common = [max(known)] * len(edges_hz) if alike else [min(edge, top_hz) for edge in edges_hz]
     rows = [_by_moment(moments, hertz, edge, top_hz) for moments, edge in zip(channels, common, strict=True)]
     steps = max((len(row) for row in rows), default=0)
@@ -102,21 +98,16 @@ def follow(
 
 def _by_moment(moments: Sequence[Moment], hertz: NDArray[np.float64], edge: float, top_hz: float) -> list[float]:
     """Edges of a channel by moment: those that differ for good from the one of the whole, else that one."""
-    if len(moments) < _WINDOW + 2:
-        local = [_steep_edge(moment, hertz, top_hz) for moment in moments]
-    else:
-        local = _by_window(moments, hertz, top_hz)
+    local = edges_by_part(moments, hertz, edge, top_hz)
     loudest = max((float(moment.held.max()) for moment in moments), default=0.0)
     local = [
         value if moment.held.max() > loudest - _ACTIVE_DB else None
         for value, moment in zip(local, moments, strict=True)
     ]
-    local = _opened(moments, local, hertz, top_hz)
-    least = _SHORTEST_RUN if edge < top_hz else _SHORTEST_RUN_OF_OPEN
-    runs = [run for run in _runs(_joined(local)) if run[2] >= least]
+    runs = [run for run in _runs(_joined(local)) if run[2] >= _SHORTEST_RUN]
     if edge >= top_hz:
         runs = [run for run in runs if run[0] < _HIGHEST_OF_OPEN or run[0] >= top_hz]
-    near = {value for value, _, _ in runs if abs(np.log2(value / edge)) < 2 * _SAME_OCTAVES}
+    near = {value for value, _, _ in runs if abs(np.log2(value / edge)) < 2 * SAME_OCTAVES}
     values = {value for value, _, _ in runs}
     if not values - near - {top_hz} and not (near and top_hz in values):
         return [edge] * len(moments)
@@ -126,58 +117,12 @@ def _by_moment(moments: Sequence[Moment], hertz: NDArray[np.float64], edge: floa
     return _bounded(_filled(result, edge), moments, hertz)
 
 
-def _opened(
-    moments: Sequence[Moment], local: Sequence[float | None], hertz: NDArray[np.float64], top_hz: float
-) -> list[float | None]:
-    """Undecided moments whose sound goes on over the lowest edge of the others, as theirs does not, count as open."""
-    known = [value for value in local if value is not None and value < top_hz]
-    if not known:
-        return list(local)
-    edge = min(known)
-    below = (hertz > edge / 1.4) & (hertz < 0.97 * edge)
-    above = (hertz > 1.06 * edge) & (hertz < min(1.5 * edge, 0.97 * top_hz))
-    if not above.any() or not below.any():
-        return list(local)
-    levels = np.array([float(np.median(moment.valleys[above])) for moment in moments])
-    falls = np.array([float(np.median(moment.valleys[below])) for moment in moments]) - levels
-    limited = [k for k, value in enumerate(local) if value is not None and value < _BESIDE * edge]
-    goes_on = (levels > levels[limited].max() + _OVER_FLOOR_DB) & (falls < np.min(falls[limited]) - _OVER_FLOOR_DB)
-    return [top_hz if value is None and on else value for value, on in zip(local, goes_on, strict=True)]
-
-
-def _by_window(moments: Sequence[Moment], hertz: NDArray[np.float64], top_hz: float) -> list[float | None]:
-    """The edge around every moment, by what a second holds and by the evidence for it; None where that is open."""
-    held = np.stack([moment.held for moment in moments])
-    found: list[float | None] = []
-    for start in range(0, len(moments), _HOP):
-        first = min(max(0, start - (_WINDOW - _HOP) // 2), len(moments) - _WINDOW)
-        loud = np.partition(held[first : first + _WINDOW], -2, axis=0)[-2]
-        part = list(moments[first : first + _WINDOW])
-        found += [_edge_of(loud, part, hertz, top_hz)] * _HOP
-    return found[: len(moments)]
-
-
-def _edge_of(
-    loud: NDArray[np.float32], moments: list[Moment], hertz: NDArray[np.float64], top_hz: float
-) -> float | None:
-    """The edge of a window from its loud spectrum [bands]; `top_hz` where it reaches to the top, None where unsure."""
-    edge = of_coarse_bands(hertz, np.asarray(loud, np.float64))
-    if edge is not None and edge.hz < FULL_BAND_HZ:
-        low, high = min(edge.hz, edge.bottom_hz), edge.bottom_hz
-        steep = high <= _STEEPEST * low  # a quiet passage of music falls, too, but not so soon
-        return edge.hz if steep and valley_fall(moments, hertz, low, high) >= _EVIDENCE_DB else None
-    first = int(np.searchsorted(hertz, 900.0))
-    broadest = max(moments, key=lambda moment: float(moment.valleys[first:].mean()))
-    below = float(np.median(broadest.valleys[first : first + 48]))
-    return top_hz if float(np.median(broadest.valleys[-12:])) > below - _OPEN_DB else None
-
-
 def _bounded(values: list[float], moments: Sequence[Moment], hertz: NDArray[np.float64]) -> list[float]:
     """Edges with every change moved to where the level between the two edges steps most, within a second of it."""
     out, changes = list(values), [k for k in range(1, len(values)) if values[k] != values[k - 1]]
     for number, change in enumerate(changes):
-        first = max(changes[number - 1] + 1 if number else 1, change - _WINDOW)
-        last = min(changes[number + 1] - 1 if number + 1 < len(changes) else len(values) - 1, change + _WINDOW)
+        first = max(changes[number - 1] + 1 if number else 1, change - _NEAR)
+        last = min(changes[number + 1] - 1 if number + 1 < len(changes) else len(values) - 1, change + _NEAR)
         low, high = sorted((values[change - 1], values[change]))
         between = (hertz > 1.1 * low) & (hertz < max(0.95 * high, 1.2 * low))
         if not between.any() or first >= last:
@@ -207,7 +152,7 @@ def _joined(local: Sequence[float | None]) -> list[float | None]:
     out: list[float | None] = []
     last: float | None = None
     for value in local:
-        if value is not None and last is not None and abs(np.log2(value / last)) < _SAME_OCTAVES:
+        if value is not None and last is not None and abs(np.log2(value / last)) < SAME_OCTAVES:
             value = last
         out.append(value)
         last = last if value is None else value
@@ -227,19 +172,3 @@ def _last_known(values: Sequence[float | None]) -> list[float | None]:
     for value in values:
         out.append(value if value is not None or not out else out[-1])
     return out
-
-
-def _steep_edge(moment: Moment, hertz: NDArray[np.float64], top_hz: float) -> float | None:
-    """The lowest frequency above which a moment is empty though there is much below it; None where that is open.
-
-    `top_hz` where the moment reaches to the top.
-    """
-    first = int(np.searchsorted(hertz, 900.0))
-    for k in range(first, len(hertz) - 15):
-        below = float(np.median(moment.valleys[k - 12 : k]))
-        if below - float(np.quantile(moment.held[k + 2 :], 0.9)) >= _STEEP_DB:
-            # The quantile lets the last bands below the edge count as above it.
-            drops = [float(moment.valleys[j - 3 : j].mean() - moment.held[j : j + 3].mean()) for j in range(k, k + 12)]
-            return float(hertz[k + int(np.argmax(drops))])
-    below = float(np.median(moment.valleys[first : first + 48]))
-    return top_hz if float(np.median(moment.valleys[-12:])) > below - _OPEN_DB else None
