@@ -7,11 +7,13 @@ import api_reference
 import cli_reference
 
 from ttsr_studio.config import reference
+from ttsr_studio.report import notices
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "use" / "options.md": reference.page,
     DOCS / "use" / "cli.md": cli_reference.reference,
+    DOCS / "use" / "warnings.md": notices.page,
     DOCS / "develop" / "api.md": api_reference.reference,
 }
 

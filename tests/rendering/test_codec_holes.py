@@ -124,7 +124,7 @@ def test_a_file_of_full_band_is_rendered_for_its_holes_alone(ttsr: Ttsr, tmp_pat
     assert "full-band already" in refused.output
     full, report, said = rendered(ttsr, source, tmp_path / "b.wav", "--fill-holes", "--loudness", "off")
     assert report["codec_holes"]["cells"] > 0
-    assert "nothing to add above; codec holes filled" in said
+    assert "nothing to add above; note: codec holes filled" in said
     assert 0 < (full != sound).mean() < 0.4
     clean = ttsr("render", written(tmp_path / "c.wav", noise()), "-o", tmp_path / "d.wav", *QUICK, "--fill-holes")
     assert "full-band already" in clean.output

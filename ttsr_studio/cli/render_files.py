@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,11 +248,12 @@ def announce(
     """Dry run of one job; False when it cannot be rendered."""
     from ttsr_studio.diagnostics.inspection import inspect
     from ttsr_studio.rendering.source import form_of
+    from ttsr_studio.report.notices import rate_notice
 
     try:
         options = options_of(job)
         found = inspect(job.source, options.salvage, options.stream)
-        form_of(found.info, options, job.target)
+        form = form_of(found.info, options, job.target)
     except TtsrError as error:
         out.failure({"input": str(job.source)}, on_one_line(str(error)))
         return False
@@ -263,10 +264,13 @@ def announce(
     speed = speed_of() if rendered else None
     kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s"
     told = found.to_json() | {"output": str(job.target), "status": "planned", "plan": plan}
+    notices = [*found.notices, *(rate_notice(info.rate, form.sound.rate) if rendered else ())]
+    told["notices"] = [asdict(notice) for notice in notices]
     told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
     told["render_s_basis"] = speed.basis if speed else None
     needs = f"; {speed.words(found.seconds, info.channels)}" if speed else ""
-    out.result(told, f"{shown(job.source)} ({kind}) -> {shown(job.target)}\n  {found.band.reason}: {plan}{needs}")
+    lines = [f"{shown(job.source)} ({kind}) -> {shown(job.target)}", f"{found.band.reason}: {plan}{needs}"]
+    out.result(told, "\n  ".join([*lines, *(f"note: {notice.text}" for notice in notices)]))
     return True
 
 

@@ -20,6 +20,8 @@ from ttsr_studio.audio.resample import resample_blocks
 from ttsr_studio.audio.skirt.curve import SkirtMap
 from ttsr_studio.audio.skirt.find import RATE_SHARE, find_skirts
 from ttsr_studio.engines.builtin.expectation import Expectation
+from ttsr_studio.report.notices import input_notices
+from ttsr_studio.report.record import Notice
 
 BLOCK = 1 << 16
 COLUMNS, ROWS = 64, 8
@@ -63,6 +65,13 @@ class Inspection:
                 return "would be skipped: nothing to add"
         return "would be skipped; pass --cutoff HZ where you know that it was limited"
 
+    @property
+    def notices(self) -> list[Notice]:
+        """What somebody has to know of the file."""
+        tones = [f"{tone.hz:.0f} Hz, {tone.level_db:.0f} dBFS" for tone in self.tones]
+        found = [Notice("tones-kept", f"steady tones above the band: {', '.join(tones)}")] if tones else []
+        return [*input_notices(self.info.warnings), *found]
+
     def to_json(self) -> dict[str, object]:
         """Plain data; frequencies in Hz, times in seconds."""
         info, band = self.info, self.band
@@ -89,6 +98,7 @@ class Inspection:
             "action": "render" if band.limited else "pass" if band.silent else "skip",
             "plan": self.plan,
             "warnings": list(info.warnings),
+            "notices": [asdict(notice) for notice in self.notices],
         }
 
 

@@ -1,8 +1,8 @@
 """From a finished render to its report files and to one line for the user."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +20,14 @@ from ttsr_studio.audio.loudness import decibels
 from ttsr_studio.errors import shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.options.chain import Chain
-from ttsr_studio.rendering.beyond import beyond_in_words
-from ttsr_studio.rendering.holes import holes_in_words
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
+from ttsr_studio.rendering.notices import notices_of
 from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
-from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
+from ttsr_studio.rendering.skirts import skirt_records
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.file_records import (
     AmountRecord,
@@ -37,11 +36,10 @@ from ttsr_studio.report.file_records import (
     EffectRecord,
     HolesRecord,
     InputInfo,
-    LimitRecord,
 )
 from ttsr_studio.report.numbers import time_words
 from ttsr_studio.report.paths import report_names, report_paths
-from ttsr_studio.report.record import Role
+from ttsr_studio.report.record import Notice, Role
 from ttsr_studio.report.schema import AnnotationsRecord, PluginInfo, Report, Timing, ToolInfo, VerifierInfo
 from ttsr_studio.report.search_records import Gains, NBestRecord, ScoreRecord, SearchRecord
 from ttsr_studio.report.write import write_arrays, write_report
@@ -67,15 +65,22 @@ class Rendered:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The figures that `--json` prints."""
-        return summary(self.report, self.target, self.files, self.page)
+        told = {"notices": [asdict(notice) for notice in self.notices]}
+        return summary(self.report, self.target, self.files, self.page) | told
 
     @property
     def line(self) -> str:
         """What a person reads."""
-        told = in_words(self.report, self.target)
-        if self.files and self.files[0] != report_names(self.target)[0]:
-            told += f"; note: its report is {shown(Path(self.files[0].name))}, as that name's own is of another output"
-        return told
+        return in_words(self.report, self.target, self.notices)
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What somebody has to know of it, and of where its report is."""
+        if not self.files or self.files[0] == report_names(self.target)[0]:
+            return [*self.report.notices]
+        name = shown(Path(self.files[0].name))
+        elsewhere = f"its report is {name}, as that name's own is of another output"
+        return [*self.report.notices, Notice("report-elsewhere", elsewhere)]
 
 
 def build_report(
@@ -89,7 +94,7 @@ def build_report(
     """Everything about a render whose audio is written."""
     session, search = run.session, material.search
     windows, scores = recorder.settle(reranking)
-    return Report(
+    report = Report(
         tool=tool_info(session),
         input=input_info(material),
         output=outputs.chosen,
@@ -110,6 +115,7 @@ def build_report(
         amount=outputs.mix.record(search.lr.frames / session.engine.sample_rate),
         codec_holes=holes,
     )
+    return replace(report, notices=notices_of(report))
 
 
 def write_reports(run: RunningRender, report: Report, recorder: Recorder, outputs: Outputs) -> Rendered:
@@ -259,56 +265,23 @@ def write_report_files(target: Path, report: Report, recorder: Recorder) -> tupl
     return data, picture
 
 
-def in_words(report: Report, target: Path) -> str:
+def in_words(report: Report, target: Path, notices: Sequence[Notice]) -> str:
     """The line that tells the user what was done."""
     start, out, spent = report.input, report.output, report.timing
     loudness = "" if start.lufs is None or out.lufs is None else f", {start.lufs:.1f} -> {out.lufs:.1f} LUFS"
     counts = sorted({len(w.candidates) for w in report.windows if w.candidates})
+    more = "".join(f"; note: {notice.text}" for notice in notices)
     if not counts:
         filled = report.codec_holes and report.codec_holes.cells
-        what = f"nothing to add above; {holes_in_words(report.codec_holes)[0]}" if filled else "silence, passed through"
-        return f"{shown(target)}: {what}"
+        return f"{shown(target)}: {'nothing to add above' if filled else 'silence, passed through'}{more}"
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
-    notes = [
-        *amount_in_words(report.amount),
-        *limit_in_words(out.limited),
-        *start.warnings,
-        *beyond_in_words(start.beyond),
-        *holes_in_words(report.codec_holes),
-        *skirts_in_words(start.skirts, start.lifted_lu),
-        *out.metadata.warnings,
-        *([f"metadata left out: {', '.join(out.metadata.left_out)}"] if out.metadata.left_out else []),
-        *([out.gain_reason] if out.lowered_db or out.limited else []),
-    ]
-    notes += [
-        f"stopped early ({reason}) in {count} of {len(report.windows)} windows"
-        for reason, count in report.search.cut.items()
-        if reason != "target"
-    ]
-    harmed = [f"{name} is {' and '.join(record.harm)}" for name, record in report.scores.items() if record.harm]
-    notes += [f"worse by some verifiers: {'; '.join(harmed)}"] if harmed else []
-    more = "".join(f"; note: {note}" for note in notes)
     speed = spent.times_real_time
     tracker = f" ({time_words(1 / speed)} for a second of audio)" if speed else ""
     return (
         f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {time_words(spent.wall_s)}{tracker}{loudness}{more}"
     )
-
-
-def limit_in_words(limit: LimitRecord | None) -> list[str]:
-    """What a limiter did."""
-    if limit is None:
-        return []
-    return [f"limited by at most {limit.most_db:.1f} dB, in {100 * limit.share:.2g} % of the file"]
-
-
-def amount_in_words(amount: AmountRecord) -> list[str]:
-    """How much of what was made is heard, where that is not all of it as it is."""
-    share = f"amount {amount.asked:g}" if amount.mean is None else f"amount auto, {amount.mean:.2f} on average"
-    tilt = f"tilt {amount.tilt_db:+g} dB an octave"
-    return [share] * (amount.asked != 1) + [tilt] * (amount.tilt_db != 0)
 
 
 def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page: Path | None) -> dict[str, Any]:
@@ -334,7 +307,7 @@ def summary(report: Report, target: Path, files: tuple[Path, Path] | None, page:
         "beyond": data["input"]["beyond"],
         "codec_holes": data["codec_holes"],
         "skirts": data["input"]["skirts"],
-        "warnings": [*report.input.warnings, *report.output.metadata.warnings],
+        "warnings": [notice.text for notice in report.notices],
         "report": str(files[0]) if files else None,
         "figure": str(files[1]) if files else None,
         "page": str(page) if page else None,

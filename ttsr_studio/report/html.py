@@ -106,7 +106,7 @@ def payload(audition: Audition, folder: Path) -> Json:
         "how": how_chosen(report),
         "stopped": stopped_early(report),
         "terms": TERMS,
-        "warnings": [*report["input"]["warnings"], *report["output"]["metadata"]["warnings"]],
+        "warnings": [notice["text"] for notice in report["notices"]],
         "tracks": [
             {**track, "audio": sound, "pictures": pair}
             for track, sound, pair in zip(texts, audio, pictures, strict=True)

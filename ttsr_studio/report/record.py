@@ -1,6 +1,7 @@
 """What all parts of a report are made of."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -22,3 +23,13 @@ class Record:
         use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
     )
+
+
+@dataclass(frozen=True)
+class Notice(Record):
+    """Something that somebody has to know of a file or its render."""
+
+    name: str
+    """By which the documentation tells of it, docs/use/warnings.md."""
+    text: str
+    """In words, of this file."""

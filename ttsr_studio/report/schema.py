@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ttsr_studio.analysis.uncertainty import Amount, UncertaintySummary
 from ttsr_studio.report.file_records import AmountRecord, BestRecord, ChainRecord, HolesRecord, InputInfo, OutputInfo
-from ttsr_studio.report.record import Count, Positive, Record, Role, Sha256
+from ttsr_studio.report.record import Count, Notice, Positive, Record, Role, Sha256
 from ttsr_studio.report.search_records import Gains, NBestRecord, ScoreRecord, SearchRecord, WindowRecord
 from ttsr_studio.report.write import plain_json
 
@@ -143,6 +143,8 @@ class Report(Record):
     job: WatchRecord | None = None
     """Null for a render outside of a watch folder."""
     status: Literal["rendered"] = "rendered"
+    notices: Sequence[Notice] = ()
+    """What somebody has to know of it; the lines of input and metadata stand here as well."""
 
     def written(self) -> list[BestRecord | OutputInfo]:
         """The best renders and the random baseline: all audio that was written."""
