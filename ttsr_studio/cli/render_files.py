@@ -94,7 +94,9 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
             out.result(told, f"skipped {shown(job.target)} (exists)")
     with (
         RenderProgress(
-            [job.source.name for job in waiting], time_left(waiting, session, out), out.quiet or out.as_json
+            [shown(Path(job.source.name)) for job in waiting],
+            time_left(waiting, session, out),
+            out.quiet or out.as_json,
         ) as progress,
         stop_on_interrupt(lambda: say_stopping(progress, session)) as stop,
     ):

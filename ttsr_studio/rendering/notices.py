@@ -6,9 +6,9 @@ from ttsr_studio.options.values import parse_budget
 from ttsr_studio.rendering.beyond import beyond_in_words
 from ttsr_studio.rendering.holes import holes_in_words
 from ttsr_studio.rendering.skirts import skirts_in_words
+from ttsr_studio.report.file_records import AmountRecord, LimitRecord
 from ttsr_studio.report.notices import input_notices, output_notices, rate_notice
 from ttsr_studio.report.numbers import time_words
-from ttsr_studio.report.file_records import AmountRecord, LimitRecord
 from ttsr_studio.report.record import Notice
 from ttsr_studio.report.schema import Report
 

@@ -30,7 +30,6 @@ from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.file_records import (
-    AmountRecord,
     BandRecord,
     ChainRecord,
     EffectRecord,
