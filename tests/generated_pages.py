@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES: dict[Path, Callable[[], str]] = {
     DOCS / "use" / "options.md": reference.page,
     DOCS / "use" / "cli.md": cli_reference.reference,
-    DOCS / "use" / "warnings.md": notices.page,
+    DOCS / "use" / "warnings.md": notices.notices_page,
     DOCS / "develop" / "api.md": api_reference.reference,
 }
 

@@ -183,7 +183,7 @@ already, or nothing says that its band was limited. Then there is nothing to do,
 """
 
 
-def page() -> str:
+def notices_page() -> str:
     """The page of the documentation on all notices, in Markdown."""
     parts = [f"## {name}\n\n{each.meaning}\n\nWhat to do: {each.to_do}\n" for name, each in NOTICES.items()]
     return "\n".join([HEAD, *parts])
