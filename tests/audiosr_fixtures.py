@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from audiosr_dummy import TINY, write_checkpoint
 
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
 from ttsr_studio.weights import store
@@ -16,6 +15,8 @@ NAME = "audiosr-basic"
 @pytest.fixture(scope="session")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file in the official format. Tests do not change it."""
+    from audiosr_dummy import TINY, write_checkpoint  # which take seconds to import
+
     path = tmp_path_factory.mktemp("official") / "pytorch_model.bin"
     write_checkpoint(path, TINY)
     return path

@@ -1,5 +1,6 @@
 """Wheel and sdist: what is in them, and that the wheel runs from an environment of its own."""
 
+import json
 import os
 import site
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
-from helpers import LONGEST
+from helpers import LONGEST, below, save, voice
 
 import ttsr_studio
 
@@ -83,6 +84,11 @@ def test_the_wheel_runs_from_an_environment_of_its_own(wheel: Path, tmp_path: Pa
     settings = dict(line.split("=", 1) for line in (tmp_path / "ardour/ttsr.conf").read_text().splitlines())
     assert settings["ttsr"] == program
     assert Path(settings["tool"]).is_relative_to(library)
+
+    stem = save(tmp_path / "stem.wav", below(voice(0.3), 5000))
+    told = json.loads(ran("render", str(stem), "--preset", "preview", "-o", str(tmp_path / "o.wav"), "--json"))
+    assert told["status"] == "rendered", "its weights come from the wheel"
+    assert (tmp_path / "o.ttsr.json").exists()
 
 
 def test_versions_agree() -> None:

@@ -4,9 +4,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -21,30 +20,33 @@ from ttsr_studio.diffusion.guidance import Guidance
 from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.timesteps import TimeTable, cosine_alphas
-from ttsr_studio.engines.audiosr import vocoder as vocoding
-from ttsr_studio.engines.audiosr.engine import AudioSRConditioning, AudioSREngine
 from ttsr_studio.engines.registry import EngineSettings, load_engine
 from ttsr_studio.errors import OptionError, TtsrError
+
+if TYPE_CHECKING:  # they take seconds to import
+    from ttsr_studio.engines.audiosr.engine import AudioSRConditioning, AudioSREngine
 
 FEW = ("--engine", NAME, "--candidates", 2, "--steps", 2)
 CHEAP = (*FEW, "--verifier", "continuity")
 ROOT = Path(__file__).parents[2]
 
 
-def engine_with(**settings: Any) -> AudioSREngine:
+def engine_with(**settings: Any) -> "AudioSREngine":
+    from ttsr_studio.engines.audiosr.engine import AudioSREngine
+
     engine = load_engine(NAME, "cpu", EngineSettings(**settings))
     assert isinstance(engine, AudioSREngine)
     return engine
 
 
-def conditioned(engine: AudioSREngine, rows: int = 1, seconds: float = 2.56) -> AudioSRConditioning:
+def conditioned(engine: "AudioSREngine", rows: int = 1, seconds: float = 2.56) -> "AudioSRConditioning":
     samples = round(seconds * 48000)
     audio = torch.from_numpy(below(voice(seconds, channels=rows), 4000).T.astype(np.float32))
     padded = F.pad(audio[:, :samples], (engine.lookaround, engine.lookaround))
     return engine.condition(padded[:, None], torch.full((rows, 1), 4000.0), [NoiseKey(3)] * rows)
 
 
-def noises(engine: AudioSREngine, count: int, seconds: float = 2.56) -> Tensor:
+def noises(engine: "AudioSREngine", count: int, seconds: float = 2.56) -> Tensor:
     shape = engine.noise_shape(round(seconds * 48000))
     return torch.stack([draw(NoiseKey(0).child("draw", i), shape) for i in range(count)])
 
@@ -289,6 +291,8 @@ def test_timesteps_and_levels_are_one_another() -> None:
 @pytest.mark.parametrize("steps", [10, 50])
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
 def test_spacings_visit_the_timesteps_of_diffusers(spacing: str, steps: int) -> None:
+    import diffusers
+
     table = TimeTable(cosine_alphas())
     alphas = cosine_alphas()
     betas = 1 - alphas / torch.cat([torch.ones(1, dtype=torch.float64), alphas[:-1]])
@@ -302,6 +306,8 @@ def test_spacings_visit_the_timesteps_of_diffusers(spacing: str, steps: int) -> 
 
 
 def test_tiles_of_the_vocoder_join_to_rounding(models: Path) -> None:  # noqa: F811
+    from ttsr_studio.engines.audiosr import vocoder as vocoding
+
     vocoder = engine_with(precision="fp32").networks["vocoder"]
     mel = torch.randn(1, 300, 256, generator=torch.Generator().manual_seed(0)) - 4
     whole, tiled = (vocoding.vocode(vocoder, mel, tiled=kind) for kind in (False, True))
@@ -325,6 +331,8 @@ class LateVocoder(nn.Module):
 
 @pytest.mark.parametrize("late", [0, 8, 60])
 def test_the_vocoders_delay_is_measured(late: int) -> None:
+    from ttsr_studio.engines.audiosr import vocoder as vocoding
+
     delay = vocoding.measure_delay(LateVocoder(late), 256)
     assert delay.measured
     assert abs(delay.samples - late) <= 24, "more than half a millisecond off"
@@ -337,6 +345,8 @@ def test_what_real_weights_have_to_confirm_is_one_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from ttsr_studio.engines.audiosr.engine import AudioSREngine
+
     monkeypatch.setattr("ttsr_studio.diagnostics.engine_check.EXACT_STEPS", 4)
     monkeypatch.setattr("ttsr_studio.diagnostics.engine_check.FAST", ("dpmpp-2m", "trailing", 3))
     monkeypatch.setattr(AudioSREngine, "default_steps", 2)
