@@ -300,3 +300,23 @@ def test_the_example_in_the_documentation_is_a_job(tmp_path: Path) -> None:
     documented = {line.split("|")[1].strip().replace("`", "") for line in text.splitlines() if line.startswith("| `")}
     known = {name for row in documented for name in row.split(", ")}
     assert known == set(schema().schema["properties"])
+
+
+def test_the_users_folder_is_understood_in_jobs_and_sidecars(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    stem(home / "in.wav", 0.3)
+    stem(home / "other.wav", 0.3, seed=1)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    (home / "in.ttsr.toml").write_text('speaker = ["~/other.wav"]\n')
+    options = TINY | {"candidates": 1, "speaker": ["~/other.wav"], "rate": "44.1k", "depth": "24-bit"}
+    path = job(tmp_path / "job", inputs=["~/in.wav"], output="~/out/", result="~/result.json", options=options)
+    assert ttsr("render", "--job", path).exit_code == 0
+    (file,) = json.loads((home / "result.json").read_text())["files"]
+    assert file["output"] == str(home / "out" / "in.wav")
+    assert file["notices"] == [{"name": "rate-lowered", "text": file["notices"][0]["text"]}]
+    report = json.loads((home / "out" / "in.ttsr.json").read_text())
+    assert report["annotations"]["speakers"] == 1
+    assert not (tmp_path / "job" / "~").exists()

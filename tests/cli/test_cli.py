@@ -14,6 +14,7 @@ import pytest
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 import ttsr_studio.rendering.inference.session
+from ttsr_studio import __version__
 from ttsr_studio.config import presets
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +194,16 @@ def test_doctor_names_engines_verifiers_and_weights(ttsr: Ttsr) -> None:
     assert rows["verifier", "continuity"]["ok"]
     assert result.exit_code == 0
     assert "builtin" in ttsr("doctor").output
+
+
+def test_doctor_prints_versions_and_no_name_of_the_user(ttsr: Ttsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(ROOT.parent))
+    monkeypatch.setenv("USERPROFILE", str(ROOT.parent))
+    monkeypatch.setenv("COLUMNS", "400")
+    told = ttsr("doctor").output
+    assert str(ROOT.parent) not in told
+    assert re.search(rf"^ttsr +{re.escape(__version__)} +ok +~.*ttsr_studio *$", told, re.MULTILINE)
+    assert re.search(r"torch \d.*soundfile \d.*libsndfile \d", told)
 
 
 def test_every_preset_that_ships_is_described() -> None:

@@ -79,7 +79,12 @@ def test_schemas_that_are_printed_hold_the_table(ttsr: Ttsr) -> None:
     assert job == job_schema()
     of_a_job = Draft202012Validator(job["properties"]["options"])
     of_a_job.validate({"candidates": 16, "verifier": "critic", "weight": ["critic=2"], "guidance-interval": [0.1, 5]})
-    for wrong in ({"candidats": 16}, {"candidates": 0}, {"speaker": "a.wav"}, {"rate": 12345}):
+    written = [{"rate": "44.1k"}, {"rate": "48 kHz"}, {"rate": "source"}, {"depth": "24-bit"}, {"depth": "32f"}]
+    for right in (*written, {"cutoff": "7k"}, {"cutoff": "4k,8k"}, {"budget": "10min"}, {"loudness": "-23 LUFS"}):
+        of_a_job.validate(right)
+        resolve("general", right)
+    wrongs = ({"rate": "fast"}, {"depth": ""}, {"depth": "12"})
+    for wrong in (*wrongs, {"candidats": 16}, {"candidates": 0}, {"speaker": "a.wav"}, {"rate": 12345}):
         assert not of_a_job.is_valid(wrong), wrong
     of_a_report = Draft202012Validator(report["$defs"]["ToolInfo"]["properties"]["options"])
     options = RenderOptions(weights=["critic=2"], guidance_interval=[0.1, 5], budget="64nfe", candidates=None)

@@ -24,6 +24,7 @@ from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
+from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys
 
 PROGRESS_SECONDS = 0.25
@@ -56,7 +57,7 @@ class JobFile:
 
     def place(self, name: str) -> Path:
         """A path that stands in the job, absolute."""
-        return Path(os.path.abspath(self.path.parent / name))
+        return Path(os.path.abspath(self.path.parent / from_home(name)))
 
 
 def read_job(path: Path) -> JobFile:
@@ -126,7 +127,7 @@ def answers(path: Path) -> tuple[Path | None, Path | None]:
         data = read_json(path)
         if isinstance(data, dict):
             named = [data.get(name) for name in ("result", "done")]
-            result, done = (path.parent / name if isinstance(name, str) and name else None for name in named)
+            result, done = (path.parent / from_home(name) if isinstance(name, str) and name else None for name in named)
             result, done = (place if place and is_answer(place) else None for place in (result, done))
             return result, done if done != result else None
     return None, None
@@ -187,6 +188,7 @@ class FileResult:
     page: str | None = None
     top: list[dict[str, Any]] = field(default_factory=list)
     uncertain: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[dict[str, str]] = field(default_factory=list)
     seconds: float | None = None
 
 

@@ -98,5 +98,5 @@ def file_result(outcome: FileOutcome) -> FileResult:
         there = outcome.status == "skipped" and not outcome.reason
         return FileResult(source, outcome.status, outcome.reason, target if there else None)
     told = outcome.rendered[1].summary
-    names = ("report", "figure", "page", "top", "uncertain", "seconds")
+    names = ("report", "figure", "page", "top", "uncertain", "notices", "seconds")
     return FileResult(source, "rendered", output=target, **{name: told[name] for name in names})

@@ -8,6 +8,11 @@ from ttsr_studio.config.option_fields import FIELDS, held_by
 from ttsr_studio.options import options_schema
 
 VERSION = "1"
+WRITTEN = {
+    "rate": r"^\s*\d+(\.\d+)?\s*[kK]?([hH][zZ])?\s*$",
+    "depth": r"^((16|24)[ _-]?[Bb]it|32[ _-]?([Bb]it[ _-]?)?[Ff]loat|[Ff]loat(32)?)$",
+}
+"""How people write what an option of few values takes: 44.1k, 24-bit; what it comes to is checked with the rest."""
 
 
 def job_schema() -> dict[str, Any]:
@@ -59,5 +64,7 @@ def job_options() -> dict[str, Any]:
         if FIELDS[name].several and FIELDS[name].kind is str:
             schema["type"] = ["string", "array"]
         schema.pop("default", None)  # it is the preset's value that holds
+        if name in WRITTEN:
+            schema = {"anyOf": [schema, {"type": "string", "pattern": WRITTEN[name]}]}
         found[name] = schema
     return found

@@ -8,6 +8,7 @@ from typing import Any
 from ttsr_studio.audio.resample import read_mono
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.storage.home import from_home
 from ttsr_studio.verifiers.protocol import Annotations
 
 
@@ -24,7 +25,7 @@ def stated_annotations(
     options: RenderOptions, rate: int, path: Path = Path(), known: Mapping[str, Any] = MappingProxyType({})
 ) -> Annotations:
     """What options say of a file, then what its sidecar at `path` holds. Raises what `read_annotations` does."""
-    near = [path.parent / name for name in known.get("speaker", ())]
+    near = [path.parent / from_home(name) for name in known.get("speaker", ())]
     return Annotations(
         transcript=known.get("transcript", options.transcript),
         caption=known.get("caption", options.caption),

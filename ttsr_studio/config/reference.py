@@ -8,7 +8,8 @@ HEAD = """\
 Every option of `ttsr render`, made from the one table of them, `ttsr_studio/options/`. Besides a flag, an option may
 be set by a **preset**, and with it a `ttsr-watch.toml`; by a **sidecar**, `NAME.ttsr.toml` beside the file; by the
 `options` of a **job**; by a key of an **evaluation**'s `--render` and `--grid`: there it is written without the dashes.
-A sidecar goes before flags, for its file alone, and flags go before a preset.
+A sidecar goes before flags, for its file alone, and flags go before a preset. The settings of the zero-order search
+(`neighbours`, `cosine`, `stride`, `pivot`) may also stand alone there: `neighbours = 4` is `set = ["neighbours=4"]`.
 """
 
 

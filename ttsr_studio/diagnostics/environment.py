@@ -1,11 +1,19 @@
 """What is installed and what is missing."""
 
+import os
 import platform
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+import soundfile
 import torch
 
+from ttsr_studio import __file__ as package
+from ttsr_studio import __version__
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.engines.registry import ENGINES, load_engine
 from ttsr_studio.errors import MissingError, TtsrError
@@ -40,12 +48,49 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Look for devices, engines and verifiers with their weights, and what other packages add."""
-    threads = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    """Look for devices, engines and verifiers with their weights, and what other packages add.
+
+    It is fit to be shown to others: of the user's folder "~" is left.
+    """
+    return [replace(each, detail=without_home(each.detail)) for each in (*surroundings(), *parts_here())]
+
+
+def without_home(text: str) -> str:
+    """A text without the name of the user's folder."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+PACKAGES = ("torch", "numpy", "soundfile", "soxr", "av", "click", "pydantic")
+"""What the tool stands on."""
+
+
+def surroundings() -> list[Finding]:
+    """Versions of the tool, and of what is around it."""
+    memory = psutil.virtual_memory().total / 1e9
+    system = f"{platform.platform()}, {os.cpu_count()} processors, {memory:.0f} GB, {sys.getfilesystemencoding()}"
+    found = ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES)
+    return [
+        Finding("ttsr", __version__, True, str(Path(str(package)).parent)),
+        Finding("system", platform.system(), True, system),
+        Finding("python", platform.python_version(), True, f"{sys.executable}, {torch.get_num_threads()} threads"),
+        Finding("packages", str(len(PACKAGES)), True, f"{found}, libsndfile {soundfile.__libsndfile_version__}"),
+    ]
+
+
+def installed_version(name: str) -> str:
+    """Of a package; "missing" where it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def parts_here() -> list[Finding]:
+    """Devices, engines, verifiers and plug-ins."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     card = torch.cuda.get_device_name() if cuda else "no CUDA device, or a CPU build of torch"
     return [
-        Finding("python", platform.python_version(), True, threads),
         Finding("device", "cpu", True, platform.processor() or platform.machine()),
         Finding("device", "cuda", cuda, card),
         Finding("device", "mps", mps, "Apple GPU" if mps else "only on Apple silicon"),

@@ -27,6 +27,7 @@ from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.storage.home import from_home
 
 CONFIG = "ttsr-watch.toml"
 OWN_KEYS: dict[str, type] = {
@@ -163,7 +164,7 @@ class FolderRules:
         beside = sidecar(self.root / path)
         values = dict(read_sidecar(beside) if beside.is_file() else {})
         for name in (*values.get("speaker", ()), *([values["reference"]] if "reference" in values else [])):
-            if not (beside.parent / name).resolve().is_relative_to(self.root.resolve()):
+            if not (beside.parent / from_home(name)).resolve().is_relative_to(self.root.resolve()):
                 raise OptionError(f"{shown(beside.relative_to(self.root))}: {name} lies outside the watched root")
         own = {key: value for key, value in values.items() if key not in ANNOTATION_KEYS}
         preset, reference = own.pop("preset", rule.preset), own.pop("reference", None)
@@ -173,13 +174,13 @@ class FolderRules:
             )
         own = {key: self._checked(beside, key, value) for key, value in own.items()}
         options = resolve(preset, {**rule.values, **own})
-        return replace(options, reference=beside.parent / reference) if reference else options
+        return replace(options, reference=beside.parent / from_home(reference)) if reference else options
 
     def _checked(self, file: Path, key: str, value: Any) -> Any:
         """A value that stands in a file of the tree. Raises OptionError for a chain that lies outside the root."""
         name = file.relative_to(self.root)
         if key == "chain" and isinstance(value, str):
-            value = str((file.parent / value).absolute())
+            value = str((file.parent / from_home(value)).absolute())
             if not Path(value).resolve().is_relative_to(self.root.resolve()):
                 raise OptionError(f"{shown(name)}: {value} lies outside the watched root")
         return presets.checked(name, key, value)

@@ -16,6 +16,8 @@ def doctor_command(as_json: bool) -> None:
     """What is here: devices, engines, verifiers, weights; what is missing and how to get it;
     which plug-ins are refused, and why.
 
+    What it prints can be pasted into a report of a problem: versions, device, weights, and no path of yours beyond "~".
+
     Exit code 1 when nothing can be rendered.
     """
     with left_at_once():
