@@ -12,7 +12,6 @@ import psutil
 import soundfile
 import torch
 
-from ttsr_studio import __file__ as package
 from ttsr_studio import __version__
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.engines.registry import ENGINES, load_engine
@@ -71,7 +70,7 @@ def surroundings() -> list[Finding]:
     system = f"{platform.platform()}, {os.cpu_count()} processors, {memory:.0f} GB, {sys.getfilesystemencoding()}"
     found = ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES)
     return [
-        Finding("ttsr", __version__, True, str(Path(str(package)).parent)),
+        Finding("ttsr", __version__, True, str(Path(__file__).parents[1])),
         Finding("system", platform.system(), True, system),
         Finding("python", platform.python_version(), True, f"{sys.executable}, {torch.get_num_threads()} threads"),
         Finding("packages", str(len(PACKAGES)), True, f"{found}, libsndfile {soundfile.__libsndfile_version__}"),
