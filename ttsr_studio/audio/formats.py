@@ -1,8 +1,12 @@
 """Formats of audio files: what is read, what is written, how wide samples are."""
 
-from ttsr_studio.audio.decode import SourceInfo
+from typing import TYPE_CHECKING
+
 from ttsr_studio.audio.media.forms import KINDS, VIDEO, bitrate_for, subtype_for
 from ttsr_studio.errors import OptionError, unknown
+
+if TYPE_CHECKING:
+    from ttsr_studio.audio.decode import SourceInfo
 
 SUFFIXES = (
     ".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".aif", ".aiff", ".aifc", ".afc", ".flac", ".ogg", ".oga",
@@ -49,7 +53,7 @@ def bits_of(subtype: str) -> int | None:
     return 8 * WIDTHS[subtype] if subtype in WIDTHS else 16 if subtype.endswith("_16") else 24
 
 
-def media_format(info: SourceInfo, depth: str, suffix: str, bitrate: int | None, codec: str) -> tuple[str, str]:
+def media_format(info: "SourceInfo", depth: str, suffix: str, bitrate: int | None, codec: str) -> tuple[str, str]:
     """Return (container, subtype) of an output of an ending of `KINDS`, the subtype a key of `CODECS`.
 
     Args:
@@ -68,7 +72,7 @@ def media_format(info: SourceInfo, depth: str, suffix: str, bitrate: int | None,
     return KINDS[suffix].muxer.upper(), subtype
 
 
-def output_format(info: SourceInfo, depth: str, suffix: str | None = None) -> tuple[str, str, str]:
+def output_format(info: "SourceInfo", depth: str, suffix: str | None = None) -> tuple[str, str, str]:
     """Return (container, subtype, file suffix) of the output.
 
     ``depth`` is "source", "16", "24" or "32f"; ``suffix`` forces a container. Lossy becomes 24-bit WAV.
