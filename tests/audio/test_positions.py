@@ -24,6 +24,7 @@ from test_metadata import (
     source,
     walk,
 )
+from tiny_videos import Film, make
 
 from ttsr_studio.audio.container.contents import Chunk, Contents
 from ttsr_studio.audio.container.flac import comments
@@ -202,9 +203,20 @@ def test_id3_chapters_keep_their_times_and_give_up_their_bytes(ttsr: Ttsr, tmp_p
     assert made <= {*said_in(tmp_path / "c.flac")}
     rendered(ttsr, tmp_path / "a.mp3", tmp_path / "c.wav", "--rate", "96000")
     assert dict(walk(tmp_path / "c.wav")[1])[b"id3 "] == new
-    unread = fitted("id3 ", tag[:3] + b"\2" + tag[4:])
-    assert content(unread)[3] == 2
-    assert "version 2.2" in unread.warnings[0]
+    unread = fitted("id3 ", tag[:5] + b"\x80" + tag[6:])
+    assert content(unread) == tag[:5] + b"\x80" + tag[6:]
+    assert "laid out in a way not known" in unread.warnings[0]
+
+
+def test_positions_in_id3_of_version_2_2_follow_the_rate() -> None:
+    def old(*held: tuple[bytes, bytes]) -> bytes:
+        body = b"".join(name + len(data).to_bytes(3, "big") + data for name, data in held) + bytes(20)
+        return b"ID3\2\0\0\0\0" + bytes([len(body) >> 7, len(body) & 127]) + body
+
+    title, stale = (b"TT2", b"\0Song"), (b"TSS", b"\0LAME")
+    new = fitted("id3 ", old(title, (b"TXX", b"\0LOOPSTART\0004800"), stale))
+    assert content(new) == old(title, (b"TXX", b"\0LOOPSTART\0009600"))
+    assert list(new.left_out) == ["id3 TSSE"]
 
 
 def test_markers_of_a_caf_become_those_of_a_wav(ttsr: Ttsr, tmp_path: Path) -> None:
@@ -212,17 +224,44 @@ def test_markers_of_a_caf_become_those_of_a_wav(ttsr: Ttsr, tmp_path: Path) -> N
     sf.write(file, audio(), 48000, format="CAF", subtype="PCM_16")
     data = file.getvalue()
     mark = struct.pack(">II", 0, 1) + struct.pack(">IdI8xI", 0, 4800.0, 7, 0)
-    text = struct.pack(">IIq", 1, 7, 0) + b"hit\0"
-    more = b"".join(
-        struct.pack(">4sq", n, len(d)) + d for n, d in ((b"mark", mark), (b"strg", text), (b"regn", bytes(8)))
-    )
+    text = struct.pack(">IIqIq", 2, 7, 0, 8, 4) + b"hit\0verse\0"
+
+    def region(number: int, flags: int, start: float, stop: float) -> bytes:
+        ends = ((b"rbeg", start), (b"rend", stop))
+        return struct.pack(">III", number, flags, 2) + b"".join(struct.pack(">4sdI8xI", k, at, 0, 0) for k, at in ends)
+
+    regn = struct.pack(">II", 0, 2) + region(8, 2, 9600.0, 14400.0) + region(9, 3, 100.0, 1100.0)
+    more = b"".join(struct.pack(">4sq", n, len(d)) + d for n, d in ((b"mark", mark), (b"strg", text), (b"regn", regn)))
     at = data.index(b"data")
     (tmp_path / "a.caf").write_bytes(data[:at] + more + data[at:])
     said = rendered(ttsr, tmp_path / "a.caf", tmp_path / "b.wav", "--rate", "96000")
     late = dict(walk(tmp_path / "b.wav")[1])
-    assert struct.unpack_from("<I", late[b"cue "], 24) == (9600,)
+    assert [struct.unpack_from("<I", late[b"cue "], at)[0] for at in (24, 48, 72)] == [200, 9600, 19200]
     assert b"hit\0" in late[b"LIST"]
-    assert list(said["left_out"]) == ["regn"]
+    assert b"verse\0" in late[b"LIST"]
+    assert b"ltxt" + struct.pack("<III", 20, 3, 9600) in late[b"LIST"], "a region keeps its length in seconds"
+    assert struct.unpack_from("<II", late[b"smpl"], 44) == (200, 2199)
+    assert said["left_out"] == {}
+    (tmp_path / "cut.caf").write_bytes(
+        data[:at] + more.replace(struct.pack(">II", 0, 2), struct.pack(">II", 0, 9)) + data[at:]
+    )
+    broken = rendered(ttsr, tmp_path / "cut.caf", tmp_path / "c.wav")
+    assert broken["left_out"] == {"regn": "it counts 9 regions and ends before"}
+
+
+def test_chapters_and_loops_of_films_and_audio_books_reach_wav_and_flac(ttsr: Ttsr, tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv"):
+        film = Film("mpeg4", "aac", late=0.2, chapters=True, tags={"LOOPSTART": "4800", "LOOPLENGTH": "9600"})
+        path = make(tmp_path / name, film)
+        said = rendered(ttsr, path, tmp_path / f"{name}.wav", "--rate", "96000")
+        late = dict(walk(tmp_path / f"{name}.wav")[1])
+        assert [struct.unpack_from("<I", late[b"cue "], at)[0] for at in (24, 48)] == [0, 48000]
+        assert b"Two\0" in late[b"LIST"]
+        assert not {each for each in said["left_out"] if "chapter" in each.lower()}
+        rendered(ttsr, path, tmp_path / f"{name}.flac", "--depth", "24")
+        made = {"CHAPTER001=00:00:00.000", "CHAPTER002=00:00:00.500", "CHAPTER002NAME=Two"}
+        assert made <= {*said_in(tmp_path / f"{name}.flac")}
+    assert struct.unpack_from("<II", late[b"smpl"], 44) == (9600, 28799)
 
 
 def test_a_w64_keeps_its_chunks(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -1,8 +1,41 @@
-"""Markers of CAF files (Apple, Core Audio Format Specification): `mark`, with names from `strg`."""
+"""Markers and regions of CAF files (Apple, Core Audio Format Specification): `mark`, `regn`, names from `strg`."""
 
 import struct
+from dataclasses import dataclass
 
 _MARKER = 28
+_LOOPS = 1  # kCAFRegionFlag_LoopEnable
+_BEGIN, _END = b"rbeg", b"rend"
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch of the audio, from a sample up to another that is not in it; `loops` says that it is played so."""
+
+    start: int
+    stop: int
+    name: str
+    loops: bool
+
+
+def regions(data: bytes, strings: bytes) -> list[Region]:
+    """A CAF's regions, by position; ValueError where a count promises more than there is, or a region has no ends."""
+    (count,) = struct.unpack_from(">4xI", data)
+    names, found, at = _strings(strings), [], 8
+    for _ in range(count):
+        if at + 12 > len(data):
+            raise ValueError(f"it counts {count} regions and ends before")
+        number, flags, marks = struct.unpack_from(">III", data, at)
+        at, end = at + 12, at + 12 + _MARKER * marks
+        if end > len(data):
+            raise ValueError(f"it counts {count} regions and ends before")
+        rows = [struct.unpack_from(">4sd", data, place) for place in range(at, end, _MARKER)]
+        ends = {kind: round(position) for kind, position in rows if 0 <= position < 2**32}
+        if ends.get(_BEGIN, 0) >= ends.get(_END, 0):
+            raise ValueError("a region of it has no end after its beginning")
+        found.append(Region(ends.get(_BEGIN, 0), ends[_END], names.get(number, ""), bool(flags & _LOOPS)))
+        at = end
+    return sorted(found, key=lambda region: region.start)
 
 
 def markers(mark: bytes, strings: bytes) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -99,6 +100,13 @@ def timecode(container: InputContainer) -> dict[str, str]:
     found = next((metadata["timecode"] for metadata in said if "timecode" in metadata), None)
     rates = [stream.average_rate for stream in container.streams.video if stream.average_rate]
     return {} if found is None else {"timecode": f"{found}@{rates[0] if rates else '?'}"}
+
+
+def chapters(container: InputContainer, begins: Fraction) -> list[tuple[float, str]]:
+    """(seconds after the audio begins, title) of chapters; those that begin before it begin with it."""
+    found = container.chapters()
+    places = [(float(each["start"] * (each["time_base"] or Fraction(1)) - begins), each) for each in found]
+    return [(max(seconds, 0.0), each["metadata"].get("title", "")) for seconds, each in places]
 
 
 def secret(stream: AudioStream) -> bool:

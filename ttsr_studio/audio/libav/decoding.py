@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from ttsr_studio.audio.libav.answers import Answers
-from ttsr_studio.audio.libav.contents import COVER, MOV, complaints, depth, log, speakers, timecode
+from ttsr_studio.audio.libav.contents import COVER, MOV, chapters, complaints, depth, log, speakers, timecode
 from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, edited, shortfall
 from ttsr_studio.audio.libav.timeline import Timeline, TimestampError
 
@@ -127,6 +127,7 @@ class Decoding:
         self.timeline = Timeline(frame.sample_rate, tick, broken)
         start = self._time(frame) if self._skips else self._packet_start
         late = self._late(start, tick)
+        begins = (start or Fraction(0)) - late
         told = {
             "container": self.format,
             "codec": self.stream.codec_context.codec.canonical_name,
@@ -134,9 +135,10 @@ class Decoding:
             "rate": frame.sample_rate,
             "channels": frame.layout.nb_channels,
             "mask": speakers(frame),
-            "start": float(start or 0) - float(late),
+            "start": float(begins),
             "late": float(late),
             "tags": {**self.container.metadata, **self.stream.metadata, **timecode(self.container)},
+            "chapters": chapters(self.container, begins),
         }
         self.answers.tell(b"H", told)
         self.answers.silence(self.timeline.silence(round(late * frame.sample_rate)))

@@ -66,6 +66,7 @@ class Media:
         tracks: all audio streams of the file; `track` is the one that was taken.
         pictures: how many video streams it has, covers left out.
         tags: what the file says besides, e.g. title.
+        chapters: (seconds, title) of each, from the first sample on.
         warnings: for the report.
     """
 
@@ -81,6 +82,7 @@ class Media:
     tracks: tuple[AudioTrack, ...]
     pictures: int
     tags: Mapping[str, str]
+    chapters: tuple[tuple[float, str], ...]
     warnings: tuple[str, ...]
 
 
@@ -109,6 +111,7 @@ def look(path: Path, choice: str | None, salvage: bool) -> Media:
     warnings = (*_told_of_choice(track, tracks, choice), *_told_of_time(found), *_told_of_damage(found))
     own = ("codec", "subtype", "rate", "channels", "frames", "mask", "start", "tags")
     known = {name: found[name] for name in own}
+    known["chapters"] = tuple((seconds, title) for seconds, title in found["chapters"])
     container = _NAMES.get(found["container"], found["container"].split(",")[0].upper())
     return Media(container, track=track, tracks=tracks, pictures=listed["pictures"], warnings=warnings, **known)
 

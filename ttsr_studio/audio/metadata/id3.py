@@ -1,10 +1,10 @@
-"""ID3v2.3 and 2.4, in a chunk of a WAV or AIFF or before an MP3: frames that count bytes, samples or the level.
+"""ID3v2.2 to 2.4, in a chunk of a WAV or AIFF or before an MP3: frames that count bytes, samples or the level.
 
-Source: id3.org, ID3v2.3.0 and ID3v2.4.0; ID3v2 Chapter Frame Addendum (times in ms, offsets in bytes).
+Source: id3.org, ID3v2.2.0, ID3v2.3.0 and ID3v2.4.0; ID3v2 Chapter Frame Addendum (times in ms, offsets in bytes).
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ttsr_studio.audio.container.contents import Contents
@@ -20,6 +20,11 @@ _STALE = {
     "TSSE": "it is the source's encoder",
 }  # fmt: skip
 _STAMPED = {"ETCO": 0, "SYTC": 0, "POSS": 0, "SYLT": 4}  # where the format of their times is; 1: MPEG frames
+_OLD = {
+    "TXX": "TXXX", "COM": "COMM", "RVA": "RVAD", "TSS": "TSSE", "MLL": "MLLT", "ETC": "ETCO", "STC": "SYTC",
+    "SLT": "SYLT", "POS": "POSS", "TSI": "TSIZ",
+}  # fmt: skip
+"""Frames of version 2.2 whose content is that of later ones."""
 _NO_OFFSET = b"\xff" * 8
 
 
@@ -42,16 +47,19 @@ def frames(tag: bytes) -> tuple[list[Frame], int]:
     if len(tag) < _HEADER or tag[:3] != b"ID3":
         raise ValueError("it is no ID3 tag")
     version, flags = tag[3], tag[5]
-    if version not in (3, 4) or flags & _UNSYNC_OR_EXTENDED:
+    if version not in (2, 3, 4) or flags & _UNSYNC_OR_EXTENDED:
         raise ValueError(f"an ID3 tag of version 2.{version} that is laid out in a way not known here")
     end, at, found = min(len(tag), _HEADER + _syncsafe(tag[6:10])), _HEADER, []
-    while at + _HEADER <= end and tag[at]:
-        name, size = tag[at : at + 4].decode("latin-1"), tag[at + 4 : at + 8]
+    wide = 3 if version == 2 else 4
+    header = 2 * wide if version == 2 else _HEADER
+    while at + header <= end and tag[at]:
+        name, size = tag[at : at + wide].decode("latin-1"), tag[at + wide : at + 2 * wide]
         length = _syncsafe(size) if version == 4 else int.from_bytes(size, "big")
-        if at + _HEADER + length > end:
+        if at + header + length > end:
             raise ValueError(f"its frame {name} is longer than it")
-        found.append(Frame(name, tag[at + 8 : at + 10], tag[at + _HEADER : at + _HEADER + length]))
-        at += _HEADER + length
+        kind = tag[at + 8 : at + 10] if version > 2 else bytes(2)
+        found.append(Frame(_OLD.get(name, name), kind, tag[at + header : at + header + length]))
+        at += header + length
     return found, at
 
 
@@ -88,8 +96,13 @@ def own_texts(held: list[Frame]) -> list[tuple[str, str]]:
 
 def chapter_tags(held: list[Frame]) -> list[tuple[str, str]]:
     """CHAPTERxxx and CHAPTERxxxNAME of the chapters, by time."""
+    return numbered(sorted(_chapters(held)))
+
+
+def numbered(chapters: Sequence[tuple[int, str]]) -> list[tuple[str, str]]:
+    """CHAPTERxxx and CHAPTERxxxNAME of chapters: (start in ms, title)."""
     out: list[tuple[str, str]] = []
-    for number, (start, name) in enumerate(sorted(_chapters(held)), 1):
+    for number, (start, name) in enumerate(chapters, 1):
         rest, ms = divmod(start, 1000)
         time = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}.{ms:03}"
         out += [(f"CHAPTER{number:03}", time), *([(f"CHAPTER{number:03}NAME", name)] if name else [])]
@@ -158,6 +171,9 @@ def _with_texts(held: list[Frame], change: Change, contents: Contents) -> Iterat
 
 
 def _frame(frame: Frame, version: int) -> bytes:
+    if version == 2:
+        name = next((old for old, new in _OLD.items() if new == frame.name), frame.name)
+        return name.encode("latin-1") + len(frame.data).to_bytes(3, "big") + frame.data
     size = _to_syncsafe(len(frame.data)) if version == 4 else len(frame.data).to_bytes(4, "big")
     return frame.name.encode("latin-1") + size + frame.flags + frame.data
 

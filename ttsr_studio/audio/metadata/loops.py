@@ -79,24 +79,29 @@ def _aiff(marks: bytes, instrument: bytes) -> dict[str, Loop]:
 
 def wav_chunks(tags: Sequence[tuple[str, str]], rate: int, frames: int) -> list[Chunk]:
     """What a WAV has in the place of loops and chapters in tags: `smpl`, and `cue ` with its labels."""
-    out = []
-    loops = list(tag_loops(tags, frames).values())
-    if loops:
-        rows = [struct.pack("<6I", n, 0, a.start, a.start + a.length - 1, 0, 0) for n, a in enumerate(loops)]
-        head = struct.pack("<9I", 0, 0, round(1e9 / rate), 60, 0, 0, 0, len(rows), 0)
-        out.append(Chunk("smpl", head + b"".join(rows), early=False))
-    return out + cue_chunks([(round(seconds * rate), name) for seconds, name in chapters(tags)])
+    points = [(round(seconds * rate), name, 0) for seconds, name in chapters(tags)]
+    return [*loop_chunks(list(tag_loops(tags, frames).values()), rate), *cue_chunks(points)]
 
 
-def cue_chunks(points: Sequence[tuple[int, str]]) -> list[Chunk]:
-    """`cue ` and `LIST adtl` of markers: (sample, name)."""
+def loop_chunks(loops: Sequence[Loop], rate: int) -> list[Chunk]:
+    """The `smpl` of loops."""
+    rows = [struct.pack("<6I", n, 0, a.start, a.start + a.length - 1, 0, 0) for n, a in enumerate(loops)]
+    head = struct.pack("<9I", 0, 0, round(1e9 / rate), 60, 0, 0, 0, len(rows), 0)
+    return [Chunk("smpl", head + b"".join(rows), early=False)] if rows else []
+
+
+def cue_chunks(points: Sequence[tuple[int, str, int]]) -> list[Chunk]:
+    """`cue ` and `LIST adtl` of markers: (sample, name, samples that it goes on for or 0)."""
     if not points:
         return []
-    rows = [struct.pack("<II4sIII", n, at, b"data", 0, 0, at) for n, (at, _) in enumerate(points, 1)]
-    labels = [(n, name.encode() + b"\0") for n, (_, name) in enumerate(points, 1) if name]
-    listed = (struct.pack("<4sII", b"labl", len(t) + 4, n) + t + bytes(len(t) % 2) for n, t in labels)
+    rows, listed = [], []
+    for number, (at, name, length) in enumerate(points, 1):
+        rows.append(struct.pack("<II4sIII", number, at, b"data", 0, 0, at))
+        text = name.encode() + b"\0"
+        listed += [struct.pack("<4sII", b"labl", len(text) + 4, number) + text + bytes(len(text) % 2)] if name else []
+        listed += [struct.pack("<4s3I4s8x", b"ltxt", 20, number, length, b"rgn ")] if length else []
     out = [Chunk("cue ", struct.pack("<I", len(rows)) + b"".join(rows), early=False)]
-    return out + ([Chunk("LIST", b"adtl" + b"".join(listed), early=False)] if labels else [])
+    return out + ([Chunk("LIST", b"adtl" + b"".join(listed), early=False)] if listed else [])
 
 
 def loop_tags(data: bytes) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import soundfile as sf
 
-from ttsr_studio.audio.container.caf import markers
+from ttsr_studio.audio.container.caf import markers, regions
 from ttsr_studio.audio.container.chunks import is_name
 from ttsr_studio.audio.container.contents import Chunk, Contents
 from ttsr_studio.audio.container.flac import comments, id3_tag, reframed, unpacked
@@ -25,18 +25,20 @@ from ttsr_studio.audio.container.riff import items
 from ttsr_studio.audio.container.sound import sound_file
 from ttsr_studio.audio.decode import SourceInfo
 from ttsr_studio.audio.formats import FAMILIES
+from ttsr_studio.audio.libav.media import Media
 from ttsr_studio.audio.metadata.conversion import Change
-from ttsr_studio.audio.metadata.id3 import chapter_tags, own_texts
+from ttsr_studio.audio.metadata.id3 import chapter_tags, numbered, own_texts
 from ttsr_studio.audio.metadata.id3 import frames as id3_frames
-from ttsr_studio.audio.metadata.loops import cue_chunks, loop_tags, rounded_loops, texts, wav_chunks
+from ttsr_studio.audio.metadata.loops import cue_chunks, loop_chunks, loop_tags, rounded_loops, texts, wav_chunks
 from ttsr_studio.audio.metadata.rescale import FITTED_ALWAYS, FITTERS, TEXT_FITTERS, WITHOUT_POSITIONS
-from ttsr_studio.audio.metadata.tags import plain
+from ttsr_studio.audio.metadata.tags import Loop, plain
 from ttsr_studio.audio.metadata.timecode import time_reference
 from ttsr_studio.errors import InputError, shown
 
 _EXTENSIBLE = 0xFFFE
 _AS = {"W64": "WAV", "CAF": "WAV", "MP3": "WAV", "OGG": "FLAC"}
 """Containers whose metadata is read as another's chunks."""
+_LOOPS = r"\w*LOOP(START|LENGTH|END|BEGIN|STOP|LEN)"
 _KINDS = ("LIST", "list", "APPLICATION")
 _LONGEST_TEXT = {"AIFF": 8000, "WAV": 1 << 20, "FLAC": 1 << 20}  # bytes: what soundfile reads; a block of FLAC
 _LONGEST_BLOCK = (1 << 24) - (1 << 10)  # RFC 9639, 8.1, less room for a vendor string
@@ -85,15 +87,15 @@ class Carried:
 
 def read_metadata(info: SourceInfo) -> Found:
     """Read a source's metadata, at most 64 MiB; raise InputError when the file cannot be read."""
-    if info.media and info.container not in FAMILIES:
-        tags = {name.lower(): text for name, text in info.media.tags.items() if name.lower() not in _OF_THE_CONTAINER}
-        return Found(info, Contents(), tags)
+    if info.media and info.container not in FAMILIES.keys() | _AS.keys():
+        return _of_media(info, info.media)
     try:
         if info.container in FAMILIES or info.container == "W64":
             return Found(info, read_contents(info.path, info.raw_offset is not None))
+        if info.media:
+            return read_foreign(info, {tag: text for tag, text in _tags_of_media(info.media).items() if tag in _TAGS})
         with sound_file(info.path) as file:
-            tags = file.copy_metadata()
-        return read_foreign(info, tags)
+            return read_foreign(info, file.copy_metadata())
     except (OSError, sf.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or "its header is broken"
         raise InputError(f"{shown(info.path)}: cannot be read ({reason}); check its permissions") from error
@@ -111,16 +113,39 @@ def read_foreign(info: SourceInfo, tags: Mapping[str, str]) -> Found:
     return Found(info, _of_caf(info) if head[:4] == b"caff" else Contents(), tags)
 
 
+def _tags_of_media(media: Media) -> dict[str, str]:
+    return {name.lower(): text for name, text in media.tags.items() if name.lower() not in _OF_THE_CONTAINER}
+
+
+def _of_media(info: SourceInfo, media: Media) -> Found:
+    """Tags of a film or of players' audio; its loops and chapters as comments of a FLAC."""
+    tags = _tags_of_media(media)
+    timed = [(name.upper(), tags.pop(name)) for name in list(tags) if re.fullmatch(_LOOPS, plain(name))]
+    timed += numbered([(round(1000 * seconds), title) for seconds, title in media.chapters])
+    entries = [f"{name}={text}".encode() for name, text in timed]
+    block = struct.pack("<I", len(entries)) + b"".join(struct.pack("<I", len(each)) + each for each in entries)
+    return Found(info, Contents(chunks=[Chunk("VORBIS_COMMENT", block)] if entries else []), tags)
+
+
 def _of_caf(info: SourceInfo) -> Contents:
-    """A CAF's markers as those of a WAV; what else it has is noted as left out."""
+    """A CAF's markers and regions as those of a WAV; what else it has is noted as left out."""
     read = read_contents(info.path, info.raw_offset is not None)
     by_name = {chunk.name: chunk.data for chunk in read.chunks}
     contents = Contents(left_out=dict(read.left_out), warnings=list(read.warnings))
-    try:
-        contents.chunks += cue_chunks(markers(by_name["mark"], by_name.get("strg", b""))) if "mark" in by_name else []
-    except (ValueError, struct.error) as error:
-        contents.refuse("mark", str(error))
-    others = by_name.keys() - {"mark", "strg", "desc", "pakt", "free", "kuki", "chan", "info", "peak", "ovvw"}
+    names, points, loops = by_name.get("strg", b""), [], []
+    for kind in by_name.keys() & {"mark", "regn"}:
+        try:
+            if kind == "mark":
+                points += [(at, name, 0) for at, name in markers(by_name[kind], names)]
+                continue
+            for region in regions(by_name[kind], names):
+                length = region.stop - region.start
+                points.append((region.start, region.name, length))
+                loops += [Loop(region.start, length)] if region.loops else []
+        except (ValueError, struct.error) as error:
+            contents.refuse(kind, str(error))
+    contents.chunks += [*loop_chunks(loops, info.rate), *cue_chunks(sorted(points))]
+    others = by_name.keys() - {"mark", "regn", "strg", "desc", "pakt", "free", "kuki", "chan", "info", "peak", "ovvw"}
     contents.left_out |= dict.fromkeys(sorted(others), "what a CAF has there is not known here")
     return contents
 
@@ -166,7 +191,7 @@ def _translated(found: Found, family: str, contents: Contents) -> tuple[list[Chu
     own = dict(_tags_of_chunks(contents.chunks)) if family == "FLAC" and not same else {}
     places, longest = _PLACES[family], _LONGEST_TEXT[family]
     others |= {tag for tag, text in tags.items() if tag not in places or len(text.encode()) > longest}
-    others -= gone | ({"smpl"} if "LOOPSTART" in own else set())
+    others -= gone | own.keys() | ({"smpl"} if "LOOPSTART" in own else set())
     contents.left_out |= dict.fromkeys(sorted(others), f"{family} has no place for it")
     return [*chunks, *moved], own | {tag: text for tag, text in tags.items() if tag not in others}
 
@@ -181,7 +206,7 @@ def _moved(found: Found, family: str, there: set[str]) -> tuple[list[Chunk], set
     said = [pair for chunk in held if chunk.name == "VORBIS_COMMENT" for pair in texts(chunk.data)]
     if family == "WAV":
         made = [chunk for chunk in wav_chunks(said, info.rate, info.frames) if chunk.name not in there]
-        names = {"smpl": r"\w*LOOP(START|LENGTH|END|BEGIN|STOP|LEN)", "cue ": r"CHAPTER\d+(NAME)?"}
+        names = {"smpl": _LOOPS, "cue ": r"CHAPTER\d+(NAME)?"}
         into = [names[chunk.name] for chunk in made if chunk.name in names]
         if "timecode" in found.tags:
             with contextlib.suppress(ValueError):
@@ -193,11 +218,13 @@ def _moved(found: Found, family: str, there: set[str]) -> tuple[list[Chunk], set
 
 
 def _tags_of_chunks(held: list[Chunk]) -> list[tuple[str, str]]:
-    """What a FLAC has in the place of a WAV's loop, and of an ID3 tag's chapters and own texts."""
+    """What a FLAC has in the place of a WAV's loop, an ID3 tag's chapters and own texts, and those of a film."""
     out: list[tuple[str, str]] = []
     for chunk in held:
         if chunk.name == "smpl":
             out += loop_tags(chunk.data)
+        elif chunk.name == "VORBIS_COMMENT":
+            out += texts(chunk.data)
         elif chunk.name in ("id3 ", "ID3 "):
             with contextlib.suppress(ValueError):
                 frames = id3_frames(chunk.data)[0]
