@@ -1,5 +1,6 @@
 """Renders that go into video, or into the codecs of players: planned before the search, written after it."""
 
+import contextlib
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -53,7 +54,9 @@ def refuse_without_place(muxer: Muxer, sound: Sound) -> None:
     """Raise OutputError where a container has no place for what is in the source: before hours are spent on it."""
     if sound.codec.encoder != "libvorbis":
         try:
-            muxer.begin(io.BytesIO(), sound, {})[0].close()
+            out, _ = muxer.begin(io.BytesIO(), sound, {})
+            with contextlib.suppress(av.FFmpegError):
+                out.close()  # an MXF that holds nothing is an error to FFmpeg
         except (av.FFmpegError, OSError) as error:
             raise OutputError(
                 f"{shown(muxer.original.path)}: cannot become {muxer.kind.muxer} ({error.strerror}); name the output "

@@ -9,7 +9,7 @@ _BEGIN, _END = b"rbeg", b"rend"
 
 
 @dataclass(frozen=True)
-class Region:
+class Stretch:
     """A stretch of the audio, from a sample up to another that is not in it; `loops` says that it is played so."""
 
     start: int
@@ -18,7 +18,7 @@ class Region:
     loops: bool
 
 
-def regions(data: bytes, strings: bytes) -> list[Region]:
+def caf_regions(data: bytes, strings: bytes) -> list[Stretch]:
     """A CAF's regions, by position; ValueError where a count promises more than there is, or a region has no ends."""
     (count,) = struct.unpack_from(">4xI", data)
     names, found, at = _strings(strings), [], 8
@@ -33,7 +33,7 @@ def regions(data: bytes, strings: bytes) -> list[Region]:
         ends = {kind: round(position) for kind, position in rows if 0 <= position < 2**32}
         if ends.get(_BEGIN, 0) >= ends.get(_END, 0):
             raise ValueError("a region of it has no end after its beginning")
-        found.append(Region(ends.get(_BEGIN, 0), ends[_END], names.get(number, ""), bool(flags & _LOOPS)))
+        found.append(Stretch(ends.get(_BEGIN, 0), ends[_END], names.get(number, ""), bool(flags & _LOOPS)))
         at = end
     return sorted(found, key=lambda region: region.start)
 

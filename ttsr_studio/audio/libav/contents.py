@@ -102,7 +102,7 @@ def timecode(container: InputContainer) -> dict[str, str]:
     return {} if found is None else {"timecode": f"{found}@{rates[0] if rates else '?'}"}
 
 
-def chapters(container: InputContainer, begins: Fraction) -> list[tuple[float, str]]:
+def chapters_after(container: InputContainer, begins: Fraction) -> list[tuple[float, str]]:
     """(seconds after the audio begins, title) of chapters; those that begin before it begin with it."""
     found = container.chapters()
     places = [(float(each["start"] * (each["time_base"] or Fraction(1)) - begins), each) for each in found]

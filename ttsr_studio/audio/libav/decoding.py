@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from ttsr_studio.audio.libav.answers import Answers
-from ttsr_studio.audio.libav.contents import COVER, MOV, chapters, complaints, depth, log, speakers, timecode
+from ttsr_studio.audio.libav.contents import COVER, MOV, chapters_after, complaints, depth, log, speakers, timecode
 from ttsr_studio.audio.libav.ending import beyond_itunes, beyond_last_packet, edited, shortfall
 from ttsr_studio.audio.libav.timeline import Timeline, TimestampError
 
@@ -138,7 +138,7 @@ class Decoding:
             "start": float(begins),
             "late": float(late),
             "tags": {**self.container.metadata, **self.stream.metadata, **timecode(self.container)},
-            "chapters": chapters(self.container, begins),
+            "chapters": chapters_after(self.container, begins),
         }
         self.answers.tell(b"H", told)
         self.answers.silence(self.timeline.silence(round(late * frame.sample_rate)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import soundfile as sf
 
-from ttsr_studio.audio.container.caf import markers, regions
+from ttsr_studio.audio.container.caf import caf_regions, markers
 from ttsr_studio.audio.container.chunks import is_name
 from ttsr_studio.audio.container.contents import Chunk, Contents
 from ttsr_studio.audio.container.flac import comments, id3_tag, reframed, unpacked
@@ -138,7 +138,7 @@ def _of_caf(info: SourceInfo) -> Contents:
             if kind == "mark":
                 points += [(at, name, 0) for at, name in markers(by_name[kind], names)]
                 continue
-            for region in regions(by_name[kind], names):
+            for region in caf_regions(by_name[kind], names):
                 length = region.stop - region.start
                 points.append((region.start, region.name, length))
                 loops += [Loop(region.start, length)] if region.loops else []
