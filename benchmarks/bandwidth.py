@@ -4,6 +4,8 @@
 - limited: full-band clips of FOLDER through twelve families of low-passes at eight edges, over three floors.
   The edge that counts is the filter's own -6 dB point; above 18 kHz it is as good as none, and left out.
 - spliced, channels: two edges in one file, one after the other (parts of 1 and 2 s) and side by side, by six families.
+- coded: the clips through real encoders (MP3, AAC, Opus by PyAV). The edge that counts is where the long-term spectrum
+  of what was decoded stays 10 dB under the original's for good; above 18 kHz it is as good as none.
 
 Each is given to the detector and to the fall of the long-term spectrum alone (`edge.find_edge`), which decided before.
 Shares come with 95 % intervals (Wilson).
@@ -247,6 +249,46 @@ def measure_two_edges(material: list[Audio]) -> dict[str, object]:
     }
 
 
+def coded_edge(before: Audio, behind: Audio) -> float:
+    """Up to which frequency a codec left something, by bands of 200 Hz, Hz."""
+    spectra = [signal.welch(each, RATE, nperseg=4096)[1] for each in (before, behind)]
+    width = round(200 * 4096 / RATE)
+    lost = [np.add.reduceat(each, np.arange(0, len(each), width)) for each in spectra]
+    kept = np.flatnonzero(lost[1] > 0.1 * lost[0])
+    return float((kept[-1] + 1) * width * RATE / 4096)
+
+
+def measure_coded(material: list[Audio]) -> dict[str, object]:
+    from codec_holes import coded
+
+    rows: dict[str, object] = {}
+    for codec, rates in {"libmp3lame": (64, 96, 128, 192), "aac": (64, 128), "libopus": (32, 64, 128)}.items():
+        for kbps in rates:
+            off, full, unsure, low, count = [], 0, 0, 0, 0
+            for clip in material:
+                behind = coded(clip[None].astype(np.float32), codec, kbps)[0]
+                edge = coded_edge(clip[: len(behind)], behind)
+                if edge > 18000:
+                    continue
+                now, _ = detect(behind)
+                count += 1
+                full += now.verdict.value == "full band"
+                unsure += now.verdict.value == "no sign of a limit"
+                if now.limited:
+                    off.append(abs(np.log2(now.cutoff_hz / edge)))
+                    low += now.map.lowest() < 0.8 * edge
+            rows[f"{codec} {kbps} kbit/s a pair"] = {
+                "n": count,
+                "called full, %": share(full, count),
+                "left alone as unsure, %": share(unsure, count),
+                "edge too low by over a third of an octave anywhere, %": share(low, count),
+                "edge off, octaves, median and 90 %": [round(float(np.quantile(off, q)), 3) for q in (0.5, 0.9)]
+                if off
+                else None,
+            }
+    return rows
+
+
 def is_near(found: float, wanted: float) -> bool:
     """Whether an edge is within a fifth of an octave of another, or both are as good as open."""
     return bool(abs(np.log2(found / wanted)) < NEAR) or min(found, wanted) > 18000
@@ -257,12 +299,14 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="Folder of full-band audio.")
     parser.add_argument("--tonal", type=int, default=1000, help="How many synthetic sounds.  [1000]")
     parser.add_argument("--count", type=int, default=36, help="How many clips.  [36]")
+    parser.add_argument("--coded", type=int, default=24, help="How many of them through encoders.  [24]")
     given = parser.parse_args()
     material = list(clips(given.clips, given.count))
     found = {
         "tonal": measure_tonal(given.tonal),
         "limited": measure_limited(material),
         "two edges": measure_two_edges(material),
+        "coded": measure_coded(material[: given.coded]),
     }
     print(json.dumps(found, indent=2))
 

@@ -22,7 +22,11 @@ class InputError(TtsrError):
 
 
 class NothingToAddError(InputError):
-    """A file that is full-band already, or shows no sign of a limit: it is skipped, which is no failure."""
+    """A file that is full-band already, or shows no sign of a limit: it is skipped, which is no failure.
+
+    Nothing is written. `Renderer.render` and `Renderer.enhance` raise it, so catch it before InputError, and take the
+    source as it is; its message says why, and what to pass where one knows better.
+    """
 
 
 class ChangedError(InputError):

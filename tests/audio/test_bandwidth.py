@@ -8,6 +8,7 @@ import soxr
 from scipy import signal
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
+from ttsr_studio.audio.bandwidth.images import ImageMeter, Images
 
 RATE = 48000
 
@@ -219,3 +220,46 @@ def test_a_string_that_decays_after_its_pluck_is_not_spliced() -> None:
     start = np.r_[rng.standard_normal(300), np.zeros(2 * RATE)]
     pluck = np.asarray(signal.lfilter([1], np.r_[1, np.zeros(299), -0.498, -0.498], start))
     assert not _detect(pluck + 1e-5 * rng.standard_normal(len(pluck))).limited
+
+
+def test_a_constant_level_is_nothing_to_judge() -> None:
+    for noise in (0.0, 1e-5):
+        found = _detect(0.3 + noise * np.random.default_rng(1).standard_normal(RATE))
+        assert found.nothing_to_add
+        assert "nothing to judge" in found.reason
+    assert _detect(0.3 + _brick(_music(), 6000.0)).cutoff_hz == pytest.approx(6000.0, rel=0.05)
+
+
+def test_some_milliseconds_are_too_short_to_be_sure() -> None:
+    for seconds in (0.003, 0.01, 0.05):
+        found = _detect(_brick(_music(), 6000.0)[: int(seconds * RATE)])
+        assert found.verdict is Verdict.UNSURE
+        assert "too short to be sure" in found.reason
+    assert _detect(_brick(_music(), 6000.0)[: RATE // 8]).limited
+
+
+def _upsampled(kind: str, factor: int) -> np.ndarray:
+    low = np.round(_music(RATE // factor, 1.0) * 300) / 1024
+    if kind == "held samples":
+        return np.repeat(low, factor)
+    if kind == "zeros between samples":
+        return np.where(np.arange(factor * len(low)) % factor == 0, np.repeat(low, factor), 0.0)
+    return np.interp(np.arange(factor * len(low)) / factor, np.arange(len(low)), low)
+
+
+@pytest.mark.parametrize("kind", ["held samples", "samples joined by lines", "zeros between samples"])
+@pytest.mark.parametrize("factor", [2, 4, 6])
+def test_images_of_naive_upsampling_are_recognised(kind: str, factor: int) -> None:
+    meter, audio = ImageMeter(RATE), _upsampled(kind, factor)[None].astype(np.float32)
+    for start in range(0, audio.shape[1], 1001):
+        meter.update(audio[:, start : start + 1001])
+    assert meter.result() == Images(RATE / factor, kind)
+
+
+def test_sounds_are_no_images() -> None:
+    square = np.sign(np.sin(np.arange(RATE) * 2 * np.pi * 441 / RATE))
+    slow = np.sign(np.sin(np.arange(RATE) * 2 * np.pi * 1000 / RATE + 0.1))
+    for audio in (_music(), _brick(_music(), 3000.0), square, slow, np.zeros(RATE), np.eye(1, 3000, 900)[0]):
+        meter = ImageMeter(RATE)
+        meter.update(np.atleast_2d(audio).astype(np.float32))
+        assert meter.result() is None

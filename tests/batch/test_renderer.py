@@ -150,6 +150,15 @@ def test_what_is_no_audio_to_render_is_refused(
         renderer.enhance(samples, rate)
 
 
+def test_what_is_full_band_already_says_so_by_a_type_of_its_own(renderer: ttsr.Renderer, tmp_path: Path) -> None:
+    full = save(tmp_path / "full.wav", 0.1 * np.random.default_rng(0).standard_normal((48000, 1)))
+    with pytest.raises(ttsr.NothingToAddError, match="full-band already"):
+        renderer.render(full, tmp_path / "out.wav")
+    with pytest.raises(ttsr.NothingToAddError, match="too short to be sure"):
+        renderer.enhance(below(voice(0.05), 5000).T, 48000)
+    assert not (tmp_path / "out.wav").exists()
+
+
 @pytest.mark.parametrize(
     ("samples", "reason"),
     [

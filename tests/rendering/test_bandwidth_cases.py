@@ -164,3 +164,29 @@ def test_the_report_names_what_ended_the_band(ttsr: Ttsr, tmp_path: Path) -> Non
     told = json.loads((tmp_path / "out.ttsr.json").read_text())["input"]["codec"]
     assert "a rate of 24 kHz" in told
     assert json.loads(asked.stdout)["codec"] == told
+
+
+def test_nothing_is_made_on_a_steady_tone_that_is_kept(ttsr: Ttsr, tmp_path: Path) -> None:
+    faint = 0.002 * np.sin(2 * np.pi * 7563 * np.arange(2 * RATE) / RATE)[:, None]
+    source = save(tmp_path / "tone.wav", below(voice(2.0), 6000) + faint)
+    assert render(ttsr, source)["status"] == "rendered"
+    after = load(tmp_path / "out.wav")
+    for start in range(RATE // 8, 15 * RATE // 8 - 8192, 8192):
+        part = np.hanning(8192) * after[start : start + 8192, 0]
+        level = np.abs(part @ np.exp(-2j * np.pi * 7563 * np.arange(8192) / RATE)) / 2048
+        assert level == pytest.approx(0.002, rel=0.05)
+
+
+def test_images_are_named_with_what_takes_them_out(ttsr: Ttsr, tmp_path: Path) -> None:
+    low = np.round(voice(1.0, 12000)[:, 0] * 400) / 512
+    source = save(tmp_path / "game.wav", np.repeat(low, 4)[:, None])
+    asked = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
+    assert asked["images"] == {"rate": 12000, "kind": "held samples"}
+    told = render(ttsr, source)
+    assert told["status"] == "skipped"
+    remedy = "--cutoff 5520 --remove above"
+    assert remedy in told["reason"]
+    assert render(ttsr, source, *remedy.split())["status"] == "rendered"
+    before, after = load(source), load(tmp_path / "out.wav")
+    image = level_db(band(before, 11900, 12100)), level_db(band(after, 11900, 12100))
+    assert image[0] != pytest.approx(image[1], abs=0.5)

@@ -186,12 +186,14 @@ def test_what_waits_says_for_what(studio: Studio, ttsr: Ttsr) -> None:
     assert "7 done, 5 failed (1 of the done skipped: nothing to add)" in status.output
 
 
-def test_a_file_with_nothing_to_add_is_skipped_with_the_reason(studio: Studio) -> None:
+def test_a_file_with_nothing_to_add_is_skipped_with_the_reason(studio: Studio, ttsr: Ttsr) -> None:
     root, lines, _ = studio
     assert (row(root, "sfx/full.wav").reason or "").startswith("skipped: full-band already")
     assert [line["event"] for line in lines if line.get("file") == "sfx/full.wav"][-1] == "skipped"
     assert not (root / "_renders/sfx/full.wav").exists()
     assert not (root / "_failed/sfx/full.wav.txt").exists()
+    listed = ttsr("queue", "list", root, "--state", "skipped")
+    assert [line.split()[1] for line in listed.output.splitlines()] == ["sfx/full.wav"]
 
 
 def test_the_queue_can_be_asked(studio: Studio, ttsr: Ttsr) -> None:

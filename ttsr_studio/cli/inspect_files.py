@@ -58,6 +58,7 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
         f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
         f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
         *([f"  {found.codec}"] if found.codec else []),
+        *([f"  {found.images.words}"] if found.images else []),
         *(f"  steady tone: {tone.hz:.0f} Hz, {tone.level_db:.0f} dBFS; --remove tones" for tone in found.tones),
         *(
             f"  a filter's skirt, channel {channel + 1}, from {start:.1f} s: --lift-skirt lifts it from "

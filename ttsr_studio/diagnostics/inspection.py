@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
+from ttsr_studio.audio.bandwidth.images import ImageMeter, Images
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.origin import band_origin
 from ttsr_studio.audio.bandwidth.tones import Tone, ToneMeter, unwanted
@@ -40,6 +41,7 @@ class Inspection:
         codec: what seems to have coded it, in words; None where nothing says so.
         tones: steady tones that are none of the programme's.
         skirts: what a render would lift where it is asked to.
+        images: of a lower rate, by naive upsampling.
     """
 
     info: SourceInfo
@@ -48,6 +50,7 @@ class Inspection:
     codec: str | None = None
     tones: tuple[Tone, ...] = ()
     skirts: SkirtMap = field(default_factory=SkirtMap.none)
+    images: Images | None = None
 
     @property
     def seconds(self) -> float:
@@ -90,6 +93,7 @@ class Inspection:
             "silent_channels": [number + 1 for number in band.silent_channels],
             "heard_s": [list(stretch) for stretch in self.heard],
             "codec": self.codec,
+            "images": self.images and asdict(self.images),
             "tones": [asdict(tone) for tone in self.tones],
             "skirts": [
                 {"start_s": start, "channel": channel + 1, "hertz": list(skirt.hertz), "lift_db": list(skirt.lift_db)}
@@ -105,7 +109,7 @@ class Inspection:
 def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Inspection:
     """Decode a file once, or, where it is long, three parts of it. Raises InputError for what cannot be read."""
     info = probe(path, salvage, stream)
-    meter, tones = BandwidthMeter(info.rate), ToneMeter(info.rate)
+    meter, tones, images = BandwidthMeter(info.rate), ToneMeter(info.rate), ImageMeter(info.rate)
     parts = stretches_of(info)
     blocks = read_stretches(info, parts, BLOCK) if parts else read_blocks(info, BLOCK, salvage)
 
@@ -113,6 +117,7 @@ def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Ins
         for block in blocks:
             meter.update(block)
             tones.update(block)
+            images.update(block)
             yield block
 
     with Scratch(info.channels) as source:
@@ -125,7 +130,8 @@ def inspect(path: Path, salvage: bool = False, stream: str | None = None) -> Ins
     band = replace(band, map=in_file_time(band.map, heard))
     codec = band_origin(info, band)
     skirts = replace(skirts, starts_s=band.map.starts_s) if skirts else skirts
-    return Inspection(info, band, heard, codec, unwanted(tones.result(), band.map) if band.limited else (), skirts)
+    apart = unwanted(tones.result(), band.map) if band.limited else ()
+    return Inspection(info, band, heard, codec, apart, skirts, images.result())
 
 
 def stretches_of(info: SourceInfo) -> tuple[tuple[int, int], ...]:

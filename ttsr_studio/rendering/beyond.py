@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth
+from ttsr_studio.audio.bandwidth.images import Images
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.tones import Tone, unwanted, without
 from ttsr_studio.audio.crossover import MapCrossover
@@ -39,6 +40,7 @@ class Measured:
     Attributes:
         rate: the input's own, Hz.
         whole: at its own rate, where only a share of what is made is mixed in.
+        images: of a lower rate, by naive upsampling.
     """
 
     rate: int
@@ -48,6 +50,7 @@ class Measured:
     level: float
     tones: list[Tone]
     whole: Scratch | None
+    images: Images | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter, Verdict
+from ttsr_studio.audio.bandwidth.images import ImageMeter, Images
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.bandwidth.tones import ToneMeter
 from ttsr_studio.audio.codec_holes import HoleFinder
@@ -114,7 +115,7 @@ def source_info(
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
     if not (options.fill_holes and HoleFinder(measured.lr, measured.band.map, rate).find().cells):
-        refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs))
+        refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs), measured.images)
     # What comes next may take long, and is no fault of the decoder.
     windows = plan_search(run.session, SearchInput(measured.lr, measured.band.map, measured.level)).windows
     run.progress(Event("searching", 0.0, windows * run.session.window_nfe, windows_left=windows))
@@ -156,6 +157,7 @@ def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArra
     rate, seconds = run.session.engine.sample_rate, info.frames / info.rate
     band, loudness = BandwidthMeter(info.rate), LoudnessMeter(info.rate, info.channels)
     level, tones, lr = ActiveLevel(rate), ToneMeter(info.rate), run.buffer(info.channels)
+    images = ImageMeter(info.rate)
     options = run.session.options
     whole = run.buffer(info.channels) if options.amount != 1 or options.tilt else None
 
@@ -164,6 +166,7 @@ def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArra
             band.update(block)
             loudness.update(block)
             tones.update(block)
+            images.update(block)
             if whole:
                 whole.append(block)
             yield block
@@ -172,7 +175,8 @@ def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArra
         level.update(block)
         lr.append(block)
         run.progress(Event("reading", lr.frames / rate, seconds))
-    return Measured(info.rate, lr, band.result(), loudness.result(), level.rms(), tones.result(), whole)
+    found = band.result(), loudness.result(), level.rms(), tones.result()
+    return Measured(info.rate, lr, *found, whole, images.result())
 
 
 HEARD = (
@@ -201,10 +205,12 @@ def refuse_no_room(info: SourceInfo, bandwidth: BandwidthMap, rate: int) -> None
         )
 
 
-def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: bool) -> None:
+def refuse_nothing_to_add(source: Path, band: Bandwidth, cutoff: bool, images: Images | None) -> None:
     """Raise NothingToAddError for a file that holds all there is, or of which nobody can say what is missing."""
     if not band.nothing_to_add or cutoff:
         return
+    if images:
+        raise NothingToAddError(f"{shown(source)}: nothing to add beside {images.words}")
     if band.verdict is Verdict.FULL:
         raise NothingToAddError(
             f"{shown(source)}: full-band already ({band.cutoff_hz / 1000:.1f} kHz); nothing to add. "

@@ -18,7 +18,7 @@ from ttsr_studio.audio.bandwidth.map import BandwidthMap, follow
 
 _FRAME_SECONDS = 0.085
 _MOMENT_SECONDS = 0.25
-_SHORTEST_SECONDS = 0.01
+_SHORTEST_SECONDS = 0.1
 _LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
 _SILENCE = 1e-7  # below the last bit of 24
 _NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
@@ -26,6 +26,8 @@ _ACTIVE_DB = 50.0  # below the loudest frame
 _SURE_DB, _HOLE_DB = 40.0, 30.0
 _BARELY = 1.05
 _NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB = 45.0, 80.0, 6.0
+_DC_SHARE, _NEXT_TO_NOTHING = 1e-3, 3e-5
+"""RMS of all but a constant level, of that and linear, below which there is nothing to judge."""
 
 
 class Verdict(StrEnum):
@@ -111,15 +113,17 @@ class BandwidthMeter:
         self._rest: np.ndarray | None = None
         self._energies: list[float] = []
         self._heard = 0
-        self._peaks = np.zeros(0)
+        self._peaks, self._sums, self._squares = np.zeros(0), np.zeros(0), np.zeros(0)
 
     def update(self, block: np.ndarray) -> None:
         """Take float32 ``[channels, samples]``, which continues the block before."""
         if not self._channels:
-            self._peaks = np.zeros(block.shape[0])
+            self._peaks, self._sums, self._squares = (np.zeros(block.shape[0]) for _ in range(3))
             self._channels = [_Channel(len(self._bins)) for _ in range(block.shape[0] + (block.shape[0] > 1))]
         self._heard += block.shape[1]
         self._peaks = np.maximum(self._peaks, np.abs(block).max(axis=1, initial=0.0))
+        self._sums += block.sum(axis=1, dtype=np.float64)
+        self._squares += np.square(block, dtype=np.float64).sum(axis=1)
         data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
         start = 0
         while start + self._size <= data.shape[1]:
@@ -132,10 +136,14 @@ class BandwidthMeter:
         nyquist = self._rate / 2
         if self._peaks.max(initial=0.0) <= _SILENCE:
             return self._all(Verdict.SILENT, min(nyquist, FULL_BAND_HZ), "silence")
-        if not self._energies and self._heard < _SHORTEST_SECONDS * self._rate:
+        if self._constant():
+            return self._all(
+                Verdict.UNSURE, nyquist, "nothing to judge: a constant level (DC), and next to nothing else"
+            )
+        if self._heard < _SHORTEST_SECONDS * self._rate:
             if self._rate < 2 * FULL_BAND_HZ:
                 return self._all(Verdict.LIMITED, _NYQUIST_SHARE * nyquist, f"all that {self._rate} Hz can hold")
-            return self._all(Verdict.UNSURE, nyquist, "too short to tell")
+            return self._all(Verdict.UNSURE, nyquist, f"too short to be sure: {1000 * self._heard / self._rate:.0f} ms")
         if not self._energies and self._rest is not None:
             self._count(self._rest)
         for channel in self._channels:
@@ -179,6 +187,12 @@ class BandwidthMeter:
         if self._reaches_the_top():
             return self._all(Verdict.FULL, nyquist, "what sounds reaches the top of the band")
         return self._all(Verdict.UNSURE, nyquist, "it fades without an edge, as sounds do by themselves", fall)
+
+    def _constant(self) -> bool:
+        """Whether every channel holds a constant level and next to nothing else."""
+        mean = self._sums / self._heard
+        rest = np.sqrt(np.maximum(self._squares / self._heard - mean**2, 0.0))
+        return bool((rest <= np.minimum(_DC_SHARE * np.abs(mean), _NEXT_TO_NOTHING)).all())
 
     def _holes(self, edge: float) -> float:
         """See `Bandwidth`; of the channel with most."""

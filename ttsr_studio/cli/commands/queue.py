@@ -14,7 +14,7 @@ from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
 from ttsr_studio.watch.queue.jobs import Queue
-from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.states import Happened, JobState
 from ttsr_studio.watch.queue.status import job_to_json
 from ttsr_studio.watch.queue.store import DamagedError
 
@@ -60,8 +60,8 @@ def names_in(watched: Root, queue: Queue, files: Sequence[str]) -> list[str]:
     "--state",
     "states",
     multiple=True,
-    type=click.Choice([state.value for state in JobState]),
-    help="Only these; may be repeated.",
+    type=click.Choice([*(state.value for state in JobState), Happened.SKIPPED.value]),
+    help="Only these; may be repeated. What was skipped is done, too.",
 )
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")

@@ -15,11 +15,13 @@ from typing import Any
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.watch.filesystem.root import Signature
 from ttsr_studio.watch.queue.clock import Clock
-from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.states import Happened, JobState
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 VIEW_SECONDS = 5.0
+SKIPPED = "(state = 'done' AND reason LIKE 'skipped: %')"
+"""Which files were left as they are, there being nothing to add; in SQL."""
 
 TABLES = """
 CREATE TABLE files (
@@ -243,7 +245,8 @@ class Store:
     def jobs(self, states: Sequence[str] = tuple(JobState), limit: int = -1, newest: bool = False) -> list[JobRecord]:
         marks = ", ".join("?" * len(states))
         order = "COALESCE(finished_at, started_at, queued_at) DESC, id DESC" if newest else "priority DESC, id"
-        return self._select(f"state IN ({marks}) ORDER BY {order} LIMIT ?", (*states, limit))
+        skipped = SKIPPED if Happened.SKIPPED in states else "0"
+        return self._select(f"(state IN ({marks}) OR {skipped}) ORDER BY {order} LIMIT ?", (*states, limit))
 
     def held_up(self, limit: int = -1) -> list[JobRecord]:
         """Pending files that wait for something, in the order in which they will be taken."""
@@ -262,7 +265,7 @@ class Store:
 
     def skipped(self) -> int:
         """How many of those that are done were left as they are, there being nothing to add."""
-        found = self.db.execute("SELECT count(*) FROM files WHERE state = 'done' AND reason LIKE 'skipped: %'")
+        found = self.db.execute(f"SELECT count(*) FROM files WHERE {SKIPPED}")
         return int(found.fetchone()[0])
 
     def history(self, row: JobRecord) -> list[dict[str, Any]]:
