@@ -236,7 +236,7 @@ def measure_two_edges(material: list[Audio]) -> dict[str, object]:
         wanted = [own if edge == 24000 else min(own, true_edge(family, float(edge))) for edge in edges]
         half = min(seconds * RATE, len(clip) // 2)
         one = detect(np.concatenate((parts[0][:half], parts[1][half : 2 * half])))[0].map
-        two = detect(np.stack(parts))[0].map.at(0.7)
+        two = detect(np.stack([part[: min(map(len, parts))] for part in parts]))[0].map.at(0.7)
         times = (0.5 * half / RATE, 1.5 * half / RATE)
         spliced[seconds] += all(is_near(one.at(at)[0], edge) for at, edge in zip(times, wanted, strict=True))
         beside += all(is_near(found, edge) for found, edge in zip(two, wanted, strict=True))
