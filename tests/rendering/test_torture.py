@@ -276,12 +276,11 @@ def test_extensible_keeps_valid_bits_and_speakers(
     assert struct.unpack("<HI", written[at + 18 : at + 24]) == (valid, mask)
 
 
-@pytest.mark.parametrize("kind", ["silence", "denormals", "DC", "one sample", "above full scale"])
+@pytest.mark.parametrize("kind", ["silence", "denormals", "one sample", "above full scale"])
 def test_odd_values_give_finite_output_of_the_exact_length(ttsr: Ttsr, tmp_path: Path, kind: str) -> None:
     audio = {
         "silence": np.zeros((5000, 2)),
         "denormals": np.full((5000, 1), 1e-40),
-        "DC": np.full((5000, 1), 0.5),
         "one sample": np.full((1, 1), 0.25),
         "above full scale": 12 * sound(),
     }[kind]
@@ -293,6 +292,16 @@ def test_odd_values_give_finite_output_of_the_exact_length(ttsr: Ttsr, tmp_path:
     if kind == "above full scale":
         assert np.abs(made).max() > 1.2, "float holds what is above full scale"
         assert_low_band(made, audio, RATE, summary)
+
+
+def test_a_constant_level_is_left_as_it_is(ttsr: Ttsr, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(encoded(np.full((5000, 1), 0.5), RATE, "WAV", "FLOAT"))
+    result = ttsr("render", tmp_path / "x.wav", "-o", tmp_path / "out.wav", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert told["status"] == "skipped"
+    assert "nothing to judge: a constant level (DC)" in told["reason"]
+    assert not (tmp_path / "out.wav").exists()
 
 
 def test_memory_does_not_grow_with_the_file(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -136,14 +136,14 @@ class BandwidthMeter:
         nyquist = self._rate / 2
         if self._peaks.max(initial=0.0) <= _SILENCE:
             return self._all(Verdict.SILENT, min(nyquist, FULL_BAND_HZ), "silence")
-        if self._constant():
-            return self._all(
-                Verdict.UNSURE, nyquist, "nothing to judge: a constant level (DC), and next to nothing else"
-            )
         if self._heard < _SHORTEST_SECONDS * self._rate:
             if self._rate < 2 * FULL_BAND_HZ:
                 return self._all(Verdict.LIMITED, _NYQUIST_SHARE * nyquist, f"all that {self._rate} Hz can hold")
             return self._all(Verdict.UNSURE, nyquist, f"too short to be sure: {1000 * self._heard / self._rate:.0f} ms")
+        if self._constant():
+            return self._all(
+                Verdict.UNSURE, nyquist, "nothing to judge: a constant level (DC), and next to nothing else"
+            )
         if not self._energies and self._rest is not None:
             self._count(self._rest)
         for channel in self._channels:
