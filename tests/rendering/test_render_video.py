@@ -48,6 +48,15 @@ def test_a_folder_of_videos_and_stems(ttsr: Ttsr, tmp_path: Path) -> None:
     assert report_of(out / "late.mov")["output"]["depth"] == "PCM_24"
 
 
+def test_an_mxf_comes_back_as_one(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = make(tmp_path / "a.mxf", Film("mpeg2video", "pcm_s16le"))
+    result = ttsr("render", source, "-o", f"{tmp_path / 'out'}/", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert packets(tmp_path / "out/a.mxf") == packets(source)
+    assert click(tmp_path / "out/a.mxf") == click(source)
+    assert above(tmp_path / "out/a.mxf") > above(source) + 6
+
+
 def test_versions_the_page_and_the_same_again(ttsr: Ttsr, tmp_path: Path) -> None:
     source, target = make(tmp_path / "a.mp4", MP4), tmp_path / "out.mp4"
     asked = ("--keep-top", 2, "--control", "--page", "--keep-original-audio", "--stream", "ger")

@@ -274,7 +274,7 @@ class OutputOptions:
         0.0, "Slope given to what was made, in dB an octave above the end of the band; negative is darker.",
         group=REPAIR, ge=-12, le=12, takes="from -12 to 12 dB an octave", held_by=FILES, metavar="DB")
     fill_holes: bool = option(
-        False, "Fill what a codec (MP3, AAC) emptied below the end of the band; the report lists it.",
+        False, "Fill what MP3 emptied below the end of the band, where that is found; for music: speech gains nothing.",
         group=REPAIR, held_by=FILES)
     limiter: bool = option(
         False, "Limit peaks to the ceiling instead of lowering the gain; needs the extra [chain].",
