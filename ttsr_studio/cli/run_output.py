@@ -16,6 +16,7 @@ from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.errors import OptionError, shown
 
 LOG = logging.getLogger("ttsr")
+LOG.addHandler(logging.NullHandler())  # without --log nothing is printed a second time
 
 
 @dataclass
