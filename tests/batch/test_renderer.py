@@ -155,7 +155,7 @@ def test_what_is_full_band_already_says_so_by_a_type_of_its_own(renderer: ttsr.R
     with pytest.raises(ttsr.NothingToAddError, match="full-band already"):
         renderer.render(full, tmp_path / "out.wav")
     with pytest.raises(ttsr.NothingToAddError, match="too short to be sure"):
-        renderer.enhance(below(voice(0.05), 5000).T, 48000)
+        renderer.enhance(below(voice(0.04), 5000).T, 48000)
     assert not (tmp_path / "out.wav").exists()
 
 

@@ -18,7 +18,7 @@ from ttsr_studio.audio.bandwidth.map import BandwidthMap, follow
 
 _FRAME_SECONDS = 0.085
 _MOMENT_SECONDS = 0.25
-_SHORTEST_SECONDS = 0.1
+_SHORTEST_SECONDS = 0.05
 _LEVELS = (-200, 20)  # of the histogram, in steps of 1 dB
 _SILENCE = 1e-7  # below the last bit of 24
 _NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
