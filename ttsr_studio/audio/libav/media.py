@@ -203,7 +203,9 @@ def _told_of_choice(track: AudioTrack, tracks: tuple[AudioTrack, ...], choice: s
 
 
 def _told_of_time(found: dict[str, Any]) -> Iterator[str]:
-    """What timestamps and edit lists said."""
+    """What timestamps and edit lists said, and what a decoder is known to drop."""
+    if found["codec"] in ("wmav1", "wmav2"):
+        yield "WMA: its decoder drops the first block; up to 2048 samples at the beginning may be missing"
     if found["edited"]:
         yield f"an edit list leaves {found['edited']}: what it cuts is not read"
     gaps = found["gaps"]
