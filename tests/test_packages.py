@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import site
 import subprocess
 import sys
@@ -96,3 +97,22 @@ def test_versions_agree() -> None:
     assert project["version"] == ttsr_studio.__version__
     assert f"version: {ttsr_studio.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## {ttsr_studio.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+def test_pip_installs_it_from_an_sdist_and_from_the_address_of_a_repository(tmp_path: Path) -> None:
+    sdist = Path(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path))))
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-build-isolation", "--target"]
+    for number, what in enumerate((str(sdist), f"git+{source.as_uri()}")):
+        target = tmp_path / f"site{number}"
+        subprocess.run([*pip, str(target), what], check=True, capture_output=True)
+        script = f"import sys; sys.path.insert(0, {str(target)!r}); from ttsr_studio.__main__ import run; run()"
+        shown = [sys.executable, "-P", "-c", script, "presets", "show", "music"]
+        done = subprocess.run(shown, check=True, capture_output=True, text=True, cwd=tmp_path)
+        assert str(target) in done.stdout, "its presets come with it"
