@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
+from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram, precise
 
 
 def search_range(
@@ -29,7 +29,7 @@ def search_range(
 
 def range_of(powers: Sequence[Tensor]) -> float:
     """The same from power spectrograms, [channels, bins, frames] each, at least one."""
-    mean = torch.zeros((), dtype=torch.float64, device=powers[0].device)
+    mean = torch.zeros((), device=powers[0].device)
     for power in powers:
-        mean = mean + power.double().sqrt() / len(powers)
-    return float(torch.stack([log_distance(power.double(), mean.square()) for power in powers]).mean())
+        mean = mean + precise(power).sqrt() / len(powers)
+    return float(torch.stack([log_distance(precise(power), mean.square()) for power in powers]).mean())

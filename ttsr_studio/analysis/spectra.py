@@ -1,6 +1,7 @@
 """Spectra shared by verifiers, analysis and report: power and log-spectral distance."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,22 @@ from ttsr_studio.errors import OptionError
 N_FFT = 2048
 HOP = 512
 POWER_FLOOR = 1e-8
+
+
+@lru_cache(maxsize=32)
+def hann(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The periodic Hann window, made once a device."""
+    return torch.hann_window(size, dtype=dtype, device=device)
+
+
+def squared(spectrum: Tensor) -> Tensor:
+    """|spectrum|², complex to real."""
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def precise(x: Tensor) -> Tensor:
+    """In float64, or in float32 on devices that have no more (Apple's)."""
+    return x.float() if x.device.type == "mps" else x.double()
 
 
 def power_spectrogram(x: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tensor:
@@ -29,9 +46,9 @@ def power_spectrogram(x: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tenso
     flat = x.reshape(-1, x.shape[-1])
     # Reflection needs more samples than it mirrors.
     flat = pad(flat, (0, max(0, n_fft // 2 + 1 - flat.shape[-1])))
-    window = torch.hann_window(n_fft, dtype=flat.dtype, device=flat.device)
+    window = hann(n_fft, flat.dtype, flat.device)
     stft = torch.stft(flat, n_fft, hop, window=window, center=True, pad_mode="reflect", return_complex=True)
-    power = torch.view_as_real(stft).square().sum(-1)
+    power = squared(stft)
     return power.reshape(*x.shape[:-1], *power.shape[-2:])
 
 
@@ -49,12 +66,12 @@ def bins_between(lo_hz: float, hi_hz: float | None, sample_rate: int, n_fft: int
 
 
 def log_distance(power_x: Tensor, power_y: Tensor) -> Tensor:
-    """Log-spectral distance of two power spectrograms, [..., bins, frames] -> [...], float64.
+    """Log-spectral distance of two power spectrograms, [..., bins, frames] -> [...], float64 (see `precise`).
 
     Root of the mean over bins of the squared difference of log10 powers (clamped at 1e-8), mean over frames.
     """
     difference = power_x.clamp_min(POWER_FLOOR).log10() - power_y.clamp_min(POWER_FLOOR).log10()
-    return difference.double().square().mean(-2).sqrt().mean(-1)
+    return precise(difference).square().mean(-2).sqrt().mean(-1)
 
 
 def lsd(x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None) -> Tensor:

@@ -93,12 +93,12 @@ class MapCrossover:
     def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:
         """As `Crossover.merge`, of a stretch that begins at sample ``start``; ``[..., channels, samples]``."""
         samples = lr.shape[-1]
-        held = self.edges(start, samples, 1)
+        held = self.edges(start, samples, 1).to(generated.device)
         distinct = held.unique().tolist()
         if len(distinct) == 1:
             return self._crossovers[distinct[0]].merge(lr, generated)
         fade = round(_FADE_SECONDS * self.rate)
-        window = torch.hann_window(2 * fade + 1, periodic=False)
+        window = torch.hann_window(2 * fade + 1, periodic=False, device=generated.device)
         window = (window / window.sum())[None, None]
         merged = torch.zeros_like(generated)
         for edge in distinct:
@@ -151,7 +151,7 @@ def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.
     window, last = torch.hann_window(_LONG, device=lr.device), _LONG // 2 + 1
     first = max(first - 2 * _ASIDE, 0)
     faintest_db = 20 * np.log10(_AUDIBLE * float(window.sum()) / 2)
-    power = torch.view_as_real(_spectrum(lr, window)).square().sum(-1)[..., first:, :]
+    power = _squared(_spectrum(lr, window))[..., first:, :]
     level = 10 * power.clamp_min(1e-12).log10()
     if not bool((level > faintest_db).any()):
         return added
@@ -176,8 +176,12 @@ def _spectrum(audio: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     return rows.view(*audio.shape[:-1], *rows.shape[-2:])
 
 
+def _squared(spectrum: torch.Tensor) -> torch.Tensor:
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
     """Power of cells and their neighbours, the same shape."""
-    power = torch.view_as_real(spectrum).square().sum(-1)
+    power = _squared(spectrum)
     flat = power.reshape(-1, 1, *power.shape[-2:])
     return torch.nn.functional.avg_pool2d(flat, 3, 1, 1, count_include_pad=False).view_as(power)

@@ -43,7 +43,7 @@ class TimeTable:
 
         Interpolated in log sigma; beyond the table's ends, the ends.
         """
-        levels = np.log(sigma.detach().double().cpu().numpy())
+        levels = np.log(sigma.detach().cpu().double().numpy())
         return torch.from_numpy(np.interp(levels, self._log, np.arange(len(self._log), dtype=np.float64)))
 
     def schedule(self, spacing: str, steps: int) -> Tensor:

@@ -65,6 +65,15 @@ class Context:
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _mono: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
+    def on(self, device: torch.device) -> "Context":
+        """The same, its audio on a device."""
+
+        def moved(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device)
+
+        expected, reference = moved(self.expected), moved(self.reference)
+        return replace(self, lr=self.lr.to(device), raw=moved(self.raw), expected=expected, reference=reference)
+
     def mono(self, audio: Tensor, rate: int) -> Tensor:
         """Candidates [N, channels, samples] as the mean of their channels at another rate, float32 [N, samples] on CPU.
 
@@ -140,7 +149,7 @@ def segment_scores(verifier: Verifier, audio: Tensor, context: Context, edges: S
     One that cannot tell segments apart scores them one by one; its score of a trajectory holds for all of them.
     """
     if isinstance(verifier, Segmental):
-        return {verifier.name: verifier.score_segments(audio, context, edges).numpy()}
+        return {verifier.name: verifier.score_segments(audio, context, edges).cpu().numpy()}
     if "early" in verifier.needs:
         return {
             name: np.repeat(np.array(scores)[:, None], len(edges) - 1, axis=1)

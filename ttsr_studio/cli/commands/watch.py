@@ -262,7 +262,7 @@ def watch_command(
         from ttsr_studio.engines.device import resolve_device
 
     resolve_device(device)
-    limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs))
+    limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs), sharing=jobs)
     policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, limits, device)
     options = ServiceOptions(jobs=jobs, port=None if no_page else port, policy=policy, **values)
     watched = Root(root, state)

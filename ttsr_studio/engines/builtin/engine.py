@@ -83,8 +83,9 @@ TONAL_FROM, TONAL_RANGE, TONAL_MOST = 0.4, 0.2, 1.0
 EVEN = 0.7
 """How far cells of a carrier are brought to equal energy."""
 
-ROWS = 2
-"""Windows and channels that are conditioned together."""
+ROWS = 32
+"""Windows and channels that a GPU takes at once. A CPU takes one: what it works on then stays in its caches (1.4 times
+faster than 32 rows at once), and a row comes out the same, to the last bit, whatever else is rendered beside it."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class BuiltinEngine:
 
     def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
         self.network, self.device, self._weights = network, device, weights
+        self.rows = 1 if device.type == "cpu" else ROWS
         self.config = network.config
 
     def weights(self) -> dict[str, str]:
@@ -194,7 +196,7 @@ class BuiltinEngine:
         rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
         parts = [
             self.network.conditioner(features(*pair)).cropped(AROUND)
-            for pair in zip(rows.split(ROWS), edges.split(ROWS), strict=True)
+            for pair in zip(rows.split(self.rows), edges.split(self.rows), strict=True)
         ]
         prediction = Prediction(
             *(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True))
@@ -232,9 +234,9 @@ class BuiltinEngine:
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
-        level = sigma.to(self.device, torch.float32)
-        x0: Tensor = self.network.denoiser(x.to(self.device), level, *conditioning.for_denoiser)
-        return x0
+        given = x.to(self.device), sigma.to(self.device, torch.float32), *conditioning.for_denoiser
+        parts = zip(*(whole.split(self.rows) for whole in given), strict=True)
+        return torch.cat([self.network.denoiser(*part) for part in parts])
 
     def preview(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
         """What was drawn, in units of its own spread."""
@@ -242,26 +244,24 @@ class BuiltinEngine:
 
     @torch.no_grad()
     def decode(self, x0: Tensor, conditioning: BuiltinConditioning) -> Tensor:
-        """Row by row, since spectra take more memory than audio."""
-        rows = [
-            self._decoded(*pair, conditioning.tensors) for pair in zip(x0, conditioning.index.tolist(), strict=True)
-        ]
-        return torch.stack(rows)
+        """A few rows at a time, since spectra take more memory than audio."""
+        parts = zip(x0.split(self.rows), conditioning.index.split(self.rows), strict=True)
+        return torch.cat([self._decoded(*part, conditioning.tensors) for part in parts])
 
-    def _decoded(self, x0: Tensor, row: int, tensors: BuiltinTensors) -> Tensor:
-        prediction, one = tensors.prediction, slice(row, row + 1)
-        cells, tonal = apart(x0[None].clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
-        drawn = (prediction.location[one] + prediction.spread[one] * cells)[..., :-1]
-        energy = spread_over_time(drawn, tensors.sounding[one])
-        tonality = prediction.tonality[one] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
+    def _decoded(self, x0: Tensor, rows: Tensor, tensors: BuiltinTensors) -> Tensor:
+        prediction = tensors.prediction
+        cells, tonal = apart(x0.clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
+        drawn = (prediction.location[rows] + prediction.spread[rows] * cells)[..., :-1]
+        energy = spread_over_time(drawn, tensors.sounding[rows])
+        tonality = prediction.tonality[rows] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
         share = band_to_bins(twice(share)[..., :-1])
-        carrier = (1 - share).sqrt() * tensors.noise[one] + share.sqrt() * tensors.tiles[one]
+        carrier = (1 - share).sqrt() * tensors.noise[rows] + share.sqrt() * tensors.tiles[rows]
         # Cells of the carrier are brought to unit energy first: how energy varies from cell to cell was drawn.
         own = (band_power(carrier) + 0.02).log()
-        shaped = carrier * band_to_bins(0.5 * (energy - EVEN * own)).exp() * tensors.gate[one]
-        made = istft(shaped, tensors.low.shape[-1], FAST_FFT, FAST_HOP)[0]
-        return torch.addcmul(tensors.low[row], made, tensors.onsets[row])
+        shaped = carrier * band_to_bins(0.5 * (energy - EVEN * own)).exp() * tensors.gate[rows]
+        made = istft(shaped, tensors.low.shape[-1], FAST_FFT, FAST_HOP)
+        return torch.addcmul(tensors.low[rows], made, tensors.onsets[rows])
 
 
 def spread_over_time(energy: Tensor, sounding: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def istft(spectrum: Tensor, samples: int, n_fft: int, hop: int) -> Tensor:
 
 def power(spectrum: Tensor) -> Tensor:
     """|spectrum|^2."""
-    return torch.view_as_real(spectrum).square().sum(-1)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def band_centres(device: torch.device | None = None) -> Tensor:

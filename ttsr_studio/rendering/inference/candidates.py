@@ -48,7 +48,8 @@ class CandidateBatch:
             conditioning = config.engine.condition(inputs.lr, cutoffs_of(config, inputs), inputs.keys)
         shape = self.channels, lr.shape[-1]
         self.sampler = CandidateSampler(config, conditioning, shape, stages, monitor or Monitor())
-        pictures, expected = self._mean_renders(lr)
+        heard = lr.to(config.engine.device)
+        pictures, expected = self._mean_renders(heard)
         size = round(config.segment_seconds * config.engine.sample_rate)
         self.windows = [
             WindowCandidates(
@@ -60,7 +61,7 @@ class CandidateBatch:
             )
             for w, (window, reference) in enumerate(zip(inputs.windows, inputs.references, strict=True))
         ]
-        self.scorer = CandidateScorer(config, self.windows, lr, pictures, stages)
+        self.scorer = CandidateScorer(config, self.windows, heard, pictures, stages)
 
     def _mean_renders(self, lr: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The engine's mean predictions as verifiers need them, [W, channels, ...] each: previews, and cores."""
@@ -72,7 +73,7 @@ class CandidateBatch:
         pictures = None if level is None else config.engine.preview(mean, level, conditioning)
         if not config.preview_level:
             raw = by_window(config.engine.decode(mean, conditioning), self.channels)
-            expected = config.crossover.merge(lr, raw)
+            expected = config.crossover.merge(lr, raw).cpu()
         return None if pictures is None else by_window(pictures, self.channels), expected
 
     def rehearse(self) -> None:

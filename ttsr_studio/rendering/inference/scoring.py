@@ -79,7 +79,7 @@ class ScoringSetup:
             early=early,
             annotations=self.annotations,
             cache=window.cache,
-        )
+        ).on(window.lr.device if raw is None else raw.device)
 
 
 def score_assembled(panel: Panel, setup: ScoringSetup, window: WindowCandidates, audio: Tensor) -> Scores:
@@ -98,7 +98,7 @@ class CandidateScorer:
     """Decodes and scores the candidates of several windows.
 
     Args:
-        lr: their inputs, [W, channels, samples], render regions at the engine's level.
+        lr: their inputs, [W, channels, samples], render regions at the engine's level, on its device.
         pictures: the engine's mean predictions at the level of previews, [W, channels, ...]; None when not needed.
         stages: take the time that it took.
     """
@@ -194,7 +194,7 @@ class CandidateScorer:
             for verifier in self.verifiers:
                 if verifier.name not in own.previewed:
                     self._score(own, numbers, verifier, merged, context)
-        for number, audio in zip(numbers, merged, strict=True):
+        for number, audio in zip(numbers, merged.cpu(), strict=True):
             own.candidates[number].audio, own.candidates[number].x0 = audio, None
 
     def _score(
@@ -211,18 +211,17 @@ class CandidateScorer:
 
     def _score_input(self, own: WindowCandidates, context: Context) -> None:
         """Ask those that can score the window's input itself, to tell whether a render is worse than nothing."""
-        same = replace(context, raw=own.lr[None], early=None, _mono={})
+        given = context.lr[None]
+        same = replace(context, raw=given, early=None, _mono={})
         for verifier in self.verifiers:
             known = verifier.name in own.previewed or goes_by_input(verifier, context.annotations)
             if not needs_early(verifier) and not known:
-                own.input_scores |= {
-                    name: values[0] for name, values in score_columns(verifier, own.lr[None], same).items()
-                }
+                own.input_scores |= {name: values[0] for name, values in score_columns(verifier, given, same).items()}
 
 
 def by_window(rows: Tensor, channels: int) -> Tensor:
-    """[W x channels, ...] -> [W, channels, ...] on the CPU."""
-    split: Tensor = rows.cpu().unflatten(0, (-1, channels))
+    """[W x channels, ...] -> [W, channels, ...]."""
+    split: Tensor = rows.unflatten(0, (-1, channels))
     return split
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ttsr_studio.analysis.spectra import hann, squared
 from ttsr_studio.weights.checkpoint import load_weights
 
 FEATURE_FLOOR = 1e-7
@@ -65,9 +66,9 @@ class CriticConfig:
 def stft_power(audio: Tensor, n_fft: int, hop: int) -> Tensor:
     """audio [..., samples] -> power [..., n_fft // 2 + 1, frames]; frame t is centred on t * hop."""
     flat = audio.reshape(-1, audio.shape[-1])
-    window = torch.hann_window(n_fft, device=audio.device)
+    window = hann(n_fft, audio.dtype, audio.device)
     spectrum = torch.stft(flat, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
-    return torch.view_as_real(spectrum).square().sum(-1).reshape(*audio.shape[:-1], *spectrum.shape[-2:])
+    return squared(spectrum).reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 
 def fast_energy(audio: Tensor, config: CriticConfig) -> Tensor:

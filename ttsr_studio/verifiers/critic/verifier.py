@@ -43,7 +43,8 @@ class Critic:
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
         """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
-        self.network = load_critic(weights, torch.device("cpu"))
+        self.device = torch.device(device)
+        self.network = load_critic(weights, self.device)
         self.weights = {weights.name: verified(weights, expected)}
 
     @torch.no_grad()
@@ -71,18 +72,15 @@ class Critic:
         config = self.network.config
         if context.sample_rate != config.sample_rate:
             raise OptionError(f"verifier 'critic' takes {config.sample_rate} Hz, not {context.sample_rate} Hz")
-        cutoff = torch.full((audio.shape[1],), context.cutoff_hz)
+        cutoff = torch.full((audio.shape[1],), context.cutoff_hz, device=self.device)
         mask = self.network.band_mask(cutoff, torch.full_like(cutoff, config.stop_hz))
         if not mask.any():
             return torch.zeros(len(audio), audio.shape[-1] // config.hop + 1, dtype=torch.float64)
         known = context.cache.get("critic")
         if known is None:
-            known = context.cache["critic"] = self.network(context.lr.cpu(), cutoff)
+            known = context.cache["critic"] = self.network(context.lr.to(self.device), cutoff)
         mean, variance = known
         # One candidate at a time: a spectrogram takes twice the memory of its audio.
-        return torch.stack(
-            [
-                self.network.expected_distances(self.network.views(x.cpu()), mean, variance, mask).mean(dim=0).double()
-                for x in audio
-            ]
-        )
+        views = (self.network.views(x.to(self.device)) for x in audio)
+        distances = [self.network.expected_distances(view, mean, variance, mask).mean(dim=0) for view in views]
+        return torch.stack(distances).cpu().double()

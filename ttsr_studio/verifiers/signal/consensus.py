@@ -18,7 +18,7 @@ Weights and licence: none of its own.
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import lsd
+from ttsr_studio.analysis.spectra import lsd, precise
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
@@ -49,5 +49,5 @@ class Consensus:
 
     def score_preview(self, preview: Preview) -> Tensor:
         """The same before decoding: minus the RMS distance to the mean prediction, in the engine's own units."""
-        apart: Tensor = (preview.pictures - preview.expected[None]).double().flatten(1).square().mean(dim=1)
+        apart: Tensor = precise(preview.pictures - preview.expected[None]).flatten(1).square().mean(dim=1)
         return -apart.sqrt()

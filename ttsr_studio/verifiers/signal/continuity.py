@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from ttsr_studio.analysis.spectra import N_FFT, power_spectrogram
+from ttsr_studio.analysis.spectra import N_FFT, power_spectrogram, precise
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 
 TOP_HZ = 20000.0
@@ -90,7 +90,7 @@ def seam_step(audio: Tensor, rate: int, cutoff_hz: float) -> Tensor:
 
 def band_levels(audio: Tensor, rate: int, edges: list[float], n_fft: int, hop: int) -> Tensor:
     """Mean level per bin of bands between ascending edges in Hz: [channels, samples] -> [bands, frames], dBFS."""
-    power = power_spectrogram(audio, n_fft=n_fft, hop=hop).mean(0).double() / (n_fft / 4) ** 2
+    power = precise(power_spectrogram(audio, n_fft=n_fft, hop=hop).mean(0)) / (n_fft / 4) ** 2
     bands = []
     for lo_hz, hi_hz in pairwise(edges):
         first = min(math.ceil(lo_hz * n_fft / rate), len(power) - 1)

@@ -16,7 +16,7 @@ Weights and licence: none.
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import N_FFT, bins_between, power_spectrogram
+from ttsr_studio.analysis.spectra import N_FFT, bins_between, power_spectrogram, precise
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 
 BEST_DB = 60.0
@@ -44,11 +44,11 @@ class Lowband:
         # One bin at least, however low the cutoff.
         top_hz = max(0.9 * context.cutoff_hz, context.sample_rate / N_FFT)
         bins = bins_between(0.0, top_hz, context.sample_rate)
-        known = power_spectrogram(context.lr)[..., bins, :].sqrt().double()
+        known = precise(power_spectrogram(context.lr)[..., bins, :].sqrt())
         signal = known.square().sum()
         ratios = []
         for candidate in made:  # bounds memory
-            magnitude = power_spectrogram(candidate)[..., bins, :].sqrt().double()
+            magnitude = precise(power_spectrogram(candidate)[..., bins, :].sqrt())
             error = (magnitude - known).square().sum()
             ratios.append((signal + SILENCE) / (error + 1e-6 * SILENCE))
         return (10 * torch.stack(ratios).log10()).clamp(WORST_DB, BEST_DB)

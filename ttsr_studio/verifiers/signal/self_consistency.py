@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttsr_studio.analysis.spectra import precise
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
@@ -47,5 +48,5 @@ class SelfConsistency:
 
     def _alike(self, early: Tensor, final: Tensor) -> Tensor:
         """Two stacks [N, ...] -> cosine [N], float64."""
-        alike: Tensor = F.cosine_similarity(early.double().flatten(1), final.double().flatten(1), dim=1)
+        alike: Tensor = F.cosine_similarity(precise(early).flatten(1), precise(final).flatten(1), dim=1)
         return torch.as_tensor(alike.cpu())

@@ -112,19 +112,24 @@ class TaskFailed:
     line: str
 
 
-def work(pipe: Connection, leash: Connection, log: Path) -> None:
+def work(pipe: Connection, leash: Connection, log: Path, sharing: int) -> None:
     """The main function of the process: answer tasks until the pipe closes.
 
     Args:
         leash: never written to; it breaks when the parent ends, however that comes about.
         log: takes what libraries print and what the system says of a crash.
+        sharing: workers that share the machine's cores; `OMP_NUM_THREADS`, where it is set, holds for each.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent decides what becomes of the job
     threading.Thread(target=end_with_parent, args=(leash,), daemon=True).start()
     redirect(log)
+    import torch
+
     from ttsr_studio.rendering.inference.session import Sessions
 
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
     sessions = Sessions()
     pipe.send(Ready())
     while True:

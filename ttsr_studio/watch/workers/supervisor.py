@@ -46,10 +46,12 @@ class Limits:
     Attributes:
         silence: seconds without any progress.
         memory: bytes of resident memory; None for no limit.
+        sharing: workers that share the machine's cores.
     """
 
     silence: float = 900.0
     memory: int | None = None
+    sharing: int = 1
 
 
 class CrashedError(Exception):
@@ -71,13 +73,14 @@ class TaskFailedError(Exception):
 class Worker:
     """A process that was just started."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, sharing: int) -> None:
         context = multiprocessing.get_context("spawn")
         theirs: Connection
         their_leash: Connection
         self.pipe, theirs = context.Pipe()
         their_leash, self.leash = context.Pipe(duplex=False)
-        self.process: SpawnProcess = context.Process(target=work, args=(theirs, their_leash, log), daemon=True)
+        given = (theirs, their_leash, log, sharing)
+        self.process: SpawnProcess = context.Process(target=work, args=given, daemon=True)
         self.process.start()
         theirs.close()
         their_leash.close()
@@ -150,7 +153,7 @@ class Supervisor:
     def _ask(self, task: RenderTask | Path, size: int, on_progress: OnProgress) -> HashDone | RenderDone:
         if self.worker is None or not self.worker.process.is_alive():
             self.stop()
-            self.worker = Worker(self.log)
+            self.worker = Worker(self.log, self.limits.sharing)
         worker = self.worker
         try:
             if worker.ready:
