@@ -22,4 +22,7 @@ def resolve_device(name: str) -> str:
         raise OptionError(
             f"device {name!r} is not available on this machine; here: {', '.join(d for d in here if here[d])}"
         )
+    cards = [f"{kind}:{number}" for number in range(torch.cuda.device_count() if kind == "cuda" else 1)]
+    if name not in (kind, *cards):
+        raise OptionError(f"device {name!r} is not there; here: {', '.join(cards)}")
     return name

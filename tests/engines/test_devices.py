@@ -1,0 +1,91 @@
+"""Renders on a pretend GPU are those of the CPU, and what would fail on one fails here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from tests.pretend_device import MixedDevicesError, pretend
+from ttsr_studio.cli.main import main
+from ttsr_studio.engines.builtin import engine
+from ttsr_studio.storage.checksum import sha256
+
+DEVICES = ("cuda:0", "mps:0")
+JUDGES = ("critic", "consensus", "continuity", "lowband", "self_consistency")
+
+
+@pytest.fixture(scope="module")
+def stem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second and a half of two channels, a note and hits, up to 5 kHz."""
+    path = tmp_path_factory.mktemp("devices") / "stem.wav"
+    rng, t = np.random.default_rng(0), np.arange(72000) / 48000
+    hits = rng.standard_normal((len(t), 2)) * np.exp(-(t % 0.4) / 0.05)[:, None]
+    audio = 0.05 * hits + 0.1 * np.sin(2 * np.pi * 440 * t)[:, None]
+    spectrum = np.fft.rfft(audio, axis=0)
+    spectrum[np.fft.rfftfreq(len(t), 1 / 48000) > 5000] = 0
+    soundfile.write(path, np.fft.irfft(spectrum, len(t), axis=0), 48000, subtype="PCM_24")
+    return path
+
+
+def rendered(stem: Path, device: str, *options: str) -> str:
+    """The sha256 of a render."""
+    out = stem.with_name(f"{device.replace(':', '')}.wav")
+    command = [
+        "render",
+        str(stem),
+        "-o",
+        str(out),
+        "--overwrite",
+        "--no-report",
+        "--candidates",
+        "3",
+        "--device",
+        device,
+    ]
+    result = CliRunner().invoke(main, [*command, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return sha256(out)
+
+
+SEARCHES = (
+    ("--search", "random", "--choice", "segment", *(word for name in JUDGES for word in ("--verifier", name))),
+    ("--search", "zero-order", "--verifier", "critic"),
+    ("--search", "paths", "--verifier", "consensus", "--choice", "clip"),
+)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options[1])
+def test_a_render_is_the_same_there(stem: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ROWS", 1)
+    expected = rendered(stem, "cpu", *options)
+    for device in DEVICES:
+        with pretend(device):
+            assert rendered(stem, device, *options) == expected
+
+
+@pytest.mark.parametrize("option", [("--batch", "1"), ("--batch", "7")], ids=lambda option: option[1])
+def test_a_render_is_the_same_at_every_batch(stem: Path, option: tuple[str, str]) -> None:
+    assert rendered(stem, "cpu", *option) == rendered(stem, "cpu", "--batch", "32")
+
+
+def test_mistakes_are_found() -> None:
+    for device in DEVICES:
+        with pretend(device):
+            there = torch.ones(3, device=device)
+            with pytest.raises(MixedDevicesError):
+                there + torch.ones(3)
+            with pytest.raises(MixedDevicesError):
+                there.numpy()
+    with pretend("mps:0"), pytest.raises(MixedDevicesError, match="float64"):
+        torch.ones(3, device="mps:0").double()
+
+
+def test_a_card_that_is_not_there_is_refused(stem: Path) -> None:
+    with pretend("cuda:0"):
+        result = CliRunner().invoke(main, ["render", str(stem), "--device", "cuda:9"])
+    assert result.exit_code == 2
+    assert "cuda:9" in result.output
+    assert "cuda:0" in result.output

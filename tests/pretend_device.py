@@ -1,0 +1,166 @@
+"""A pretend accelerator: tensors that say they are on "cuda:0" or "mps:0" and hold CPU data.
+
+What is done to them is done on the CPU. A function that is given tensors of several devices raises as CUDA does (single
+numbers of the CPU may be mixed in, and CPU tensors that index), as does `numpy()`; float64 on "mps" raises as there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+INDEXING = ("__getitem__", "__setitem__")
+WIDE = (torch.float64, torch.complex128)
+
+
+class MixedDevicesError(RuntimeError):
+    """What CUDA and MPS say of an operation on tensors of several devices, or on numbers they do not have."""
+
+
+class Pretending(Tensor):
+    """A CPU tensor, `held`, that says it is elsewhere."""
+
+    held: Tensor
+    shown: torch.device
+
+    @staticmethod
+    def __new__(cls, held: Tensor, shown: torch.device) -> "Pretending":
+        made: Pretending = Tensor._make_wrapper_subclass(
+            cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype,
+            layout=held.layout, device=torch.device("meta"),
+        )  # fmt: skip
+        made.held, made.shown = held, shown
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return self.shown
+
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return self.shown.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:  # type: ignore[override]
+        return False
+
+    @property
+    def is_meta(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"Pretending({self.shown}, {tuple(self.shape)}, {self.dtype})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:
+        raise MixedDevicesError(f"{func} on a pretending tensor, outside of what pretends")
+
+
+def held(x: Any) -> Any:
+    return x.held if isinstance(x, Pretending) else x
+
+
+class Pretence(TorchFunctionMode):
+    """Runs functions that are given pretending tensors on what they hold."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.pretended = device
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        first = args[0] if args else None
+        if name == "to" and isinstance(first, Tensor):
+            return self.moved(func, first, list(args[1:]), given)
+        tensors = [x for x in tree_flatten((args, given))[0] if isinstance(x, Tensor)]
+        mine = [x for x in tensors if isinstance(x, Pretending)]
+        if not mine and not self.here(given.get("device")):
+            return func(*args, **given)
+        if isinstance(first, Pretending):
+            if name == "cpu":
+                return first.held
+            if name in ("numpy", "__array__"):
+                raise MixedDevicesError(f"numpy() of a tensor on {first.device}")
+        if mine:
+            self.refuse_mixed(name, args, tensors)
+        if given.get("device") is not None:
+            given["device"] = "cpu"
+        out = func(*tree_map(held, args), **tree_map(held, given))
+        same = {id(x.held): x for x in mine}
+        return tree_map(lambda x: same[id(x)] if id(x) in same else self.shown(x), out)
+
+    def here(self, device: Any) -> bool:
+        return device is not None and torch.device(device).type == self.pretended.type
+
+    def shown(self, x: Any) -> Any:
+        """A result as a tensor of the device. Raises MixedDevicesError for one that the device cannot hold."""
+        if not isinstance(x, Tensor) or isinstance(x, Pretending):
+            return x
+        if self.pretended.type == "mps" and x.dtype in WIDE:
+            raise MixedDevicesError(f"MPS has no {x.dtype}")
+        return Pretending(x, self.pretended)
+
+    def refuse_mixed(self, name: str, args: Sequence[Any], tensors: Sequence[Tensor]) -> None:
+        """Raise MixedDevicesError where CUDA would."""
+        others = [x for x in tensors if not isinstance(x, Pretending) and x.dim() > 0]
+        if name in INDEXING and isinstance(args[0], Pretending):
+            places = tree_flatten(args[1])[0]
+            others = [x for x in others if not any(x is place for place in places)]
+        if others:
+            raise MixedDevicesError(f"{name}: tensors on {', '.join(sorted({str(x.device) for x in tensors}))}")
+
+    def moved(self, func: Any, x: Tensor, rest: list[Any], given: dict[str, Any]) -> Tensor:
+        """What `x.to(…)` gives."""
+        device = given.pop("device", None)
+        if rest and isinstance(rest[0], str | torch.device):
+            device = rest.pop(0)
+        elif rest and isinstance(rest[0], Tensor):
+            device, rest[0] = rest[0].device, rest[0].dtype
+        rest = [one for one in rest if one is not None and not isinstance(one, bool)]
+        given = {name: value for name, value in given.items() if value is not None}
+        made: Tensor = func(held(x), *rest, **given) if rest or given else held(x)
+        there = isinstance(x, Pretending) if device is None else self.here(device)
+        if there and isinstance(x, Pretending) and made is x.held:
+            return x
+        shown: Tensor = self.shown(made) if there else made
+        return shown
+
+
+@contextmanager
+def pretend(name: str) -> Iterator[None]:
+    """A machine with such a device, "cuda:0" or "mps:0", for what runs inside."""
+    pretence = Pretence(torch.device(name))
+    to: Callable[..., nn.Module] = nn.Module.to
+
+    def moved(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        if not (args and isinstance(args[0], str | torch.device) and pretence.here(args[0])):
+            return to(module, *args, **kwargs)
+        for part in module.modules():
+            for own in (part._parameters, part._buffers):
+                for key, value in list(own.items()):
+                    if value is not None:
+                        own[key] = pretence.shown(held(value).detach())
+        return module
+
+    there = {"cuda": torch.cuda, "mps": torch.backends.mps}[pretence.pretended.type]
+    patches: list[Any] = [
+        patch.object(nn.Module, "to", moved),
+        patch.object(there, "is_available", lambda: True),
+        patch.object(torch.cuda, "device_count", lambda: 1),
+        patch.object(torch.cuda, "synchronize", lambda *_: None),
+        patch.object(torch.cuda, "empty_cache", lambda: None),
+        patch.object(torch.mps, "synchronize", lambda: None),
+    ]
+    with ExitStack() as stack, pretence:
+        for each in patches:
+            stack.enter_context(each)
+        yield
