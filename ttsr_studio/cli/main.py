@@ -25,6 +25,7 @@ COMMANDS = {
     "models": ("models:models_group", "Weights that are not shipped: fetch, import and check them."),
     "integrations": ("integrations:integrations_group", "Install scripts for DAWs, and units for services."),
     "completion": ("completion:completion_group", "Complete commands and names by the Tab key."),
+    "bench": ("bench:bench_command", "Say how fast this machine renders, and where time goes."),
     "doctor": ("doctor:doctor_command", "What is here: devices, engines, verifiers, weights."),
     "schema": ("schema:schema_command", "Print the JSON schema of reports, or of job files."),
 }

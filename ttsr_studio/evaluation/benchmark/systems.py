@@ -1,7 +1,6 @@
 """What is evaluated: the input itself, replication, the ceiling, renders, and finished audio of other systems."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ttsr_studio.config.annotations import read_annotations
+from ttsr_studio.diagnostics.memory import peak_rss_mb
 from ttsr_studio.errors import MissingError, OptionError, shown, unknown
 from ttsr_studio.evaluation.benchmark.baselines import replicate
 from ttsr_studio.evaluation.benchmark.ceiling import ceiling
@@ -91,20 +91,6 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return  # not Linux, or not allowed: documented above
-
-
-def peak_rss_mb() -> float:
-    """Largest resident memory, MB of 1e6 bytes; NaN on Windows."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return float(lines["VmHWM"].split()[0]) * 1024 / 1e6 if "VmHWM" in lines else math.nan
-    if sys.platform == "win32":
-        return math.nan
-    import resource
-
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
 @dataclass(frozen=True)
