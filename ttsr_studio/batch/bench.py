@@ -65,7 +65,7 @@ def programme(seconds: float) -> NDArray[np.float32]:
     return np.asarray(signal.sosfiltfilt(steep, 0.05 * (notes + hits)), np.float32)
 
 
-def measure(preset: str, seconds: float, **options: Any) -> RenderCost:
+def render_cost(preset: str, seconds: float, **options: Any) -> RenderCost:
     """Render the programme and say what it took. `options` as of `Renderer`; raises what that raises."""
     with Renderer(preset, cutoff=BAND_HZ, **options) as renderer:
         device = resolve_device(renderer.options.device)

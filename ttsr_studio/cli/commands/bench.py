@@ -30,9 +30,9 @@ def bench_command(preset: str, seconds: float, as_json: bool, **options: Any) ->
     Compare figures of one machine in one state only; what else runs on it counts.
     """
     with left_at_once():
-        from ttsr_studio.batch.bench import measure
+        from ttsr_studio.batch.bench import render_cost
 
-    cost = measure(preset, seconds, **{name: value for name, value in options.items() if value is not None})
+    cost = render_cost(preset, seconds, **{name: value for name, value in options.items() if value is not None})
     if as_json:
         derived = {"times_real_time": cost.times_real_time, "candidates_per_hour": cost.candidates_per_hour}
         click.echo(json.dumps(asdict(cost) | derived, indent=2))
