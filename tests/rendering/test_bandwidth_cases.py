@@ -190,3 +190,11 @@ def test_images_are_named_with_what_takes_them_out(ttsr: Ttsr, tmp_path: Path) -
     before, after = load(source), load(tmp_path / "out.wav")
     image = level_db(band(before, 11900, 12100)), level_db(band(after, 11900, 12100))
     assert image[0] != pytest.approx(image[1], abs=0.5)
+
+
+def test_an_edge_above_the_band_says_what_stays_empty(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem = tmp_path / "stem.wav"
+    save(stem, below(voice(1.5), 6000))
+    result = ttsr("render", stem, "--cutoff", "15000", "--candidates", "1", "-o", tmp_path / "out.wav")
+    assert "below --cutoff nothing was heard from" in result.stdout
+    assert "to 15.0 kHz" in result.stdout

@@ -42,6 +42,7 @@ INPUTS = {
     "damaged: at 1.00 s Invalid data": "damaged",
     "2 packets before the first whole one left out": "damaged",
     "above --cutoff it holds sound up to 9.0 kHz: that is kept": "sound-above-cutoff",
+    "below --cutoff nothing was heard from 6.6 to 15.0 kHz: nothing is added there": "empty-below-cutoff",
     "what nobody has named yet": "input-note",
 }
 OUTPUTS = {

@@ -86,8 +86,9 @@ def of_scores(report: Report) -> Iterator[Notice]:
         if record.harm:
             yield Notice("worse-by-a-verifier", f"scored {' and '.join(record.harm)} by {name}")
     behind = report.gains.held_out
-    if behind is not None and behind < 0:
-        yield Notice("held-out-behind", f"held-out verifiers score it {-behind:.1f} sd below a random pick")
+    if behind is not None and behind < -0.05:
+        text = f"held-out verifiers score it {-behind:.1f} standard deviations below a random pick"
+        yield Notice("held-out-behind", text)
     regions = report.uncertainty.regions
     if regions:
         places = ", ".join(f"{region.start_s:.1f} to {region.stop_s:.1f} s" for region in regions[:MOST_REGIONS])

@@ -126,6 +126,9 @@ def source_info(
     refuse_no_room(info, bandwidth, info.rate if options.rate == "source" else int(options.rate))
     if bandwidth.heard_to_hz and options.remove != "above":
         info = replace(info, warnings=(*info.warnings, HEARD.format(bandwidth.heard_to_hz / 1000)))
+    if given and not band.silent and not band.nothing_to_add and bandwidth.lowest() > 1.2 * band.cutoff_hz:
+        empty = EMPTY.format(band.cutoff_hz / 1000, bandwidth.lowest() / 1000)
+        info = replace(info, warnings=(*info.warnings, empty))
     loudness = measured.loudness
     with run.stages.timed("read"):
         programme = programme_of(run, measured, bandwidth)
@@ -182,6 +185,8 @@ def measure_source(run: RunningRender, info: SourceInfo, blocks: Iterable[NDArra
 HEARD = (
     "above --cutoff it holds sound up to {:.1f} kHz: that is kept, and nothing added to it; --remove above replaces it"
 )
+
+EMPTY = "below --cutoff nothing was heard from {:.1f} to {:.1f} kHz: nothing is added there, it stays empty"
 
 
 def given_map(info: SourceInfo, band: Bandwidth, given: tuple[float, ...], rate: int) -> BandwidthMap:

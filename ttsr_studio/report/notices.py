@@ -17,6 +17,7 @@ OF_INPUTS = (
     ("times-mended", r"starts .* late|timestamps"),
     ("damaged", r"damaged|packets before|the decoder complained"),
     ("sound-above-cutoff", r"above --cutoff it holds"),
+    ("empty-below-cutoff", r"below --cutoff nothing was heard"),
 )
 """What is said of an input, by how it is said; anything else is an `input-note`."""
 
@@ -70,6 +71,10 @@ NOTICES = {
     "sound-above-cutoff": Explanation(
         "`--cutoff` is below where sound was found. That sound is kept, and nothing is added to it.",
         "`--remove above` replaces it, or give a higher `--cutoff`.",
+    ),
+    "empty-below-cutoff": Explanation(
+        "`--cutoff` is above where the file's band was heard to end. What is missing between the two is not filled.",
+        "Leave `--cutoff` out, or give a lower one, if you did not mean it.",
     ),
     "input-note": Explanation("Something else was found in the file.", "Read the line."),
     "rate-lowered": Explanation(
@@ -179,7 +184,7 @@ HEAD = """\
 What the tool says beside a result, on the line of a render after "note:", in `notices` of `--json` and of the report,
 and on the page; `ttsr inspect` names those of the file. Besides these a file may be **skipped**: it is full-band
 already, or nothing says that its band was limited. Then there is nothing to do, unless you know better:
-`--cutoff 5000` says where the band ends.
+`--cutoff 5000` says where the band ends, and with `--remove above` what lies above it is replaced.
 """
 
 

@@ -73,7 +73,12 @@ EXAMPLES = (
     "[default: {dir}/{stem}_ttsr{ext}]",
 )
 @render_flags
-@grouped("Basics", "--overwrite", is_flag=True, help="Replace outputs that exist.")
+@grouped(
+    "Basics",
+    "--overwrite",
+    is_flag=True,
+    help="Replace outputs that exist, with what earlier renders of the name left beside them.",
+)
 @grouped("Basics", "--skip-existing", is_flag=True, help="Leave outputs that exist as they are, and go on.")
 @grouped(
     "Basics",
