@@ -1,4 +1,4 @@
-"""How long it takes until anything begins, and what is loaded by then: `python benchmarks/import_floors.py`.
+"""How long it takes until anything begins, and what is loaded by then: `python benchmarks/start_up.py`.
 
 Every case runs in a process of its own. Seconds are of the processor, medians of several runs; the first run is not
 counted, since it fills the disk's cache.
