@@ -77,7 +77,9 @@ class AudioSRConditioning:
         return replace(self, index=self.index[index], empty=self.empty[index])
 
     def join(self, other: "AudioSRConditioning") -> "AudioSRConditioning":
-        """Self's rows, then other's, of the same windows: guidance in one batch."""
+        """Self's rows, then other's, of the same windows: guidance in one batch. Raises ValueError for others."""
+        if other.tensors is not self.tensors:
+            raise ValueError("conditionings of different windows cannot be joined")
         assert other.tensors is self.tensors
         return replace(self, index=torch.cat([self.index, other.index]), empty=torch.cat([self.empty, other.empty]))
 
