@@ -26,7 +26,8 @@ from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import OWN
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.evaluation.benchmark import system_spec
-from ttsr_studio.options import FIRST_GROUPS, KNOWN, RenderOptions, options_schema
+from ttsr_studio.options import FIRST_GROUPS, KNOWN, RenderOptions
+from ttsr_studio.options.schema import options_schema
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {

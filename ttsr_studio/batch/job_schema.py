@@ -5,7 +5,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from ttsr_studio.config.option_fields import FIELDS, held_by
-from ttsr_studio.options import options_schema
+from ttsr_studio.options.schema import options_schema
 
 VERSION = "1"
 WRITTEN = {

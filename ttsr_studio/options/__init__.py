@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -22,7 +21,6 @@ from pydantic.fields import FieldInfo
 
 from ttsr_studio.errors import OptionError, unknown
 from ttsr_studio.options.values import (
-    RATES,
     AmountOfMade,
     Cutoff,
     Depth,
@@ -391,20 +389,6 @@ def option_name(field: str) -> str:
 def row(field: str) -> dict[str, Any]:
     """What the table says of an option besides its type, range, default and help."""
     return cast(dict[str, Any], FIELD_INFO[field].json_schema_extra)
-
-
-def options_schema() -> dict[str, dict[str, Any]]:
-    """JSON schema of every option's value by field, as reports have it: of several, a list of texts."""
-    schemas: dict[str, dict[str, Any]] = TypeAdapter(RenderOptions).json_schema()["properties"]
-    for field, schema in schemas.items():
-        for key in ("title", *row(field)):
-            schema.pop(key, None)
-        schema["description"] = re.sub(r" Known are {\w+}\.", "", schema["description"])
-        if row(field).get("several"):
-            schemas[field] = {"type": "array", "items": {"type": "string"}, "description": schema["description"]}
-    del schemas["rate"]["anyOf"]
-    schemas["rate"]["enum"] = ["source", *RATES]
-    return schemas
 
 
 def refusal(error: ValidationError) -> OptionError:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from ttsr_studio.errors import InputError
-from ttsr_studio.options import options_schema
+from ttsr_studio.options.schema import options_schema
 from ttsr_studio.report.schema import Report
 from ttsr_studio.report.upgrade import upgrade
 
