@@ -4,13 +4,25 @@ Only `cli` prints them and turns them into exit codes.
 """
 
 import difflib
+import errno
 import os
 import shlex
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterable
+from enum import Enum, auto
 from pathlib import Path
+
+TRANSIENT_ERRNOS = {
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "EBUSY", "EAGAIN"),
+        *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENODEV", "ENXIO"),
+    )
+    if hasattr(errno, name)
+}
+"""What the system says when a file is not to blame, and waiting may help."""
 
 
 class TtsrError(Exception):
@@ -47,6 +59,35 @@ class MissingError(TtsrError):
 
 class PluginError(TtsrError):
     """What another package added failed at its work; the message names that package, and what it said."""
+
+
+class Cause(Enum):
+    """What a failure is about."""
+
+    INPUT = auto()
+    NOTHING_TO_ADD = auto()
+    SETTINGS = auto()
+    CHANGED = auto()
+    """The file is another by now."""
+    ENVIRONMENT = auto()
+    CRASH = auto()
+    """The process itself."""
+
+
+def cause_of(error: OSError | TtsrError) -> Cause:
+    """What an error is about, by what the system said where it did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
+            return Cause.ENVIRONMENT
+        cause = cause.__cause__
+    if isinstance(error, PluginError):
+        return Cause.CRASH  # as any error that nobody foresaw
+    if isinstance(error, MissingError | OptionError):
+        return Cause.SETTINGS
+    if isinstance(error, NothingToAddError):
+        return Cause.NOTHING_TO_ADD
+    return Cause.INPUT if isinstance(error, InputError | OSError) else Cause.ENVIRONMENT
 
 
 def pip_install(*what: str) -> str:

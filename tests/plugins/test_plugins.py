@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from helpers import LONGEST, below, save, voice
 
+from ttsr_studio.errors import Cause
 from ttsr_studio.plugins.plugin import Plugin
-from ttsr_studio.watch.workers.process import Cause, TaskFailed, guarded
+from ttsr_studio.watch.workers.process import TaskFailed, guarded
 
 GOOD = """
 from __future__ import annotations

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import Cause, TtsrError, cause_of
 from ttsr_studio.watch.policy import AROUND_A_FILE, WRONG_SETTINGS, Backoff
-from ttsr_studio.watch.workers.process import Cause, cause_of
 
 
 class Ending(Enum):

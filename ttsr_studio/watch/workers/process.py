@@ -3,7 +3,6 @@
 It is told what to do through a pipe, says all the time where it stands, and ends when its parent does.
 """
 
-import errno
 import hashlib
 import os
 import signal
@@ -13,20 +12,11 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ttsr_studio.errors import (
-    ChangedError,
-    InputError,
-    MissingError,
-    NothingToAddError,
-    OptionError,
-    PluginError,
-    TtsrError,
-)
+from ttsr_studio.errors import Cause, ChangedError, TtsrError, cause_of
 from ttsr_studio.options import RenderOptions
 
 Done = TypeVar("Done")
@@ -34,32 +24,9 @@ Done = TypeVar("Done")
 REPORT_SECONDS = 0.25
 """Between two reports of progress."""
 
-TRANSIENT_ERRNOS = {
-    getattr(errno, name)
-    for name in (
-        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "EBUSY", "EAGAIN"),
-        *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENODEV", "ENXIO"),
-    )
-    if hasattr(errno, name)
-}
-"""What the system says when a file is not to blame, and waiting may help."""
-
 LOG_BYTES = 1_000_000
 UNEXPECTED = 70
 """Exit code after an error that nobody foresaw."""
-
-
-class Cause(Enum):
-    """What a failure is about."""
-
-    INPUT = auto()
-    NOTHING_TO_ADD = auto()
-    SETTINGS = auto()
-    CHANGED = auto()
-    """The file is another by now."""
-    ENVIRONMENT = auto()
-    CRASH = auto()
-    """The process itself."""
 
 
 @dataclass(frozen=True)
@@ -232,19 +199,3 @@ def guarded(source: Path, step: Callable[[], Done]) -> Done | TaskFailed:
         what = " ".join(str(error).split())[:500]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return TaskFailed(Cause.CRASH, f"{type(error).__name__}: {what} (at {where})")
-
-
-def cause_of(error: OSError | TtsrError) -> Cause:
-    """What an error is about, by what the system said where it did."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in TRANSIENT_ERRNOS:
-            return Cause.ENVIRONMENT
-        cause = cause.__cause__
-    if isinstance(error, PluginError):
-        return Cause.CRASH  # as any error that nobody foresaw
-    if isinstance(error, MissingError | OptionError):
-        return Cause.SETTINGS
-    if isinstance(error, NothingToAddError):
-        return Cause.NOTHING_TO_ADD
-    return Cause.INPUT if isinstance(error, InputError | OSError) else Cause.ENVIRONMENT

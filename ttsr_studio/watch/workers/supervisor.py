@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from ttsr_studio.errors import Cause
 from ttsr_studio.watch.workers.process import (
     UNEXPECTED,
-    Cause,
     HashDone,
     Ready,
     RenderDone,
