@@ -1,10 +1,13 @@
 """The built-in engine: the shipped weights, candidates that differ, silence, windows that join."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from helpers import Ttsr, voice
 from scipy import signal
 from torch import Tensor
 
@@ -14,7 +17,7 @@ from ttsr_studio.engines.builtin import engine as builtin
 from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig
 from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.errors import MissingError, OptionError
-from ttsr_studio.weights.checkpoint import export
+from ttsr_studio.weights.checkpoint import export, verified
 
 RATE, HOP = 48000, 512
 
@@ -117,6 +120,27 @@ def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="not the weights that were shipped"):
         builtin.load_file("cpu", path)
     assert builtin.load_file("cpu", path, expected=None).config == tiny
+
+
+def test_weights_of_ones_own_are_rendered_with_and_named(ttsr: Ttsr, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    config = NetworkConfig(4, 8, 16, 2, 4, 4, 16, 2)
+    export(BuiltinNetwork(config), config.to_dict(), tmp_path / "mine.safetensors", {})
+    soundfile.write(tmp_path / "a.wav", voice(0.5, 16000), 16000)
+    render = ("render", tmp_path / "a.wav", "--candidates", 1, "--engine-weights", tmp_path / "mine.safetensors")
+    assert ttsr(*render, "-o", tmp_path / "b.wav").exit_code == 0
+    tool = json.loads((tmp_path / "b.ttsr.json").read_text())["tool"]
+    assert tool["options"]["engine_weights"] == "mine.safetensors"
+    assert tool["weights"]["mine.safetensors"] == verified(tmp_path / "mine.safetensors", None)
+    again = ttsr(*render, "-o", tmp_path / "c.wav", "--again", tmp_path / "b.ttsr.json")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    for other, said in (("a.wav", "a.wav: not a weights file of ttsr-studio"), ("none.st", "none.st' does not exist")):
+        refused = ttsr(*render[:-1], tmp_path / other, "-o", tmp_path / "d.wav")
+        assert refused.exit_code != 0
+        assert said in refused.output
+    audiosr = ttsr(*render, "-o", tmp_path / "d.wav", "--engine", "audiosr-basic")
+    assert "engine 'audiosr-basic' has no --engine-weights" in audiosr.output
 
 
 def test_odd_windows_are_refused(engine: builtin.BuiltinEngine) -> None:

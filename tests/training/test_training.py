@@ -80,6 +80,24 @@ def test_a_run_goes_on_from_weights_of_its_size_only(corpus: Path, tmp_path: Pat
     assert "of a network of other sizes" in refused(main, tmp_path / "wide", corpus, "--width", 24, *start)
 
 
+def test_a_run_measures_itself_beside_the_shipped_weights(corpus: Path, tmp_path: Path) -> None:
+    clips, run = tmp_path / "clips", tmp_path / "a run"
+    clips.mkdir()
+    for seed in (8, 9):
+        soundfile.write(clips / f"{seed}.flac", voice(1.0, seed=seed), 48000)
+    train(corpus, run, "--steps", 2, "--columns", clips)
+    entry = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    assert entry["step"] == 2
+    (columns,) = entry["columns"].values()
+    mean, difference, low, high = columns["visqol"]
+    assert 1 <= mean <= 5
+    assert low <= difference <= high
+    assert list((run / "columns" / "pictures").iterdir())
+    (tmp_path / "empty").mkdir()
+    train(corpus, tmp_path / "other", "--steps", 2, "--columns", tmp_path / "empty")
+    assert "columns_failed" in (tmp_path / "other" / "log.jsonl").read_text()
+
+
 def test_the_conditioner_learns_a_rule_that_the_low_band_tells() -> None:
     """A band above the cutoff is loud exactly where the low band is: its energy must come to follow."""
     torch.manual_seed(0)

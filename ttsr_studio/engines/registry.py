@@ -6,6 +6,7 @@ one file (or folder) and one line in `ENGINES`.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ttsr_studio.errors import MissingError, OptionError, pip_install
@@ -25,6 +26,7 @@ class EngineSettings:
         compile: compile the denoising network first (torch.compile): slow to start, faster after.
         low_vram: keep on the device only the network that runs, and decode in tiles.
         posterior: condition on the mean of the encoder's posterior, or on a sample, the same for all candidates.
+        engine_weights: a file of weights in place of the engine's own.
     """
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -32,6 +34,7 @@ class EngineSettings:
     compile: bool = False
     low_vram: bool = False
     posterior: Literal["mean", "sample"] = "mean"
+    engine_weights: Path | None = None
 
     def refuse(self, engine: str, known: Collection[str]) -> None:
         """Raise OptionError when a setting is not at its default that this engine does not know."""

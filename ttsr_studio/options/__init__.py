@@ -199,6 +199,9 @@ class EngineOptions:
     """The engine, its solver, and how it runs; None is the engine's own."""
 
     engine: str = option("builtin", "The model that makes the candidates.", group="Sampler")
+    engine_weights: Path | None = option(
+        None, "Weights of your own for the built-in engine, as its training writes them.",
+        group="Sampler", unset="those that come with it", held_by=("job", "evaluation"), metavar="FILE")
     steps: int | None = option(
         None, "How many steps the solver takes for a candidate.",
         group="Sampler", ge=1, takes="at least 1", unset="the engine's", metavar="N")
@@ -366,7 +369,8 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
     def to_json(self) -> dict[str, Any]:
         """Options as plain data, for the report; files by name only."""
         data = asdict(self)
-        data["reference"] = self.reference.name if self.reference else None
+        data |= {name: one.name if one else None for name, one in (
+            ("reference", self.reference), ("engine_weights", self.engine_weights))}  # fmt: skip
         data |= {name: list(data[name]) for name in ("verifiers", "hold_out", "captions")}
         data["chain"] = self.chain.tables() if self.chain else None
         data["settings"] = [f"{name}={text}" for name, text in self.settings]

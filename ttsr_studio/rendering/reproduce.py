@@ -11,7 +11,7 @@ from ttsr_studio.report.schema import Report
 from ttsr_studio.report.validate import load_report
 from ttsr_studio.storage.checksum import sha256
 
-LEFT_TO_THE_USER = ("preset", "reference", "speakers")
+LEFT_TO_THE_USER = ("preset", "reference", "engine_weights", "speakers")
 
 
 @dataclass(frozen=True)

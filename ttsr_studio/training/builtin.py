@@ -45,6 +45,7 @@ from ttsr_studio.engines.builtin.spectral import (
     tonality,
     twice,
 )
+from ttsr_studio.training.columns import ListeningColumns
 from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
@@ -157,6 +158,7 @@ class BuiltinRun(TrainingRun[BuiltinNetwork]):
 
     def __init__(self, folder: Path, config: NetworkConfig, device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
+        self.config = config.to_dict()
         super().__init__(folder, BuiltinNetwork(config), BuiltinNetwork(config), device)
 
     def start_from(self, weights: Path) -> None:
@@ -190,6 +192,7 @@ class Schedule:
         peak: learning rate.
         every: steps between checkpoints.
         half: bfloat16 for the matrix products.
+        stop_after: steps of this call; None for all that remain.
     """
 
     steps: int | None
@@ -197,16 +200,21 @@ class Schedule:
     peak: float
     every: int
     half: bool
+    stop_after: int | None = None
     probe: int = 60
 
+    def stop_of(self, first: int) -> int:
+        """The step at which a call that begins at `first` ends at the latest."""
+        return 10**9 if self.stop_after is None else first + self.stop_after
 
-def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_after: int | None) -> bool:
-    """Run the remaining steps, `stop_after` at most. True when the run is at its end."""
+
+def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, columns: ListeningColumns | None) -> bool:
+    """Run the remaining steps, as many as the schedule allows at most. True when the run is at its end."""
     kept = [LossTargets.of(held.batch(i)) for i in range(6)]
     if schedule.steps is not None:
         run.plan["steps"] = schedule.steps
     steps = int(run.plan.get("steps", 10**9))
-    stop = steps if stop_after is None else min(steps, run.step + stop_after)
+    stop = min(steps, schedule.stop_of(run.step))
     began, first, recent = time.perf_counter(), run.step, []
     autocast = torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=schedule.half)
     for batch in pairs.stream(run.step, stop):
@@ -223,7 +231,7 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
             speed = (time.perf_counter() - began) / (run.step - first)
             steps = stop = run.step + int((schedule.minutes * 60 - (time.perf_counter() - began)) / speed)
             run.plan["steps"] = steps
-            stop = steps if stop_after is None else min(steps, first + stop_after)
+            stop = min(steps, schedule.stop_of(first))
         if run.step % schedule.every == 0 or run.step >= stop:
             mean = recent_mean(recent)
             run.log(
@@ -235,6 +243,8 @@ def train(run: BuiltinRun, pairs: Pairs, held: Pairs, schedule: Schedule, stop_a
             )
             recent.clear()
             run.save()
+        if columns and columns.due(run.step, run.step >= stop):
+            run.log(step=run.step, **columns.entry(run.average, run.config, run.step))
         if run.step >= stop:
             break
     return run.step >= steps
@@ -261,6 +271,8 @@ def parser() -> ArgumentParser:
     made.add_argument("--speeds", action=switch, default=True, help="train on clips slower and faster, too")
     made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     made.add_argument("--start-from", type=existing, help="weights to go on from, for a run that is new")
+    made.add_argument("--columns", type=existing, help="clips on which `ttsr evaluate` hears the weights now and then")
+    made.add_argument("--columns-every", type=int, default=1000, help="steps between these, and at the end")
     made.add_argument("--stop-after", type=int, help="steps of this call; the next call goes on from there")
     return made
 
@@ -281,11 +293,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpus = Corpus(load_shards(given.data, validation=False), run.device, **factors)
     held = Corpus(load_shards(given.data, validation=True), run.device, speeds=())
     run.log(hours={kind: round(seconds / 3600, 2) for kind, seconds in corpus.seconds.items()})
-    schedule = Schedule(given.steps, given.minutes, given.peak, given.every, given.half)
+    schedule = Schedule(given.steps, given.minutes, given.peak, given.every, given.half, given.stop_after)
+    columns = ListeningColumns(given.folder, given.columns, given.columns_every) if given.columns else None
     pairs = Pairs(corpus, given.batch, samples, given.seed)
-    if train(run, pairs, Pairs(held, given.batch, samples, given.seed + 1), schedule, given.stop_after):
+    if train(run, pairs, Pairs(held, given.batch, samples, given.seed + 1), schedule, columns):
         training = {"steps": run.step, "batch": given.batch, "frames": given.frames, "seed": given.seed}
-        export(run.average, config.to_dict(), given.folder / "builtin.safetensors", training)
+        export(run.average, run.config, given.folder / "builtin.safetensors", training)
 
 
 if __name__ == "__main__":

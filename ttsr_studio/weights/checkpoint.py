@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,7 +30,11 @@ def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
     """
     if not path.is_file():
         raise MissingError(f"{shown(path)}: the weights are missing; install ttsr-studio again")
-    with safe_open(path, framework="pt") as stored:
+    try:
+        opened = safe_open(path, framework="pt")
+    except SafetensorError:
+        raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no safetensors)") from None
+    with opened as stored:
         metadata = stored.metadata() or {}
         if "config" not in metadata:
             raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no configuration inside)")

@@ -46,7 +46,7 @@ from ttsr_studio.engines.builtin.spectral import (
     twice,
 )
 from ttsr_studio.engines.registry import EngineSettings
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import MissingError, OptionError, shown
 from ttsr_studio.weights.checkpoint import verified
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
@@ -281,12 +281,16 @@ def spread_over_time(energy: Tensor, sounding: Tensor) -> Tensor:
 
 
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
-    """Load the shipped weights.
+    """Load the shipped weights, or those of the settings.
 
-    Raises OptionError for settings, of which this engine has none (it runs in fp32), MissingError when the weights are
-    missing or are not the ones that were shipped.
+    Raises OptionError for other settings (it runs in fp32), MissingError when the weights are missing or are not the
+    ones that were shipped.
     """
-    settings.refuse(name, ("precision",) if settings.precision == "fp32" else ())
+    settings.refuse(name, ("engine_weights", "precision") if settings.precision == "fp32" else ("engine_weights",))
+    if settings.engine_weights is not None:
+        if not settings.engine_weights.is_file():
+            raise MissingError(f"{shown(settings.engine_weights)}: no such file")
+        return load_file(device, settings.engine_weights, None)
     return load_file(device, WEIGHTS, CHECKSUM)
 
 
