@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
+from ttsr_studio.batch import job_lock
 from ttsr_studio.batch.job_file import read_job, schema
 from ttsr_studio.report.validate import validate
 
@@ -320,3 +321,106 @@ def test_the_users_folder_is_understood_in_jobs_and_sidecars(
     report = json.loads((home / "out" / "in.ttsr.json").read_text())
     assert report["annotations"]["speakers"] == 1
     assert not (tmp_path / "job" / "~").exists()
+
+
+def test_a_result_says_whose_fault_it_was_and_so_may_the_exit_code(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    stem(tmp_path / "set.wav", seed=1)
+    (tmp_path / "set.ttsr.toml").write_text('verifier = "mos"\n')
+    (tmp_path / "bad.wav").write_text("no audio")
+    for inputs, fault, code in [
+        (["bad.wav"], "input", 1),
+        (["gone.wav"], "input", 1),
+        (["bad.wav", "away/gone.wav"], "surroundings", 75),
+        (["bad.wav", "set.wav"], "settings", 1),
+    ]:
+        result = ttsr("render", "--job", job(tmp_path, inputs=inputs, output="new/"), "--exit-codes", "fault")
+        data, done = answered(tmp_path)
+        assert (result.exit_code, data["fault"], done) == (code, fault, f"{code}\n"), result.output
+        assert data["exit_code"] == code
+        assert [file["fault"] for file in data["files"]] == (["input"] if len(inputs) == 1 else ["input", fault])
+    plain = ttsr("render", "--job", job(tmp_path, inputs=["away/gone.wav"], output="new/"))
+    assert plain.exit_code == 1, "as it was before there were faults"
+    away = ttsr("render", "--job", tmp_path / "away" / "job.json", "--exit-codes", "fault")
+    assert (away.exit_code, "cannot be read" in away.output) == (75, True)
+
+
+def test_a_crash_is_told_as_one(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ttsr_studio.batch import job_run
+    from ttsr_studio.rendering import pipeline
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    stem(tmp_path / "in.wav")
+    monkeypatch.setattr(pipeline, "render", broken)
+    assert ttsr("render", "--job", job(tmp_path), "--exit-codes", "fault").exit_code == 70
+    assert answered(tmp_path)[0]["files"][0]["fault"] == "crash"
+    monkeypatch.setattr(job_run, "plan_jobs", broken)
+    result = ttsr("render", "--job", job(tmp_path), "--exit-codes", "fault")
+    data, _ = answered(tmp_path)
+    assert (result.exit_code, data["status"], data["fault"]) == (70, "refused", "crash")
+    assert "nobody foresaw this" in data["message"]
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_second_process_at_a_job_leaves_it_to_the_first(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_lock, "PATIENCE_SECONDS", 0.0)
+    stem(tmp_path / "in.wav")
+    path = job(tmp_path)
+    answer = '{"result_version": "1", "status": "of the first"}'
+    (tmp_path / "result.json").write_text(answer)
+    with job_lock.held(path):
+        assert job_lock.is_held(path)
+        result = ttsr("render", "--job", path, "--exit-codes", "fault", "--progress", "openjd")
+    assert result.exit_code == 75
+    assert "openjd_fail: " in result.stdout
+    assert "another process is doing this job" in result.stdout
+    assert (tmp_path / "result.json").read_text() == answer
+    assert not (tmp_path / "done").exists()
+    assert not job_lock.is_held(path)
+    assert ttsr("render", "--job", path).exit_code == 0
+
+
+def test_outputs_may_be_named_one_by_one(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    stem(tmp_path / "two.wav", seed=1)
+    names = {"inputs": ["in.wav", "two.wav"], "outputs": ["a {odd} name.flac", "x/two.wav"], "report": False}
+    assert ttsr("render", "--job", job(tmp_path, **names)).exit_code == 0
+    assert [file["report"] for file in answered(tmp_path)[0]["files"]] == [None, None]
+    assert load(tmp_path / "a {odd} name.flac").shape == load(tmp_path / "x" / "two.wav").shape
+    for keys, words in [
+        ({"outputs": ["a.wav"]}, "outputs: 1 for 2 inputs"),
+        ({"output": "out/"}, "exclude each other"),
+        ({"outputs": ["a.wav", "a.wav"]}, "would be written here"),
+        ({"outputs": ["a.wav", "a.txt"]}, "unknown output suffix"),
+        ({"inputs": ["in.wav", "."]}, "is a folder"),
+        ({"page": True}, "page shows the report"),
+    ]:
+        result = ttsr("render", "--job", job(tmp_path, **(names | keys)))
+        assert (result.exit_code, words in result.output) == (2, True), result.output
+
+
+def test_paths_are_found_where_rules_say(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "here" / "in.wav")
+    stem(tmp_path / "here" / "deep" / "voice.wav", seed=1)
+    rules = tmp_path / "rules.json"
+    pairs = {"/Volumes/a": "here", "Z:\\b": "out", "/Volumes/a/deep": "here/deep", "/Volumes/a/no": "nowhere"}
+    rules.write_text(json.dumps({"version": "pathmapping-1.0", "path_mapping_rules": [
+        {"source_path_format": "POSIX", "source_path": source, "destination_path": str(tmp_path / target)}
+        for source, target in pairs.items()
+    ]}))  # fmt: skip
+    paths = {"inputs": ["/Volumes/a/in.wav"], "output": "z:/B/{stem}{ext}"}
+    path = job(tmp_path, **paths, options=TINY | {"speaker": ["/Volumes/a/deep/voice.wav"]})
+    result = ttsr("render", "--job", path, "--path-map", rules)
+    assert result.exit_code == 0, result.output
+    assert answered(tmp_path)[0]["files"][0]["output"] == str(tmp_path / "out" / "in.wav")
+    rules.write_text("{}")
+    assert ttsr("render", "--job", path, "--path-map", rules).exit_code == 1
+    for text in ("[]", '{"path_mapping_rules": [{"source_path": "a", "destination_path": "/b"}]}', "{"):
+        rules.write_text(text)
+        result = ttsr("render", "--job", path, "--path-map", rules)
+        assert (result.exit_code, "rules.json" in result.output) == (2, True)
+    assert "with --job only" in ttsr("render", tmp_path / "here" / "in.wav", "--progress", "openjd").output

@@ -7,9 +7,9 @@ import contextlib
 import json
 import os
 import re
+import socket
 import stat
-import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,15 +19,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from ttsr_studio import __version__
+from ttsr_studio.batch.fault import Fault
 from ttsr_studio.batch.job_schema import VERSION, job_schema
-from ttsr_studio.batch.run import CancelledError
+from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
-from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys
-
-PROGRESS_SECONDS = 0.25
 
 ANSWERS = ("result", "progress", "cancel", "done")
 _EARLIER = re.compile(rb"\s*|\d{1,3}\s*|\s*\{\s*\"(result|progress)_version\".*", re.DOTALL)
@@ -40,6 +38,8 @@ class JobFile:
 
     Attributes:
         options: values by option name.
+        outputs: of the inputs, one by one; empty where `output` names them.
+        paths: how paths in it are called here.
     """
 
     path: Path
@@ -48,46 +48,81 @@ class JobFile:
     preset: str = "general"
     options: Mapping[str, Any] = field(default_factory=dict)
     output: str | None = None
+    outputs: tuple[Path, ...] = ()
     existing: Literal["refuse", "overwrite", "skip"] = "refuse"
     keep_top: int | None = None
     page: bool = False
+    report: bool = True
     progress: Path | None = None
     cancel: Path | None = None
     done: Path | None = None
+    paths: PathMap = AS_THEY_ARE
 
     def place(self, name: str) -> Path:
-        """A path that stands in the job, absolute."""
-        return Path(os.path.abspath(self.path.parent / from_home(name)))
+        """A path that stands in the job, absolute, as this machine has it."""
+        return Path(os.path.abspath(self.path.parent / from_home(self.paths.of(name))))
 
 
-def read_job(path: Path) -> JobFile:
-    """Read a job file. Raises OptionError when it is none, naming the place that is wrong."""
+def read_job(path: Path, paths: PathMap = AS_THEY_ARE) -> JobFile:
+    """Read a job file. Raises OptionError when it is none, naming the place that is wrong.
+
+    Args:
+        paths: how the paths that stand in it are called here.
+    """
     data = read_json(path)
     error = best_match(schema().iter_errors(data))
     if error is not None:
         place = "/".join(map(str, error.absolute_path)) or "the job"
         raise OptionError(f"{shown(path)}: {place}: {in_short(error.message)}{known_keys(error.validator)}")
-    base = JobFile(path, (), path)
-    paths = {name: base.place(data[name]) if name in data else None for name in ANSWERS}
-    refuse_shared(path, {"the job": path.absolute()} | paths)
-    output = data.get("output")
-    if output and not output.startswith("{"):
-        ending = os.sep if output.endswith(("/", os.sep)) else ""
-        output = str(base.place(output)) + ending
+    base = JobFile(path, (), path, paths=paths)
+    answers = {name: base.place(data[name]) if name in data else None for name in ANSWERS}
+    refuse_shared(path, {"the job": path.absolute()} | answers)
+    inputs = tuple(base.place(name) for name in data["inputs"])
     return JobFile(
         path,
-        tuple(base.place(name) for name in data["inputs"]),
-        paths["result"] or path,
-        data.get("preset", "general"),
+        inputs,
+        answers["result"] or path,
+        preset_of(base, data.get("preset", "general")),
         data.get("options", {}),
-        output,
+        output_of(base, data.get("output")),
+        outputs_of(base, data, inputs),
         data.get("existing", "refuse"),
         data.get("keep_top"),
         data.get("page", False),
-        paths["progress"],
-        paths["cancel"],
-        paths["done"],
+        data.get("report", True),
+        answers["progress"],
+        answers["cancel"],
+        answers["done"],
+        paths,
     )
+
+
+def preset_of(job: JobFile, name: str) -> str:
+    """A preset's name, or the path of its file; one that lies beside the job comes first."""
+    place = job.place(name) if name.endswith(".toml") else None
+    return str(place) if place and place.is_file() else name
+
+
+def output_of(job: JobFile, output: str | None) -> str | None:
+    """The output of a job, absolute but for a template that begins with a field."""
+    if not output or output.startswith("{"):
+        return output
+    ending = os.sep if output.endswith(("/", os.sep)) else ""
+    return str(job.place(output)) + ending
+
+
+def outputs_of(job: JobFile, data: Mapping[str, Any], inputs: Sequence[Path]) -> tuple[Path, ...]:
+    """The outputs of the inputs, one by one. Raises OptionError where they do not go together."""
+    outputs = tuple(job.place(name) for name in data.get("outputs", ()))
+    if not outputs:
+        return ()
+    if "output" in data:
+        raise OptionError(f"{shown(job.path)}: output and outputs exclude each other; leave one out")
+    if len(outputs) != len(inputs):
+        raise OptionError(f"{shown(job.path)}: outputs: {len(outputs)} for {len(inputs)} inputs; name one for each")
+    if folder := next((each for each in inputs if each.is_dir()), None):
+        raise OptionError(f"{shown(folder)}: is a folder; beside outputs every input is a file")
+    return outputs
 
 
 def read_json(path: Path) -> Any:
@@ -121,13 +156,14 @@ def known_keys(rule: Any) -> str:
     return f"; known: {', '.join(schema().schema['properties'])}"
 
 
-def answers(path: Path) -> tuple[Path | None, Path | None]:
+def answers(path: Path, paths: PathMap = AS_THEY_ARE) -> tuple[Path | None, Path | None]:
     """Where a job that may be wrong wants its result and its done file; None where that cannot be told or written."""
     with contextlib.suppress(TtsrError):
         data = read_json(path)
         if isinstance(data, dict):
             named = [data.get(name) for name in ("result", "done")]
-            result, done = (path.parent / from_home(name) if isinstance(name, str) and name else None for name in named)
+            base = JobFile(path, (), path, paths=paths)
+            result, done = (base.place(name) if isinstance(name, str) and name else None for name in named)
             result, done = (place if place and is_answer(place) else None for place in (result, done))
             return result, done if done != result else None
     return None, None
@@ -162,11 +198,11 @@ def refuse_shared(job: Path, paths: Mapping[str, Path | None]) -> None:
 def clear_old(*paths: Path | None) -> None:
     """Remove what an earlier run left.
 
-    Raises OutputError where something else is in the way, or no folder is there.
+    Raises OptionError where something else is in the way, OutputError where no folder is there, or it is full.
     """
     for path in filter(None, paths):
         if not is_answer(path):
-            raise OutputError(f"{shown(path)}: is something else and is left as it is; name a file of its own")
+            raise OptionError(f"{shown(path)}: is something else and is left as it is; name a file of its own")
         try:
             path.unlink(missing_ok=True)
             write_atomic(path, b"")
@@ -182,6 +218,7 @@ class FileResult:
     input: str
     status: Literal["rendered", "failed", "skipped", "cancelled"]
     reason: str = ""
+    fault: Fault | None = None
     output: str | None = None
     report: str | None = None
     figure: str | None = None
@@ -192,70 +229,41 @@ class FileResult:
     seconds: float | None = None
 
 
-def write_answers(
-    result: Path | None, done: Path | None, code: int, message: str, status: str, results: list[FileResult]
-) -> str | None:
-    """Write the result, then, whatever came of that, the done file; what went wrong, if anything."""
+@dataclass
+class JobResult:
+    """What became of a job, as its result has it.
+
+    Attributes:
+        fault: of a job that is not done: whose fault it is; of several files' the one that a retry may cure.
+    """
+
+    status: Literal["done", "failed", "cancelled", "refused"]
+    exit_code: int
+    message: str
+    fault: Fault | None
+    files: list[FileResult]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the file holds."""
+        made_by = {"version": __version__, "host": socket.gethostname()}
+        return {"result_version": VERSION, **asdict(self), **made_by}
+
+
+def write_answers(result: Path | None, done: Path | None, told: JobResult, code_if_not: int) -> str | None:
+    """Write the result, then, whatever came of that, the done file; what went wrong, if anything.
+
+    Args:
+        code_if_not: what the done file says where the result cannot be written.
+    """
     wrong = None
-    data = {
-        "result_version": VERSION,
-        "status": status,
-        "exit_code": code,
-        "message": message,
-        "version": __version__,
-        "files": [asdict(each) for each in results],
-    }
     try:
         if result:
-            write_atomic(result, (json.dumps(data, indent=2) + "\n").encode())
+            write_atomic(result, (json.dumps(told.to_json(), indent=2) + "\n").encode())
     except TtsrError as error:
         wrong = str(error)
     try:
         if done:
-            write_atomic(done, f"{2 if wrong else code}\n".encode())
+            write_atomic(done, f"{code_if_not if wrong else told.exit_code}\n".encode())
     except TtsrError as error:
         wrong = wrong or str(error)
     return wrong
-
-
-class ProgressFile:
-    """Says in a file how far a job is, and looks for the wish to cancel it.
-
-    Args:
-        files: how many there are.
-    """
-
-    def __init__(self, job: JobFile, files: int) -> None:
-        self.job, self.files, self.number, self.source = job, files, 0, ""
-        self.told, self.stage = 0.0, ""
-
-    def begin(self, number: int, source: Path) -> None:
-        """Turn to the next file; numbers begin at 1."""
-        self.number, self.source = number, str(source)
-        self(Event("starting", 0, 1))
-
-    def __call__(self, event: Event) -> None:
-        """Take a step of a render. Raises CancelledError when the job was called off."""
-        now = time.monotonic()
-        if event.stage == self.stage and now - self.told < PROGRESS_SECONDS:
-            return
-        self.told, self.stage = now, event.stage
-        if self.job.cancel and self.job.cancel.exists():
-            raise CancelledError("cancelled")
-        self.write(event.stage, event.done / event.total if event.total else 0.0, event.fraction)
-
-    def write(self, stage: str, share: float, of_file: float) -> None:
-        """Write the progress file, where one is wanted. It is no reason to stop when that fails."""
-        if self.job.progress is None:
-            return
-        data = {
-            "progress_version": VERSION,
-            "files": self.files,
-            "file": self.number,
-            "input": self.source,
-            "stage": stage,
-            "share": round(min(1.0, share), 4),
-            "of_all": round(min(1.0, (max(0, self.number - 1) + of_file) / max(1, self.files)), 4),
-        }
-        with contextlib.suppress(OutputError):
-            write_atomic(self.job.progress, (json.dumps(data) + "\n").encode())

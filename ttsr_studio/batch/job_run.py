@@ -1,10 +1,12 @@
 """What a job file says is done."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ttsr_studio.batch.job_file import FileResult, JobFile, ProgressFile, refuse_shared
-from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.job_file import FileResult, JobFile, refuse_shared
+from ttsr_studio.batch.job_progress import ProgressFile
+from ttsr_studio.batch.plan import Job, plan_jobs, plan_named, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
@@ -14,22 +16,32 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import Watch
 from ttsr_studio.report.paths import page_name, renders_of, report_paths
 
+ToldOfProgress = Callable[[dict[str, Any]], None]
+Status = Literal["done", "failed", "cancelled"]
 ADVICE = 'set "existing" to "overwrite" or "skip", or name another "output"'
 
 
-def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
+def carry_out(
+    job: JobFile, told: ToldOfProgress | None = None
+) -> tuple[Literal["done", "failed", "cancelled"], list[FileResult]]:
     """Render what a job names; "done", "failed" or "cancelled", and what became of every file.
+
+    Args:
+        told: is told of its progress, as the progress file is.
 
     Raises OptionError or MissingError for a job that cannot be begun.
     """
     given = given_by(job)
     options = resolve(job.preset, given)
     refuse_without_effect(options, given)
-    jobs = plan_jobs(job.inputs, job.output, options)
+    if options.page and not job.report:
+        raise OptionError(f'{shown(job.path)}: page shows the report; leave "report" out')
+    named = job.outputs
+    jobs = plan_named(job.inputs, named, options) if named else plan_jobs(job.inputs, job.output, options)
     refuse_answers_in_the_way(job, jobs, options)
     if job.existing == "refuse":
         refuse_existing(jobs, options, ADVICE)
-    progress = ProgressFile(job, len(jobs))
+    progress = ProgressFile(job, len(jobs), told)
     progress.write("starting", 0.0, 0.0)
     from ttsr_studio.rendering.inference.session import Session, Sessions  # a refusal does not wait for torch
 
@@ -43,13 +55,14 @@ def carry_out(job: JobFile) -> tuple[str, list[FileResult]]:
         begin,
         replace=job.existing == "overwrite",
         skip_existing=job.existing == "skip",
+        report=job.report,
     )
     outcomes = list(run.over(jobs, [each.source for each in jobs]))
     known = {outcome.status for outcome in outcomes}
     if "cancelled" not in known:
         progress.write("done", 1.0, 1.0)
-    status = next((status for status in ("cancelled", "failed") if status in known), "done")
-    return status, [file_result(outcome) for outcome in outcomes]
+    results = [file_result(outcome) for outcome in outcomes]
+    return "cancelled" if "cancelled" in known else "failed" if "failed" in known else "done", results
 
 
 def given_by(job: JobFile) -> dict[str, Any]:
@@ -96,7 +109,7 @@ def file_result(outcome: FileOutcome) -> FileResult:
     source, target = str(outcome.job.source), str(outcome.job.target)
     if outcome.rendered is None:
         there = outcome.status == "skipped" and not outcome.reason
-        return FileResult(source, outcome.status, outcome.reason, target if there else None)
+        return FileResult(source, outcome.status, outcome.reason, outcome.fault, target if there else None)
     told = outcome.rendered[1].summary
     names = ("report", "figure", "page", "top", "uncertain", "notices", "seconds")
     return FileResult(source, "rendered", output=target, **{name: told[name] for name in names})

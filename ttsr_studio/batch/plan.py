@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,12 +60,29 @@ def plan_jobs(inputs: tuple[Path, ...], output: str | None, options: RenderOptio
     ]
     if not into_file:
         jobs = told_apart(jobs)
+    refuse_impossible_targets(jobs)
+    return jobs
+
+
+def plan_named(inputs: Sequence[Path], outputs: Sequence[Path], options: RenderOptions) -> list[Job]:
+    """The jobs of inputs, all files, whose outputs are named one by one. Raises OptionError as `plan_jobs` does."""
+    jobs = [
+        Job(source, target, find_reference(source, options.reference, len(inputs)))
+        for source, target in zip(inputs, outputs, strict=True)
+    ]
+    for job in jobs:
+        refuse_ending(job.target)
+    refuse_impossible_targets(jobs)
+    return jobs
+
+
+def refuse_impossible_targets(jobs: Sequence[Job]) -> None:
+    """Raise OptionError where outputs get into each other's way, or there is a file where a folder should be."""
     refuse_conflicts(jobs)
     for folder in {job.target.parent for job in jobs}:
         there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         if not there.is_dir():
             raise OptionError(f"{shown(there)}: is no folder; choose another -o")
-    return jobs
 
 
 def told_apart(jobs: list[Job]) -> list[Job]:
@@ -141,11 +158,7 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
     """Where a render goes. A folder keeps the names and the tree below the input's own folder."""
     ext = kept_suffix(source.suffix)
     if output is not None and is_file_name(output):
-        if Path(output).suffix.lower() not in WRITTEN:
-            raise OptionError(
-                f"-o {shown(Path(output))}: unknown output suffix {Path(output).suffix!r}; use .wav, .flac, .aiff, "
-                ".mp3, .m4a, .mp4, .mov, .mkv, … (see docs/use/formats.md)"
-            )
+        refuse_ending(Path(output))
         if options.bitrate is not None and Path(output).suffix.lower() in KEPT:
             raise OptionError(
                 f"--bitrate {options.bitrate}: {Path(output).suffix} is lossless; name the output .m4a, .mp3, .opus "
@@ -174,6 +187,15 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
     return target.with_name(fit_name(target.name))
 
 
+def refuse_ending(output: Path) -> None:
+    """Raise OptionError for an output of a kind that is not written."""
+    if output.suffix.lower() not in WRITTEN:
+        raise OptionError(
+            f"-o {shown(output)}: unknown output suffix {output.suffix!r}; use .wav, .flac, .aiff, "
+            ".mp3, .m4a, .mp4, .mov, .mkv, … (see docs/use/formats.md)"
+        )
+
+
 def find_reference(source: Path, reference: Path | None, count: int) -> Path | None:
     """The ground truth of one input: the file given, or the file of the same stem in the folder given."""
     if reference is None:
@@ -188,7 +210,7 @@ def find_reference(source: Path, reference: Path | None, count: int) -> Path | N
     return matches[0]
 
 
-def refuse_conflicts(jobs: list[Job]) -> None:
+def refuse_conflicts(jobs: Sequence[Job]) -> None:
     keys = FileKeys()
     sources = {keys.of(job.source): job.source for job in jobs}
     taken: dict[Hashable, Path] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ttsr_studio.batch.fault import Fault, fault_of
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
@@ -26,6 +27,7 @@ class FileOutcome:
 
     Attributes:
         reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it.
+        fault: whose fault a failure is.
         rendered: the render, with the session that made it; None where there is none.
         trace: lines on where a failure that nobody foresaw happened.
     """
@@ -33,6 +35,7 @@ class FileOutcome:
     job: Job
     status: Literal["rendered", "failed", "skipped", "cancelled"]
     reason: str = ""
+    fault: Fault | None = None
     rendered: "tuple[Session, Rendered] | None" = None
     trace: Sequence[str] = ()
 
@@ -109,5 +112,6 @@ class BatchRun:
         except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
             foreseen = isinstance(error, TtsrError)
             trace = () if foreseen else "".join(traceback.format_exception(error)).splitlines()
-            return FileOutcome(job, "failed", in_one_line(job.source, error), trace=trace)
+            fault = fault_of(error, job.source)
+            return FileOutcome(job, "failed", in_one_line(job.source, error), fault, trace=trace)
         return FileOutcome(job, "rendered", rendered=(session, rendered))

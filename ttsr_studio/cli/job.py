@@ -4,42 +4,112 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import click
 
-from ttsr_studio.batch.job_file import FileResult, answers, clear_old, read_job, write_answers
+from ttsr_studio.batch.fault import EXIT_CODES, Fault, fault_of, worst
+from ttsr_studio.batch.job_file import FileResult, JobResult, answers, clear_old, read_job, write_answers
+from ttsr_studio.batch.job_lock import BusyError, held
 from ttsr_studio.batch.job_run import carry_out
+from ttsr_studio.batch.path_map import AS_THEY_ARE
+from ttsr_studio.batch.path_rules import read_rules
 from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.cli.interrupt import INTERRUPTED
-from ttsr_studio.errors import TtsrError, of_a_file, on_one_line
+from ttsr_studio.cli.openjd_words import OpenJdWords
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, of_a_file, on_one_line
 
 CODES = {"done": 0, "failed": 1, "refused": 2, "cancelled": INTERRUPTED}
 
+JobEnding = tuple[Literal["done", "failed", "cancelled", "refused"], str, Fault | None, list[FileResult]]
+"""Status, message, fault, and what became of every file."""
 
-def run_job(path: Path) -> None:
-    """Do a job and end the process with its exit code."""
-    result, done = answers(path)
-    message, status, results = "", "refused", list[FileResult]()
-    try:
-        with terminated_as_interrupted():
-            job = read_job(path)
-            clear_old(job.result, job.done, job.progress)
-            status, results = carry_out(job)
-    except (CancelledError, KeyboardInterrupt):
-        status = "cancelled"
-    except TtsrError as error:
-        message = on_one_line(str(error))
-    except OSError as error:
-        message = of_a_file(error) if error.filename else str(error)
-    finally:
+
+@dataclass(frozen=True)
+class JobFlags:
+    """What stands beside `--job`.
+
+    Attributes:
+        openjd: whether progress is printed as Open Job Description has it.
+        by_fault: whether exit codes tell whose fault a failure is.
+        rules: a file of rules by which paths in the job are changed.
+    """
+
+    openjd: bool = False
+    by_fault: bool = False
+    rules: Path | None = None
+
+    def code(self, status: str, fault: Fault | None) -> int:
+        """The exit code of a job."""
         code = CODES[status]
-        message = message or "; ".join(each.reason for each in results if each.status == "failed")
-        failed = write_answers(result, done, code, message, status, results)
+        if self.by_fault and fault and (status == "failed" or fault in ("surroundings", "crash")):
+            return EXIT_CODES[fault]
+        return code
+
+
+def run_job(path: Path, flags: JobFlags = JobFlags()) -> None:
+    """Do a job and end the process with its exit code."""
+    words = OpenJdWords() if flags.openjd else None
+    paths, wrong_rules = AS_THEY_ARE, None
+    try:
+        paths = read_rules(flags.rules) if flags.rules else AS_THEY_ARE
+    except OptionError as error:
+        wrong_rules = error
+    result, done = answers(path, paths)
+    ending: JobEnding = "cancelled", "", None, []
+    try:
+        with terminated_as_interrupted(), held(path):
+            if wrong_rules:
+                raise wrong_rules
+            job = read_job(path, paths)
+            clear_old(job.result, job.done, job.progress)
+            status, results = carry_out(job, words)
+            failed = [each for each in results if each.status == "failed"]
+            ending = status, "; ".join(each.reason for each in failed), worst(each.fault for each in failed), results
+    except (CancelledError, KeyboardInterrupt):
+        pass
+    except BusyError as error:
+        result = done = None  # they are of the other process
+        ending = "refused", on_one_line(str(error)), "surroundings", []
+    except Exception as error:
+        ending = job_refusal(path, error)
+    end_job(ending, flags, result, done, words)
+
+
+def job_refusal(path: Path, error: Exception) -> JobEnding:
+    """The ending of a job that could not be begun."""
+    fault = fault_of(error)
+    if fault == "input":  # no file was opened yet
+        fault = "settings"
+    if fault == "settings" and not path.exists():
+        fault = "surroundings"  # the share may not be mounted here
+    if isinstance(error, TtsrError):
+        message = on_one_line(str(error))
+    elif isinstance(error, OSError):
+        message = of_a_file(error) if error.filename else str(error)
+    else:
+        message = in_one_line(path, error)
+    return "refused", message, fault, []
+
+
+def end_job(
+    ending: JobEnding, flags: JobFlags, result: Path | None, done: Path | None, words: OpenJdWords | None
+) -> None:
+    """Write the answers of a job, say what is wrong, and end the process with its exit code."""
+    status, message, fault, results = ending
+    code = flags.code(status, fault)
+    unwritten = flags.code("refused", "surroundings")
+    failed = write_answers(result, done, JobResult(status, code, message, fault, results), unwritten)
     if message or failed:
-        click.echo(f"Error: {message or failed}" if code == 2 else message or failed, err=True)
-    sys.exit(2 if failed else code)
+        click.echo(f"Error: {message or failed}" if status == "refused" else message or failed, err=True)
+    if failed:
+        code = unwritten
+    if code and words:
+        words.fail(message or failed or status)
+    sys.exit(code)
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
         out.result(told, f"skipped {outcome.reason}")
         return True
     if outcome.rendered is None:
-        out.failure({"input": str(job.source)}, outcome.reason)
+        out.failure({"input": str(job.source), "fault": outcome.fault}, outcome.reason)
         for line in outcome.trace:
             out.detail(line)
         return False

@@ -1,8 +1,9 @@
 """`ttsr render`: its options. What it does with them is in `render_files`, which loads torch."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +15,31 @@ from ttsr_studio.cli.render_options import given_flags, render_flags
 from ttsr_studio.config.option_fields import GROUPS
 from ttsr_studio.errors import TtsrError, on_one_line
 from ttsr_studio.options import FIRST_GROUPS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+ALONE = "--job stands alone: whatever else is wanted stands in the job file"
+JOB_FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("--job",): {
+        "type": UserPath(path_type=Path),
+        "metavar": "JOB.json",
+        "help": "Do what a job file says, as other programs write them (docs/studio/jobs.md). It stands alone.",
+    },
+    ("--progress",): {
+        "type": click.Choice(["openjd"]),
+        "help": "With --job: print progress, and why it failed, as Open Job Description has it.",
+    },
+    ("--exit-codes",): {
+        "type": click.Choice(["fault"]),
+        "help": "With --job: end with 75 where a retry may help (disk, memory, share), 70 after a program error, 1 "
+        "where the file is at fault, 2 where the job is.",
+    },
+    ("--path-map",): {
+        "type": UserPath(path_type=Path),
+        "metavar": "RULES.json",
+        "help": "With --job: rules of Open Job Description by which paths in the job are found here.",
+    },
+}
+"""What may stand on a command line with `--job`."""
 
 
 def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Any:
@@ -28,22 +54,41 @@ def report_option(ctx: click.Context, _parameter: click.Parameter, path: Path | 
         raise click.UsageError(on_one_line(str(error)), ctx) from error
 
 
-def follow_job(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
-    """Do what a job file says, and end."""
-    if path is not None:
-        from ttsr_studio.cli.job import run_job
+def with_job_alone(_ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Refuse an option that says how a job file is done, where there is none."""
+    if value:
+        raise click.UsageError(f"{parameter.opts[0]} goes with --job only; leave it out")
 
-        run_job(path)
+
+def job_flags(command: Command) -> Command:
+    """Give a command what may stand beside `--job`, and `--job`."""
+    for names, settings in reversed(JOB_FLAGS.items()):
+        command = grouped("Files", *names, expose_value=False, callback=with_job_alone, **settings)(command)
+    return command
 
 
 class RenderCommand(GroupedCommand, OneLineErrors):
     """A command whose `--job` stands alone."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = 1 if any(word.startswith("--job=") for word in args) else 2 if "--job" in args else 0
-        if own and len(args) > own and "--help" not in args:
-            raise click.UsageError("--job stands alone: whatever else is wanted stands in the job file", ctx)
+        job = any(word == "--job" or word.startswith("--job=") for word in args)
+        if job and not {"--help", "--help-all", "-h"} & set(args):
+            do_job(ctx, args)
         return super().parse_args(ctx, args)
+
+
+def do_job(ctx: click.Context, args: list[str]) -> None:
+    """Do what a job file says, and end."""
+    parser = click.Command("render", params=[click.Option(names, **settings) for names, settings in JOB_FLAGS.items()])
+    try:
+        given = parser.make_context("render", list(args), parent=ctx.parent).params
+    except click.NoSuchOption:
+        raise click.UsageError(ALONE, ctx) from None
+    except click.UsageError as error:
+        raise click.UsageError(ALONE if "unexpected extra" in error.message else error.message, ctx) from None
+    from ttsr_studio.cli.job import JobFlags, run_job
+
+    run_job(given["job"], JobFlags(given["progress"] == "openjd", given["exit_codes"] == "fault", given["path_map"]))
 
 
 EXAMPLES = (
@@ -114,16 +159,7 @@ EXAMPLES = (
     metavar="REPORT",
     help="Take all options from the report (.ttsr.json) of an earlier render, and say whether the same came out.",
 )
-@grouped(
-    "Files",
-    "--job",
-    type=UserPath(path_type=Path),
-    is_eager=True,
-    expose_value=False,
-    callback=follow_job,
-    metavar="JOB.json",
-    help="Do what a job file says, as other programs write them (docs/studio/jobs.md). It stands alone.",
-)
+@job_flags
 @grouped(
     "Files",
     "--keep-rewards",
