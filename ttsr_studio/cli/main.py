@@ -14,6 +14,7 @@ from ttsr_studio.errors import unknown
 
 COMMANDS = {
     "render": ("render:render_command", "Render files, or all audio files of folders."),
+    "session": ("session:session_command", "Render what a session of a DAW or an editor plays."),
     "inspect": ("inspect:inspect_command", "Say where the band of files ends, and what a render would do."),
     "score": ("score:score_command", "Score finished files, of this tool or another."),
     "watch": ("watch:watch_command", "Render what is dropped into a folder, for as long as it runs."),

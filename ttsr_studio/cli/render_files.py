@@ -154,9 +154,14 @@ def resolved(preset: str, given: dict[str, Any], again: "Earlier | None", report
 
 
 def run_all(
-    run: BatchRun, jobs: list[Job], sources: list[Path], again: "Earlier | None", out: RunOutput
+    run: BatchRun,
+    jobs: list[Job],
+    sources: list[Path],
+    again: "Earlier | None",
+    out: RunOutput,
+    see: Callable[[FileOutcome], None] = lambda _: None,
 ) -> Counter[str]:
-    """Render, say how it went with every file, and count what became of them.
+    """Render, say how it went with every file, and count what became of them; `see` is told of each.
 
     Ends the process with exit code 130 when interrupted.
     """
@@ -169,6 +174,7 @@ def run_all(
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
         good = say(outcome, again, out)
+        see(outcome)
         counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked:
             end_interrupted("interrupted", number + 1 - counts["failed"], len(jobs) - number - 1, out)

@@ -1,0 +1,341 @@
+"""What `ttsr session` does: the media of a session rendered, and the session written with them."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttsr_studio.audio.formats import kept_suffix
+from ttsr_studio.batch.plan import Job, refuse_existing
+from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
+from ttsr_studio.cli.progress import RenderProgress, engine_loading
+from ttsr_studio.cli.render_files import announce_all, run_all, say_stopping, time_left
+from ttsr_studio.cli.run_output import RunOutput, logged
+from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
+from ttsr_studio.errors import OptionError, OutputError, TtsrError, on_one_line, shown
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.report.numbers import time_words
+from ttsr_studio.sessions.media import Medium, Replacement, SessionChange, SessionFile, Target, Way, chosen, of_tracks
+from ttsr_studio.sessions.open import open_session
+from ttsr_studio.storage.atomic import fit_name, write_atomic
+from ttsr_studio.storage.names import FileKeys, refuse_impossible
+
+if TYPE_CHECKING:
+    from ttsr_studio.rendering.inference.session import Session
+
+REPORT = "session.ttsr.json"
+REPORT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class SessionArguments:
+    """What `ttsr session` was given besides the options of a render."""
+
+    session: Path
+    output: Path | None
+    tracks: tuple[str, ...]
+    way: Way
+    list_only: bool
+    preset: str
+    report: bool
+    overwrite: bool
+    skip_existing: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool = False
+    verbose: bool = False
+    log: Path | None = None
+
+
+@dataclass
+class SessionPart:
+    """A medium on its way.
+
+    Attributes:
+        job: how it is rendered. reason: why it is not, or was not. failed: whether that is a failure.
+        done: whether the render is there.
+    """
+
+    medium: Medium
+    job: Job | None = None
+    reason: str = ""
+    failed: bool = False
+    done: bool = False
+
+
+def render_session(asked: SessionArguments, given: dict[str, Any]) -> None:
+    """Do what was asked for; ends the process with exit code 1 where media failed.
+
+    Raises OptionError and InputError before the first render for what cannot be begun.
+    """
+    if asked.quiet and asked.verbose:
+        raise OptionError("--quiet and --verbose exclude each other; pass one of them")
+    out = RunOutput(asked.as_json, asked.quiet, asked.verbose)
+    with logged(asked.log):
+        session = open_session(asked.session)
+        tracks = chosen(session, asked.tracks)
+        if asked.list_only:
+            failed = list_media(session, tracks, out)
+        else:
+            target = target_of(asked, session, tracks)
+            with tempfile.TemporaryDirectory(prefix="ttsr-session-") as scratch:
+                failed = render_media(asked, given, session, target, (out, Path(scratch)))
+    if failed:
+        sys.exit(1)
+
+
+def list_media(session: SessionFile, tracks: frozenset[str], out: RunOutput) -> bool:
+    """Say of every medium what it is and where it is played."""
+    media = [each for each in session.media() if of_tracks(each, tracks)]
+    for each in media:
+        out.result(each.to_json(), "\n".join(medium_lines(each, tracks)))
+    for note in session.notes:
+        out.note(f"note: {note}")
+    out.note(f"{session.kind}: {len(media)} media, {sum(len(each.uses) for each in media)} places")
+    return False
+
+
+def medium_lines(medium: Medium, tracks: frozenset[str]) -> list[str]:
+    """What a person reads of a medium."""
+    where = "in the session" if medium.entry else shown(medium.path) if medium.path else "nowhere"
+    why = medium.trouble or medium.aside
+    lines = [f"{on_one_line(medium.reference)}: {where}" + (f" ({why})" if why else "")]
+    if medium.note:
+        lines.append(f"  note: {medium.note}")
+    for use in medium.uses:
+        if not tracks or use.track in tracks:
+            stop = "the end" if use.stop_s is None else f"{use.stop_s:.3f} s"
+            name = f" {use.clip!r}" if use.clip else ""
+            lines.append(f"  {on_one_line(use.track)}{name} at {use.at}: from {use.start_s:.3f} s to {stop}")
+    return lines
+
+
+def target_of(asked: SessionArguments, session: SessionFile, tracks: frozenset[str]) -> Target:
+    """Where the session goes. Raises OptionError where that cannot be."""
+    if asked.output is None:
+        raise OptionError("-o is missing: name the session to write, or pass --list")
+    if asked.overwrite and asked.skip_existing:
+        raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
+    out = asked.output
+    if out.suffix.lower() != session.path.suffix.lower():
+        raise OptionError(f"-o {shown(out)}: a session of another kind; name it {session.path.suffix}")
+    keys = FileKeys()
+    if keys.of(out) == keys.of(session.path):
+        raise OptionError(f"-o {shown(out)}: is the session itself, which is never touched; name another")
+    refuse_impossible(out)
+    if out.is_dir():
+        raise OptionError(f"-o {shown(out)}: is a folder; name a file")
+    if out.exists() and not asked.overwrite:
+        raise OptionError(f"{shown(out)}: exists already; pass --overwrite, or another -o")
+    there = next(each for each in out.absolute().parents if each.exists())
+    if not there.is_dir():
+        raise OptionError(f"{shown(there)}: is no folder; choose another -o")
+    if asked.way not in session.ways:
+        raise OptionError(f"--as {asked.way}: {session.kind} has no place for that; it takes {', '.join(session.ways)}")
+    return Target(out, out.with_name(fit_name(f"{out.stem}_ttsr")), tracks, asked.way, asked.overwrite)
+
+
+def render_media(
+    asked: SessionArguments, given: dict[str, Any], session: SessionFile, target: Target, to: tuple[RunOutput, Path]
+) -> bool:
+    """Render what is to be rendered and write the session; whether anything failed.
+
+    Args:
+        to: where it is told, and a folder for what is taken out of archives.
+    """
+    out, scratch = to
+    if "transcript" in given:
+        given["transcript"] = read_transcript(given["transcript"])
+    options = resolve(asked.preset, given)
+    refuse_without_effect(options, given)
+    if options.page and not asked.report:
+        raise OptionError("--page shows the report; leave --no-report out")
+    parts = plan_parts(session, target, scratch)
+    jobs = [part.job for part in parts if part.job]
+    if options.transcript and len(jobs) > 1:
+        raise OptionError("--transcript is of one file; a session with several media takes none")
+    if not asked.overwrite and not asked.skip_existing:
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
+    for part in parts:
+        say_left(part, out)
+    for note in session.notes:
+        out.note(f"note: {note}")
+    if jobs:
+        render_jobs(asked, (options, given), parts, out)
+    failed = any(part.failed for part in parts)
+    if asked.dry_run:
+        return failed
+    return write_out(asked, session, target, parts, out) or failed
+
+
+def plan_parts(session: SessionFile, target: Target, scratch: Path) -> list[SessionPart]:
+    """What is to become of every medium of the tracks that are meant."""
+    parts, taken = list[SessionPart](), set[str]()
+    for number, medium in enumerate(session.media()):
+        if not of_tracks(medium, target.tracks):
+            continue
+        if medium.trouble or medium.aside:
+            reason = f"{on_one_line(medium.reference)}: {medium.trouble or medium.aside}"
+            parts.append(SessionPart(medium, reason=reason, failed=bool(medium.trouble)))
+            continue
+        try:
+            source = session.fetch(medium, scratch / str(number))
+        except TtsrError as error:
+            parts.append(SessionPart(medium, reason=on_one_line(str(error)), failed=True))
+            continue
+        parts.append(SessionPart(medium, Job(source, render_name(source, target.folder, taken), None)))
+    return parts
+
+
+def render_name(source: Path, folder: Path, taken: set[str]) -> Path:
+    """Where a render goes, under a name that no other has."""
+    ending, number = kept_suffix(source.suffix), 1
+    while (name := fit_name(f"{source.stem}_ttsr{f'_{number}' if number > 1 else ''}{ending}")).casefold() in taken:
+        number += 1
+    taken.add(name.casefold())
+    return folder / name
+
+
+def say_left(part: SessionPart, out: RunOutput) -> None:
+    """Say why a medium stays as it is, where it does."""
+    if part.reason:
+        told = {"input": part.medium.reference, "reason": part.reason}
+        if part.failed:
+            out.failure(told, part.reason)
+        else:
+            out.result({**told, "status": "skipped"}, f"skipped {part.reason}")
+    elif part.medium.note:
+        out.note(f"note: {part.medium.reference}: {part.medium.note}")
+
+
+def render_jobs(
+    asked: SessionArguments,
+    options_given: tuple[RenderOptions, dict[str, Any]],
+    parts: Sequence[SessionPart],
+    out: RunOutput,
+) -> None:
+    """Render the media that are to be rendered, and note in the parts what became of them."""
+    options, given = options_given
+    with engine_loading(asked.quiet or asked.as_json):
+        with left_at_once():
+            from ttsr_studio.rendering.inference.session import Session, Sessions
+        session = Session(options)
+
+    def options_of(job: Job) -> RenderOptions:
+        return with_sidecar(job.source, options, given)
+
+    waiting = list[SessionPart]()
+    for part in parts:
+        if part.job is None:
+            continue
+        if asked.skip_existing and part.job.target.exists():
+            part.done = True
+            told = {"input": str(part.job.source), "output": str(part.job.target), "status": "skipped"}
+            out.result(told, f"skipped {shown(part.job.target)} (exists)")
+        else:
+            waiting.append(part)
+    jobs = [part.job for part in waiting if part.job]
+    if asked.dry_run:
+        announce_all(jobs, options_of, session, out)
+        return
+
+    def note(outcome: FileOutcome) -> None:
+        part = next(each for each in waiting if each.job == outcome.job)
+        part.done, part.failed = outcome.rendered is not None, outcome.status == "failed"
+        part.reason = on_one_line(outcome.reason)
+
+    run_with_progress(session, Sessions(session), asked, jobs, (options_of, note, out))
+
+
+def run_with_progress(
+    session: "Session", sessions: Any, asked: SessionArguments, jobs: list[Job], told: tuple[Any, Any, RunOutput]
+) -> None:
+    """The loop over the files, with its progress shown."""
+    options_of, note, out = told
+    names = [shown(Path(job.source.name)) for job in jobs]
+    with (
+        RenderProgress(names, time_left(jobs, session, out), out.quiet or out.as_json) as progress,
+        stop_on_interrupt(lambda: say_stopping(progress, session)) as stop,
+    ):
+        out.progress = progress
+        begin: Callable[[int, Job], Any] = lambda number, _: progress.begin(number)  # noqa: E731
+        run = BatchRun(sessions, options_of, begin, replace=asked.overwrite, report=asked.report, stop=stop)
+        run_all(run, jobs, [job.source for job in jobs], None, out, note)
+    out.progress = None
+
+
+def write_out(
+    asked: SessionArguments, session: SessionFile, target: Target, parts: Sequence[SessionPart], out: RunOutput
+) -> bool:
+    """Write the session with the renders that are there, and say what was done; whether a render did not fit."""
+    renders, misfits = list[Replacement](), False
+    for part in parts:
+        if part.done and part.job:
+            try:
+                renders.append(replacement(part.medium, part.job))
+            except TtsrError as error:
+                part.reason, part.failed, part.done, misfits = on_one_line(str(error)), True, False, True
+                say_left(part, out)
+    if not renders:
+        out.note(f"nothing to replace: {shown(target.out)} is not written")
+        return misfits
+    change = session.write(target, renders)
+    told = session_summary(session, target, parts, change)
+    if asked.report:
+        write_atomic(target.folder / REPORT, (json.dumps(told, indent=1) + "\n").encode())
+    for part in parts:
+        if part.done and part.job and part.medium.entry:
+            part.job.target.unlink(missing_ok=True)  # the session holds it
+    if not asked.report and not any(target.folder.iterdir()):
+        target.folder.rmdir()
+    for note in change.notes:
+        out.note(f"note: {note}")
+    places = sum(change.replaced.values())
+    done = "play renders" if target.way == "replace" else "have renders as alternatives"
+    out.result(told, f"{shown(target.out)}: {places} places of {len(renders)} media {done}")
+    return misfits
+
+
+def replacement(medium: Medium, job: Job) -> Replacement:
+    """What a session wants to know of a render. Raises OutputError where it is not as long as its source."""
+    from ttsr_studio.audio.decode import probe
+
+    source, render = probe(job.source), probe(job.target)
+    lengths = render.frames / render.rate, source.frames / source.rate
+    if abs(lengths[0] - lengths[1]) > 2 / min(source.rate, render.rate):
+        words = f"{time_words(lengths[0])} long, and its source {time_words(lengths[1])}"
+        raise OutputError(f"{shown(job.target)}: {words}; the session keeps the source")
+    return Replacement(medium, job.target, render.rate, render.channels, lengths[0], source.rate, lengths[1])
+
+
+def session_summary(
+    session: SessionFile, target: Target, parts: Sequence[SessionPart], change: SessionChange
+) -> dict[str, Any]:
+    """What was replaced, and what was not and why."""
+    return {
+        "session_report_version": REPORT_VERSION,
+        "status": "written",
+        "session": str(session.path),
+        "output": str(target.out),
+        "kind": session.kind,
+        "as": target.way,
+        "replaced": [
+            {
+                "reference": part.medium.reference,
+                "render": part.job.target.name,
+                "places": change.replaced.get(part.medium.reference, 0),
+            }
+            for part in parts
+            if part.done and part.job
+        ],
+        "left": [
+            {"reference": part.medium.reference, "failed": part.failed, "reason": part.reason}
+            for part in parts
+            if not part.done
+        ],
+        "notes": [*session.notes, *change.notes],
+    }

@@ -1,0 +1,1 @@
+"""Sessions of other programs: which media they play, and the same session playing renders of these."""
