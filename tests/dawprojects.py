@@ -140,7 +140,7 @@ README_EXAMPLE = """<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
   <Scenes/>
 </Project>
 """  # noqa: E501
-"""The audio track of the example of https://github.com/bitwig/dawproject (MIT, (c) 2020 Bitwig), saved by Bitwig 5.0."""
+"""The audio track of the example of https://github.com/bitwig/dawproject (MIT, (c) 2020 Bitwig), of Bitwig 5.0."""
 
 
 def project_xml() -> str:

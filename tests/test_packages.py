@@ -42,7 +42,8 @@ def test_the_wheel_carries_everything(wheel: Path) -> None:
     assert {f"_shipped/{name}" for name in tracked} <= inside
     licences = {name.split(".dist-info/licenses/")[1] for name in names if ".dist-info/licenses/" in name}
     assert licences == set(told.get_all("License-File") or [])
-    assert len(licences) == 3
+    assert len(licences) == 4
+    assert {"sessions/schemas/Project.xsd", "sessions/schemas/MetaData.xsd"} <= inside
     assert told["Version"] == ttsr_studio.__version__
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "ttsr_studio/training"))]
 
