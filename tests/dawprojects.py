@@ -177,7 +177,7 @@ def sound(path: Path, seconds: float, rate: int, channels: int = 1, cutoff: floa
 def song(folder: Path) -> Path:
     """The session with its audio, some embedded and some beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
+    files: dict[str, bytes | Path] = {
         "audio/My vocals.wav": sound(folder / "made" / "My vocals.wav", 1.5, 22050),
         "audio/drums.wav": sound(folder / "made" / "drums.wav", 1.0, 48000, 2),
         "plugins/state.bin": b"\0\1\2" * 100,
