@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from ttsr_studio.sessions.xml_text import Element, XmlText
 
-Stretch = tuple[float, float]
+PlayedPart = tuple[float, float]
 """From and to, in the unit of a timeline; to may be infinite."""
-ALL: Stretch = (0.0, math.inf)
+ALL: PlayedPart = (0.0, math.inf)
 TIMELINES = {"Timeline", "Lanes", "Notes", "Clips", "ClipSlot", "markers", "Warps", "Audio", "Video", "Points"}
 DEEPEST = 60
 """References from clip to clip that are followed; a circle of them ends there."""
@@ -24,7 +24,7 @@ DEEPEST = 60
 class Span:
     """A window on a timeline of a unit, "beats" or "seconds"."""
 
-    window: Stretch
+    window: PlayedPart
     unit: str
 
 
@@ -48,7 +48,7 @@ class PlayedParts:
         root = document.root
         self.by_id = {each.get("id"): each for each in root.walk() if each.get("id")}
         self.tempo = tempo_range(root)
-        self.of_audio: dict[int, list[Stretch]] = defaultdict(list)
+        self.of_audio: dict[int, list[PlayedPart]] = defaultdict(list)
         arrangement, scenes = root.first("Arrangement"), root.first("Scenes")
         for timeline in arrangement.children if arrangement else ():
             self._follow(timeline, Span(ALL, "beats"), 0)
@@ -85,7 +85,7 @@ class PlayedParts:
             for timeline in content:
                 self._follow(timeline, Span(window, unit), depth + 1)
 
-    def _windows(self, clip: Element, span: Span, unit: str) -> Iterator[Stretch]:
+    def _windows(self, clip: Element, span: Span, unit: str) -> Iterator[PlayedPart]:
         """What of its content a clip plays where the window on its timeline lies."""
         time, start = numeric(clip, "time") or 0.0, numeric(clip, "playStart") or 0.0
         stop, duration = numeric(clip, "playStop"), numeric(clip, "duration")
@@ -121,7 +121,7 @@ def timelines_in(element: Element) -> list[Element]:
     return [child for child in element.children if child.tag in TIMELINES]
 
 
-def warped(warps: Element, window: Stretch) -> Stretch:
+def warped(warps: Element, window: PlayedPart) -> PlayedPart:
     """A window in the time of the content; beyond its first and last point a warp goes on as it was."""
     points = sorted(
         (time, content)
