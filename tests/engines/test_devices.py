@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from tests.pretend_device import MixedDevicesError, pretend
 from ttsr_studio.cli.main import main
 from ttsr_studio.engines.builtin import engine
+from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.storage.checksum import sha256
+from ttsr_studio.weights import layers
 
 DEVICES = ("cuda:0", "mps:0")
 JUDGES = ("critic", "consensus", "continuity", "lowband", "self_consistency")
@@ -60,6 +62,7 @@ SEARCHES = (
 @pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options[1])
 def test_a_render_is_the_same_there(stem: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ROWS", 1)
+    monkeypatch.setattr(layers, "FUSED", False)  # a CPU's own way rounds differently
     expected = rendered(stem, "cpu", *options)
     for device in DEVICES:
         with pretend(device):
@@ -89,3 +92,20 @@ def test_a_card_that_is_not_there_is_refused(stem: Path) -> None:
     assert result.exit_code == 2
     assert "cuda:9" in result.output
     assert "cuda:0" in result.output
+
+
+def test_layers_of_a_cpu_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = load_file("cpu").network.denoiser
+    frames = 80
+    given = (
+        torch.randn(1, 144, frames), torch.tensor([1.3]), torch.randn(1, 64, 2 * frames, 12).permute(0, 3, 1, 2),
+        torch.randn(1, frames, 288), torch.ones(1, 144, frames),
+    )  # fmt: skip
+    with torch.no_grad():
+        quick = network(*given)
+        monkeypatch.setattr(layers, "FUSED", False)
+        plain = network(*given)
+    assert layers.FUSED is False
+    assert not torch.equal(quick, plain) or not torch.backends.mkldnn.is_available()
+    assert (quick - plain).norm() < 1e-6 * plain.norm()

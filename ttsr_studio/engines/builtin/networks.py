@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
 from ttsr_studio.weights.checkpoint import load_weights
+from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, gelu_, linear, linear_gelu
 
 STATE = 2 * BANDS + TONAL_BANDS
 """Channels of what is drawn, by slow frame: the residual of two fast frames of 64 cells, and of tonality."""
@@ -90,7 +91,7 @@ class CellBlock(nn.Module):
         self.gate = nn.Parameter(torch.full((channels, 1, 1), 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.gate * self.second(F.gelu(self.first(self.norm(x)), approximate="tanh"))
+        mixed: Tensor = x + self.gate * self.second(gelu_(self.first(self.norm(x))))
         return mixed
 
 
@@ -122,17 +123,16 @@ class FrameBlock(nn.Module):
             gate: Tensor = self.gate
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
-            h = h * (1 + scale) + shift
-        mixed: Tensor = x + gate * self.down(self.dropout(F.gelu(self.up(h), approximate="tanh")))
-        return mixed
+            h = torch.addcmul(shift, h, 1 + scale)
+        return torch.addcmul(x, gate, linear(self.down, self.dropout(linear_gelu(self.up, h))))
 
     def _over_frames(self, x: Tensor) -> Tensor:
         """The depthwise convolution, as one over pictures of one row with channels last: 3.6 times faster on CPUs."""
-        layer = self.depthwise
-        made = F.conv2d(
-            x.transpose(1, 2).unsqueeze(2), layer.weight.unsqueeze(2), layer.bias,
-            padding=(0, int(layer.padding[0])), dilation=(1, layer.dilation[0]), groups=layer.groups,
-        )  # fmt: skip
+        layer, reach = self.depthwise, int(self.depthwise.padding[0])
+        # Padded beforehand: oneDNN takes four times as long for wide padding of its own.
+        picture = F.pad(x, (0, 0, reach, reach)).transpose(1, 2).unsqueeze(2)
+        weight = layer.weight.unsqueeze(2)
+        made = F.conv2d(picture, weight, layer.bias, dilation=(1, layer.dilation[0]), groups=layer.groups)
         return made.squeeze(2).transpose(1, 2)
 
 
@@ -143,8 +143,8 @@ def fold(x: Tensor) -> Tensor:
 
 def unfold(x: Tensor, channels: int) -> Tensor:
     """Frames [B, T, 16 C] -> patches [B, C, 16, T]."""
-    patches: Tensor = x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
-    return patches
+    patches = x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
+    return patches.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -211,11 +211,11 @@ class Conditioner(nn.Module):
         cells = inputs.cells.contiguous(memory_format=torch.channels_last)
         first = self.before(self.enter(cells))
         patches = self.inner(self.down(first))
-        frames = self.squeeze(fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
+        frames = linear(self.squeeze, fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
         for block in self.core:
             frames = block(frames)
         frames = self.norm(frames)
-        inside = self.outer(patches + unfold(self.expand(frames), self.patches))
+        inside = self.outer(patches + unfold(linear(self.expand, frames), self.patches))
         out = self.leave(self.after(first + self.up(inside))).float()
         tonality = NOISE_TONALITY + F.avg_pool2d(out[:, 3:4], (1, 2))[:, 0]
         location = 4 * out[:, 0] - 12
@@ -258,7 +258,7 @@ class Denoiser(nn.Module):
         maps = torch.stack([prediction.location / 4 + 3, spread, prediction.energy, prediction.missing], dim=1)
         maps = maps.contiguous(memory_format=torch.channels_last)
         frames = torch.cat([prediction.frames.float(), pooled(prediction.tonality).transpose(1, 2)], dim=2)
-        return self.maps(maps), self.condition(frames)
+        return self.maps(maps), linear(self.condition, frames)
 
     def forward(self, x: Tensor, sigma: Tensor, maps: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
         """x and mask [B, 144, T]; see `prepare`. Sigma_data is 1."""
@@ -267,14 +267,14 @@ class Denoiser(nn.Module):
         masked = x * scale * mask
         cells, tonal = apart(masked)
         picture = cells[:, None].contiguous(memory_format=torch.channels_last)
-        first = F.gelu(self.enter(picture) + maps, approximate="tanh")
-        h = self.squeeze(torch.cat([fold(self.down(first)), tonal.transpose(1, 2)], dim=2)) + frames
+        first = gelu_(convolved_onto(self.enter, picture, maps))
+        h = linear(self.squeeze, torch.cat([fold(self.down(first)), tonal.transpose(1, 2)], dim=2)) + frames
         embedding = self.level(fourier_features(0.25 * sigma.log(), 16))
         for block in self.core:
             h = block(h, embedding)
         h = self.norm(h)
-        out = F.gelu(self.after(first + self.up(unfold(self.expand(h), self.patches))), approximate="tanh")
-        made = together(self.leave(out)[:, 0], self.tonality(h).transpose(1, 2)).float()
+        out = gelu_(self.after(first + self.up(unfold(linear(self.expand, h), self.patches))))
+        made = together(convolved_to_one(self.leave, out)[:, 0], linear(self.tonality, h).transpose(1, 2)).float()
         return (x * scale**2 + made * level * scale) * mask
 
 
