@@ -9,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TYPES = (torch.float32, torch.bfloat16)
 FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether this build of torch has what is used here."""
 
 
 def fused(x: Tensor) -> bool:
     """Whether something is computed here in the quick way."""
-    return FUSED and x.device.type == "cpu" and not torch.is_grad_enabled() and x.dtype in (torch.float32, torch.bfloat16)
+    return (
+        FUSED and x.device.type == "cpu" and not torch.is_grad_enabled() and x.dtype in (torch.float32, torch.bfloat16)
+    )
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -46,7 +49,7 @@ def gelu_(x: Tensor) -> Tensor:
 
 
 def convolved_onto(layer: nn.Conv2d, x: Tensor, onto: Tensor) -> Tensor:
-    """`layer(x) + onto` for a 3x3 layer from one channel, without bias: [B, 1, H, W] onto [B, C, H, W], channels last."""
+    """`layer(x) + onto` for a 3x3 layer from one channel, without bias: [B, 1, H, W] onto [B, C, H, W]."""
     if not fused(x):
         return layer(x) + onto
     padded = F.pad(x[:, 0], (1, 1, 1, 1))
