@@ -16,6 +16,7 @@ import torch
 from scipy import fft, signal
 
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
+from ttsr_studio.audio.fourier import hann, irfft, istft, rfft, taps_spectrum
 from ttsr_studio.errors import OptionError
 
 _SIZE, _HOP = 512, 256
@@ -60,6 +61,10 @@ class Crossover:
         """
         if isinstance(lr, np.ndarray):
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()
+        if generated.dim() > 2 and len(generated) > 1 and generated.device.type == "cpu":
+            # One by one, what is worked on stays in the caches: twice as fast.
+            rows = zip(lr.expand_as(generated), generated, strict=True)
+            return torch.stack([self.merge(*row) for row in rows])
         if not self.keep:
             return generated + self.low_pass(lr - generated)
         added = topped_up(lr, generated, round(self.heard_to_hz / self.rate * _SIZE))
@@ -70,11 +75,9 @@ class Crossover:
         """What lies below the crossover, ``[..., samples]``."""
         samples = audio.shape[-1]
         size = fft.next_fast_len(samples + self.taps - 1, real=True)
-        low = torch.from_numpy(self.low).to(audio.device, audio.dtype)
         # by FFT, since a GPU's convolutions round to TF32 (-60 dB) unless told otherwise
-        spectrum = torch.fft.rfft(audio, size) * torch.fft.rfft(low, size)
-        whole: torch.Tensor = torch.fft.irfft(spectrum, size)
-        return whole[..., self.pad : self.pad + samples]
+        spectrum = rfft(audio, size).mul_(taps_spectrum(self.low.tobytes(), size, audio.device))
+        return irfft(spectrum, size)[..., self.pad : self.pad + samples]
 
 
 class MapCrossover:
@@ -127,8 +130,7 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
         room = (0, _SIZE + 1 - samples)
         pad = torch.nn.functional.pad
         return topped_up(pad(lr, room), pad(generated, room), heard)[..., :samples]
-    window = torch.hann_window(_SIZE, device=generated.device)
-    wanted, held = _spectrum(generated, window), _spectrum(lr, window)
+    wanted, held = _spectrum(generated, _SIZE), _spectrum(lr, _SIZE)
     power, aim = _power(held), _power(wanted).clamp_min(1e-20)
     missing = (1 - power / aim).clamp(0, 1)
     if heard:
@@ -137,8 +139,7 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
     # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
     gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
     rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])
-    made = torch.istft(rows, _SIZE, _HOP, window=window, length=samples)
-    return made.view_as(generated)
+    return istft(rows, _SIZE, _HOP, samples).view_as(generated)
 
 
 def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.Tensor:
@@ -148,10 +149,9 @@ def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.
     """
     if lr.shape[-1] <= _LONG:
         return added
-    window, last = torch.hann_window(_LONG, device=lr.device), _LONG // 2 + 1
-    first = max(first - 2 * _ASIDE, 0)
-    faintest_db = 20 * np.log10(_AUDIBLE * float(window.sum()) / 2)
-    power = _squared(_spectrum(lr, window))[..., first:, :]
+    first, last = max(first - 2 * _ASIDE, 0), _LONG // 2 + 1
+    faintest_db = 20 * np.log10(_AUDIBLE * _LONG / 4)
+    power = _squared(_spectrum(lr, _LONG))[..., first:, :]
     level = 10 * power.clamp_min(1e-12).log10()
     if not bool((level > faintest_db).any()):
         return added
@@ -163,15 +163,15 @@ def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.
     if not bool(partial.any()):
         return added
     wide = torch.nn.functional.max_pool2d(partial.float(), (7, 3), 1, (3, 1)).view_as(level)
-    spectrum = _spectrum(added, window)
+    spectrum = _spectrum(added, _LONG)
     spectrum[..., first:, :] *= 1 - wide
     kept = spectrum.reshape(-1, *spectrum.shape[-2:])
-    return torch.istft(kept, _LONG, _LONG // 4, window=window, length=added.shape[-1]).view_as(added)
+    return istft(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
 
 
-def _spectrum(audio: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+def _spectrum(audio: torch.Tensor, size: int) -> torch.Tensor:
     """[..., samples] -> complex [..., bins, frames]."""
-    size, hop = len(window), _HOP if len(window) == _SIZE else len(window) // 4
+    hop, window = _HOP if size == _SIZE else size // 4, hann(size, audio.device)
     rows = torch.stft(audio.reshape(-1, audio.shape[-1]), size, hop, window=window, return_complex=True)
     return rows.view(*audio.shape[:-1], *rows.shape[-2:])
 
@@ -182,6 +182,17 @@ def _squared(spectrum: torch.Tensor) -> torch.Tensor:
 
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
     """Power of cells and their neighbours, the same shape."""
-    power = _squared(spectrum)
-    flat = power.reshape(-1, 1, *power.shape[-2:])
-    return torch.nn.functional.avg_pool2d(flat, 3, 1, 1, count_include_pad=False).view_as(power)
+    return mean_of_three(mean_of_three(_squared(spectrum), -1), -2)
+
+
+def mean_of_three(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """Means of neighbours along an axis, of two at its ends; an average pool does the same in ten times as long."""
+    size = x.shape[dim]
+    if size < 2:
+        return x
+    total = x.clone()
+    total.narrow(dim, 1, size - 1).add_(x.narrow(dim, 0, size - 1))
+    total.narrow(dim, 0, size - 1).add_(x.narrow(dim, 1, size - 1))
+    total.narrow(dim, 0, 1).mul_(1.5)
+    total.narrow(dim, size - 1, 1).mul_(1.5)
+    return total.div_(3)

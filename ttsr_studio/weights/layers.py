@@ -40,6 +40,16 @@ def _pointwise(layer: nn.Linear, x: Tensor, after: str) -> Tensor:
     return made
 
 
+def linear_1x1(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """`layer(x)` for a 1x1 layer, [B, C, H, W] -> [B, out, H, W]; x channels last."""
+    if not fused(x):
+        made: Tensor = layer(x)
+        return made
+    weight, last = layer.weight.flatten(1), x.permute(0, 2, 3, 1)
+    flat: Tensor = torch.ops.mkldnn._linear_pointwise(last, weight, layer.bias, "none", [], "")
+    return flat.permute(0, 3, 1, 2).contiguous()
+
+
 def gelu_(x: Tensor) -> Tensor:
     """GELU by tanh, as x·sigmoid(2u) with u = sqrt(2/pi)·(x + .044715 x³); x itself may be overwritten."""
     if not fused(x):
@@ -51,7 +61,8 @@ def gelu_(x: Tensor) -> Tensor:
 def convolved_onto(layer: nn.Conv2d, x: Tensor, onto: Tensor) -> Tensor:
     """`layer(x) + onto` for a 3x3 layer from one channel, without bias: [B, 1, H, W] onto [B, C, H, W]."""
     if not fused(x):
-        return layer(x) + onto
+        added: Tensor = layer(x) + onto
+        return added
     padded = F.pad(x[:, 0], (1, 1, 1, 1))
     height, width = x.shape[2:]
     near = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]

@@ -6,11 +6,14 @@ carry partials on: the low band, whitened, is shifted up by the lag at which its
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.noise import NoiseKey, normal
 from ttsr_studio.engines.builtin.spectral import FAST_FFT, FAST_HOP, FINE_FFT, HOP, RATE, bin_hz, istft, power, stft
 
@@ -160,6 +163,14 @@ def _tiled(low: Tensor, edge: int, position: int, sounding: Tensor) -> Tensor:
     return out / (moving_mean(power(out), 43, 1) + 1e-6).sqrt()
 
 
+@lru_cache(maxsize=1)
+def frame_weights() -> bytes:
+    """How much a fast frame hears of what is around its centre: float64 of [513], their sum 1."""
+    window = np.square(np.hanning(FAST_FFT + 1))
+    weights: bytes = (window / window.sum()).tobytes()
+    return weights
+
+
 def onset_gate(lr: Tensor, cutoff_hz: Tensor) -> Tensor:
     """Gain [R, samples], 0 to 1, that keeps what is made from sounding before an onset of the input.
 
@@ -174,12 +185,11 @@ def onset_gate(lr: Tensor, cutoff_hz: Tensor) -> Tensor:
     # Wide skirts, so that the filter itself does not sound before an onset.
     lowest = cutoff_hz.amin(dim=1, keepdim=True)
     skirt = 0.5 - 0.5 * torch.cos(math.pi * ((hz / lowest - 0.2) / 0.6).clamp(0, 1))
-    level = torch.fft.irfft(torch.fft.rfft(lr) * skirt, samples).square()[:, None]
+    level = irfft(rfft(lr, samples) * skirt, samples).square()[:, None]
     near = F.avg_pool1d(level, NEAR, stride=1, padding=NEAR // 2, count_include_pad=False)
-    window = torch.hann_window(FAST_FFT + 1, periodic=False, device=lr.device).square()
     size = samples + FAST_FFT
-    spread = torch.fft.rfft(near, size) * torch.fft.rfft(window / window.sum(), size)
-    far = torch.fft.irfft(spread, size)[..., FAST_FFT // 2 : FAST_FFT // 2 + samples].clamp(min=0)
+    spread = rfft(near, size) * taps_spectrum(frame_weights(), size, lr.device)
+    far = irfft(spread, size)[..., FAST_FFT // 2 : FAST_FFT // 2 + samples].clamp(min=0)
     ratio = (near + EPSILON) / (far + EPSILON) * 10 ** (GATE_DB / 10)
     whole = F.avg_pool1d(lr.square()[:, None], NEAR, stride=1, padding=NEAR // 2, count_include_pad=False)
     envelope: Tensor = (ratio.clamp(max=1).sqrt() * whole / (whole + SILENCE_POWER))[:, 0]

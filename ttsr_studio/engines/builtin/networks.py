@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
 from ttsr_studio.weights.checkpoint import load_weights
-from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, gelu_, linear, linear_gelu
+from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, gelu_, linear, linear_1x1, linear_gelu
 
 STATE = 2 * BANDS + TONAL_BANDS
 """Channels of what is drawn, by slow frame: the residual of two fast frames of 64 cells, and of tonality."""
@@ -124,7 +124,8 @@ class FrameBlock(nn.Module):
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
             h = torch.addcmul(shift, h, 1 + scale)
-        return torch.addcmul(x, gate, linear(self.down, self.dropout(linear_gelu(self.up, h))))
+        mixed: Tensor = torch.addcmul(x, gate, linear(self.down, self.dropout(linear_gelu(self.up, h))))
+        return mixed
 
     def _over_frames(self, x: Tensor) -> Tensor:
         """The depthwise convolution, as one over pictures of one row with channels last: 3.6 times faster on CPUs."""
@@ -133,7 +134,8 @@ class FrameBlock(nn.Module):
         picture = F.pad(x, (0, 0, reach, reach)).transpose(1, 2).unsqueeze(2)
         weight = layer.weight.unsqueeze(2)
         made = F.conv2d(picture, weight, layer.bias, dilation=(1, layer.dilation[0]), groups=layer.groups)
-        return made.squeeze(2).transpose(1, 2)
+        back: Tensor = made.squeeze(2).transpose(1, 2)
+        return back
 
 
 def fold(x: Tensor) -> Tensor:
@@ -143,7 +145,7 @@ def fold(x: Tensor) -> Tensor:
 
 def unfold(x: Tensor, channels: int) -> Tensor:
     """Frames [B, T, 16 C] -> patches [B, C, 16, T]."""
-    patches = x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
+    patches: Tensor = x.unflatten(2, (channels, BANDS // PATCH)).permute(0, 2, 3, 1)
     return patches.contiguous(memory_format=torch.channels_last)
 
 
@@ -216,7 +218,7 @@ class Conditioner(nn.Module):
             frames = block(frames)
         frames = self.norm(frames)
         inside = self.outer(patches + unfold(linear(self.expand, frames), self.patches))
-        out = self.leave(self.after(first + self.up(inside))).float()
+        out = linear_1x1(self.leave, self.after(first + self.up(inside))).float()
         tonality = NOISE_TONALITY + F.avg_pool2d(out[:, 3:4], (1, 2))[:, 0]
         location = 4 * out[:, 0] - 12
         spread = out[:, 1].clamp(-2.0, 1.5).exp()

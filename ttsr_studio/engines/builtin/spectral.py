@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ttsr_studio.audio import fourier
+from ttsr_studio.audio.fourier import hann
+
 RATE = 48000
 HOP = 512
 FAST_FFT, FAST_HOP = 512, 256
@@ -39,17 +42,12 @@ NOISE_TONALITY = 0.56
 """Log of the mean less the mean of the log over 16 bins of white noise, natural-log units."""
 
 
-@lru_cache(maxsize=32)
-def _hann(size: int, device: torch.device) -> Tensor:
-    return torch.hann_window(size, device=device)
-
-
 def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
     """audio [B, samples] -> complex [B, n_fft / 2 + 1, samples / hop + 1], frame t centred on t * hop.
 
     Of unit-variance white noise the mean power is 1.
     """
-    window = _hann(n_fft, audio.device)
+    window = hann(n_fft, audio.device)
     spectrum = torch.stft(audio, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
     scaled: Tensor = spectrum * (1 / (0.375 * n_fft) ** 0.5)
     return scaled
@@ -57,9 +55,7 @@ def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
 
 def istft(spectrum: Tensor, samples: int, n_fft: int, hop: int) -> Tensor:
     """Inverse of `stft`: complex [B, bins, frames] -> [B, samples]."""
-    window = _hann(n_fft, spectrum.device)
-    scaled = spectrum * (0.375 * n_fft) ** 0.5
-    return torch.istft(scaled, n_fft, hop, window=window, center=True, length=samples)
+    return fourier.istft(spectrum * (0.375 * n_fft) ** 0.5, n_fft, hop, samples)
 
 
 def power(spectrum: Tensor) -> Tensor:
