@@ -16,7 +16,7 @@ import torch
 from scipy import fft, signal
 
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
-from ttsr_studio.audio.fourier import hann, irfft, istft, rfft, taps_spectrum
+from ttsr_studio.audio.fourier import frame_window, irfft, resynthesised, rfft, taps_spectrum
 from ttsr_studio.errors import OptionError
 
 _SIZE, _HOP = 512, 256
@@ -139,7 +139,7 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
     # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
     gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
     rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])
-    return istft(rows, _SIZE, _HOP, samples).view_as(generated)
+    return resynthesised(rows, _SIZE, _HOP, samples).view_as(generated)
 
 
 def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.Tensor:
@@ -166,12 +166,12 @@ def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.
     spectrum = _spectrum(added, _LONG)
     spectrum[..., first:, :] *= 1 - wide
     kept = spectrum.reshape(-1, *spectrum.shape[-2:])
-    return istft(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
+    return resynthesised(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
 
 
 def _spectrum(audio: torch.Tensor, size: int) -> torch.Tensor:
     """[..., samples] -> complex [..., bins, frames]."""
-    hop, window = _HOP if size == _SIZE else size // 4, hann(size, audio.device)
+    hop, window = _HOP if size == _SIZE else size // 4, frame_window(size, audio.device)
     rows = torch.stft(audio.reshape(-1, audio.shape[-1]), size, hop, window=window, return_complex=True)
     return rows.view(*audio.shape[:-1], *rows.shape[-2:])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=32)
-def hann(size: int, device: torch.device) -> Tensor:
+def frame_window(size: int, device: torch.device) -> Tensor:
     """The periodic Hann window, made once a device."""
     return torch.hann_window(size, device=device)
 
@@ -37,12 +37,12 @@ def taps_spectrum(taps: bytes, size: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.fft.rfft(np.frombuffer(taps), size).astype(np.complex64)).to(device)
 
 
-def istft(spectrum: Tensor, size: int, hop: int, samples: int) -> Tensor:
+def resynthesised(spectrum: Tensor, size: int, hop: int, samples: int) -> Tensor:
     """Inverse of a centred Hann STFT whose frames are a whole number of hops: [R, bins, frames] -> [R, samples].
 
     As `torch.istft`, which folds frames by a column at a time.
     """
-    window = hann(size, spectrum.device)
+    window = frame_window(size, spectrum.device)
     frames = torch.fft.irfft(spectrum.transpose(1, 2), size).mul(window)
     whole = _overlapped(frames, hop)[:, size // 2 : size // 2 + samples]
     return whole.div(_envelope(size, hop, spectrum.shape[2], samples, spectrum.device))
@@ -61,5 +61,5 @@ def _overlapped(frames: Tensor, hop: int) -> Tensor:
 @lru_cache(maxsize=16)
 def _envelope(size: int, hop: int, frames: int, samples: int, device: torch.device) -> Tensor:
     """What overlapping windows, twice applied, add up to, [samples]."""
-    squares = hann(size, device).square().expand(1, frames, size)
+    squares = frame_window(size, device).square().expand(1, frames, size)
     return _overlapped(squares, hop)[0, size // 2 : size // 2 + samples].clamp_min(1e-11)

@@ -21,14 +21,14 @@ def fused(x: Tensor) -> bool:
     )
 
 
-def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+def dense(layer: nn.Linear, x: Tensor) -> Tensor:
     """`layer(x)`, [..., in] -> [..., out]."""
     if not fused(x):
         return F.linear(x, layer.weight, layer.bias)
     return _pointwise(layer, x, "none")
 
 
-def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
+def dense_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
     """GELU, by tanh, of `layer(x)`."""
     if not fused(x):
         return F.gelu(F.linear(x, layer.weight, layer.bias), approximate="tanh")
@@ -40,7 +40,7 @@ def _pointwise(layer: nn.Linear, x: Tensor, after: str) -> Tensor:
     return made
 
 
-def linear_1x1(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """`layer(x)` for a 1x1 layer, [B, C, H, W] -> [B, out, H, W]; x channels last."""
     if not fused(x):
         made: Tensor = layer(x)

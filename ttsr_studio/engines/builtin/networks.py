@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
 from ttsr_studio.weights.checkpoint import load_weights
-from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, gelu_, linear, linear_1x1, linear_gelu
+from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, dense, dense_gelu, gelu_, pointwise
 
 STATE = 2 * BANDS + TONAL_BANDS
 """Channels of what is drawn, by slow frame: the residual of two fast frames of 64 cells, and of tonality."""
@@ -124,7 +124,7 @@ class FrameBlock(nn.Module):
         else:
             scale, shift, gate = self.modulation(embedding)[:, None].chunk(3, dim=-1)
             h = torch.addcmul(shift, h, 1 + scale)
-        mixed: Tensor = torch.addcmul(x, gate, linear(self.down, self.dropout(linear_gelu(self.up, h))))
+        mixed: Tensor = torch.addcmul(x, gate, dense(self.down, self.dropout(dense_gelu(self.up, h))))
         return mixed
 
     def _over_frames(self, x: Tensor) -> Tensor:
@@ -213,12 +213,12 @@ class Conditioner(nn.Module):
         cells = inputs.cells.contiguous(memory_format=torch.channels_last)
         first = self.before(self.enter(cells))
         patches = self.inner(self.down(first))
-        frames = linear(self.squeeze, fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
+        frames = dense(self.squeeze, fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
         for block in self.core:
             frames = block(frames)
         frames = self.norm(frames)
-        inside = self.outer(patches + unfold(linear(self.expand, frames), self.patches))
-        out = linear_1x1(self.leave, self.after(first + self.up(inside))).float()
+        inside = self.outer(patches + unfold(dense(self.expand, frames), self.patches))
+        out = pointwise(self.leave, self.after(first + self.up(inside))).float()
         tonality = NOISE_TONALITY + F.avg_pool2d(out[:, 3:4], (1, 2))[:, 0]
         location = 4 * out[:, 0] - 12
         spread = out[:, 1].clamp(-2.0, 1.5).exp()
@@ -260,7 +260,7 @@ class Denoiser(nn.Module):
         maps = torch.stack([prediction.location / 4 + 3, spread, prediction.energy, prediction.missing], dim=1)
         maps = maps.contiguous(memory_format=torch.channels_last)
         frames = torch.cat([prediction.frames.float(), pooled(prediction.tonality).transpose(1, 2)], dim=2)
-        return self.maps(maps), linear(self.condition, frames)
+        return self.maps(maps), dense(self.condition, frames)
 
     def forward(self, x: Tensor, sigma: Tensor, maps: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
         """x and mask [B, 144, T]; see `prepare`. Sigma_data is 1."""
@@ -270,13 +270,13 @@ class Denoiser(nn.Module):
         cells, tonal = apart(masked)
         picture = cells[:, None].contiguous(memory_format=torch.channels_last)
         first = gelu_(convolved_onto(self.enter, picture, maps))
-        h = linear(self.squeeze, torch.cat([fold(self.down(first)), tonal.transpose(1, 2)], dim=2)) + frames
+        h = dense(self.squeeze, torch.cat([fold(self.down(first)), tonal.transpose(1, 2)], dim=2)) + frames
         embedding = self.level(fourier_features(0.25 * sigma.log(), 16))
         for block in self.core:
             h = block(h, embedding)
         h = self.norm(h)
-        out = gelu_(self.after(first + self.up(unfold(linear(self.expand, h), self.patches))))
-        made = together(convolved_to_one(self.leave, out)[:, 0], linear(self.tonality, h).transpose(1, 2)).float()
+        out = gelu_(self.after(first + self.up(unfold(dense(self.expand, h), self.patches))))
+        made = together(convolved_to_one(self.leave, out)[:, 0], dense(self.tonality, h).transpose(1, 2)).float()
         return (x * scale**2 + made * level * scale) * mask
 
 

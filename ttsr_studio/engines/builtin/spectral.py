@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ttsr_studio.audio import fourier
-from ttsr_studio.audio.fourier import hann
+from ttsr_studio.audio.fourier import frame_window
 
 RATE = 48000
 HOP = 512
@@ -47,7 +47,7 @@ def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
 
     Of unit-variance white noise the mean power is 1.
     """
-    window = hann(n_fft, audio.device)
+    window = frame_window(n_fft, audio.device)
     spectrum = torch.stft(audio, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
     scaled: Tensor = spectrum * (1 / (0.375 * n_fft) ** 0.5)
     return scaled
@@ -55,7 +55,7 @@ def stft(audio: Tensor, n_fft: int, hop: int) -> Tensor:
 
 def istft(spectrum: Tensor, samples: int, n_fft: int, hop: int) -> Tensor:
     """Inverse of `stft`: complex [B, bins, frames] -> [B, samples]."""
-    return fourier.istft(spectrum * (0.375 * n_fft) ** 0.5, n_fft, hop, samples)
+    return fourier.resynthesised(spectrum * (0.375 * n_fft) ** 0.5, n_fft, hop, samples)
 
 
 def power(spectrum: Tensor) -> Tensor:

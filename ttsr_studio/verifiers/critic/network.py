@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ttsr_studio.analysis.spectra import hann, squared
 from ttsr_studio.weights.checkpoint import load_weights
-from ttsr_studio.weights.layers import linear, linear_gelu
+from ttsr_studio.weights.layers import dense, dense_gelu
 
 FEATURE_FLOOR = 1e-7
 """Power below which the input is not told from silence."""
@@ -126,7 +126,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(self.depthwise(x).transpose(1, 2))
         h = h + self.spread(F.gelu(self.squeeze(h.mean(dim=1, keepdim=True))))
-        h = linear(self.down, linear_gelu(self.up, h))
+        h = dense(self.down, dense_gelu(self.up, h))
         mixed: Tensor = x + (self.gate * h).transpose(1, 2)
         return mixed
 
@@ -205,7 +205,7 @@ class CriticNetwork(nn.Module):
         x = self.enter(features) + self.statistics(torch.cat(moments, dim=1))[:, :, None]
         for block in self.blocks:
             x = block(x)
-        mean, spread = linear(self.leave, self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
+        mean, spread = dense(self.leave, self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
         offset = torch.cat([x.new_full((size,), at) for size, at in zip(self.sizes, (-3.0, -3.0, 0.55), strict=True)])
         scale = torch.cat([x.new_full((size,), by) for size, by in zip(self.sizes, (2.0, 2.0, 0.2), strict=True)])
         return scale[:, None] * mean + offset[:, None], (scale[:, None] / 2) ** 2 * (F.softplus(spread) + 0.01)
