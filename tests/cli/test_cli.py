@@ -148,6 +148,19 @@ def test_dry_run_writes_nothing_and_says_where_to(ttsr: Ttsr, stem: Path) -> Non
     assert [p.name for p in stem.parent.iterdir()] == ["stem.wav"]
 
 
+def test_a_dry_run_over_outputs_that_exist_shows_its_plan(ttsr: Ttsr, stem: Path) -> None:
+    there = stem.with_name("stem_ttsr.wav")
+    there.write_text("mine")
+    result = ttsr("render", stem, "--dry-run")
+    assert (result.exit_code, "would be rendered" in result.output) == (1, True), result.output
+    assert "stem_ttsr.wav: exists already, so nothing would be rendered; pass --overwrite or" in result.output
+    replaced = ttsr("render", stem, "--dry-run", "--overwrite")
+    assert (replaced.exit_code, "stem_ttsr.wav: would be replaced" in replaced.output) == (0, True)
+    skipped = ttsr("render", stem, "--dry-run", "--skip-existing", "--json")
+    assert json.loads(skipped.stdout)["status"] == "skipped"
+    assert there.read_text() == "mine"
+
+
 def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('candidates = 3\nsteps = 1\nseed = 5\nverifier = ["lowband"]\n')
@@ -384,7 +397,7 @@ __main__.run()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: Path, presses: int) -> None:
+def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(ttsr: Ttsr, tmp_path: Path, presses: int) -> None:
     first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
     second = save(tmp_path / "b.wav", below(voice(20 * presses), 5000))
     third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
@@ -411,6 +424,25 @@ def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(tmp_path: 
     assert min(counts) >= 1
     assert max(counts[-2:]) < 64
     assert "interrupted" in report["windows"][-1]["reason"]
+    goes_on(ttsr, [first, second, third], tmp_path / "out")
+
+
+def goes_on(ttsr: Ttsr, sources: list[Path], out: Path) -> None:
+    """What Ctrl-C ended early is made anew by --skip-existing, once, and only while nobody changed it."""
+    again = ("render", *sources, "-o", f"{out}/", "--skip-existing", *QUICK)
+    whole = [(out / name).read_bytes() for name in ("a.wav", "b.wav")]
+    planned = ttsr(*again, "--dry-run")
+    assert f"{out / 'b.wav'}: would be replaced, as Ctrl-C ended it early" in planned.output
+    (out / "b.wav").write_bytes(whole[1] + b"edited")
+    assert "c.wav" in ttsr(*again, "--no-report").output
+    assert (out / "b.wav").read_bytes() == whole[1] + b"edited"
+    (out / "b.wav").write_bytes(whole[1])
+    resumed = ttsr(*again, "--no-report")
+    assert "1 rendered, 2 skipped, 0 failed" in resumed.output
+    assert (out / "a.wav").read_bytes() == whole[0]
+    assert (out / "b.wav").read_bytes() != whole[1]
+    assert not (out / "b.ttsr.json").exists(), "what it said is no longer so"
+    assert "0 rendered, 3 skipped, 0 failed" in ttsr(*again).output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

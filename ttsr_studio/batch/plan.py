@@ -1,18 +1,20 @@
 """From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
 
 import itertools
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.paths import renders_of, report_names
+from ttsr_studio.report.paths import renders_of, report_names, report_paths
 from ttsr_studio.storage.atomic import fit_name
+from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys, refuse_impossible
 
@@ -229,9 +231,27 @@ def refuse_conflicts(jobs: Sequence[Job]) -> None:
         taken[target] = job.source
 
 
+def is_done(target: Path) -> bool:
+    """Whether an output exists and needs no other render: a whole one, or a file of somebody else's."""
+    return target.exists() and not ended_early(target)
+
+
+def ended_early(target: Path) -> bool:
+    """Whether an output is the render that its report says Ctrl-C ended before its search was through."""
+    try:
+        report = json.loads(report_paths(target)[0].read_text(encoding="utf-8"))
+        return bool(report["search"]["cut"].get("interrupted")) and report["output"]["sha256"] == sha256(target)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def existing(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:
+    """Renders of these names, or that would be written beside them, that exist already."""
+    return [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
+
+
 def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
     """Raise OptionError when a render, or one that is written beside it, exists already."""
-    there = [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
-    if there:
+    if there := existing(jobs, options):
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{shown(there[0])}{more}: exists already; {advice}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ttsr_studio.batch.fault import Fault, fault_of
-from ttsr_studio.batch.plan import Job
+from ttsr_studio.batch.plan import Job, ended_early, is_done
 from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
@@ -48,7 +48,7 @@ class BatchRun:
         options_of: options of one file; raises what `ttsr_studio.config.resolve.with_sidecar` raises.
         begin: told a file, with its number from 0 on, when it is turned to; gives what is told of its progress.
         replace: whether outputs that exist may be replaced.
-        skip_existing: whether files whose output exists are left out.
+        skip_existing: whether files whose output exists are left out; one that Ctrl-C ended early is made anew.
         report: whether reports are written.
         rewards: file to which every score of every candidate is appended.
         stop: where the user says that it is enough.
@@ -72,7 +72,7 @@ class BatchRun:
         for number, job in enumerate(jobs):
             try:
                 progress = self.begin(number, job)
-                if self.skip_existing and job.target.exists():
+                if self.skip_existing and is_done(job.target):
                     outcome = FileOutcome(job, "skipped")
                 else:
                     outcome = self._one(job, inputs, progress)
@@ -99,7 +99,7 @@ class BatchRun:
                     reference=given if given and given.is_file() else job.reference,
                     report=self.report,
                     rewards=self.rewards,
-                    replace=self.replace,
+                    replace=self.replace or (self.skip_existing and ended_early(job.target)),
                     inputs=inputs,
                 ),
                 progress,

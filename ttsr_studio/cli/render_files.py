@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsr_studio.batch.plan import Job, passed_over, plan_jobs, refuse_existing
+from ttsr_studio.batch.plan import Job, existing, is_done, passed_over, plan_jobs, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
@@ -75,23 +75,23 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if again:
         refuse_other_inputs(again, jobs)
+    if not (asked.overwrite or asked.skip_existing or asked.dry_run):
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     with engine_loading(asked.quiet or asked.as_json):
         with left_at_once():
             from ttsr_studio.rendering.inference.session import Session, Sessions
         session = Session(options)
-    if not asked.overwrite and not asked.skip_existing:
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
-    if asked.dry_run:
-        return announce_all(jobs, options_of, session, out)
-    waiting = [job for job in jobs if not (asked.skip_existing and job.target.exists())]
+    waiting = [job for job in jobs if not (asked.skip_existing and is_done(job.target))]
     for job in jobs:
         if job not in waiting:
-            told = {"input": str(job.source), "output": str(job.target), "status": "skipped"}
-            out.result(told, f"skipped {shown(job.target)} (exists)")
+            say_there(job, out)
+    if asked.dry_run:
+        failed = announce_all(waiting, options_of, session, out)
+        return failed + say_in_the_way(existing(waiting, options), asked, out)
     with (
         RenderProgress(
             [shown(Path(job.source.name)) for job in waiting],
@@ -106,12 +106,34 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
             options_of,
             begin=lambda number, _: progress.begin(number),
             replace=asked.overwrite,
+            skip_existing=asked.skip_existing,
             report=asked.report,
             rewards=asked.keep_rewards,
             stop=stop,
         )
         counts = run_all(run, waiting, [job.source for job in jobs], again, out)
     return count_all(counts, len(jobs), out)
+
+
+def say_there(job: Job, out: RunOutput) -> None:
+    """Say that an output is left as it is."""
+    told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": "exists"}
+    out.result(told, f"skipped {shown(job.target)} (exists)")
+
+
+def say_in_the_way(there: list[Path], asked: RenderArguments, out: RunOutput) -> int:
+    """At the end of a dry run, say what becomes of outputs that exist; returns how many stand in the way."""
+    if not there:
+        return 0
+    which = shown(there[0]) + (f" and {len(there) - 1} more" if len(there) > 1 else "")
+    if asked.overwrite or asked.skip_existing:
+        early = "" if asked.overwrite else ", as Ctrl-C ended it early"
+        out.note(f"{which}: would be replaced{early}")
+        return 0
+    out.note(
+        f"{which}: exists already, so nothing would be rendered; pass --overwrite or --skip-existing, or another -o"
+    )
+    return len(there)
 
 
 def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collection[str]) -> None:
@@ -192,6 +214,9 @@ def end_interrupted(how: str, done: int, left: int, out: RunOutput) -> None:
 def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
+    if outcome.status == "skipped" and not outcome.reason:  # it appeared meanwhile
+        say_there(job, out)
+        return True
     if outcome.status == "skipped":
         told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
         out.result(told, f"skipped {outcome.reason}")

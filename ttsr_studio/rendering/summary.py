@@ -121,9 +121,20 @@ def write_reports(run: RunningRender, report: Report, recorder: Recorder, output
     """Write the report's files and the page where they are wanted; what belonged to a replaced render goes."""
     request = run.request
     files = write_report_files(request.target, report, recorder) if request.report else None
+    if not files:
+        keep_mark(request.target, report, outputs.replaced)
     page = add_page(run, report, recorder) if files and run.session.options.page else None
     clear_earlier(request.target, outputs.replaced, report, page, [request.source, *request.inputs])
     return Rendered(report, request.target, files, page)
+
+
+def keep_mark(target: Path, report: Report, earlier: Report | None) -> None:
+    """Where no report is wanted, keep one of a render that Ctrl-C ended, which is to be made anew, until it was."""
+    data = report_paths(target)[0]
+    if report.search.cut.get("interrupted"):
+        write_report(data, report.to_json())
+    elif earlier and earlier.search.cut.get("interrupted"):
+        data.unlink(missing_ok=True)
 
 
 def tool_info(session: Session) -> ToolInfo:

@@ -173,7 +173,7 @@ def render_command(**values: Any) -> None:
 
     Exit code 0 when nothing failed, 1 when some files failed (each is named with its reason) or --again came out
     different, 2 for a wrong command line, 130 when interrupted. The first Ctrl-C finishes the file at hand with the
-    best so far, the second one leaves it; --skip-existing goes on from there.
+    best so far, the second one leaves it; --skip-existing goes on from there, and makes that file anew.
     """
     with left_at_once():
         from ttsr_studio.cli.render_files import RenderArguments, render_files
