@@ -5,6 +5,7 @@ Only `cli` prints them and turns them into exit codes.
 
 import difflib
 import errno
+import importlib.util
 import os
 import shlex
 import subprocess
@@ -91,14 +92,20 @@ def cause_of(error: OSError | TtsrError) -> Cause:
 
 
 def pip_install(*what: str) -> str:
-    """A command line that installs a package or an extra where this program runs, fit to be copied."""
+    """A command line that installs a package or an extra where this program runs, fit to be copied.
+
+    It is uv's where there is no pip, as in what uv makes, and pipx by it.
+    """
+    has_pip = importlib.util.find_spec("pip") is not None
     if os.name == "nt":
-        return subprocess.list2cmdline([sys.executable, "-m", "pip", "install", *what])
+        by = [sys.executable, "-m", "pip", "install"] if has_pip else ["uv", "pip", "install", "-p", sys.executable]
+        return subprocess.list2cmdline([*by, *what])
     python = Path(sys.executable)
     home = Path.home()
     own = python.is_relative_to(home) and shlex.quote(str(python)) == str(python)
     program = f"~/{python.relative_to(home)}" if own else shlex.quote(str(python))
-    return " ".join([program, "-m pip install", *map(shlex.quote, what)])
+    by = f"{program} -m pip install" if has_pip else f"uv pip install -p {program}"
+    return " ".join([by, *map(shlex.quote, what)])
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:

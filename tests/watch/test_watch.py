@@ -430,11 +430,11 @@ def test_a_hook_is_told_and_never_through_a_shell(ttsr: Ttsr, tmp_path: Path) ->
         str(root / "_renders/sfx/a $(touch pwned).ttsr.json"),
     ]
     os.utime(root / "sfx/a $(touch pwned).wav")
-    watch(ttsr, root, "--notify", f"{sys.executable} {hook} {heard}")
+    watch(ttsr, root, "--notify", f"{sys.executable} {hook} {heard}", code=1)
     assert len(heard.read_text().splitlines()) == 2, "nothing new was rendered"
     stem(root / "sfx/b.wav", seed=5)
     hook.write_text("raise SystemExit('no mail today')")
-    events = watch(ttsr, root, "--notify", f"{sys.executable} {hook}")
+    events = watch(ttsr, root, "--notify", f"{sys.executable} {hook}", code=1)
     assert [(e["reason"], e["said"]) for e in events if e["event"] == "notify failed"] == [
         ("exit code 1", ["no mail today"])
     ]
@@ -512,3 +512,19 @@ def test_a_chain_that_the_settings_name_is_applied_and_one_outside_is_refused(tt
     assert said(watch(ttsr, root, code=1), "waiting") == ["speech/b.wav"]
     assert "effects/none.toml: cannot be read" in (row(root, "speech/b.wav").reason or "")
     assert not (root / "_renders/speech/b.wav").exists()
+
+
+def test_what_failed_before_and_still_lies_there_is_told_and_no_success(ttsr: Ttsr, tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech" / "a.wav").write_bytes(b"no audio at all")
+    first = watch(ttsr, tmp_path, code=1)
+    assert [event["preset"] for event in first if event["event"] == "started"] == ["speech"]
+    again = watch(ttsr, tmp_path, code=1)
+    assert not said(again, "started"), "it did not change"
+    assert [event["files"] for event in again if event["event"] == "failed before"] == [1]
+    told = ttsr("watch", tmp_path, *(word for word in QUICK if word != "--json")).output
+    assert "failed before: not tried again, as they did not change; `ttsr queue retry ROOT` does that; files 1" in told
+    assert "service ended: 0 pending, 0 running, 0 done, 1 failed" in told
+    assert "{" not in told
+    (tmp_path / "speech" / "a.wav").unlink()
+    watch(ttsr, tmp_path, code=0)

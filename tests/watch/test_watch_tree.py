@@ -168,10 +168,11 @@ def test_a_folder_whose_name_only_has_a_preset_in_it_is_told_of(tmp_path: Path) 
     put(tmp_path, "ttsr-watch.toml", text='[folders]\n"lead speech" = "speech"')
     put(tmp_path, "Own Music/ttsr-watch.toml", text='preset = "sfx"')
     rules = FolderRules(tmp_path, FolderRule())
-    names = ("SPEECH ", "Speech Vox", "lead speech", "Own Music", "speechless")
+    names = ("SPEECH ", "Speech Vox", "lead speech", "Own Music", "speechless", "Speach", "drum", "violins")
     presets = [rules.of(f"{name}/a.wav").preset for name in names]
-    assert presets == ["speech", "general", "speech", "sfx", "general"]
-    assert list(rules.misleading) == ["Speech Vox"]
+    assert presets == ["speech", "general", "speech", "sfx", "general", "general", "general", "general"]
+    assert list(rules.misleading) == ["Speech Vox", "Speach", "drum"]
+    assert "name it drums, or put" in rules.misleading["drum"]
     assert '[folders] "Speech Vox" = "speech"' in rules.misleading["Speech Vox"]
 
 

@@ -4,6 +4,7 @@ Arrays are float32 ``[channels, samples]``, full scale 1.0. Memory is bounded by
 """
 
 import contextlib
+import glob
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -65,11 +66,21 @@ class _NotNativeError(Exception):
         self.refusal = refusal
 
 
+def name_advice(path: Path) -> str:
+    """What to do about a file that is not there, or cannot be looked at."""
+    pattern = str(path)
+    if not glob.has_magic(pattern):
+        return "check its name and permissions"
+    found = next(glob.iglob(pattern), None)
+    quoted = "leave the quotes out, so that the shell makes names of it" if found else "no name fits it"
+    return f"{quoted}; or give the folder, which takes all below it"
+
+
 def _identity(path: Path) -> Identity:
     try:
         status = path.stat() if stat.S_ISLNK(path.lstat().st_mode) else path.lstat()
     except OSError as error:
-        raise bad_file(path, f"cannot be opened ({error.strerror}); check its name and permissions") from error
+        raise bad_file(path, f"cannot be opened ({error.strerror}); {name_advice(path)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise bad_file(path, "is not a regular file; give an audio file, not a folder, pipe or device")
     return status.st_size, status.st_mtime_ns, status.st_ino

@@ -45,7 +45,8 @@ def measured_speed(session: Session) -> Speed | None:
         return None
     each = max(two - one, 0.1 * one)
     total = (max(one - each, 0.0) + each * session.candidates) / SECONDS
-    basis = f"measured on {SECONDS:g} s of noise, {session.candidates} candidates, {session.device}"
+    made = f"{session.candidates} candidate{'' if session.candidates == 1 else 's'}"
+    basis = f"measured on {SECONDS:g} s of noise, {made}, {session.device}"
     return Speed(total, basis, session.options.budget_seconds)
 
 

@@ -52,10 +52,11 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
     info, band = found.info, found.band
     evidence = "" if band.evidence_db is None else f"; evidence {band.evidence_db:.0f} dB"
     doubt = "" if band.sure or not band.limited else ", not much: listen"
+    verdict = band.reason if band.silent else f"{band.verdict.value}: {band.reason}"
     lines = [
         shown(info.path),
         f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
-        f"  {band.verdict.value}: {band.reason}{evidence}{doubt}",
+        f"  {verdict}{evidence}{doubt}",
         f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
         *([f"  {found.codec}"] if found.codec else []),
         *([f"  {found.images.words}"] if found.images else []),

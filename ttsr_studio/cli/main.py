@@ -1,8 +1,10 @@
 """The command line: `ttsr` and its commands, each in a file of its own that is loaded when it is asked for."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -10,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from ttsr_studio import __version__
 from ttsr_studio.cli.interrupt import left_at_once
-from ttsr_studio.errors import unknown
+from ttsr_studio.errors import on_one_line, shown, unknown
 
 COMMANDS = {
     "render": ("render:render_command", "Render files, or all audio files of folders."),
@@ -59,6 +61,8 @@ class Commands(click.Group):
     """A group that loads a command when it is asked for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
         with in_brief():
             return super().parse_args(ctx, args)
 
@@ -86,6 +90,9 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            if Path(args[0]).exists():
+                words = on_one_line(shlex.join(["ttsr", "render", *args]))
+                raise click.UsageError(f"{shown(Path(args[0]))} is no command; to render it: {words}", ctx)
             raise click.UsageError(str(unknown("command", args[0], COMMANDS)), ctx)
         return super().resolve_command(ctx, args)
 

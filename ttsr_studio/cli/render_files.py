@@ -1,5 +1,6 @@
 """What `ttsr render` does: the loop over the files. Torch is loaded when nothing is left to refuse."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -17,6 +18,7 @@ from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, r
 from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.numbers import roughly, time_words
+from ttsr_studio.storage.home import from_home
 
 if TYPE_CHECKING:
     from ttsr_studio.batch.estimate import Speed
@@ -71,6 +73,9 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
     jobs = plan_jobs(asked.inputs, asked.output, options)
     if others := passed_over(asked.inputs):
         out.note(others)
+    if new := new_folder(asked, jobs):
+        ending = jobs[0].target.suffix
+        out.note(f"note: -o {shown(new)} names a folder, as it has no ending; for a file write {shown(new)}{ending}")
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if again:
@@ -134,6 +139,14 @@ def say_in_the_way(there: list[Path], asked: RenderArguments, out: RunOutput) ->
         f"{which}: exists already, so nothing would be rendered; pass --overwrite or --skip-existing, or another -o"
     )
     return len(there)
+
+
+def new_folder(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
+    """A folder that -o would make for a single file, although it is written as a file might be."""
+    if asked.output is None or len(jobs) > 1 or "{" in asked.output or asked.output.endswith(("/", os.sep)):
+        return None
+    folder = Path(from_home(asked.output))
+    return None if folder.suffix or folder.exists() or asked.inputs[0].is_dir() else folder
 
 
 def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collection[str]) -> None:
@@ -234,6 +247,8 @@ def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
         data["verdict"] = again.verdict(session, rendered)
         line = f"{line}\n{data['verdict']}"
         good = again.expected(take) is None or again.same(rendered, take)
+    if rendered.page:
+        line = f"{line}\n  to listen: {shown(rendered.page)}"
     out.result(data, line)
     for each in details(rendered.report):
         out.detail(each)

@@ -66,6 +66,11 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     return click.option(names, field.field, type=flag_type(field), default=default, help=text or None, **more)
 
 
+def device_flag(command: Command) -> Command:
+    """Give a command the option of a render that says what to compute on."""
+    return flag(FIELDS["device"])(command)
+
+
 def told_in(field: OptionField) -> dict[str, Any]:
     """The group of the help that an option stands in."""
     return {"cls": GroupedOption, "group": field.group}

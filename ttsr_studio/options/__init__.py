@@ -106,7 +106,8 @@ class SearchOptions:
         group="Quality and budget", ge=1, takes="at least 1", unset="the preset's", metavar="N")
     budget: str | None = option(
         None, "The most that the search may spend, instead of a number of candidates: time for a file (30s, 10min), "
-        "or network evaluations for a window and channel (64nfe). With --candidates as well the smaller limit holds.",
+        "or network evaluations for a window and channel (64nfe). With --candidates as well the smaller limit holds; "
+        "without it, time makes at most 128 of a window.",
         group="Quality and budget", metavar="LIMIT")
     targets: Targets = option(
         (), "Search a window no further once its best candidate has this score. May be repeated.",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ttsr_studio.options.values import parse_budget
 from ttsr_studio.rendering.beyond import beyond_in_words
 from ttsr_studio.rendering.holes import holes_in_words
+from ttsr_studio.rendering.inference.settings import MOST_CANDIDATES
 from ttsr_studio.rendering.skirts import skirts_in_words
 from ttsr_studio.report.file_records import AmountRecord, LimitRecord
 from ttsr_studio.report.notices import input_notices, output_notices, rate_notice
@@ -69,6 +70,9 @@ def of_search(report: Report) -> Iterator[Notice]:
             f"the budget of {time_words(seconds)} does not allow one candidate a window; that took {time_words(spent)}"
         )
         yield Notice("budget-too-small", text)
+    if seconds is not None and not options.get("candidates") and min(counts) == MOST_CANDIDATES:
+        text = f"{MOST_CANDIDATES} candidates of a window are the most that time alone makes; --candidates allows more"
+        yield Notice("most-candidates", text)
     wanted, written = int(options.get("keep_top") or 1), len(report.best)
     few = f"only {min(counts)} candidate{'s' if min(counts) > 1 else ''} of a window could be made"
     if 0 < written < wanted:

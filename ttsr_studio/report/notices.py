@@ -125,6 +125,10 @@ NOTICES = {
         "The time given does not allow one candidate for every window. One was made of each, and it took longer.",
         "Give more time; a render without any search takes about as long as this one did.",
     ),
+    "most-candidates": Explanation(
+        "A budget of time makes at most 128 candidates of a window. They were made before the time was over.",
+        "Nothing, or `--candidates 500` beside the budget.",
+    ),
     "fewer-renders": Explanation(
         "Fewer renders were written than `--keep-top` asks for: there were fewer candidates, or some came out equal.",
         "Allow more `--candidates`, or a larger `--budget`.",

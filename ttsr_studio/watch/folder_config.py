@@ -10,6 +10,7 @@ ignore = ["*_draft.wav"]     # names of files or folders to leave alone
 "lead vox" = "speech"        # presets of sub-folders
 """
 
+import difflib
 import fnmatch
 import os
 import re
@@ -25,7 +26,7 @@ from ttsr_studio.config.option_fields import PRESET_KEYS
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
-from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.errors import OptionError, TtsrError, shown, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.storage.home import from_home
 
@@ -40,6 +41,8 @@ OWN_KEYS: dict[str, type] = {
 }
 FINISHED = ("leave", "move")
 MEMORY_SECONDS = 1.0
+ALIKE = 0.8
+"""How much of a folder's name a preset has to share to be told: "speach", "musik" and "drum" do."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class FolderRules:
         base: what holds at the root.
 
     Attributes:
-        misleading: folders whose name has a preset's in it, and that have another -> what to do.
+        misleading: folders whose name has nearly a preset's in it, and that have another -> what to do.
     """
 
     def __init__(self, root: Path, base: FolderRule) -> None:
@@ -104,8 +107,10 @@ class FolderRules:
         return rule
 
     def _note_misleading(self, folder: Path, preset: str, known: Collection[str]) -> None:
-        """Remember a folder whose name has that of another preset in it, which does not count."""
-        for meant in sorted(set(re.split(r"[\W_]+", folder.name.casefold())) & set(known) - {preset})[:1]:
+        """Remember a folder whose name has nearly that of another preset in it, which does not count."""
+        words = re.split(r"[\W_]+", folder.name.casefold())
+        near = [name for word in words for name in difflib.get_close_matches(word, sorted(known), 1, ALIKE)]
+        for meant in near[:1] if preset not in near else ():
             self.misleading[shown(folder.relative_to(self.root))] = (
                 f"is rendered with {preset}, as it is not named like a preset; name it {meant}, or put "
                 f'[folders] "{folder.name}" = "{meant}" into {CONFIG}'
@@ -175,6 +180,13 @@ class FolderRules:
         own = {key: self._checked(beside, key, value) for key, value in own.items()}
         options = resolve(preset, {**rule.values, **own})
         return replace(options, reference=beside.parent / from_home(reference)) if reference else options
+
+    def preset_of(self, path: str, rule: FolderRule) -> str:
+        """The preset of one render, for the log; the rule's where the sidecar is wrong, which its render says."""
+        try:
+            return self.options_for(path, rule).preset
+        except TtsrError:
+            return rule.preset
 
     def _checked(self, file: Path, key: str, value: Any) -> Any:
         """A value that stands in a file of the tree. Raises OptionError for a chain that lies outside the root."""

@@ -63,15 +63,17 @@ class JobRunner:
         self.supervisor.stop()
 
     def _do(self, claim: JobRecord) -> None:
-        self.log("started", file=claim.path, attempt=claim.attempts)
         began = time.monotonic()
         rules = self.context.rules
         rule = rules.base
         try:
             rule = rules.of(claim.path)
         except TtsrError as error:
+            self.log("started", file=claim.path, attempt=claim.attempts)
             outcome = of_error(error, self.root.available)
         else:
+            preset = rules.preset_of(claim.path, rule)
+            self.log("started", file=claim.path, attempt=claim.attempts, preset=preset)
             outcome = WatchJob(self.context, self.queue, self.supervisor, claim, rule).run()
         self._settle(claim, outcome, move=rule.finished == "move")
         if outcome.ending is Ending.DONE:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from ttsr_studio.watch.context import ServiceContext, ServiceOptions
@@ -17,7 +18,8 @@ from ttsr_studio.watch.job_runner import JobRunner
 from ttsr_studio.watch.policy import StopRequest
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Queue
-from ttsr_studio.watch.queue.states import JobState
+from ttsr_studio.watch.queue.states import JobState, Reason
+from ttsr_studio.watch.queue.store import JobRecord
 from ttsr_studio.watch.recovery import open_sound_queue, tidy_up
 from ttsr_studio.watch.scanner import Scanner
 from ttsr_studio.watch.web.keeper import Page, PageKeeper
@@ -93,13 +95,23 @@ class ServiceRun:
         by_clock = self.options.poll is not None or self.on_network
         with contextlib.nullcontext() if by_clock else watch_events(self.wake, log):
             self._with_runners()
-            failed = sum((row.finished_at or 0) >= began for row in self.queue.jobs([JobState.FAILED]))
+            failures = self.queue.jobs([JobState.FAILED])
+            failed = sum((row.finished_at or 0) >= began for row in failures) + self._failed_before(failures, began)
             failed += sum(row.tries > 0 for row in self.queue.jobs([JobState.PENDING]))
             counts = {str(state): count for state, count in self.queue.counts().items()}
             log("service ended", counts=counts, skipped=self.queue.skipped())
         if self.broken:
             raise self.broken
         return failed
+
+    def _failed_before(self, failures: Sequence[JobRecord], began: float) -> int:
+        """How many of the files that are there failed before this run; this is said, as they are not tried again."""
+        left = [row for row in failures if (row.finished_at or 0) < began and row.reason != Reason.CANCELLED]
+        left = [row for row in left if self.context.root.signature_of(row.path)]
+        if left and self.options.once:
+            advice = "not tried again, as they did not change; `ttsr queue retry ROOT` does that"
+            self.context.log("failed before", files=len(left), reason=advice)
+        return len(left)
 
     def _with_runners(self) -> None:
         """Scan while threads do jobs, until there is nothing left to do."""

@@ -9,6 +9,7 @@ import click
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.render_options import device_flag
 
 if TYPE_CHECKING:
     from ttsr_studio.batch.bench import RenderCost
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 @click.option("--engine", help="Another engine than the preset's.")
 @click.option("--candidates", type=click.IntRange(1), help="Another number than the preset's.")
 @click.option("--batch", type=click.IntRange(1), help="Rows that the device computes at once.")
-@click.option(
-    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
-)
+@device_flag
 @click.option("--seconds", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Of the programme.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
 def bench_command(preset: str, seconds: float, as_json: bool, **options: Any) -> None:

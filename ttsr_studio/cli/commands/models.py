@@ -13,6 +13,7 @@ from rich.text import Text
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
 from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown, unknown
@@ -131,9 +132,7 @@ def models_path(name: str | None) -> None:
 @models_group.command("bench")
 @click.option("--seconds", default=5.12, show_default=True, help="Length of a candidate.")
 @click.option("--candidates", default=4, show_default=True, help="Scored at once.")
-@click.option(
-    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
-)
+@device_flag
 @errors_in_one_line
 def models_bench(seconds: float, candidates: int, device: str) -> None:
     """Print what every verifier that is here costs: milliseconds for a second of a candidate's audio."""

@@ -8,6 +8,7 @@ import click
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.verifiers.registry import ONLY_IN_A_SEARCH, VERIFIERS
 
 FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
@@ -30,9 +31,7 @@ FILE = UserPath(exists=True, dir_okay=False, path_type=Path)
 @click.option("--caption", help="What is to be heard, in a sentence.")
 @click.option("--captions", multiple=True, help="What it may be, when there is no --caption; may be repeated.")
 @click.option("--speaker", "speakers", multiple=True, type=FILE, help="Another recording of the same speaker.")
-@click.option(
-    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
-)
+@device_flag
 @click.option("--json", "as_json", is_flag=True, help="A JSON array on standard output.")
 def score_command(files: tuple[Path, ...], verifiers: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Score finished files, of this tool or another. Higher is better in every column.

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.registry import ENGINES
@@ -103,9 +103,7 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws, of optuna and of the bootstrap."
 )
-@click.option(
-    "--device", default="auto", show_default=True, shell_complete=completing.devices, help="auto, cpu, cuda, mps."
-)
+@device_flag
 def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> None:
     """Find sampler settings for an engine on full-band clips: a manifest (CSV) or a folder, as for `ttsr evaluate`.
 

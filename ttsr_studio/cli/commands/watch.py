@@ -20,6 +20,7 @@ from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
@@ -112,19 +113,16 @@ class WatchCommand(GroupedCommand, OneLineErrors):
     help="Take a file for complete when it has not changed for so long.",
 )
 @grouped(
-    "Basics", "--once", is_flag=True, help="End when everything is rendered, with exit code 1 when something failed."
+    "Basics",
+    "--once",
+    is_flag=True,
+    help="End when everything is rendered, with exit code 1 when something failed, or failed earlier and still lies "
+    "there.",
 )
 @grouped(
     "Basics", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many renders run at a time."
 )
-@grouped(
-    "Basics",
-    "--device",
-    default="auto",
-    show_default=True,
-    shell_complete=completing.devices,
-    help="What to compute on: auto, cpu, cuda or mps.",
-)
+@device_flag
 @grouped(
     "Workers",
     "--cpu/--no-cpu",
@@ -327,6 +325,8 @@ class EventPrinter:
         values = dict(values)
         parts = [shown(Path(values.pop("file")))] if "file" in values else []
         parts += [str(values.pop(name)) for name in ("said", "reason") if values.get(name)]
+        if counts := values.pop("counts", None):
+            parts.append(", ".join(f"{count} {state}" for state, count in counts.items()))
         parts += [f"{name} {value}" for name, value in values.items() if name != "attempt" and value is not None]
         when = datetime.now().strftime("%H:%M:%S")
         click.echo(f"{when} {event}: {'; '.join(parts)}" if parts else f"{when} {event}")
