@@ -104,8 +104,8 @@ def pip_install(*what: str) -> str:
     home = Path.home()
     own = python.is_relative_to(home) and shlex.quote(str(python)) == str(python)
     program = f"~/{python.relative_to(home)}" if own else shlex.quote(str(python))
-    by = f"{program} -m pip install" if has_pip else f"uv pip install -p {program}"
-    return " ".join([by, *map(shlex.quote, what)])
+    installer = f"{program} -m pip install" if has_pip else f"uv pip install -p {program}"
+    return " ".join([installer, *map(shlex.quote, what)])
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:

@@ -245,13 +245,13 @@ def ended_early(target: Path) -> bool:
         return False
 
 
-def existing(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:
+def renders_there(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:
     """Renders of these names, or that would be written beside them, that exist already."""
     return [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
 
 
 def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
     """Raise OptionError when a render, or one that is written beside it, exists already."""
-    if there := existing(jobs, options):
+    if there := renders_there(jobs, options):
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{shown(there[0])}{more}: exists already; {advice}")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsr_studio.batch.plan import Job, existing, is_done, passed_over, plan_jobs, refuse_existing
+from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
@@ -73,19 +73,19 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
     jobs = plan_jobs(asked.inputs, asked.output, options)
     if others := passed_over(asked.inputs):
         out.note(others)
-    if new := new_folder(asked, jobs):
+    if new := folder_as_file(asked, jobs):
         ending = jobs[0].target.suffix
         out.note(f"note: -o {shown(new)} names a folder, as it has no ending; for a file write {shown(new)}{ending}")
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if again:
         refuse_other_inputs(again, jobs)
-    if not (asked.overwrite or asked.skip_existing or asked.dry_run):
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     with engine_loading(asked.quiet or asked.as_json):
         with left_at_once():
             from ttsr_studio.rendering.inference.session import Session, Sessions
         session = Session(options)
+    if not (asked.overwrite or asked.skip_existing or asked.dry_run):
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
@@ -96,7 +96,7 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
             say_there(job, out)
     if asked.dry_run:
         failed = announce_all(waiting, options_of, session, out)
-        return failed + say_in_the_way(existing(waiting, options), asked, out)
+        return failed + say_in_the_way(renders_there(waiting, options), asked, out)
     with (
         RenderProgress(
             [shown(Path(job.source.name)) for job in waiting],
@@ -141,7 +141,7 @@ def say_in_the_way(there: list[Path], asked: RenderArguments, out: RunOutput) ->
     return len(there)
 
 
-def new_folder(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
+def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
     """A folder that -o would make for a single file, although it is written as a file might be."""
     if asked.output is None or len(jobs) > 1 or "{" in asked.output or asked.output.endswith(("/", os.sep)):
         return None
