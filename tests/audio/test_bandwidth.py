@@ -263,3 +263,44 @@ def test_sounds_are_no_images() -> None:
         meter = ImageMeter(RATE)
         meter.update(np.atleast_2d(audio).astype(np.float32))
         assert meter.result() is None
+
+
+def _hissing(edge: float | None, hiss_db: float, crackle: float = 0.0) -> np.ndarray:
+    """Programme that swells up to an edge, with hiss and crackle of a record or a radio over it."""
+    rng = np.random.default_rng(7)
+    audio = _music(seconds=4.0) if edge is None else _brick(_music(seconds=4.0), edge)
+    hiss = rng.standard_normal(len(audio)) * 10 ** (hiss_db / 20)
+    clicks = crackle * rng.standard_normal(len(audio)) * (rng.random(len(audio)) < 8 / RATE)
+    return np.asarray(audio + hiss + np.convolve(clicks, np.exp(-np.arange(40) / 9), "same"))
+
+
+def test_an_edge_under_steady_hiss_is_heard() -> None:
+    for edge, hiss_db, crackle in ((4500.0, -50.0, 0.0), (7000.0, -60.0, 0.05)):
+        found = _detect(_hissing(edge, hiss_db, crackle))
+        assert found.limited
+        assert found.cutoff_hz == pytest.approx(edge, rel=0.07)
+        assert found.map.flat
+
+
+def test_hiss_that_hides_the_edge_is_no_evidence_of_a_full_band() -> None:
+    for edge in (4500.0, None):
+        found = _detect(_hissing(edge, -32.0))
+        assert found.verdict is Verdict.UNSURE
+        assert "steady hiss" in found.reason
+    steady = np.random.default_rng(8).standard_normal(4 * RATE) * 0.1
+    assert _detect(steady).verdict is Verdict.FULL
+    assert not _detect(0.8 * _brick(steady, 6000.0) + 0.2 * steady).limited
+
+
+def test_noise_above_24_khz_hides_no_edge() -> None:
+    audio = soxr.resample(_brick(_music(seconds=3.0), 8000.0), RATE, 2 * RATE)
+    shaped = signal.butter(6, 28000.0, "high", fs=2 * RATE, output="sos")
+    noise = signal.sosfilt(shaped, np.random.default_rng(9).standard_normal(len(audio))) * 0.01
+    assert _detect(audio + noise, 2 * RATE).cutoff_hz == pytest.approx(8000.0, rel=0.07)
+    assert _detect(audio, 2 * RATE).cutoff_hz == pytest.approx(8000.0, rel=0.07)
+
+
+def test_a_bass_note_says_nothing_of_the_top() -> None:
+    at = np.arange(3 * RATE) / RATE
+    drop = 0.7 * np.sin(2 * np.pi * np.cumsum(50 + 30 * np.exp(-20 * at)) / RATE) * np.exp(-at)
+    assert _detect(drop).verdict is Verdict.UNSURE

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ, LOWEST_HZ, Edge, find_edge
-from ttsr_studio.audio.bandwidth.evidence import LEAST_DB, Bands, Levels, Moment, partials_end, valley_fall
+from ttsr_studio.audio.bandwidth.evidence import LAST_HZ, LEAST_DB, Bands, Levels, Moment, partials_end, valley_fall
+from ttsr_studio.audio.bandwidth.hiss import TOP_SHARE, edge_under_hiss, hiss_at_the_top
 from ttsr_studio.audio.bandwidth.map import BandwidthMap, follow
+from ttsr_studio.audio.bandwidth.parts import SAME_OCTAVES
 
 _FRAME_SECONDS = 0.085
 _MOMENT_SECONDS = 0.25
@@ -25,9 +27,11 @@ _NYQUIST_SHARE = 0.96  # what the anti-alias filter of a low rate leaves
 _ACTIVE_DB = 50.0  # below the loudest frame
 _SURE_DB, _HOLE_DB = 40.0, 30.0
 _BARELY = 1.05
-_NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB = 45.0, 80.0, 6.0
+_NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB, _NOTHING_DB = 45.0, 80.0, 6.0, 125.0
 _DC_SHARE, _NEXT_TO_NOTHING = 1e-3, 3e-5
 """RMS of all but a constant level, of that and linear, below which there is nothing to judge."""
+
+_HISS = "what reaches the top is a steady hiss, or clicks, which may hide where the band ends"
 
 
 class Verdict(StrEnum):
@@ -158,7 +162,7 @@ class BandwidthMeter:
 
     def fall_hz(self) -> float | None:
         """Where the loud spectrum falls, limit or not; after `result`."""
-        edge = find_edge(self._channels[-1].loud(len(self._energies)), self._rate) if self._energies else None
+        edge = self._fall(self._channels[-1].loud(len(self._energies))) if self._energies else None
         return edge.hz if edge else None
 
     def _judged(self, edges: list[tuple[Edge | None, float | None]]) -> Bandwidth:
@@ -184,6 +188,13 @@ class BandwidthMeter:
             of_whole = whole is not None and whole.hz < 1.2 * cutoff
             reason = whole.reason if whole and of_whole else "the band ends there in a part of the file"
             return self._all(Verdict.LIMITED, cutoff, reason, fall, found)
+        if hiss_at_the_top(self._channels[-1].moments, self._bands.hertz, nyquist):
+            return self._all(
+                Verdict.UNSURE,
+                nyquist,
+                "what reaches the top is a steady hiss, or clicks, which may hide where the band ends",
+                fall,
+            )
         if self._reaches_the_top():
             return self._all(Verdict.FULL, nyquist, "what sounds reaches the top of the band")
         return self._all(Verdict.UNSURE, nyquist, "it fades without an edge, as sounds do by themselves", fall)
@@ -225,26 +236,38 @@ class BandwidthMeter:
     def _edge(self, channel: _Channel, active: int) -> tuple[Edge | None, float | None]:
         """The edge of a channel and its evidence in dB; no edge where there is no evidence for it."""
         loud = channel.loud(active)
-        edge = find_edge(loud, self._rate)
+        edge = self._fall(loud)
         fall = None
         if edge is not None:
             fall = valley_fall(channel.moments, self._bands.hertz, min(edge.hz, edge.bottom_hz), edge.bottom_hz)
             if fall >= LEAST_DB:
                 return edge, fall
         ended = partials_end(loud, self._rate)
-        if ended is None:
-            return None, fall
-        return Edge(ended[0], ended[0], f"a row of partials ends, {ended[1]:.0f} dB above what follows"), ended[1]
+        if ended is not None:
+            return Edge(ended[0], ended[0], f"a row of partials ends, {ended[1]:.0f} dB above what follows"), ended[1]
+        hiss = edge_under_hiss(channel.moments, self._bands.hertz)
+        if hiss is not None:
+            near = edge is not None and abs(np.log2(edge.hz / hiss[0])) < SAME_OCTAVES
+            place = edge.hz if edge and near else hiss[0]
+            return Edge(place, place, f"falls by {hiss[1]:.0f} dB at once, to a steady hiss"), hiss[1]
+        return None, fall
+
+    def _fall(self, loud: NDArray[np.float64]) -> Edge | None:
+        """Where a spectrum [bins] falls, of what lies up to 24 kHz."""
+        kept = min(len(loud) - 1, round(LAST_HZ * self._size / self._rate))
+        return find_edge(loud[: kept + 1], round(2 * kept * self._rate / self._size))
 
     def _reaches_the_top(self) -> bool:
         """Whether something in the highest octave is near to what is below in level, or comes and goes with it."""
         hertz, moments = self._bands.hertz, self._channels[-1].moments
-        top = (hertz > 0.6 * min(self._rate / 2, 24000.0)) & (hertz < min(self._rate / 2, FULL_BAND_HZ))
+        top = (hertz > TOP_SHARE * min(self._rate / 2, 24000.0)) & (hertz < min(self._rate / 2, FULL_BAND_HZ))
         middle = (hertz > 1000.0) & (hertz < 4000.0)
         levels = np.array([np.median(moment.held[top]) for moment in moments])
         # Of a note most bands hold the floor; what it is measured by is the note.
         below = max(float(np.quantile(moment.held[middle], 0.9)) for moment in moments)
-        highest = float(levels.max())
+        highest, whole = float(levels.max()), 10.0 * np.log10(self._squares.max() / self._heard + 1e-20)
+        if highest < whole - _NOTHING_DB:
+            return False
         return highest > below - _NEAR_DB or (highest > below - _FAR_DB and float(np.ptp(levels)) > _COMES_AND_GOES_DB)
 
     def _count(self, frame: np.ndarray) -> None:
@@ -271,5 +294,11 @@ class BandwidthMeter:
         frames = np.stack(channel.waiting)
         peaks = self._bands.peaks(frames)
         broadest = int(peaks[:, self._bands.hertz > 700.0].mean(axis=1).argmax())
-        channel.moments.append(Moment(peaks[broadest], self._bands.valleys(frames[broadest]), peaks.max(axis=0)))
+        valleys, usual = (self._bands.valleys(each) for each in (frames[broadest], _past_crackle(frames)))
+        channel.moments.append(Moment(peaks[broadest], valleys, peaks.max(axis=0), usual))
         channel.waiting = []
+
+
+def _past_crackle(frames: Levels) -> Levels:
+    """The level [bins] that most frames [frames, bins] of a moment have at least."""
+    return np.asarray(np.sort(frames, axis=0)[len(frames) // 4])

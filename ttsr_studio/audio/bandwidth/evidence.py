@@ -5,7 +5,8 @@ without upper partials leaves what lies between its partials as it is. So what i
 between partials, below and above a fall, in the frame of every quarter of a second that reaches over most of the band.
 Where the valleys do not fall, nothing was cut off there, however far the partials fall.
 
-Bands are 1/24 octave wide, from 250 Hz to half the rate. Levels are in dB per Hz.
+Bands are 1/24 octave wide, from 250 Hz to half the rate, or to 24 kHz: what converters and DSD leave above that is no
+evidence. Levels are in dB per Hz.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ Levels = NDArray[np.float32]
 LEAST_DB = 22.0
 """What valleys fall by at a limit: 98 % of low-passed recordings have more, 99 % of tonal synthesis less."""
 
-FIRST_HZ = 250.0
+FIRST_HZ, LAST_HZ = 250.0, 24000.0
 BANDS_AN_OCTAVE = 24
 _VALLEY_QUANTILE = 0.2
 _PARTIALS, _REGULAR = 12, 0.12
@@ -28,7 +29,7 @@ _TREND_DB_AN_OCTAVE, _FAINTEST_DB, _STOP_DB = -9.0, 45.0, 30.0
 
 def centres_hz(rate: int) -> NDArray[np.float64]:
     """Centres [bands] of the bands at a rate."""
-    count = int(BANDS_AN_OCTAVE * np.log2(rate / 2 / FIRST_HZ)) + 1
+    count = int(BANDS_AN_OCTAVE * np.log2(min(rate / 2, LAST_HZ) / FIRST_HZ)) + 1
     return np.asarray(FIRST_HZ * 2.0 ** (np.arange(count) / BANDS_AN_OCTAVE), np.float64)
 
 
@@ -79,11 +80,15 @@ def _by_width(edges: list[tuple[int, int]]) -> list[tuple[NDArray[np.int64], NDA
 
 @dataclass(frozen=True)
 class Moment:
-    """A quarter of a second of a channel: peaks and valleys [bands] of its broadest frame, the highest peaks of all."""
+    """A quarter of a second of a channel: peaks and valleys [bands] of its broadest frame, the highest peaks of all.
+
+    `usual` [bands] are valleys of what most of its frames have at least, past clicks and crackle.
+    """
 
     peaks: Levels
     valleys: Levels
     held: Levels
+    usual: Levels
 
 
 def valley_fall(moments: list[Moment], hertz: NDArray[np.float64], top_hz: float, bottom_hz: float) -> float:

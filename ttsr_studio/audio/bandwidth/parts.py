@@ -116,7 +116,8 @@ def edges_by_part(
     """The edge of every moment, by the part it is in; None where that cannot be told.
 
     Args:
-        edge_hz: of the channel as a whole, which holds for a part that reaches over where a neighbour ends.
+        edge_hz: of the channel as a whole, which holds for a part that reaches over where a neighbour ends, if that is
+            elsewhere.
         top_hz: stands for an open band.
     """
     parts = _joined([Passage(moments[where], hertz) for where in _between_steps(moments, hertz)])
@@ -131,8 +132,10 @@ def edges_by_part(
         elif part.reaches_the_top:
             value = top_hz
         between = len(beside) == 2 and len(part.moments) < 2 * _LEAST
-        if value is None and not between and any(other.less_than(part) for other in beside):
-            value = edge_hz
+        ends = [other.ends_hz for other in beside if other.less_than(part)]
+        if value is None and not between and ends:
+            beyond = all(hz is not None and abs(np.log2(hz / edge_hz)) >= SAME_OCTAVES for hz in ends)
+            value = edge_hz if beyond else top_hz
         found += [value] * len(part.moments)
     return found
 
