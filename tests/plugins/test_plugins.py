@@ -15,7 +15,7 @@ from helpers import LONGEST, below, save, voice
 
 from ttsr_studio.errors import Cause
 from ttsr_studio.plugins.plugin import Plugin
-from ttsr_studio.watch.workers.process import TaskFailed, guarded
+from ttsr_studio.rendering.tasks import TaskFailed, guarded
 
 GOOD = """
 from __future__ import annotations

@@ -16,6 +16,7 @@ from helpers import Ttsr, level_db, save, voice
 from tiny_videos import Film, make, packets
 from watch_folder import QUICK, TINY, row, said, service_context, stem, watch
 
+from ttsr_studio.rendering.tasks import OnProgress, RenderDone, RenderTask
 from ttsr_studio.report.validate import validate
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.watch.filesystem.instance_lock import living
@@ -23,8 +24,6 @@ from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.job_runner import JobRunner
 from ttsr_studio.watch.queue.jobs import Offer, Queue
 from ttsr_studio.watch.queue.states import Hold, Reason
-from ttsr_studio.watch.workers.process import RenderDone, RenderTask
-from ttsr_studio.watch.workers.supervisor import OnProgress
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,14 @@ from pathlib import Path
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import Cause, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.tasks import (
+    CrashedError,
+    RenderDone,
+    RenderTask,
+    StoppedError,
+    TaskFailedError,
+    WorkerProgress,
+)
 from ttsr_studio.watch.context import ServiceContext
 from ttsr_studio.watch.disk_space import refuse_without_disk
 from ttsr_studio.watch.folder_config import FolderRule
@@ -19,8 +27,7 @@ from ttsr_studio.watch.publish import Publisher, ResultPaths, job_entry, result_
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import Claim, JobState, Reason
 from ttsr_studio.watch.queue.store import JobRecord
-from ttsr_studio.watch.workers.process import RenderDone, RenderTask, WorkerProgress
-from ttsr_studio.watch.workers.supervisor import CrashedError, StoppedError, Supervisor, TaskFailedError
+from ttsr_studio.watch.workers.supervisor import Supervisor
 
 DUPLICATE_SECONDS = 2.0
 """Until it is asked again whether another source of the same content is rendered."""

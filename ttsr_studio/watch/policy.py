@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.watch.workers.supervisor import Limits
+from ttsr_studio.rendering.tasks import Limits
 
 MOST_CRASHES = 3
 """Workers that may crash over one file: as asked, with smaller batches, with the smallest (and on the CPU)."""

@@ -24,6 +24,7 @@ from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.rendering.tasks import Limits
 from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.folder_config import FolderRule, FolderRules
@@ -34,7 +35,6 @@ from ttsr_studio.watch.queue.status import status_of
 from ttsr_studio.watch.queue.store import DamagedError, Store
 from ttsr_studio.watch.service import Service
 from ttsr_studio.watch.web.server import serve_page
-from ttsr_studio.watch.workers.supervisor import Limits
 
 PORT = 8470
 

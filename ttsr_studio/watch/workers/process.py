@@ -3,80 +3,37 @@
 It is told what to do through a pipe, says all the time where it stands, and ends when its parent does.
 """
 
-import hashlib
 import os
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
-from ttsr_studio.errors import Cause, ChangedError, TtsrError, cause_of
-from ttsr_studio.options import RenderOptions
+from ttsr_studio.errors import Cause
+from ttsr_studio.rendering.tasks import (
+    HashDone,
+    ProgressReporter,
+    RenderDone,
+    RenderTask,
+    TaskFailed,
+    Workplace,
+    guarded,
+    hash_file,
+    render_task,
+)
 
-Done = TypeVar("Done")
-
-REPORT_SECONDS = 0.25
-"""Between two reports of progress."""
+if TYPE_CHECKING:
+    from ttsr_studio.rendering.inference.session import Sessions
 
 LOG_BYTES = 1_000_000
 UNEXPECTED = 70
 """Exit code after an error that nobody foresaw."""
 
 
-@dataclass(frozen=True)
-class RenderTask:
-    """One render, as the worker is told.
-
-    Attributes:
-        source, target: where it lies, and where the render is to be written for now.
-        options: of the render.
-    """
-
-    source: Path
-    target: Path
-    options: RenderOptions
-
-
 class Ready:
     """The process has imported what it needs."""
-
-
-@dataclass(frozen=True)
-class WorkerProgress:
-    """Where the work stands: `done` of `total` of a stage; total 0 when that is not known."""
-
-    stage: str
-    done: float = 0.0
-    total: float = 0.0
-
-
-@dataclass(frozen=True)
-class HashDone:
-    """The checksum of a source."""
-
-    sha256: str
-
-
-@dataclass(frozen=True)
-class RenderDone:
-    """A render lies at its target: its checksum, and what there is to say of it in a line."""
-
-    sha256: str
-    line: str
-
-
-@dataclass(frozen=True)
-class TaskFailed:
-    """Why there is no answer, in a line."""
-
-    cause: Cause
-    line: str
 
 
 def work(pipe: Connection, leash: Connection, log: Path, sharing: int) -> None:
@@ -130,72 +87,18 @@ def redirect(log: Path) -> None:
     faulthandler.enable()
 
 
-class ProgressReporter:
-    """Says where the work stands, now and then."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe, self.stage, self.at = pipe, "", 0.0
-
-    def __call__(self, stage: str, done: float, total: float) -> None:
-        now = time.monotonic()
-        if stage != self.stage or now - self.at >= REPORT_SECONDS:
-            self.stage, self.at = stage, now
-            self.pipe.send(WorkerProgress(stage, done, total))
-
-
 def hash_source(pipe: Connection, source: Path) -> HashDone | TaskFailed:
     """The checksum of a file."""
-
-    def read() -> HashDone:
-        report, digest, total = ProgressReporter(pipe), hashlib.sha256(), source.stat().st_size
-        with source.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-                report("hashing", file.tell(), total)
-        return HashDone(digest.hexdigest())
-
-    return guarded(source, read)
+    return guarded(source, lambda: hash_file(source, ProgressReporter(pipe.send)))
 
 
-def render_source(pipe: Connection, task: RenderTask, sessions: Any) -> RenderDone | TaskFailed:
+def render_source(pipe: Connection, task: RenderTask, sessions: "Sessions") -> RenderDone | TaskFailed:
     """Render a file to its target."""
 
     def make() -> RenderDone:
         from ttsr_studio.config.annotations import read_annotations
-        from ttsr_studio.rendering.pipeline import render
-        from ttsr_studio.rendering.request import RenderRequest
 
-        report = ProgressReporter(pipe)
-        report("loading", 0, 1)
-        session = sessions.of(task.options)
-        report("reading", 0, 1)
-        done = render(
-            session,
-            RenderRequest(
-                task.source,
-                task.target,
-                annotations=read_annotations(task.source, task.options, session.engine.sample_rate),
-                reference=task.options.reference,
-            ),
-            progress=lambda event: report(event.stage, event.done, event.total),
-        )
+        done = render_task(task, Workplace(sessions, ProgressReporter(pipe.send), read_annotations))
         return RenderDone(done.summary["sha256"], done.line)
 
     return guarded(task.source, make)
-
-
-def guarded(source: Path, step: Callable[[], Done]) -> Done | TaskFailed:
-    """Do a step; whatever it raises becomes a failure, with what it is about and in one line."""
-    try:
-        return step()
-    except ChangedError as error:
-        return TaskFailed(Cause.CHANGED, str(error))
-    except TtsrError as error:
-        return TaskFailed(cause_of(error), str(error))
-    except OSError as error:
-        return TaskFailed(cause_of(error), f"{source}: {error.strerror or error}")
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = " ".join(str(error).split())[:500]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        return TaskFailed(Cause.CRASH, f"{type(error).__name__}: {what} (at {where})")

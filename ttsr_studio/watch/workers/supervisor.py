@@ -4,8 +4,6 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -13,61 +11,23 @@ from pathlib import Path
 import psutil
 
 from ttsr_studio.errors import Cause
-from ttsr_studio.watch.workers.process import (
-    UNEXPECTED,
+from ttsr_studio.rendering.tasks import (
+    CrashedError,
     HashDone,
-    Ready,
+    Limits,
+    OnProgress,
     RenderDone,
     RenderTask,
+    StoppedError,
     TaskFailed,
+    TaskFailedError,
     WorkerProgress,
-    work,
 )
+from ttsr_studio.watch.workers.process import UNEXPECTED, Ready, work
 
 POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
 """Between two measurements of memory."""
-
-START_SECONDS = 300.0
-"""For a process to start and import what it needs; disks can be slow after a boot."""
-
-DECODE_SECONDS = 10.0
-DECODE_BYTES = 2e6
-"""A decoder may be silent for 10 s, and for one more for every 2 MB of the file."""
-
-OnProgress = Callable[[WorkerProgress], bool]
-"""Told where the work stands, several times a second; answers whether to go on."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker may take.
-
-    Attributes:
-        silence: seconds without any progress.
-        memory: bytes of resident memory; None for no limit.
-        sharing: workers that share the machine's cores.
-    """
-
-    silence: float = 900.0
-    memory: int | None = None
-    sharing: int = 1
-
-
-class CrashedError(Exception):
-    """The worker ended, or had to be ended; the text says how."""
-
-
-class StoppedError(Exception):
-    """The work was called off from outside."""
-
-
-class TaskFailedError(Exception):
-    """The worker cannot do what it was asked; the text says why, `cause` what that is about."""
-
-    def __init__(self, failure: TaskFailed) -> None:
-        super().__init__(failure.line)
-        self.cause = failure.cause
 
 
 class Worker:
@@ -192,24 +152,9 @@ class Supervisor:
                     assert isinstance(message, HashDone | RenderDone | TaskFailed)
                     return message
             now = time.monotonic()
-            self._refuse_silence(last, now - last_message, size)
+            self.limits.refuse_silence(last, now - last_message, size)
             if now - measured > MEASURE_SECONDS:
                 measured = now
-                self._refuse_memory(worker.memory())
+                self.limits.refuse_memory(worker.memory())
             if not on_progress(last):
                 raise StoppedError
-
-    def _refuse_silence(self, last: WorkerProgress, silence: float, size: int) -> None:
-        if last.stage == "reading":
-            allowed, what = DECODE_SECONDS + size / DECODE_BYTES, "the decoder hung"
-        elif last.stage in ("starting", "loading"):
-            allowed, what = max(START_SECONDS, self.limits.silence), "hung while it was started"
-        else:
-            allowed, what = self.limits.silence, f"hung while {last.stage}"
-        if silence > allowed:
-            raise CrashedError(f"{what}: no progress for {silence:.0f} s")
-
-    def _refuse_memory(self, taken: int) -> None:
-        most = self.limits.memory
-        if most is not None and taken > most:
-            raise CrashedError(f"took more memory than it may: {taken / 1e9:.1f} of {most / 1e9:.1f} GB")
