@@ -336,9 +336,9 @@ def test_a_file_replaced_while_it_is_rendered_is_rendered_again(
         contextlib.closing(JobRunner(context, queue, 1)) as runner,
     ):
         queue.offer([dropped()])
-        render = runner.supervisor.render
+        render = runner.worker.render
         with monkeypatch.context() as patch:
-            patch.setattr(runner.supervisor, "render", replace_after)
+            patch.setattr(runner.worker, "render", replace_after)
             assert runner.step()
         assert row(tmp_path, "sfx/a.wav").held == Hold.UNSTABLE, "until a scan finds that it is complete"
         assert not list(root.renders.iterdir()), "the render of what it was is gone"

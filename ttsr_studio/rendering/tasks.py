@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ttsr_studio.errors import Cause, ChangedError, TtsrError, cause_of
 from ttsr_studio.options import RenderOptions
@@ -124,6 +124,37 @@ class TaskFailedError(Exception):
 
 OnProgress = Callable[[WorkerProgress], bool]
 """Told where the work stands, several times a second; answers whether to go on."""
+
+
+class RenderWorker(Protocol):
+    """Does the tasks of one thread, in a process of this machine or on another."""
+
+    def ready(self, go_on: Callable[[], bool]) -> bool:
+        """Whether it can be given a task now, after what that takes; False as well once `go_on` answers so."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why no worker can do anything at the moment, in a line; None where that is not so."""
+        ...
+
+    def hash(self, source: Path, on_progress: OnProgress) -> str:
+        """The sha256 of a file. Raises what `render` does."""
+        ...
+
+    def render(self, task: RenderTask, on_progress: OnProgress) -> RenderDone:
+        """Have a render made.
+
+        Raises:
+            TaskFailedError: it cannot be made.
+            CrashedError: the worker ended, hung or took too much memory; it is gone then.
+            LostError: the worker or its machine went away, of which the file knows nothing.
+            StoppedError: `on_progress` returned False; the worker is gone then, as after whatever that raises.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the worker, whatever it does."""
+        ...
 
 
 @dataclass(frozen=True)

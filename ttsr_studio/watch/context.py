@@ -1,10 +1,13 @@
 """What the parts of a running service share."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
+from ttsr_studio.rendering.tasks import RenderWorker
 from ttsr_studio.watch.event_log import EventLog
 from ttsr_studio.watch.filesystem.events import Wake
 from ttsr_studio.watch.filesystem.root import Root
@@ -32,6 +35,7 @@ class ServiceOptions:
         grace: seconds that jobs at hand get when the service is stopped.
         lease: seconds for which a job is taken.
         host, port: of the page; port None for no page.
+        workers: makes what renders, given a file for what that prints; None for processes of this machine.
         page_names: further names of hosts by which the page may be called, as behind a proxy.
     """
 
@@ -44,6 +48,7 @@ class ServiceOptions:
     host: str = "127.0.0.1"
     port: int | None = None
     page_names: tuple[str, ...] = ()
+    workers: Callable[[Path], RenderWorker] | None = None
     policy: WatchPolicy = field(default_factory=WatchPolicy)
 
 
@@ -53,6 +58,7 @@ class ServiceContext:
 
     Attributes:
         owner: name of this run of the service.
+        saying: held by the thread that says why all of them wait, so that it is said once.
     """
 
     owner: str
@@ -63,6 +69,7 @@ class ServiceContext:
     stop: StopRequest
     wake: Wake
     clock: Clock
+    saying: threading.Lock = field(default_factory=threading.Lock)
 
     def open_queue(self) -> Queue:
         """The queue, for one thread."""

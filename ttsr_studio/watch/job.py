@@ -12,8 +12,10 @@ from ttsr_studio.errors import Cause, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.tasks import (
     CrashedError,
+    LostError,
     RenderDone,
     RenderTask,
+    RenderWorker,
     StoppedError,
     TaskFailedError,
     WorkerProgress,
@@ -27,7 +29,6 @@ from ttsr_studio.watch.publish import Publisher, ResultPaths, job_entry, result_
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import Claim, JobState, Reason
 from ttsr_studio.watch.queue.store import JobRecord
-from ttsr_studio.watch.workers.supervisor import Supervisor
 
 DUPLICATE_SECONDS = 2.0
 """Until it is asked again whether another source of the same content is rendered."""
@@ -48,9 +49,9 @@ class WatchJob:
     """A file that was taken, and the rule of its folder."""
 
     def __init__(
-        self, context: ServiceContext, queue: Queue, supervisor: Supervisor, claim: JobRecord, rule: FolderRule
+        self, context: ServiceContext, queue: Queue, worker: RenderWorker, claim: JobRecord, rule: FolderRule
     ) -> None:
-        self.context, self.queue, self.supervisor = context, queue, supervisor
+        self.context, self.queue, self.worker = context, queue, worker
         self.claim, self.rule = claim, rule
         self.root, self.source = context.root, context.root.path / claim.path
         self.publisher = Publisher(context.root)
@@ -66,6 +67,8 @@ class WatchJob:
             return Outcome(Ending.STOPPED)
         except CrashedError as error:
             return Outcome(Ending.CRASHED, str(error))
+        except LostError as error:
+            return Outcome(Ending.MACHINE_LOST if error.machine else Ending.WORKER_LOST, str(error))
         except TaskFailedError as error:
             changed = error.cause is Cause.CHANGED
             if changed or (error.cause is Cause.INPUT and self.root.signature_of(self.claim.path) is None):
@@ -85,7 +88,7 @@ class WatchJob:
         if self.root.signature_of(self.claim.path) != self.claim.signature:
             return self._changed()
         options = self.context.rules.options_for(self.claim.path, self.rule)
-        sha256 = self.supervisor.hash(self.source, self._keep_lease)
+        sha256 = self.worker.hash(self.source, self._keep_lease)
         mark = fingerprint(options, sidecar(self.source))
         paths = result_paths(self.claim.path, self.queue)
         self._identify(sha256, mark, paths)
@@ -129,7 +132,7 @@ class WatchJob:
         refuse_without_disk(self.root, self.claim)
         policy = self.context.options.policy
         eased = ease(replace(options, device=policy.device), self.claim.crashes, policy.cpu)
-        made: RenderDone = self.supervisor.render(RenderTask(self.source, target, eased), self._keep_lease)
+        made: RenderDone = self.worker.render(RenderTask(self.source, target, eased), self._keep_lease)
         self.publisher.annotate(target, job_entry(self.claim.path, mark))
         return StagedRender(made.sha256, made.line)
 

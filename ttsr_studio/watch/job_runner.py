@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from ttsr_studio.errors import TtsrError, shown
+from ttsr_studio.rendering.tasks import RenderWorker
 from ttsr_studio.watch.context import ServiceContext
 from ttsr_studio.watch.disk_space import shortage
 from ttsr_studio.watch.filesystem.instance_lock import instance_of
@@ -19,6 +20,9 @@ from ttsr_studio.watch.workers.supervisor import Supervisor
 
 IDLE_SECONDS = 900.0
 """After so long without work the engine is unloaded."""
+
+MOST_LOST = 3
+"""Workers on other machines that may go away during one job before that counts as a crash over the file."""
 
 IN_SIDECARS = {
     "use --salvage": "put salvage = true into its sidecar",
@@ -41,16 +45,18 @@ class JobRunner:
         self.policy = context.options.policy
         self.publisher = Publisher(context.root)
         log = context.root.state / f"{instance_of(context.owner)}-worker-{number}.log"
-        self.supervisor = Supervisor(log, self.policy.limits)
+        make = context.options.workers
+        self.worker: RenderWorker = make(log) if make else Supervisor(log, self.policy.limits)
         self.rested = time.monotonic()
 
     def step(self) -> bool:
         """Do one job; False when there was none to do."""
-        ready = self.root.available and not self._short_of_space()
+        ready = self.root.available and not self._waits() and self.queue.due()
+        ready = ready and self.worker.ready(lambda: not self.context.stop.asked.is_set())
         claim = self.queue.claim(self.context.owner) if ready else None
         if claim is None:
             if time.monotonic() - self.rested > IDLE_SECONDS:
-                self.supervisor.stop()
+                self.worker.stop()
             return False
         try:
             self._do(claim)
@@ -60,7 +66,7 @@ class JobRunner:
         return True
 
     def close(self) -> None:
-        self.supervisor.stop()
+        self.worker.stop()
 
     def _do(self, claim: JobRecord) -> None:
         began = time.monotonic()
@@ -74,7 +80,7 @@ class JobRunner:
         else:
             preset = rules.preset_of(claim.path, rule)
             self.log("started", file=claim.path, attempt=claim.attempts, preset=preset)
-            outcome = WatchJob(self.context, self.queue, self.supervisor, claim, rule).run()
+            outcome = WatchJob(self.context, self.queue, self.worker, claim, rule).run()
         self._settle(claim, outcome, move=rule.finished == "move")
         if outcome.ending is Ending.DONE:
             seconds = round(time.monotonic() - began, 2)
@@ -99,6 +105,10 @@ class JobRunner:
                 self._retry(claim, outcome)
             case Ending.CRASHED:
                 self._crashed(claim, self.root.without_root(outcome.line), move)
+            case Ending.WORKER_LOST if claim.expired_leases >= MOST_LOST:
+                self._crashed(claim, f"was lost: {outcome.line}", move)
+            case Ending.WORKER_LOST | Ending.MACHINE_LOST:
+                self._lost(claim, outcome)
             case Ending.STOPPED:
                 self.queue.hand_back(claim, None)
                 self.log("handed back", file=claim.path)
@@ -139,6 +149,12 @@ class JobRunner:
         self.log("waiting", file=claim.path, reason=reason, seconds=wait)
         self.publisher.note(claim.path, f"Not rendered yet: {reason}", "It is tried again by and by.")
 
+    def _lost(self, claim: JobRecord, outcome: Outcome) -> None:
+        """Hand a job back that another machine did not finish, which says nothing of the file."""
+        count = Failure.LOSS if outcome.ending is Ending.WORKER_LOST else None
+        if self.queue.hand_back(claim, None, count=count):
+            self.log("handed back", file=claim.path, reason=outcome.line)
+
     def _crashed(self, claim: JobRecord, how: str, move: bool) -> None:
         self.log("worker died", file=claim.path, reason=how, time=claim.crashes + 1)
         if claim.crashes + 1 >= MOST_CRASHES:
@@ -165,13 +181,18 @@ class JobRunner:
         else:
             self.queue.moved(row.id)
 
-    def _short_of_space(self) -> bool:
-        """Whether the disk is too full to begin anything; said once, and in the database for all to see."""
+    def _waits(self) -> bool:
+        """Whether the disk is too full to begin anything, or the farm away; said once, and in the database for all."""
         try:
-            reason = shortage(self.root, self.policy.keep_free)
+            full = shortage(self.root, self.policy.keep_free)
         except OSError:
             return not self.root.available
-        if (self.queue.fact("waiting") is None) != (reason is None):
-            self.queue.set_waiting(reason)
-            self.log("disk full" if reason else "disk has room", reason=reason)
+        reason = full or self.worker.trouble()
+        with self.context.saying:
+            before = self.queue.fact("waiting")
+            if (before is None) != (reason is None):
+                self.queue.set_waiting(reason)
+                gone = ("disk full" if full else "farm away") if reason else None
+                back = "farm is back" if before and "the farm" in before else "disk has room"
+                self.log(gone or back, reason=reason)
         return reason is not None

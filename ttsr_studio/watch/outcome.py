@@ -22,6 +22,10 @@ class Ending(Enum):
     """The worker crashed, hung or took too much."""
     STOPPED = auto()
     """The service is to end."""
+    MACHINE_LOST = auto()
+    """The machine that rendered it went away."""
+    WORKER_LOST = auto()
+    """The worker on another machine went away, and the machine did not."""
     LOST = auto()
     """It is somebody else's by now, or cancelled."""
     CHANGED = auto()

@@ -7,24 +7,27 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
+from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags, farm_of, refuse_farm_settings
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
-from ttsr_studio.rendering.tasks import Limits
+from ttsr_studio.rendering.tasks import Limits, RenderWorker
 from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.folder_config import FolderRule, FolderRules
@@ -37,6 +40,8 @@ from ttsr_studio.watch.service import Service
 from ttsr_studio.watch.web.server import serve_page
 
 PORT = 8470
+MOST_WORKERS = 64
+"""Of a farm, unless told otherwise; those that there is no room for do nothing."""
 
 
 def program(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> list[str]:
@@ -78,9 +83,10 @@ class WatchCommand(GroupedCommand, OneLineErrors):
         ("ttsr watch stems/ --once", "what is there, and end"),
         ("ttsr watch stems/ --preset fx=sfx", "stems/fx/ with the preset sfx"),
         ("ttsr watch stems/ --status", "what goes on there"),
+        ("ttsr watch stems/ --farm auto", "on all machines of a farm"),
     ),
     first=("Basics", "Status page"),
-    more=("Files", "Workers", "Other programs"),
+    more=("Files", "Workers", "Farm", "Other programs"),
 )
 @click.argument("root", type=ROOT)
 @grouped(
@@ -216,6 +222,7 @@ class WatchCommand(GroupedCommand, OneLineErrors):
     "as last argument.",
 )
 @grouped("Other programs", "--json", "as_json", is_flag=True, help="Print events, or the status, as JSON.")
+@farm_flags
 @grouped("Basics", "--status", "only_status", is_flag=True, help="Only say what goes on at ROOT.")
 @grouped(
     "Basics",
@@ -240,6 +247,9 @@ def watch_command(
     only_status: bool,
     only_health: bool,
     jobs: int,
+    farm: str | None,
+    farm_gpus: float | None,
+    farm_workers: int | None,
     **values: Any,
 ) -> None:
     """Render what is dropped into a folder, for as long as it runs.
@@ -259,9 +269,12 @@ def watch_command(
     with left_at_once():  # this takes seconds to load, and no other command here needs it
         from ttsr_studio.engines.device import resolve_device
 
-    resolve_device(device)
-    limits = Limits(hang, int(memory * 1e9) if memory else default_memory(jobs), sharing=jobs)
-    policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, limits, device)
+    refuse_farm_settings(farm, farm_gpus, farm_workers)
+    refuse_both_counts(farm)
+    if not farm:
+        resolve_device(device)
+    most = int(memory * 1e9) if memory else None if farm else default_memory(jobs)
+    policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, Limits(hang, most, sharing=jobs), device)
     options = ServiceOptions(jobs=jobs, port=None if no_page else port, policy=policy, **values)
     watched = Root(root, state)
     if state is None:
@@ -269,14 +282,42 @@ def watch_command(
     rules = FolderRules(watched.path, base_rule(named))
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
-    service = Service(watched, rules, options, EventPrinter(as_json), serve_page)
+    printer = EventPrinter(as_json)
     try:
-        with stop_on_signals(service):
+        with ExitStack() as stack:
+            if farm:
+                workers = stack.enter_context(
+                    farm_workers_of(watched, FarmFlags(farm, farm_gpus, farm_workers), options, printer)
+                )
+                options = replace(options, jobs=farm_workers or MOST_WORKERS, workers=workers)
+            service = Service(watched, rules, options, printer, serve_page)
+            stack.enter_context(stop_on_signals(service))
             failed = service.run()
     except DamagedError as error:
         raise OptionError(str(error)) from error
     if failed and options.once:
         sys.exit(1)
+
+
+def refuse_both_counts(farm: str | None) -> None:
+    """Raise OptionError for workers of this machine besides those of a farm."""
+    given = click.get_current_context().get_parameter_source("jobs")
+    if farm and given is ParameterSource.COMMANDLINE:
+        raise OptionError("--jobs: are workers of this machine; with --farm pass --farm-workers")
+
+
+@contextmanager
+def farm_workers_of(
+    root: Root, flags: FarmFlags, options: ServiceOptions, tell: "EventPrinter"
+) -> Iterator[Callable[[Path], RenderWorker]]:
+    """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
+    from ttsr_studio.farm.workers import FarmWorker
+
+    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), root.share_mark()) as farm:
+        away = farm.reach() if options.once else None
+        if away:
+            raise OptionError(f"--farm {flags.address}: {away}; start its head, or leave --once out to wait for it")
+        yield lambda log: FarmWorker(farm, options.policy.limits)
 
 
 def base_rule(named: Sequence[str]) -> FolderRule:

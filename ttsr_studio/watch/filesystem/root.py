@@ -4,6 +4,7 @@ import fnmatch
 import json
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -136,6 +137,17 @@ class Root:
             file.flush()
             os.fsync(file.fileno())
         mark.replace(self.mark)
+
+    def share_mark(self) -> Path:
+        """A file by which another machine tells that it sees this root: its name is like no other root's.
+
+        Raises OptionError where the root cannot be one.
+        """
+        self.make()
+        found = sorted(self.work.glob("share-*"))
+        mark = found[0] if found else self.work / f"share-{secrets.token_hex(8)}"
+        mark.touch()
+        return mark
 
     def marked(self) -> Path | None:
         """Where the root's mark says that its database is; None without a mark that can be read."""

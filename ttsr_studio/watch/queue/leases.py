@@ -12,6 +12,7 @@ from ttsr_studio.watch.queue.store import SELECTED, JobRecord, Store
 MOST_EXPIRED_LEASES = 10
 """Times that the service itself may end during one job, before that job is held to be the cause."""
 
+DUE = "state = 'pending' AND held IS NULL AND (boot IS NOT ? OR until <= ?) ORDER BY priority DESC, id"
 RELEASED = "token = NULL, owner = NULL, progress = NULL"
 
 
@@ -47,14 +48,18 @@ class Leases(Store):
         )
         self._note(row.id, what)
 
+    def due(self) -> bool:
+        """Whether there is a job that could be taken now."""
+        now = self.clock.now()
+        return not self.paused and self._first(DUE, now.boot, now.steady) is not None
+
     def claim(self, owner: str) -> JobRecord | None:
         """Take the next job that is due, None when there is none."""
         now = self.clock.now()
-        due = "state = 'pending' AND held IS NULL AND (boot IS NOT ? OR until <= ?) ORDER BY priority DESC, id"
-        if self._first(due, now.boot, now.steady) is None:
+        if self._first(DUE, now.boot, now.steady) is None:
             return None
         with self._change():
-            row = self._first(due, now.boot, now.steady)
+            row = self._first(DUE, now.boot, now.steady)
             if row is None or self.paused:
                 return None
             token = int(self.fact("token") or 0) + 1
@@ -154,14 +159,16 @@ class Leases(Store):
 
         Args:
             after: seconds before it is taken again.
-            count: what to count it as; None for nothing, then the attempt does not count either.
+            count: what to count it as; None for nothing, then the attempt does not count either, as it does not where
+                only the worker was lost.
         """
         now = self.clock.now()
-        counted = f"{count} = {count} + 1" if count else "attempts = attempts - 1"
+        counted = [f"{count} = {count} + 1"] if count else []
+        counted += ["attempts = attempts - 1"] if count in (None, Failure.LOSS) else []
         with self._change():
             done = self._update(
                 claim,
-                f"state = 'pending', reason = ?, held = NULL, {RELEASED}, boot = ?, until = ?, {counted}",
+                f"state = 'pending', reason = ?, held = NULL, {RELEASED}, boot = ?, until = ?, {', '.join(counted)}",
                 *(reason, now.boot, now.steady + after),
             )
             if done and count:

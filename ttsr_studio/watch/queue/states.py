@@ -47,6 +47,7 @@ class Failure(StrEnum):
 
     CRASH = "deaths"
     RETRY = "tries"
+    LOSS = "losses"
 
 
 class Claim(Enum):

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -91,6 +92,14 @@ class Supervisor:
         if self.worker:
             self.worker.stop()
         self.worker = None
+
+    def ready(self, go_on: Callable[[], bool]) -> bool:
+        """A process is started with the first task, and costs nothing until then."""
+        return go_on()
+
+    def trouble(self) -> str | None:
+        """There is always this machine."""
+        return None
 
     def hash(self, source: Path, on_progress: OnProgress) -> str:
         """The sha256 of a file. Raises what `render` does."""

@@ -1,0 +1,299 @@
+"""A farm as this process has it: lines to workers on other machines, through a gateway that may come and go.
+
+In: an address, and work that pickles. Out: answers, or one of the errors of `rendering.tasks`. Any thread may have
+lines, each its own; when the head is gone all of them hear of it, and whoever asks again later gets there again.
+"""
+
+import contextlib
+import multiprocessing
+import pickle
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ttsr_studio.errors import MissingError, OptionError, pip_install
+from ttsr_studio.farm import gateway
+from ttsr_studio.farm.messages import (
+    Answer,
+    Close,
+    Do,
+    Enough,
+    FarmGone,
+    FarmSettings,
+    FarmState,
+    Lost,
+    Machine,
+    NoRoom,
+    Open,
+    Opened,
+    Seat,
+    Standing,
+)
+from ttsr_studio.rendering.tasks import LostError
+
+POLL_SECONDS = 0.2
+RETRY_SECONDS = 5.0
+"""Between two tries to reach a farm that is away."""
+
+CONNECT_SECONDS, SILENCE_SECONDS = 120.0, 30.0
+"""For a gateway to find the farm; and without a word from it until it counts as hung."""
+
+
+class FarmAwayError(LostError):
+    """The farm cannot be reached; the text says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, machine=True)
+
+
+def check_farm(address: str) -> str:
+    """An address as it is given: "auto" or "HOST:PORT". Raises OptionError, and MissingError without Ray."""
+    if address != "auto" and not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", address):
+        client = "; a ray:// address is of another kind" if address.startswith("ray:") else ""
+        raise OptionError(f"--farm {address}: auto, or the head's HOST:PORT as `ray start --head` says it{client}")
+    if find_spec("ray") is None:
+        raise MissingError(f"--farm needs the package 'ray': {pip_install('ttsr-studio[farm]')}")
+    return address
+
+
+class Link:
+    """A gateway process, and the thread that hears it.
+
+    Args:
+        hear: is told every message, the last of which is `FarmGone`.
+    """
+
+    def __init__(self, settings: FarmSettings, hear: Callable[[Any], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.hear, self.lock, self.gone = hear, threading.Lock(), False
+        theirs: Connection
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=gateway.serve, args=(theirs, settings), daemon=True)
+        self.process.start()
+        theirs.close()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, message: Open | Do | Enough | Close) -> None:
+        """Tell the gateway; whether it is there yet shows by what is heard of it."""
+        try:
+            with self.lock:
+                self.pipe.send(message)
+        except OSError:
+            self.end()
+
+    def _listen(self) -> None:
+        reason, patience = "its head does not answer", CONNECT_SECONDS
+        try:
+            while self.pipe.poll(patience):
+                message, patience = self.pipe.recv(), SILENCE_SECONDS
+                if isinstance(message, FarmGone):
+                    reason = message.reason
+                    break
+                self.hear(message)
+        except (EOFError, OSError):
+            pass
+        self.end()
+        self.hear(FarmGone(reason))
+
+    def end(self) -> None:
+        """End the process; its workers end with it."""
+        self.gone = True
+        self.process.kill()
+
+
+class Farm:
+    """The farm at an address.
+
+    Args:
+        tell: told once of every machine that cannot be used, in a line.
+
+    Raises what `check_farm` raises.
+    """
+
+    def __init__(self, settings: FarmSettings, tell: Callable[[str], None] = lambda line: None) -> None:
+        check_farm(settings.address)
+        self.settings, self.tell = settings, tell
+        self.lines: dict[int, Line] = {}
+        self.machines: tuple[Machine, ...] = ()
+        self._link: Link | None = None
+        self._number, self._tried = 0, -RETRY_SECONDS
+        self._reason: str | None = None
+        self._unusable: str | None = None
+        self._told: set[str] = set()
+        self._lock, self._connecting = threading.Lock(), threading.Lock()
+        self._heard = threading.Event()
+
+    def reach(self) -> str | None:
+        """Why the farm cannot be reached, None when it can; tried anew every few seconds. May take a moment."""
+        with self._connecting:
+            if self._link is None and time.monotonic() - self._tried >= RETRY_SECONDS:
+                self._heard.clear()
+                self._link = Link(self.settings, self._hear)
+                self._heard.wait(CONNECT_SECONDS + 1)
+                self._tried = time.monotonic()
+            return None if self._link else f"the farm is away: {self._reason}"
+
+    def trouble(self) -> str | None:
+        """Why nothing can be done on the farm at the moment; None where something can."""
+        return self.reach() or self._unusable
+
+    def line(self) -> "Line":
+        with self._lock:
+            self._number += 1
+            made = self.lines[self._number] = Line(self, self._number)
+        return made
+
+    def send(self, message: Open | Do | Enough | Close) -> None:
+        """Raises FarmAwayError."""
+        link = self._link
+        if link is None:
+            raise FarmAwayError(f"the farm is away: {self._reason}")
+        link.send(message)
+
+    def close(self) -> None:
+        """Let the farm go, and everything that is done on it."""
+        if self._link:
+            self._link.end()
+            self._link.process.join(10)
+
+    @property
+    def slots(self) -> int:
+        """Workers that the machines take that can be used."""
+        return sum(each.slots for each in self.machines if not each.refused and not each.draining)
+
+    def _hear(self, message: Any) -> None:
+        """What the gateway says; called by its thread."""
+        if isinstance(message, FarmState):
+            self._see(message)
+            self._heard.set()
+        elif isinstance(message, FarmGone):
+            self._reason, self._link, self.machines = message.reason, None, ()
+            for line in list(self.lines.values()):
+                line.inbox.put(message)
+            self._heard.set()
+        else:
+            if isinstance(message, NoRoom) and message.reason:
+                self._unusable = f"no machine of the farm can be used: {message.reason}"
+            elif isinstance(message, Opened):
+                self._unusable = None
+            if whose := self.lines.get(message.line):
+                whose.inbox.put(message)
+
+    def _see(self, state: FarmState) -> None:
+        self.machines = state.machines
+        if any(each.free and not each.refused and not each.draining for each in state.machines):
+            self._unusable = None
+        for each in state.machines:
+            if each.refused and each.node not in self._told:
+                self._told.add(each.node)
+                self.tell(f"{each.host} ({each.address}) is not used: {each.refused}")
+
+
+class Line:
+    """One worker's place, for one thread."""
+
+    def __init__(self, farm: Farm, number: int) -> None:
+        self.farm, self.number = farm, number
+        self.inbox: queue.Queue[Any] = queue.Queue()
+        self.seat: Seat | None = None
+        self.count = 0
+
+    def open(self, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Have a live worker; False where there is no room, or no farm, at the moment, or one is not waited for."""
+        self._catch_up()
+        if self.seat and self._still_used():
+            return True
+        if self.farm.reach():
+            return False
+        try:
+            self.farm.send(Open(self.number))
+        except FarmAwayError:
+            return False
+        while go_on():
+            match self._next():
+                case Opened(seat=seat):
+                    self.seat = seat
+                    return True
+                case NoRoom(lost=True):
+                    self.farm.send(Open(self.number))
+                case NoRoom() | FarmGone():
+                    return False
+        self.close()
+        return False
+
+    def do(self, work: Any, what: str, tell: Callable[[Standing | None], None]) -> Any:
+        """Have work done: what it returned, or a `TaskFailed`.
+
+        Args:
+            tell: told some times a second where it stands, None while nothing new is known; what it raises ends the
+                worker and goes on.
+
+        Raises LostError when the worker or its machine goes away, FarmAwayError when the whole farm does.
+        """
+        self.count += 1
+        try:
+            self.farm.send(Do(self.number, self.count, pickle.dumps(work, protocol=5), what))
+            while True:
+                match self._next():
+                    case Answer(number=self.count, result=result):
+                        return pickle.loads(result)
+                    case Standing(number=self.count) as standing:
+                        tell(standing)
+                    case Lost(number=number, how=how, machine=machine) if number in (self.count, -1):
+                        raise LostError(how, machine)
+                    case FarmGone(reason=reason):
+                        raise FarmAwayError(f"the farm is away: {reason}")
+                    case None:
+                        tell(None)
+        except BaseException:
+            self.close()
+            raise
+
+    def enough(self, leave: bool = False) -> None:
+        """Have the work end with the best so far; with `leave` at once, with nothing."""
+        with contextlib.suppress(FarmAwayError):  # then it has ended
+            self.farm.send(Enough(self.number, leave))
+
+    def close(self) -> None:
+        """End the worker, whatever it does."""
+        self.seat = None
+        with contextlib.suppress(FarmAwayError):
+            self.farm.send(Close(self.number))
+
+    def _still_used(self) -> bool:
+        """Whether its machine takes new work: one that is to end soon, or is gone, does not."""
+        assert self.seat is not None
+        machine = next((each for each in self.farm.machines if each.node == self.seat.node), None)
+        if machine is not None and not machine.draining:
+            return True
+        self.close()
+        return False
+
+    def _catch_up(self) -> None:
+        """Hear what was said since the last work."""
+        while True:
+            try:
+                message = self.inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(message, Lost | FarmGone):
+                self.seat = None
+
+    def _next(self) -> Any:
+        try:
+            return self.inbox.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return None
+
+
+def worker_threads() -> int:
+    """Threads of a worker: as many as a render here has, since the same number gives the same bits."""
+    import torch
+
+    return torch.get_num_threads()

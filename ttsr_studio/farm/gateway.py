@@ -1,0 +1,346 @@
+"""The process that speaks with Ray, so that nothing which becomes of a farm can end or hang the process that uses it.
+
+Ray ends a driver whose head is gone for a minute, and starts no second time in a process that it was lost in. So the
+driver is a child that may be ended and started anew at any time; its actors end with it. It imports no torch.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ttsr_studio.farm.actor import RenderActor
+from ttsr_studio.farm.messages import (
+    NAMESPACE,
+    Answer,
+    Close,
+    Do,
+    Enough,
+    FarmGone,
+    FarmSettings,
+    FarmState,
+    Lost,
+    Machine,
+    NoRoom,
+    Open,
+    Opened,
+    Seat,
+    Standing,
+)
+
+BEAT_SECONDS = 1.0
+TOLD_SECONDS = 0.4
+"""Between two questions to a worker where it stands."""
+
+MEET_SECONDS = 300.0
+"""For a worker to start and import what it needs."""
+
+KNOCK_SECONDS, KNOCKS = 1.0, 3
+"""The head is gone when so many connections to it in a row are refused."""
+
+EXIT_GONE = 3
+
+
+@dataclass
+class Desk:
+    """A line's worker, as it is known here.
+
+    Attributes:
+        met: what its introduction comes by; None once it is through.
+        asked: what the answer to its work comes by.
+    """
+
+    actor: Any
+    node: str
+    met: Any
+    began: float = field(default_factory=time.monotonic)
+    call: Do | None = None
+    asked: Any = None
+    enough: Enough | None = None
+    told: Any = None
+    told_at: float = 0.0
+
+
+def serve(pipe: Connection, settings: FarmSettings) -> None:
+    """The main function of the process."""
+    redirect(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent decides what becomes of the work
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+
+        with contextlib.redirect_stdout(sys.stderr):
+            ray.init(
+                address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
+                _skip_env_hook=True,
+            )  # fmt: skip
+    except Exception as error:
+        pipe.send(FarmGone(" ".join(str(error).split())[:300]))
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # Ray has handlers of its own
+    threading.Thread(target=end_without_head, args=(ray.get_runtime_context().gcs_address,), daemon=True).start()
+    Gateway(pipe, settings).run()
+
+
+def redirect(settings: FarmSettings) -> None:
+    """Send what Ray prints to the log."""
+    file = os.open(settings.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def end_without_head(address: str) -> None:
+    """End this process when nobody listens at the head's address any more."""
+    host, _, port = address.rpartition(":")
+    refused = 0
+    while refused < KNOCKS:
+        time.sleep(KNOCK_SECONDS)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            refused = 0
+        except OSError:
+            refused += 1
+    os._exit(EXIT_GONE)
+
+
+class Gateway:
+    """Hands work to actors and answers back; one thread, which never waits for long."""
+
+    def __init__(self, pipe: Connection, settings: FarmSettings) -> None:
+        import ray
+        import ray.util.scheduling_strategies
+
+        self.ray: Any = ray
+        self.pipe, self.settings = pipe, settings
+        self.kind: Any = ray.remote(RenderActor)
+        self.desks: dict[int, Desk] = {}
+        self.wanted = dict(settings.identity)
+        self.refused: dict[str, str] = {}
+        self.machines: dict[str, Machine] = {}
+        self.beaten, self.number = 0.0, 0
+        self.inbox: list[Any] = []
+        self.fresh = threading.Condition()
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            self._beat()
+            with self.fresh:
+                if not self.inbox and not self._waiting():
+                    self.fresh.wait(0.2)
+                messages, self.inbox = self.inbox, []
+            for message in messages:
+                self._hear(message)
+            self._collect()
+
+    def _listen(self) -> None:
+        """Take what the parent says; end when it does, whatever the other thread waits for."""
+        while True:
+            try:
+                message = self.pipe.recv()
+            except (EOFError, OSError):
+                os._exit(0)
+            with self.fresh:
+                self.inbox.append(message)
+                self.fresh.notify()
+
+    # What the parent says
+
+    def _hear(self, message: Open | Do | Enough | Close) -> None:
+        desk = self.desks.get(message.line)
+        if isinstance(message, Open):
+            self._open(message.line)
+        elif desk is None:
+            if isinstance(message, Do):
+                self.pipe.send(Lost(message.line, message.number, "its worker is gone", True))
+        elif isinstance(message, Do):
+            desk.call, desk.enough = message, None
+            desk.asked = desk.actor.do.remote(message.work, message.what, False)
+        elif isinstance(message, Enough):
+            desk.enough = message
+            desk.actor.enough.remote(message.leave)
+        else:
+            self._close(message.line)
+
+    def _open(self, line: int) -> None:
+        """Start an actor on the machine that has most room."""
+        if line in self.desks:
+            self._close(line)
+        self._look()
+        usable = [each for each in self.machines.values() if not each.draining and not each.refused]
+        room = [each for each in usable if each.free > 0]
+        if not room:
+            why = {
+                each.refused: f"{each.host} ({each.address}): {each.refused}"
+                for each in self.machines.values()
+                if each.refused
+            }
+            taken = any(each.slots for each in usable)
+            self.pipe.send(NoRoom(line, "" if taken else "; ".join(why.values()) or "no machine of it takes workers"))
+            return
+        place = max(room, key=lambda each: (each.free, each.slots))
+        self.number += 1
+        gpus = self.gpus
+        options = {
+            "name": f"ttsr-{socket.gethostname()}-{os.getpid()}-{self.number}",
+            "num_gpus": gpus,
+            "num_cpus": 0 if gpus else min(self.settings.threads, int(place.resources.get("CPU", 1))),
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "max_concurrency": 4,
+            "scheduling_strategy": self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+                place.node, soft=False
+            ),
+        }  # fmt: skip
+        actor: Any = self.kind.options(**options).remote(self.settings.threads)
+        self.desks[line] = Desk(actor, place.node, actor.meet.remote(self.wanted, self.settings.mark))
+        self._count()
+
+    def _close(self, line: int) -> None:
+        desk = self.desks.pop(line, None)
+        if desk:
+            with contextlib.suppress(Exception):  # it may be gone already
+                self.ray.kill(desk.actor)
+
+    # What the actors say
+
+    def _waiting(self) -> list[Any]:
+        return [ref for desk in self.desks.values() for ref in (desk.met, desk.asked, desk.told) if ref is not None]
+
+    def _collect(self) -> None:
+        refs = self._waiting()
+        done = set(self.ray.wait(refs, num_returns=1, timeout=0.05)[0]) if refs else set()
+        if done:
+            done = set(self.ray.wait(refs, num_returns=len(refs), timeout=0)[0])
+        now = time.monotonic()
+        for line, desk in list(self.desks.items()):
+            try:
+                if desk.met is not None:
+                    self._meet(line, desk, desk.met in done, now)
+                    continue
+                if desk.told in done:
+                    self._tell(line, desk)
+                if desk.asked in done:
+                    self._answer(line, desk)
+                elif desk.call and desk.told is None and now - desk.told_at > TOLD_SECONDS:
+                    desk.told, desk.told_at = desk.actor.told.remote(), now
+                    if desk.enough:  # said again, since it may have come before the work did
+                        desk.actor.enough.remote(desk.enough.leave)
+            except self.ray.exceptions.RayError as error:
+                self._lose(line, desk, error)
+
+    def _meet(self, line: int, desk: Desk, there: bool, now: float) -> None:
+        """See to a worker that starts."""
+        if there:
+            who, theirs, difference = self.ray.get(desk.met)
+            machine = self.machines.get(desk.node)
+            address = machine.address if machine else ""
+            if difference:
+                self._refuse(line, desk, difference)
+                return
+            for name, value in theirs.items():
+                self.wanted.setdefault(name, value)  # what is not installed here must be the same on all machines
+            desk.met = None
+            self.pipe.send(Opened(line, Seat(desk.node, who["host"], address, who["pid"], who["shared"])))
+        elif now - desk.began > MEET_SECONDS:
+            self._close(line)
+            self.pipe.send(NoRoom(line, f"a worker did not start within {MEET_SECONDS:.0f} s"))
+
+    def _refuse(self, line: int, desk: Desk, why: str) -> None:
+        """Use a machine no more."""
+        self.refused[desk.node] = why
+        self._close(line)
+        self._count()
+        self.pipe.send(FarmState(tuple(self.machines.values())))
+        self.pipe.send(NoRoom(line, "", lost=True))
+
+    def _tell(self, line: int, desk: Desk) -> None:
+        ref, desk.told = desk.told, None
+        _, stage, done, total, count, memory = self.ray.get(ref)
+        if desk.call:
+            self.pipe.send(Standing(line, desk.call.number, stage, done, total, count, memory))
+
+    def _answer(self, line: int, desk: Desk) -> None:
+        ref, call = desk.asked, desk.call
+        assert call is not None
+        result = self.ray.get(ref)
+        desk.call = desk.asked = desk.enough = None
+        self.pipe.send(Answer(line, call.number, result))
+
+    def _lose(self, line: int, desk: Desk, error: Exception) -> None:
+        """A worker ended, or its machine did; or it cannot start there."""
+        errors = self.ray.exceptions
+        self._look()
+        machine = self.machines.get(desk.node)
+        host = machine.host if machine else desk.node[:8]
+        away = machine is None or isinstance(error, errors.ActorUnavailableError) or "node has died" in str(error)
+        self._close(line)
+        if desk.met is None:
+            how = f"the machine {host} went away" if away else f"its worker on {host} ended: {last_line(error)}"
+            self.pipe.send(Lost(line, desk.call.number if desk.call else -1, how, away))
+        elif away or (isinstance(error, errors.ActorDiedError) and "Error" not in last_line(error)):
+            self.pipe.send(NoRoom(line, "", lost=True))
+        else:  # it cannot be imported there, say
+            self._refuse(line, desk, last_line(error))
+
+    # The machines
+
+    def _beat(self) -> None:
+        if time.monotonic() - self.beaten >= BEAT_SECONDS:
+            self._look()
+            self.beaten = time.monotonic()
+            self.pipe.send(FarmState(tuple(self.machines.values())))
+
+    def _look(self) -> None:
+        """Which machines are there."""
+        draining = draining_nodes()
+        alive = [node for node in self.ray.nodes() if node["Alive"]]
+        self.machines = {
+            node["NodeID"]: Machine(
+                node["NodeID"], node["NodeManagerHostname"], node["NodeManagerAddress"],
+                {name: float(value) for name, value in node["Resources"].items() if name in ("CPU", "GPU", "memory")},
+                0, 0, node["NodeID"] in draining,
+            )
+            for node in alive
+        }  # fmt: skip
+        self._count()
+
+    @property
+    def gpus(self) -> float:
+        """Cards of one worker."""
+        if self.settings.gpus is not None:
+            return self.settings.gpus
+        return float(any(each.resources.get("GPU") for each in self.machines.values()))
+
+    def _count(self) -> None:
+        """What room the machines have."""
+        gpus, threads = self.gpus, self.settings.threads
+        for node, each in self.machines.items():
+            cpus = each.resources.get("CPU", 0.0)
+            fit = each.resources.get("GPU", 0.0) / gpus + 1e-6 if gpus else cpus / max(1.0, min(threads, cpus))
+            taken = sum(desk.node == node for desk in self.desks.values())
+            slots = int(fit)
+            self.machines[node] = replace(
+                each, slots=slots, free=max(0, slots - taken), refused=self.refused.get(node)
+            )  # fmt: skip
+
+
+def draining_nodes() -> set[str]:
+    """Nodes that end soon and take nothing new."""
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
+
+
+def last_line(error: Exception) -> str:
+    """What an error of Ray's comes to."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[-1].split())[:200] if lines else type(error).__name__

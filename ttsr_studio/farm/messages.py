@@ -1,0 +1,167 @@
+"""What this process and the gateway to the farm tell each other. Work and answers are bytes that the gateway passes on.
+
+A *line* is one worker's place: it is opened on some machine of the farm, given one work after the other, and closed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NAMESPACE = "ttsr"
+"""Of our actors' names within a Ray cluster."""
+
+
+@dataclass(frozen=True)
+class FarmSettings:
+    """How a farm is reached and used.
+
+    Attributes:
+        address: of the head, "HOST:PORT", or "auto" for the one whose node runs here.
+        gpus: cards of one worker, which may be a fraction; 0 for none, None for 1 where the farm has any.
+        threads: of one worker, on a machine that has so many processors.
+        identity: what the machines must have as it is here, see `identity`.
+        mark: a file that lies on the share; machines that do not see it are sent the bytes.
+        log: takes what Ray prints; None for nowhere.
+    """
+
+    address: str
+    gpus: float | None = None
+    threads: int = 1
+    identity: Mapping[str, str] = field(default_factory=dict)
+    mark: Path | None = None
+    log: Path | None = None
+
+
+# To the gateway
+
+
+@dataclass(frozen=True)
+class Open:
+    """Start a worker for a line, wherever there is room."""
+
+    line: int
+
+
+@dataclass(frozen=True)
+class Do:
+    """Work for a line; `what` says in a word or a path what it is."""
+
+    line: int
+    number: int
+    work: bytes
+    what: str
+
+
+@dataclass(frozen=True)
+class Enough:
+    """Whatever a line does is to end with the best so far; `leave`: at once, with nothing."""
+
+    line: int
+    leave: bool = False
+
+
+@dataclass(frozen=True)
+class Close:
+    """End a line's worker, whatever it does."""
+
+    line: int
+
+
+# From the gateway
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a worker is.
+
+    Attributes:
+        shared: whether that machine sees the mark.
+    """
+
+    node: str
+    host: str
+    address: str
+    pid: int
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A node of the farm.
+
+    Attributes:
+        slots, free: workers that it takes, and those of them that are not taken by this run.
+        refused: why it is not used, None where it is.
+    """
+
+    node: str
+    host: str
+    address: str
+    resources: Mapping[str, float]
+    slots: int
+    free: int
+    draining: bool = False
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class FarmState:
+    """The machines that are there, said every second."""
+
+    machines: tuple[Machine, ...]
+
+
+@dataclass(frozen=True)
+class FarmGone:
+    """There is no farm, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    line: int
+    seat: Seat
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """A line could not be opened; `lost` where a machine went away over it, and it may be asked again at once."""
+
+    line: int
+    reason: str
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the work of a line stands; `count` rises with every report of it.
+
+    Attributes:
+        memory: resident bytes of the worker.
+    """
+
+    line: int
+    number: int
+    stage: str
+    done: float
+    total: float
+    count: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    line: int
+    number: int
+    result: bytes
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A line's worker, or its whole machine, went away; the line is closed."""
+
+    line: int
+    number: int
+    how: str
+    machine: bool

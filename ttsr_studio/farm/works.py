@@ -1,0 +1,114 @@
+"""What actors are asked to do: hash a file, render one, or search a group of windows. Data that pickles."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ttsr_studio.config.sidecar import sidecar
+from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
+from ttsr_studio.rendering.summary import Rendered
+from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
+
+
+@dataclass(frozen=True)
+class HashWork:
+    """The checksum of a file on the share."""
+
+    source: Path
+
+    def __call__(self, place: Workplace) -> HashDone:
+        return hash_file(self.source, place.report)
+
+
+@dataclass(frozen=True)
+class RenderWork:
+    """A render from the share to the share."""
+
+    task: RenderTask
+
+    @property
+    def source(self) -> Path:
+        return self.task.source
+
+    def __call__(self, place: Workplace) -> Rendered:
+        return render_task(self.task, place)
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """A render that was made elsewhere, and the files of it by name."""
+
+    rendered: Rendered
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class ShippedRender:
+    """A render for a machine that does not see the share: files go there and come back as bytes.
+
+    Attributes:
+        files: what it reads, by path.
+    """
+
+    task: RenderTask
+    files: Mapping[Path, bytes]
+
+    @classmethod
+    def of(cls, task: RenderTask) -> "ShippedRender":
+        """Raises OSError for a file that cannot be read."""
+        options = task.options
+        wanted = [task.source, *([task.reference] if task.reference else []), *options.speakers]
+        wanted += [options.reference] if options.reference else []
+        beside = sidecar(task.source)
+        wanted += [beside] if beside.is_file() else []
+        return cls(task, {path: path.read_bytes() for path in wanted if path.is_file()})
+
+    @property
+    def source(self) -> Path:
+        return self.task.source
+
+    def __call__(self, place: Workplace) -> Shipment:
+        with tempfile.TemporaryDirectory(prefix="ttsr-farm-") as name:
+            there = {path: Path(name, "in", str(path.parent).strip("/").replace("/", "~"), path.name)
+                     for path in self.files}  # fmt: skip
+            for path, copy in there.items():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(self.files[path])
+            out = Path(name, "out")
+            out.mkdir()
+            task, options = self.task, self.task.options
+            options = replace(
+                options,
+                reference=there.get(options.reference, options.reference) if options.reference else None,
+                speakers=tuple(there.get(path, path) for path in options.speakers),
+            )
+            reference = there.get(task.reference) if task.reference else None
+            moved = replace(
+                task, source=there[task.source], target=out / task.target.name, options=options, reference=reference,
+                inputs=(),
+            )  # fmt: skip
+            made = render_task(moved, place)
+            return Shipment(brought_home(made, task.target.parent), {p.name: p.read_bytes() for p in out.iterdir()})
+
+
+def brought_home(made: Rendered, folder: Path) -> Rendered:
+    """A render as it is once its files lie in a folder."""
+    files = made.files and (folder / made.files[0].name, folder / made.files[1].name)
+    page = made.page and folder / made.page.name
+    return replace(made, target=folder / made.target.name, files=files or None, page=page or None)
+
+
+@dataclass(frozen=True)
+class SearchWork:
+    """The search of a group of windows of a file."""
+
+    source: Path
+    request: GroupRequest
+
+    def __call__(self, place: Workplace) -> GroupResult:
+        place.report("loading", 0, 1)
+        session = place.sessions.of(self.request.options)
+        return search_group(
+            self.request, session, place.stop, lambda spent, most: place.report("searching", spent, most)
+        )
