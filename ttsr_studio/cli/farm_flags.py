@@ -83,10 +83,10 @@ def farm_of(flags: FarmFlags, tell: Callable[[str], None], mark: Path | None = N
         mark: a file on the share.
     """
     from ttsr_studio.farm.farm import Farm, worker_threads
-    from ttsr_studio.farm.identity import identity
+    from ttsr_studio.farm.identity import installation
     from ttsr_studio.farm.messages import FarmSettings
 
-    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), identity(), mark)
+    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation(), mark)
     farm = Farm(settings, tell)
     try:
         yield farm

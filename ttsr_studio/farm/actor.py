@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from ttsr_studio.farm.identity import differences, identity
+from ttsr_studio.farm.identity import differences, installation
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.rendering.tasks import Workplace, guarded
 
@@ -44,7 +44,7 @@ class RenderActor:
 
     def meet(self, ours: Mapping[str, str], mark: Path | None) -> tuple[dict[str, Any], dict[str, str], str | None]:
         """Who and where this is, what is installed here, and how that differs from what is wanted."""
-        theirs = identity()
+        theirs = installation()
         shared = mark is not None and mark.is_file()
         who = {"host": socket.gethostname(), "pid": os.getpid(), "shared": shared}
         return who, theirs, differences(ours, theirs)

@@ -20,7 +20,7 @@ from typing import Any
 from ttsr_studio.errors import MissingError, OptionError, pip_install
 from ttsr_studio.farm import gateway
 from ttsr_studio.farm.messages import (
-    Answer,
+    Answered,
     Close,
     Do,
     Enough,
@@ -33,7 +33,7 @@ from ttsr_studio.farm.messages import (
     Open,
     Opened,
     Seat,
-    Standing,
+    Whereabouts,
 )
 from ttsr_studio.rendering.tasks import LostError
 
@@ -74,7 +74,7 @@ class Link:
         self.hear, self.lock, self.gone = hear, threading.Lock(), False
         theirs: Connection
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=gateway.serve, args=(theirs, settings), daemon=True)
+        self.process: BaseProcess = context.Process(target=gateway.run_gateway, args=(theirs, settings), daemon=True)
         self.process.start()
         theirs.close()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -167,6 +167,11 @@ class Farm:
         """Workers that the machines take that can be used."""
         return sum(each.slots for each in self.machines if not each.refused and not each.draining)
 
+    @property
+    def room(self) -> bool:
+        """Whether there was room for another worker a second ago."""
+        return any(each.free and not each.refused and not each.draining for each in self.machines)
+
     def _hear(self, message: Any) -> None:
         """What the gateway says; called by its thread."""
         if isinstance(message, FarmState):
@@ -178,17 +183,14 @@ class Farm:
                 line.inbox.put(message)
             self._heard.set()
         else:
-            if isinstance(message, NoRoom) and message.reason:
-                self._unusable = f"no machine of the farm can be used: {message.reason}"
-            elif isinstance(message, Opened):
-                self._unusable = None
             if whose := self.lines.get(message.line):
                 whose.inbox.put(message)
 
     def _see(self, state: FarmState) -> None:
         self.machines = state.machines
-        if any(each.free and not each.refused and not each.draining for each in state.machines):
-            self._unusable = None
+        why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]
+        reason = f"can be used: {'; '.join(why)}" if why else "takes workers; join one by `ray start --address=…`"
+        self._unusable = None if self.slots else f"no machine of the farm {reason}"
         for each in state.machines:
             if each.refused and each.node not in self._told:
                 self._told.add(each.node)
@@ -209,7 +211,7 @@ class Line:
         self._catch_up()
         if self.seat and self._still_used():
             return True
-        if self.farm.reach():
+        if self.farm.reach() or not self.farm.room:
             return False
         try:
             self.farm.send(Open(self.number))
@@ -227,7 +229,7 @@ class Line:
         self.close()
         return False
 
-    def do(self, work: Any, what: str, tell: Callable[[Standing | None], None]) -> Any:
+    def do(self, work: Any, what: str, tell: Callable[[Whereabouts | None], None]) -> Any:
         """Have work done: what it returned, or a `TaskFailed`.
 
         Args:
@@ -241,9 +243,9 @@ class Line:
             self.farm.send(Do(self.number, self.count, pickle.dumps(work, protocol=5), what))
             while True:
                 match self._next():
-                    case Answer(number=self.count, result=result):
+                    case Answered(number=self.count, result=result):
                         return pickle.loads(result)
-                    case Standing(number=self.count) as standing:
+                    case Whereabouts(number=self.count) as standing:
                         tell(standing)
                     case Lost(number=number, how=how, machine=machine) if number in (self.count, -1):
                         raise LostError(how, machine)

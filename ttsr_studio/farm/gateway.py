@@ -11,27 +11,26 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ttsr_studio.farm.actor import RenderActor
+from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
-    Answer,
+    Answered,
     Close,
     Do,
     Enough,
     FarmGone,
     FarmSettings,
-    FarmState,
     Lost,
-    Machine,
     NoRoom,
     Open,
     Opened,
     Seat,
-    Standing,
+    Whereabouts,
 )
 
 BEAT_SECONDS = 1.0
@@ -67,9 +66,9 @@ class Desk:
     told_at: float = 0.0
 
 
-def serve(pipe: Connection, settings: FarmSettings) -> None:
+def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     """The main function of the process."""
-    redirect(settings)
+    print_into(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent decides what becomes of the work
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -90,7 +89,7 @@ def serve(pipe: Connection, settings: FarmSettings) -> None:
     Gateway(pipe, settings).run()
 
 
-def redirect(settings: FarmSettings) -> None:
+def print_into(settings: FarmSettings) -> None:
     """Send what Ray prints to the log."""
     file = os.open(settings.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
@@ -122,9 +121,7 @@ class Gateway:
         self.pipe, self.settings = pipe, settings
         self.kind: Any = ray.remote(RenderActor)
         self.desks: dict[int, Desk] = {}
-        self.wanted = dict(settings.identity)
-        self.refused: dict[str, str] = {}
-        self.machines: dict[str, Machine] = {}
+        self.machines = Machines(ray, settings)
         self.beaten, self.number = 0.0, 0
         self.inbox: list[Any] = []
         self.fresh = threading.Condition()
@@ -172,37 +169,24 @@ class Gateway:
 
     def _open(self, line: int) -> None:
         """Start an actor on the machine that has most room."""
-        if line in self.desks:
-            self._close(line)
+        self._close(line)
         self._look()
-        usable = [each for each in self.machines.values() if not each.draining and not each.refused]
-        room = [each for each in usable if each.free > 0]
-        if not room:
-            why = {
-                each.refused: f"{each.host} ({each.address}): {each.refused}"
-                for each in self.machines.values()
-                if each.refused
-            }
-            taken = any(each.slots for each in usable)
-            self.pipe.send(NoRoom(line, "" if taken else "; ".join(why.values()) or "no machine of it takes workers"))
+        machine = self.machines.best()
+        if machine is None:
+            self.pipe.send(NoRoom(line))
             return
-        place = max(room, key=lambda each: (each.free, each.slots))
         self.number += 1
-        gpus = self.gpus
+        place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
         options = {
             "name": f"ttsr-{socket.gethostname()}-{os.getpid()}-{self.number}",
-            "num_gpus": gpus,
-            "num_cpus": 0 if gpus else min(self.settings.threads, int(place.resources.get("CPU", 1))),
             "max_restarts": 0,
             "max_task_retries": 0,
             "max_concurrency": 4,
-            "scheduling_strategy": self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                place.node, soft=False
-            ),
-        }  # fmt: skip
+            "scheduling_strategy": place,
+            **self.machines.resources(machine),
+        }
         actor: Any = self.kind.options(**options).remote(self.settings.threads)
-        self.desks[line] = Desk(actor, place.node, actor.meet.remote(self.wanted, self.settings.mark))
-        self._count()
+        self.desks[line] = Desk(actor, machine.node, actor.meet.remote(self.machines.wanted, self.settings.mark))
 
     def _close(self, line: int) -> None:
         desk = self.desks.pop(line, None)
@@ -230,7 +214,7 @@ class Gateway:
                     self._tell(line, desk)
                 if desk.asked in done:
                     self._answer(line, desk)
-                elif desk.call and desk.told is None and now - desk.told_at > TOLD_SECONDS:
+                elif desk.told is None and now - desk.told_at > (TOLD_SECONDS if desk.call else BEAT_SECONDS):
                     desk.told, desk.told_at = desk.actor.told.remote(), now
                     if desk.enough:  # said again, since it may have come before the work did
                         desk.actor.enough.remote(desk.enough.leave)
@@ -241,45 +225,42 @@ class Gateway:
         """See to a worker that starts."""
         if there:
             who, theirs, difference = self.ray.get(desk.met)
-            machine = self.machines.get(desk.node)
-            address = machine.address if machine else ""
             if difference:
                 self._refuse(line, desk, difference)
                 return
-            for name, value in theirs.items():
-                self.wanted.setdefault(name, value)  # what is not installed here must be the same on all machines
-            desk.met = None
+            self.machines.agree(theirs)
+            machine, desk.met = self.machines.by_node.get(desk.node), None
+            address = machine.address if machine else ""
             self.pipe.send(Opened(line, Seat(desk.node, who["host"], address, who["pid"], who["shared"])))
         elif now - desk.began > MEET_SECONDS:
-            self._close(line)
-            self.pipe.send(NoRoom(line, f"a worker did not start within {MEET_SECONDS:.0f} s"))
+            self._refuse(line, desk, f"a worker did not start within {MEET_SECONDS:.0f} s")
 
     def _refuse(self, line: int, desk: Desk, why: str) -> None:
         """Use a machine no more."""
-        self.refused[desk.node] = why
+        self.machines.refuse(desk.node, why)
         self._close(line)
-        self._count()
-        self.pipe.send(FarmState(tuple(self.machines.values())))
-        self.pipe.send(NoRoom(line, "", lost=True))
+        self._look()
+        self.pipe.send(self.machines.state())
+        self.pipe.send(NoRoom(line, lost=True))
 
     def _tell(self, line: int, desk: Desk) -> None:
         ref, desk.told = desk.told, None
         _, stage, done, total, count, memory = self.ray.get(ref)
         if desk.call:
-            self.pipe.send(Standing(line, desk.call.number, stage, done, total, count, memory))
+            self.pipe.send(Whereabouts(line, desk.call.number, stage, done, total, count, memory))
 
     def _answer(self, line: int, desk: Desk) -> None:
         ref, call = desk.asked, desk.call
         assert call is not None
         result = self.ray.get(ref)
         desk.call = desk.asked = desk.enough = None
-        self.pipe.send(Answer(line, call.number, result))
+        self.pipe.send(Answered(line, call.number, result))
 
     def _lose(self, line: int, desk: Desk, error: Exception) -> None:
         """A worker ended, or its machine did; or it cannot start there."""
         errors = self.ray.exceptions
         self._look()
-        machine = self.machines.get(desk.node)
+        machine = self.machines.by_node.get(desk.node)
         host = machine.host if machine else desk.node[:8]
         away = machine is None or isinstance(error, errors.ActorUnavailableError) or "node has died" in str(error)
         self._close(line)
@@ -287,7 +268,7 @@ class Gateway:
             how = f"the machine {host} went away" if away else f"its worker on {host} ended: {last_line(error)}"
             self.pipe.send(Lost(line, desk.call.number if desk.call else -1, how, away))
         elif away or (isinstance(error, errors.ActorDiedError) and "Error" not in last_line(error)):
-            self.pipe.send(NoRoom(line, "", lost=True))
+            self.pipe.send(NoRoom(line, lost=True))
         else:  # it cannot be imported there, say
             self._refuse(line, desk, last_line(error))
 
@@ -297,50 +278,15 @@ class Gateway:
         if time.monotonic() - self.beaten >= BEAT_SECONDS:
             self._look()
             self.beaten = time.monotonic()
-            self.pipe.send(FarmState(tuple(self.machines.values())))
+            self.pipe.send(self.machines.state())
 
     def _look(self) -> None:
-        """Which machines are there."""
-        draining = draining_nodes()
-        alive = [node for node in self.ray.nodes() if node["Alive"]]
-        self.machines = {
-            node["NodeID"]: Machine(
-                node["NodeID"], node["NodeManagerHostname"], node["NodeManagerAddress"],
-                {name: float(value) for name, value in node["Resources"].items() if name in ("CPU", "GPU", "memory")},
-                0, 0, node["NodeID"] in draining,
-            )
-            for node in alive
-        }  # fmt: skip
-        self._count()
-
-    @property
-    def gpus(self) -> float:
-        """Cards of one worker."""
-        if self.settings.gpus is not None:
-            return self.settings.gpus
-        return float(any(each.resources.get("GPU") for each in self.machines.values()))
-
-    def _count(self) -> None:
-        """What room the machines have."""
-        gpus, threads = self.gpus, self.settings.threads
-        for node, each in self.machines.items():
-            cpus = each.resources.get("CPU", 0.0)
-            fit = each.resources.get("GPU", 0.0) / gpus + 1e-6 if gpus else cpus / max(1.0, min(threads, cpus))
-            taken = sum(desk.node == node for desk in self.desks.values())
-            slots = int(fit)
-            self.machines[node] = replace(
-                each, slots=slots, free=max(0, slots - taken), refused=self.refused.get(node)
-            )  # fmt: skip
-
-
-def draining_nodes() -> set[str]:
-    """Nodes that end soon and take nothing new."""
-    from ray._private.state import state
-
-    return set(state.get_draining_nodes())
+        self.machines.look(desk.node for desk in self.desks.values())
 
 
 def last_line(error: Exception) -> str:
     """What an error of Ray's comes to."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("connection error code" in line for line in lines):  # Ray says no more of a process that is gone
+        return "it was killed, crashed, or ran out of memory"
     return " ".join(lines[-1].split())[:200] if lines else type(error).__name__

@@ -14,20 +14,20 @@ PACKAGE = Path(__file__).parents[1]
 GROUPS = ("engines", "verifiers", "searches", "samplers")
 """Of entry points by which other packages add to this one."""
 
-Identity = dict[str, str]
+Installation = dict[str, str]
 """What there is -> which one, in words short enough for a line."""
 
 
-def identity() -> Identity:
+def installation() -> Installation:
     """What is installed here; nothing of it is imported, so that this takes a tenth of a second."""
     found = {
         "ttsr-studio": __version__,
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "torch": version("torch").partition("+")[0],  # after the plus stands what it was built for
         "code of ttsr-studio": checksum_of_code(PACKAGE),
-        "weights of builtin": short(Path(PACKAGE, "engines/builtin/builtin.safetensors.sha256").read_text()),
+        "weights of builtin": first_letters(Path(PACKAGE, "engines/builtin/builtin.safetensors.sha256").read_text()),
     }
-    return found | dict(plugins()) | dict(models())
+    return found | dict(installed_plugins()) | dict(installed_models())
 
 
 def checksum_of_code(package: Path) -> str:
@@ -35,10 +35,10 @@ def checksum_of_code(package: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return short(digest.hexdigest())
+    return first_letters(digest.hexdigest())
 
 
-def plugins() -> Iterator[tuple[str, str]]:
+def installed_plugins() -> Iterator[tuple[str, str]]:
     """Packages that add engines, verifiers, searches or samplers, and their versions."""
     for group in GROUPS:
         for entry in entry_points(group=f"ttsr_studio.{group}"):
@@ -46,7 +46,7 @@ def plugins() -> Iterator[tuple[str, str]]:
                 yield f"plug-in {entry.dist.name}", entry.dist.version
 
 
-def models() -> Iterator[tuple[str, str]]:
+def installed_models() -> Iterator[tuple[str, str]]:
     """Weights that were installed besides, by their checksums."""
     root = store.root()
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
@@ -56,10 +56,10 @@ def models() -> Iterator[tuple[str, str]]:
             continue  # whoever wants them is told
         if manifest:
             every = "".join(sorted(manifest.checksums().values()))
-            yield f"weights of {folder.name}", short(hashlib.sha256(every.encode()).hexdigest())
+            yield f"weights of {folder.name}", first_letters(hashlib.sha256(every.encode()).hexdigest())
 
 
-def short(checksum: str) -> str:
+def first_letters(checksum: str) -> str:
     return checksum[:12]
 
 

@@ -98,8 +98,8 @@ class Machine:
     host: str
     address: str
     resources: Mapping[str, float]
-    slots: int
-    free: int
+    slots: int = 0
+    free: int = 0
     draining: bool = False
     refused: str | None = None
 
@@ -129,12 +129,11 @@ class NoRoom:
     """A line could not be opened; `lost` where a machine went away over it, and it may be asked again at once."""
 
     line: int
-    reason: str
     lost: bool = False
 
 
 @dataclass(frozen=True)
-class Standing:
+class Whereabouts:
     """Where the work of a line stands; `count` rises with every report of it.
 
     Attributes:
@@ -151,7 +150,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answered:
     line: int
     number: int
     result: bytes

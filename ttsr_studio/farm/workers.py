@@ -7,7 +7,7 @@ from typing import Any
 
 from ttsr_studio.errors import Cause
 from ttsr_studio.farm.farm import Farm
-from ttsr_studio.farm.messages import Standing
+from ttsr_studio.farm.messages import Whereabouts
 from ttsr_studio.farm.works import HashWork, RenderWork, Shipment, ShippedRender
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import (
@@ -92,7 +92,7 @@ class Watchdog:
         self.limits, self.size, self.on_progress = limits, size, on_progress
         self.last, self.count, self.heard = WorkerProgress("starting"), -1, time.monotonic()
 
-    def __call__(self, standing: Standing | None) -> None:
+    def __call__(self, standing: Whereabouts | None) -> None:
         """Raises CrashedError for a worker that hangs or takes too much, StoppedError when it is to end."""
         now = time.monotonic()
         if standing and standing.count != self.count:

@@ -14,7 +14,7 @@ from ttsr_studio.audio.codec_holes import BANDS, MARGIN, STRETCH, FoundHoles, Ho
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.rendering.inference.session import Session
-from ttsr_studio.rendering.inference.windows import SearchInput, search_windows
+from ttsr_studio.rendering.inference.windows import SearchInput, SearchRun, search_windows
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import Material
 from ttsr_studio.report.file_records import HoleBandRecord, HolesRecord
@@ -55,7 +55,7 @@ def filled(run: RunningRender, search: SearchInput, found: FoundHoles) -> tuple[
     def alive(event: Event) -> None:
         run.progress(Event("searching", 0.0, event.total))  # the search that counts comes after this one
 
-    for window in search_windows(session, lowered, run.stages, alive):
+    for window in search_windows(session, lowered, SearchRun(run.stages, alive)):
         render.append(window.finished[0])
     added, power = run.buffer(search.lr.channels), np.zeros(BANDS)
     finder = HoleFinder(search.lr, search.bandwidth, rate)

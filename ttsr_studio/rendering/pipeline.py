@@ -11,7 +11,14 @@ from ttsr_studio.rendering.beyond import beside_tones
 from ttsr_studio.rendering.holes import with_holes_filled
 from ttsr_studio.rendering.inference.progress import CancellationToken, Progress, Watch
 from ttsr_studio.rendering.inference.session import Session
-from ttsr_studio.rendering.inference.windows import CLIP_BYTES, clip_bytes, search_windows
+from ttsr_studio.rendering.inference.windows import (
+    CLIP_BYTES,
+    GroupSearcher,
+    SearchRun,
+    clip_bytes,
+    search_here,
+    search_windows,
+)
 from ttsr_studio.rendering.mixing import Pair, mix_of, mixed
 from ttsr_studio.rendering.output import make_folder, write_outputs
 from ttsr_studio.rendering.recorder import Recorder
@@ -27,11 +34,13 @@ def render(
     request: RenderRequest,
     progress: Watch = lambda event: None,
     stop: CancellationToken | None = None,
+    searcher: GroupSearcher = search_here,
 ) -> Rendered:
     """Render one file.
 
     Args:
         stop: where the user says that it is enough; the best so far is then written.
+        searcher: searches groups of windows, here or elsewhere.
 
     Raises:
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
@@ -42,7 +51,7 @@ def render(
         material = analyse_source(run)
         make_folder(request.target.parent)
         material, holes = with_holes_filled(run, material)
-        renders, recorder = search_file(run, material, stop)
+        renders, recorder = search_file(run, material, stop, searcher)
         reranking = rerank_renders(run, material, renders, recorder)
         outputs = write_outputs(run, material, renders, reranking, recorder)
         report = build_report(run, material, reranking, recorder, outputs, holes)
@@ -52,7 +61,10 @@ def render(
 
 
 def search_file(
-    run: RunningRender, material: Material, stop: CancellationToken | None
+    run: RunningRender,
+    material: Material,
+    stop: CancellationToken | None,
+    searcher: GroupSearcher = search_here,
 ) -> tuple[list[Scratch], Recorder]:
     """Search all windows: the n best, assembled, the random baseline last where one is wanted, and what was seen."""
     session, request = run.session, run.request
@@ -60,7 +72,8 @@ def search_file(
     count = session.n_best + session.options.control
     renders = [run.buffer(material.info.channels) for _ in range(count)]
     recorder = Recorder(session, material.search)
-    for window in search_windows(session, material.search, run.stages, run.progress, stop):
+    search = SearchRun(run.stages, run.progress, stop, searcher, request.source)
+    for window in search_windows(session, material.search, search):
         with run.stages.timed("observe"):
             recorder.add(window)
             for render, finished in zip(renders, window.finished, strict=True):

@@ -282,21 +282,26 @@ def watch_command(
     rules = FolderRules(watched.path, base_rule(named))
     rules.of("x.wav")  # what is wrong at the root is said before anything starts
     resolve(rules.base.preset, rules.base.values)
-    printer = EventPrinter(as_json)
+    flags = FarmFlags(farm, farm_gpus, farm_workers) if farm else None
+    failed = run_service(watched, rules, options, flags, EventPrinter(as_json))
+    if failed and options.once:
+        sys.exit(1)
+
+
+def run_service(
+    root: Root, rules: FolderRules, options: ServiceOptions, farm: FarmFlags | None, tell: "EventPrinter"
+) -> int:
+    """Run a service until it ends; returns how many files failed or still wait. Raises OptionError."""
     try:
         with ExitStack() as stack:
             if farm:
-                workers = stack.enter_context(
-                    farm_workers_of(watched, FarmFlags(farm, farm_gpus, farm_workers), options, printer)
-                )
-                options = replace(options, jobs=farm_workers or MOST_WORKERS, workers=workers)
-            service = Service(watched, rules, options, printer, serve_page)
+                workers = stack.enter_context(farm_workers_of(root, farm, options, tell))
+                options = replace(options, jobs=farm.workers or MOST_WORKERS, workers=workers)
+            service = Service(root, rules, options, tell, serve_page)
             stack.enter_context(stop_on_signals(service))
-            failed = service.run()
+            return service.run()
     except DamagedError as error:
         raise OptionError(str(error)) from error
-    if failed and options.once:
-        sys.exit(1)
 
 
 def refuse_both_counts(farm: str | None) -> None:

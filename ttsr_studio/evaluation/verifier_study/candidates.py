@@ -22,7 +22,7 @@ from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.state import WindowCandidates
 from ttsr_studio.rendering.inference.timing import Stages
-from ttsr_studio.rendering.inference.windows import SearchInput, search_windows
+from ttsr_studio.rendering.inference.windows import SearchInput, SearchRun, search_windows
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def drawn_windows(session: Session, item: Item) -> Iterator[DrawnWindow]:
     with Scratch(audio.shape[0]) as lr:
         lr.append(audio)
         source = SearchInput(lr, BandwidthMap.constant(item.kept_hz), level)
-        for step in search_windows(session, source, Stages(), lambda event: None):
+        for step in search_windows(session, source, SearchRun(Stages(), lambda event: None)):
             window, found = step.window, step.candidates
             if found is None:
                 continue

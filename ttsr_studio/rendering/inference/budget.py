@@ -4,6 +4,7 @@
 `GroupBudget` belongs to the search of one group, wherever that runs.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -135,6 +136,26 @@ class BudgetTracker:
         if self.budget_seconds is None:
             return TimeShare(per_evaluation=speed)
         return TimeShare(self.budget_seconds * self._through / self.windows - elapsed, speed)
+
+    def start(self) -> None:
+        """The search begins now: what went before was no part of it."""
+        self._began = time.perf_counter()
+
+    def begin_beside(self, windows: int, workers: int, busy: float) -> TimeShare:
+        """A group is searched from here, beside those of other workers: what it may take.
+
+        Args:
+            workers: how many there are.
+            busy: seconds that groups which are done took, all workers together.
+        """
+        left = self.windows - self._through
+        self._through += windows
+        nfe = self.stages.network.nfe
+        speed = busy / nfe if nfe else 0.0
+        if self.budget_seconds is None:
+            return TimeShare(per_evaluation=speed)
+        rounds = math.ceil(max(windows, left) / (windows * workers))
+        return TimeShare((self.budget_seconds - (time.perf_counter() - self._began)) / rounds, speed)
 
     def reached(self, spent: float, per_window: int) -> None:
         """The group in hand has spent so many evaluations of windows, of which each may take `per_window`."""

@@ -1,7 +1,8 @@
 """The search of a file: planned in groups of windows that fit in memory, searched, chosen, joined and cross-faded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
 from ttsr_studio.rendering.inference.budget import BudgetTracker, TimeShare
-from ttsr_studio.rendering.inference.group import GroupRequest, search_group
+from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 from ttsr_studio.rendering.inference.scoring import ScoringSetup, score_assembled
 from ttsr_studio.rendering.inference.segments import Seams, Selection, assemble, choose_segments
@@ -105,30 +106,77 @@ def plan_search(session: Session, source: SearchInput) -> SearchPlan:
     return SearchPlan(groups, fade, np.float32(engine.input_rms / source.level if source.level else 0.0))
 
 
-def search_windows(
-    session: Session, source: SearchInput, stages: Stages, progress: Watch, stop: CancellationToken | None = None
-) -> Iterator[JoinedWindow]:
-    """Search group after group of windows and hand out the output from its start to its end.
+@dataclass(frozen=True)
+class FileSearch:
+    """The search of one file, as whatever searches its groups is given it.
 
-    Args:
-        stages: take the time that it took.
+    Attributes:
+        name: of the file, for messages.
+        tracker: is told when groups begin and end, and how far those in hand are.
+        stages: take what all groups took.
         stop: where the user says that it is enough.
     """
+
+    name: Path
+    session: Session
+    source: SearchInput
+    plan: SearchPlan
+    tracker: BudgetTracker
+    stages: Stages
+    stop: CancellationToken | None
+
+    def request(self, group: Sequence[Window], share: TimeShare) -> GroupRequest | None:
+        """What a group's search needs; None where there is nothing to add in all of it."""
+        return request_group(self.session, self.source, self.plan, group, share)
+
+
+GroupSearcher = Callable[[FileSearch], Iterator[GroupResult | None]]
+"""Gives the results of all groups of a file in order; None for those with nothing to add."""
+
+
+def search_here(search: FileSearch) -> Iterator[GroupResult | None]:
+    """Search group after group in this process."""
+    for group in search.plan.groups:
+        request = search.request(group, search.tracker.begin(len(group)))
+        result = None
+        if request:
+            result = search_group(request, search.session, search.stop, search.tracker.reached)
+            search.stages.merge(result.stages)
+        search.tracker.end(len(group))
+        yield result
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """What a search tells and is told while it runs.
+
+    Attributes:
+        stages: take the time that it took.
+        stop: where the user says that it is enough.
+        searcher: searches the groups of windows, here or elsewhere.
+        name: of the file, for messages.
+    """
+
+    stages: Stages
+    progress: Watch
+    stop: CancellationToken | None = None
+    searcher: GroupSearcher = search_here
+    name: Path = Path("the file")
+
+
+def search_windows(session: Session, source: SearchInput, run: SearchRun) -> Iterator[JoinedWindow]:
+    """Search groups of windows and hand out the output from its start to its end."""
     plan, options = plan_search(session, source), session.options
     tracker = BudgetTracker(
         plan.windows, source.lr.frames / session.engine.sample_rate, session.window_nfe, options.budget_seconds,
-        stages, progress,
+        run.stages, run.progress,
     )  # fmt: skip
     joiner = Joiner(session, source, plan)
-    for group in plan.groups:
-        share = tracker.begin(len(group))
-        request = request_group(session, source, plan, group, share)
+    search = FileSearch(run.name, session, source, plan, tracker, run.stages, run.stop)
+    for group, result in zip(plan.groups, run.searcher(search), strict=True):
         found: dict[int, tuple[WindowCandidates, int]] = {}
-        if request:
-            result = search_group(request, session, stop, tracker.reached)
-            stages.merge(result.stages)
+        if result:
             found = {each.window.index: (each, n) for each, n in zip(result.windows, result.winners, strict=True)}
-        tracker.end(len(group))
         for window in group:
             yield joiner.join(window, *found.pop(window.index, (None, 0)))
 

@@ -1,0 +1,110 @@
+"""One file over a farm: its groups of windows are searched by workers, and chosen and joined here.
+
+What comes out is the local render, bit for bit: a group's search depends on its request alone, a request on the file's
+plan, and noise on its key, wherever it is drawn.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttsr_studio.errors import Cause, InputError, TtsrError, shown
+from ttsr_studio.farm.farm import Farm
+from ttsr_studio.farm.pool import FarmError, Piece, Pieces, Pool
+from ttsr_studio.farm.works import SearchWork
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.group import GroupResult
+from ttsr_studio.rendering.inference.windows import FileSearch
+from ttsr_studio.rendering.tasks import TaskFailed, Workplace
+
+AHEAD = 2
+"""Groups that may be searched before their turn, besides one for every worker: they wait in memory."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Load what a render needs."""
+
+    source: Path
+    options: RenderOptions
+
+    def __call__(self, place: Workplace) -> None:
+        place.sessions.of(self.options)
+
+
+class FarmSearch:
+    """Searches groups of windows on a farm.
+
+    Args:
+        tell: told what keeps the work up, in a line.
+    """
+
+    def __init__(self, farm: Farm, workers: int | None, tell: Callable[[str], None]) -> None:
+        self.pool = Pool(farm, workers, tell)
+
+    def __call__(self, search: FileSearch) -> Iterator[GroupResult | None]:
+        """Results of all groups, in order. Raises what `search_group` does, and FarmError."""
+        turn = FileTurn(search)
+        self.pool.warm = Warm(search.name, search.session.options)
+        most = self.pool.most
+        pieces = Pieces(
+            len(search.plan.groups),
+            lambda number, _: turn.request(number, min(most, max(1, self.pool.farm.slots))),
+            lambda number: f"{shown(Path(search.name.name))}, group {number + 1} of {len(search.plan.groups)}",
+            lambda: turn.through + max(1, min(most, self.pool.farm.slots)) + AHEAD,
+        )
+        for piece in self.pool.run(pieces):
+            if search.stop and search.stop.asked:
+                self.pool.enough()
+            if piece is None:
+                standings = list(self.pool.standings.values())
+                turn.see([(s.done, s.total) for s in standings if s.stage == "searching"])
+                continue
+            yield from turn.take(piece)
+
+
+class FileTurn:
+    """One file's groups, on their way."""
+
+    def __init__(self, search: FileSearch) -> None:
+        self.search, self.through = search, 0
+        self.busy = 0.0
+        self.found: dict[int, GroupResult | None] = {}
+        self.started = False
+        self.lock = threading.Lock()
+
+    def request(self, number: int, workers: int) -> SearchWork | None:
+        """What a group's search needs; called by the threads of the pool, one at a time."""
+        search = self.search
+        if not self.started:
+            search.tracker.start()  # until here the machines loaded what they need
+            self.started = True
+        group = search.plan.groups[number]
+        request = search.request(group, search.tracker.begin_beside(len(group), workers, self.busy))
+        return SearchWork(search.name, request) if request else None
+
+    def see(self, standings: list[tuple[float, float]]) -> None:
+        """Say how far the groups in hand are."""
+        if standings:
+            self.search.tracker.reached(sum(done for done, _ in standings), int(max(most for _, most in standings)))
+
+    def take(self, piece: Piece) -> Iterator[GroupResult | None]:
+        """Take in a group; hand out those whose turn it is."""
+        search, answer = self.search, piece.answer
+        if isinstance(answer, TaskFailed):
+            raise error_of(answer)
+        if answer is not None:
+            search.stages.merge(answer.stages)
+            self.busy += piece.seconds
+        search.tracker.end(len(search.plan.groups[piece.number]))
+        self.found[piece.number] = answer
+        while self.through in self.found:
+            result = self.found.pop(self.through)
+            self.through += 1
+            yield result
+
+
+def error_of(failure: TaskFailed) -> TtsrError:
+    """A failure elsewhere as the error that it would have been here."""
+    return (InputError if failure.cause is Cause.INPUT else FarmError)(failure.line)
