@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from ttsr_studio.farm.identity import differences, installation
+from ttsr_studio.farm.identity import how_it_differs, installation
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.rendering.tasks import Workplace, guarded
 
@@ -47,7 +47,7 @@ class RenderActor:
         theirs = installation()
         shared = mark is not None and mark.is_file()
         who = {"host": socket.gethostname(), "pid": os.getpid(), "shared": shared}
-        return who, theirs, differences(ours, theirs)
+        return who, theirs, how_it_differs(ours, theirs)
 
     def do(self, work: bytes, what: str, stopped: bool) -> bytes:
         """Do some work: its pickled answer, or `TaskFailed`."""

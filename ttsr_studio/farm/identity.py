@@ -63,7 +63,7 @@ def first_letters(checksum: str) -> str:
     return checksum[:12]
 
 
-def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str | None:
+def how_it_differs(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str | None:
     """How another machine differs in what we have, in a line; None where it does not.
 
     What it has besides is its own affair, but for plug-ins, which may take the place of what a name stood for.
