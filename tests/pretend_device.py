@@ -2,8 +2,10 @@
 
 What is done to them is done on the CPU. A function that is given tensors of several devices raises as CUDA does (single
 numbers of the CPU may be mixed in, and CPU tensors that index), as does `numpy()`; float64 on "mps" raises as there.
+Inside of `steps`, whatever makes the caller wait for the device raises, too.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,10 +18,16 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 INDEXING = ("__getitem__", "__setitem__")
 WIDE = (torch.float64, torch.complex128)
+WAITS = ("item", "tolist", "cpu", "__bool__", "__float__", "__int__", "__index__", "nonzero", "unique", "masked_select")
+"""Functions that read a tensor back, or whose result's size depends on what is in one."""
 
 
 class MixedDevicesError(RuntimeError):
     """What CUDA and MPS say of an operation on tensors of several devices, or on numbers they do not have."""
+
+
+class WaitedError(RuntimeError):
+    """Something waits for the device where it should not."""
 
 
 class Pretending(Tensor):
@@ -72,7 +80,21 @@ class Pretence(TorchFunctionMode):
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.pretended = device
+        self.pretended, self.stepping = device, False
+
+    @contextmanager
+    def steps(self) -> Iterator[None]:
+        """Inside, whatever waits for the device raises WaitedError."""
+        self.stepping = True
+        try:
+            yield
+        finally:
+            self.stepping = False
+
+    def refuse_waiting(self, what: str) -> None:
+        """Raise WaitedError between steps."""
+        if self.stepping:
+            raise WaitedError(f"{what} waits for {self.pretended}")
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -85,6 +107,8 @@ class Pretence(TorchFunctionMode):
         mine = [x for x in tensors if isinstance(x, Pretending)]
         if not mine and not self.here(given.get("device")):
             return func(*args, **given)
+        if mine and (name in WAITS or (name in INDEXING and by_mask(args[1]))):
+            self.refuse_waiting(name)
         if isinstance(first, Pretending):
             if name == "cpu":
                 return first.held
@@ -129,14 +153,37 @@ class Pretence(TorchFunctionMode):
         given = {name: value for name, value in given.items() if value is not None}
         made: Tensor = func(held(x), *rest, **given) if rest or given else held(x)
         there = isinstance(x, Pretending) if device is None else self.here(device)
+        if isinstance(x, Pretending) and not there:
+            self.refuse_waiting("to")
         if there and isinstance(x, Pretending) and made is x.held:
             return x
         shown: Tensor = self.shown(made) if there else made
         return shown
 
 
+def by_mask(places: Any) -> bool:
+    """Whether an index is a mask on the device, whose hits have to be counted."""
+    return any(isinstance(x, Pretending) and x.dtype == torch.bool for x in tree_flatten(places)[0])
+
+
+class PretendEvent:
+    """An event of a device that is as fast as the CPU."""
+
+    def __init__(self, pretence: Pretence) -> None:
+        self.pretence, self.at = pretence, 0.0
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        self.pretence.refuse_waiting("synchronize")
+
+    def elapsed_time(self, other: "PretendEvent") -> float:
+        return 1000 * (other.at - self.at)
+
+
 @contextmanager
-def pretend(name: str) -> Iterator[None]:
+def pretend(name: str) -> Iterator[Pretence]:
     """A machine with such a device, "cuda:0" or "mps:0", for what runs inside."""
     pretence = Pretence(torch.device(name))
     to: Callable[..., nn.Module] = nn.Module.to
@@ -156,11 +203,13 @@ def pretend(name: str) -> Iterator[None]:
         patch.object(nn.Module, "to", moved),
         patch.object(there, "is_available", lambda: True),
         patch.object(torch.cuda, "device_count", lambda: 1),
-        patch.object(torch.cuda, "synchronize", lambda *_: None),
+        patch.object(torch.cuda, "Event", lambda **_: PretendEvent(pretence)),
+        patch("torch.mps.event.Event", lambda **_: PretendEvent(pretence)),
+        patch.object(torch.cuda, "synchronize", lambda *_: pretence.refuse_waiting("synchronize")),
         patch.object(torch.cuda, "empty_cache", lambda: None),
-        patch.object(torch.mps, "synchronize", lambda: None),
+        patch.object(torch.mps, "synchronize", lambda: pretence.refuse_waiting("synchronize")),
     ]
     with ExitStack() as stack, pretence:
         for each in patches:
             stack.enter_context(each)
-        yield
+        yield pretence

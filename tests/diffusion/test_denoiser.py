@@ -54,15 +54,18 @@ class Engine:
         return (x + wide * conditioning.mean[:, None]) / (1 + wide)
 
 
-class Clock:
-    """Each reading is one second later."""
+class Second:
+    """A span of one second."""
 
-    def __init__(self):
-        self.now = 0.0
+    def __init__(self, _device):
+        self.ended = False
 
-    def __call__(self):
-        self.now += 1.0
-        return self.now
+    def end(self):
+        self.ended = True
+
+    def seconds(self):
+        assert self.ended
+        return 1.0
 
 
 def batch(n=6):
@@ -71,7 +74,7 @@ def batch(n=6):
 
 
 def make(engine, n=6, kind=JoinableMean, **options):
-    return MeteredDenoiser(engine, kind(torch.arange(1.0, n + 1)), Meter(), clock=Clock(), **options)
+    return MeteredDenoiser(engine, kind(torch.arange(1.0, n + 1)), Meter(), clock=Second, **options)
 
 
 def test_a_row_is_an_evaluation():

@@ -1,6 +1,7 @@
 """Renders on a pretend GPU are those of the CPU, and what would fail on one fails here."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from click.testing import CliRunner
 
 from tests.pretend_device import MixedDevicesError, pretend
 from ttsr_studio.cli.main import main
+from ttsr_studio.diffusion.denoiser import MeteredDenoiser
 from ttsr_studio.engines.builtin import engine
 from ttsr_studio.engines.builtin.engine import load_file
+from ttsr_studio.rendering.inference.sampling import CandidateSampler
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.weights import layers
 
@@ -67,6 +70,28 @@ def test_a_render_is_the_same_there(stem: Path, options: tuple[str, ...], monkey
     for device in DEVICES:
         with pretend(device):
             assert rendered(stem, device, *options) == expected
+
+
+STEPPING = ("--solver", "unipc", "--temperature", "0.9")
+
+
+def test_nobody_waits_for_the_device_between_steps(stem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    descend, inside = CandidateSampler._descend, []
+
+    with pretend("cuda:0") as machine:
+
+        def watched(*given: Any) -> Any:
+            inside.append(given[2])
+            with machine.steps():
+                return descend(*given)
+
+        monkeypatch.setattr(CandidateSampler, "_descend", watched)
+        rendered(stem, "cuda:0", *STEPPING)
+        assert inside
+        guided = MeteredDenoiser.__call__
+        monkeypatch.setattr(MeteredDenoiser, "__call__", lambda self, x, sigma: guided(self, x + x.sum().item(), sigma))
+        with pytest.raises(AssertionError, match="item waits for cuda:0"):
+            rendered(stem, "cuda:0", *STEPPING)
 
 
 @pytest.mark.parametrize("option", [("--batch", "1"), ("--batch", "7")], ids=lambda option: option[1])

@@ -96,10 +96,11 @@ class MapCrossover:
     def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:
         """As `Crossover.merge`, of a stretch that begins at sample ``start``; ``[..., channels, samples]``."""
         samples = lr.shape[-1]
-        held = self.edges(start, samples, 1).to(generated.device)
+        held = self.edges(start, samples, 1)
         distinct = held.unique().tolist()
         if len(distinct) == 1:
             return self._crossovers[distinct[0]].merge(lr, generated)
+        held = held.to(generated.device)
         fade = round(_FADE_SECONDS * self.rate)
         window = torch.hann_window(2 * fade + 1, periodic=False, device=generated.device)
         window = (window / window.sum())[None, None]

@@ -3,15 +3,15 @@
 One row of one network evaluation is one NFE; guidance counts twice because it evaluates twice.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
+from ttsr_studio.diffusion.clock import Span, WallClock, span
 from ttsr_studio.diffusion.guidance import Guidance, guide
 from ttsr_studio.errors import OptionError
 
@@ -35,16 +35,25 @@ class Meter:
     Attributes:
         nfe: rows evaluated.
         calls: batches evaluated.
-        seconds: spent in the network, failed attempts included.
+        seconds: spent in the network, failed attempts included, up to the last `settle`.
         largest_batch: rows of the largest batch that went through.
+        running: what a device may not have done yet.
     """
 
     nfe: int = 0
     calls: int = 0
     seconds: float = 0.0
     largest_batch: int = 0
+    running: list[Span | WallClock] = field(default_factory=list, compare=False, repr=False)
+
+    def settle(self) -> None:
+        """Wait for what is running and count its seconds."""
+        self.seconds += sum(each.seconds() for each in self.running)
+        self.running.clear()
 
     def __add__(self, other: "Meter") -> "Meter":
+        self.settle()
+        other.settle()
         return Meter(
             self.nfe + other.nfe,
             self.calls + other.calls,
@@ -62,7 +71,7 @@ class MeteredDenoiser:
         meter: to count on; shared by the denoisers of a render or of one of its stages.
         guidance: None for none. A guided engine has `unconditional(conditioning) -> Conditioning`.
         limit: of the batch size; shared, so that a size that failed once is not tried again.
-        clock: seconds, monotonic.
+        clock: starts a span of time on a device.
 
     Raises:
         OptionError: guidance with an engine that has none.
@@ -76,7 +85,7 @@ class MeteredDenoiser:
         *,
         guidance: Guidance | None = None,
         limit: BatchLimit | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[torch.device], Span | WallClock] = span,
     ) -> None:
         self.engine = engine
         self.conditioning = conditioning
@@ -114,10 +123,10 @@ class MeteredDenoiser:
             return self._evaluate(x, sigma, self.conditioning), x[:0]
         engine = cast("Guided", self.engine)
         uncond = engine.unconditional(self.conditioning.rows(index))
-        at = index.to(x.device)
+        at, sigma = index.to(x.device), sigma.cpu()
         if not isinstance(self.conditioning, Joinable):
-            return self._evaluate(x, sigma, self.conditioning), self._evaluate(x[at], sigma[at], uncond)
-        both = self._evaluate(torch.cat([x, x[at]]), torch.cat([sigma, sigma[at]]), self.conditioning.join(uncond))
+            return self._evaluate(x, sigma, self.conditioning), self._evaluate(x[at], sigma[index], uncond)
+        both = self._evaluate(torch.cat([x, x[at]]), torch.cat([sigma, sigma[index]]), self.conditioning.join(uncond))
         return both[: len(x)], both[len(x) :]
 
     def _evaluate(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
@@ -137,12 +146,15 @@ class MeteredDenoiser:
     @torch.no_grad()
     def _run(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
         """Run the network on one batch and count it."""
-        began = self.clock()
+        # An engine of another package is given levels where x is.
+        level = sigma.cpu() if getattr(self.engine, "levels_on_cpu", False) else sigma.to(x.device)
+        self.meter.running.append(self.clock(x.device))
         try:
-            x0 = self.engine.denoise(x, sigma, conditioning)
-            _synchronize(x.device)
+            x0 = self.engine.denoise(x, level, conditioning)
         finally:
-            self.meter.seconds += self.clock() - began
+            self.meter.running[-1].end()
+            if x.device.type == "cpu":
+                self.meter.settle()
         self.meter.nfe += len(x)
         self.meter.calls += 1
         self.meter.largest_batch = max(self.meter.largest_batch, len(x))
@@ -172,11 +184,3 @@ class Allowance:
                 "or does not open its steps by `arrive`"
             )
         return self.denoiser(x, sigma)
-
-
-def _synchronize(device: torch.device) -> None:
-    """Wait for the device: a kernel's time, and its errors, belong to the call that launched it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

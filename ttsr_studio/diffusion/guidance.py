@@ -48,7 +48,8 @@ class Guidance:
         if self.scale == 1.0:
             return torch.empty(0, dtype=torch.int64)
         low, high = self.interval
-        return ((sigma > low) & (sigma <= high)).nonzero().flatten().cpu()
+        levels = sigma.cpu()  # where samplers leave them
+        return ((levels > low) & (levels <= high)).nonzero().flatten()
 
 
 def guided_prediction(cond: Tensor, uncond: Tensor, guidance: Guidance) -> Tensor:

@@ -102,6 +102,8 @@ class Engine(Protocol):
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """x [N, ...] as `start` shapes it, sigma [N] -> x0-prediction, the same shape.
 
+        Sigma is where x is; on the CPU for an engine whose attribute `levels_on_cpu` is true.
+
         Only the metered denoiser calls this.
         """
         ...

@@ -18,7 +18,7 @@ from ttsr_studio.errors import OptionError
 from ttsr_studio.plugins.plugin import type_in_words
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""denoise(x [N, ...], sigma [N]) -> x0-prediction [N, ...]."""
+"""denoise(x [N, ...], sigma [N], best on the CPU) -> x0-prediction [N, ...]."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ Step = Callable[[Denoise, Tensor, float, float, State], tuple[Tensor, State]]
 def evaluate(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
     """Return the x0-prediction of x [N, ...], all rows at one noise level."""
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
-    return denoise(x, torch.full((len(x),), sigma, dtype=dtype, device=x.device))
+    # Levels stay on the CPU, where guidance and tables read them: a device would have to be waited for.
+    return denoise(x, torch.full((len(x),), sigma, dtype=dtype))
 
 
 def arrive(denoise: Denoise, x: Tensor, sigma: float, state: State) -> Tensor:

@@ -107,6 +107,7 @@ class AudioSREngine:
     sample_rate = RATE
     hop = LATENT_HOP
     lookaround = LATENT_HOP
+    levels_on_cpu = True
     guided = True
     default_guidance = 3.5
     previews = ("latent", "mel")
@@ -212,7 +213,7 @@ class AudioSREngine:
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: AudioSRConditioning) -> Tensor:
         """v-prediction: x0 = x / (1 + sigma²) - v sigma / sqrt(1 + sigma²); the network gets x / sqrt(1 + sigma²)."""
         condition = conditioning.tensors.condition[conditioning.index]
-        condition[conditioning.empty] = UNCONDITIONAL * self.scale_factor
+        condition = condition.masked_fill(conditioning.empty[:, None, None, None], UNCONDITIONAL * self.scale_factor)
         level = sigma.to(self.device, torch.float32)[:, None, None, None]
         shrink = (1 + level**2).rsqrt()
         both = torch.cat([x.to(self.device) * shrink, condition], dim=1).to(self.dtype)

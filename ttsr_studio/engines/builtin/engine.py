@@ -148,6 +148,7 @@ class BuiltinEngine:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     window_seconds = None
     sigma_range = (0.05, 8.0)
+    levels_on_cpu = True
     guided = False
     default_guidance = 1.0
     times = None

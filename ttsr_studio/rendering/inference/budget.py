@@ -66,6 +66,7 @@ class GroupBudget:
         """Seconds of one evaluation of a row with everything that comes with it; 0 when not known."""
         if self._share.per_evaluation or not self._meter.nfe:
             return self._share.per_evaluation
+        self._meter.settle()
         return BESIDE_THE_NETWORK * self._meter.seconds / self._meter.nfe
 
     def of_windows(self, windows: int) -> Budget:

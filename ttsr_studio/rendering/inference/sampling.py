@@ -94,7 +94,7 @@ class CandidateSampler:
         engine, sigma = self.config.engine, float(self.config.sigmas[0])
         noise = torch.stack([normal(key, "expected", self.noise_shape) for key in keys])
         x = engine.start(noise, sigma).repeat_interleave(self.channels, dim=0)
-        level = torch.full((len(x),), sigma, device=x.device)
+        level = torch.full((len(x),), sigma)
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.config.limit)
         return 0.5 * (denoiser(x, level) + denoiser(-x, level))
 

@@ -18,10 +18,12 @@ class Stages:
     @contextmanager
     def timed(self, stage: str, *, without_network: bool = False) -> Iterator[None]:
         """Count what is done within it as a stage, the network's seconds too unless told otherwise."""
+        self.network.settle()
         began, network = time.perf_counter(), self.network.seconds
         try:
             yield
         finally:
+            self.network.settle()
             spent = time.perf_counter() - began
             self.add(stage, spent - (self.network.seconds - network) if without_network else spent)
 
