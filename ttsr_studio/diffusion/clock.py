@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 
-class Span:
+class DeviceTime:
     """The time from `begin` to `end` on a device; nothing is waited for until `seconds` is asked."""
 
     def __init__(self, device: torch.device) -> None:
@@ -36,9 +36,9 @@ class WallClock:
         return self.ended - self.began
 
 
-def span(device: torch.device) -> Span | WallClock:
+def span(device: torch.device) -> DeviceTime | WallClock:
     """A span that begins now."""
-    return Span(device) if device.type in ("cuda", "mps") else WallClock()
+    return DeviceTime(device) if device.type in ("cuda", "mps") else WallClock()
 
 
 def _event(device: torch.device) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
-from ttsr_studio.diffusion.clock import Span, WallClock, span
+from ttsr_studio.diffusion.clock import DeviceTime, WallClock, span
 from ttsr_studio.diffusion.guidance import Guidance, guide
 from ttsr_studio.errors import OptionError
 
@@ -44,7 +44,7 @@ class Meter:
     calls: int = 0
     seconds: float = 0.0
     largest_batch: int = 0
-    running: list[Span | WallClock] = field(default_factory=list, compare=False, repr=False)
+    running: list[DeviceTime | WallClock] = field(default_factory=list, compare=False, repr=False)
 
     def settle(self) -> None:
         """Wait for what is running and count its seconds."""
@@ -85,7 +85,7 @@ class MeteredDenoiser:
         *,
         guidance: Guidance | None = None,
         limit: BatchLimit | None = None,
-        clock: Callable[[torch.device], Span | WallClock] = span,
+        clock: Callable[[torch.device], DeviceTime | WallClock] = span,
     ) -> None:
         self.engine = engine
         self.conditioning = conditioning
