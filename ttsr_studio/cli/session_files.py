@@ -19,6 +19,7 @@ from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, r
 from ttsr_studio.errors import OptionError, OutputError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.numbers import time_words
+from ttsr_studio.sessions.convert import ADAPTERS, adapters, convertible, write_converted
 from ttsr_studio.sessions.media import Medium, Replacement, SessionChange, SessionFile, Target, Way, chosen, of_tracks
 from ttsr_studio.sessions.open import open_session
 from ttsr_studio.storage.atomic import fit_name, write_atomic
@@ -121,8 +122,10 @@ def target_of(asked: SessionArguments, session: SessionFile, tracks: frozenset[s
     if asked.overwrite and asked.skip_existing:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
     out = asked.output
+    if not session.ways:
+        raise OptionError(f"{shown(session.path)}: {session.kind} is only read; pass --list, without -o")
     if out.suffix.lower() != session.path.suffix.lower():
-        raise OptionError(f"-o {shown(out)}: a session of another kind; name it {session.path.suffix}")
+        refuse_other_kind(asked, session)
     keys = FileKeys()
     if keys.of(out) == keys.of(session.path):
         raise OptionError(f"-o {shown(out)}: is the session itself, which is never touched; name another")
@@ -137,6 +140,20 @@ def target_of(asked: SessionArguments, session: SessionFile, tracks: frozenset[s
     if asked.way not in session.ways:
         raise OptionError(f"--as {asked.way}: {session.kind} has no place for that; it takes {', '.join(session.ways)}")
     return Target(out, out.with_name(fit_name(f"{out.stem}_ttsr")), tracks, asked.way, asked.overwrite)
+
+
+def refuse_other_kind(asked: SessionArguments, session: SessionFile) -> None:
+    """Raise OptionError for a session of a kind that this one cannot become."""
+    out = asked.output or session.path
+    if not convertible(session.path, out):
+        into = [each for each in ADAPTERS if session.path.suffix.lower() in ADAPTERS]
+        also = f", or one of {' '.join(into)}" if into else ""
+        raise OptionError(f"-o {shown(out)}: a session of another kind; name it {session.path.suffix}{also}")
+    if asked.way != "replace" and out.suffix.lower() != ".otio":
+        raise OptionError(
+            f"--as {asked.way}: is lost where the session becomes another kind; write {session.path.suffix}"
+        )
+    adapters()
 
 
 def render_media(
@@ -283,7 +300,8 @@ def write_out(
     if not renders:
         out.note(f"nothing to replace: {shown(target.out)} is not written")
         return misfits
-    change = session.write(target, renders)
+    same = target.out.suffix.lower() == session.path.suffix.lower()
+    change = session.write(target, renders) if same else write_converted(session, target, renders)
     told = session_summary(session, target, parts, change)
     if asked.report:
         write_atomic(target.folder / REPORT, (json.dumps(told, indent=1) + "\n").encode())

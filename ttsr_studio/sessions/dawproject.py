@@ -216,7 +216,7 @@ class DawProject:
             if path_said(said)[0] != said or leads_elsewhere(said):
                 continue
             new = written_like(said, self.folder / said, target.out.parent)
-            self.document.set_attribute(file, "path", new)
+            self.document.changes += self.document.new_attribute(file, "path", new)
             notes.append(f"{said}: named as {new} from the new session's folder")
         return notes
 

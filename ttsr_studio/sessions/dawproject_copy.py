@@ -59,7 +59,7 @@ def copy_track(document: XmlText, track: Element, timelines: list[Element], want
             if target is not None and target.get("parameter") in mutes:
                 changes.append((each.start, each.end, b""))  # it would take the mute away
         text = document.piece(top.start, top.end, outermost(changes))
-        document.replace(top.end, top.end, document.blanks_before(top) + text)
+        document.changes.append((top.end, top.end, (document.blanks_before(top) + text).encode()))
 
 
 def within_other_track(element: Element, track: Element) -> bool:

@@ -4,10 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ttsr_studio.errors import InputError, OptionError, nearest, shown
+from ttsr_studio.sessions.aaf import AafFile
 from ttsr_studio.sessions.dawproject import DawProject
+from ttsr_studio.sessions.editorial_xml import EditorialXml
 from ttsr_studio.sessions.media import SessionFile
+from ttsr_studio.sessions.otio import OtioFile
+from ttsr_studio.sessions.rpp import ReaperProject
 
-KINDS: dict[str, Callable[[Path], SessionFile]] = {".dawproject": DawProject}
+KINDS: dict[str, Callable[[Path], SessionFile]] = {
+    ".dawproject": DawProject,
+    ".otio": OtioFile,
+    ".fcpxml": EditorialXml,
+    ".xml": EditorialXml,
+    ".kdenlive": EditorialXml,
+    ".mlt": EditorialXml,
+    ".rpp": ReaperProject,
+    ".aaf": AafFile,
+}
 """By the file's ending."""
 
 

@@ -108,28 +108,22 @@ class XmlText:
             raise InputError(f"{self.name}: not well-formed XML ({error}); save it anew") from error
         return roots[0]
 
-    def replace(self, start: int, end: int, text: str) -> None:
-        """Put a text, which is XML, in the place of a piece."""
-        self.changes.append((start, end, text.encode()))
+    def new_attribute(self, element: Element, name: str, value: str) -> list[Edit]:
+        """The change that gives an attribute another value, where it is there."""
+        return [attribute_change(self.data, element, name, value)] if name in element.attributes else []
 
-    def set_attribute(self, element: Element, name: str, value: str) -> None:
-        """Give an attribute that is there another value."""
-        self.changes.append(attribute_change(self.data, element, name, value))
+    def without_attribute(self, element: Element, name: str) -> list[Edit]:
+        """The change that takes an attribute away, where it is there."""
+        every = _ATTRIBUTE.finditer(self.data, element.start, element.inner)
+        return [(found.start(), found.end(), b"") for found in every if found[1].decode() == name]
 
-    def drop_attribute(self, element: Element, name: str) -> None:
-        """Take an attribute away, where it is there."""
-        for found in _ATTRIBUTE.finditer(self.data, element.start, element.inner):
-            if found[1].decode() == name:
-                self.changes.append((found.start(), found.end(), b""))
+    def new_text(self, element: Element, text: str) -> list[Edit]:
+        """The change that gives an element that holds nothing but text another one."""
+        return [(element.inner, element.close, escape(text).encode())]
 
-    def set_text(self, element: Element, text: str) -> None:
-        """Give an element that holds nothing but text another one."""
-        self.replace(element.inner, element.close, escape(text))
-
-    def drop(self, element: Element) -> None:
-        """Take an element away, with the blanks before it."""
-        before = len(self.data[: element.start].rstrip(b" \t\r\n"))
-        self.changes.append((before, element.end, b""))
+    def without(self, element: Element) -> list[Edit]:
+        """The change that takes an element away, with the blanks before it."""
+        return [(len(self.data[: element.start].rstrip(b" \t\r\n")), element.end, b"")]
 
     def piece(self, start: int, end: int, changes: list[Edit]) -> str:
         """A copy of a piece with changes of its own."""
@@ -143,10 +137,11 @@ class XmlText:
 
     def content(self) -> bytes:
         """The document with its changes, encoded as it was."""
-        if not self.changes:
-            return self.original
-        done = changed(self.data, self.changes)
-        return done if self.encoding == "utf-8" else done.decode().encode(self.encoding, "xmlcharrefreplace")
+        return self.encoded(changed(self.data, self.changes)) if self.changes else self.original
+
+    def encoded(self, data: bytes) -> bytes:
+        """UTF-8 in the document's own encoding; what that does not know is written by its number."""
+        return data if self.encoding == "utf-8" else data.decode().encode(self.encoding, "xmlcharrefreplace")
 
 
 def changed(data: bytes, changes: list[Edit]) -> bytes:
