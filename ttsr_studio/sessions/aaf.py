@@ -48,7 +48,7 @@ class AafFile:
                 at += length_of(part)
 
     def _add(self, clip: Any, rate: float, track: str, at: float) -> None:
-        source, start, title = follow(clip, rate)
+        source, start, title = source_of(clip, rate)
         if source is None:
             return
         reference, embedded = locator_of(source)
@@ -104,7 +104,7 @@ def clips_of(part: Any, depth: int) -> Iterator[Any]:
             yield from clips_of(each, depth + 1)
 
 
-def follow(clip: Any, rate: float) -> tuple[Any, float, str]:
+def source_of(clip: Any, rate: float) -> tuple[Any, float, str]:
     """The file's mob that a clip leads to, where in it the clip begins in seconds, and the clip's name."""
     start, title = 0.0, ""
     for _ in range(DEEPEST):

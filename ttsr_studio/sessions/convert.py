@@ -39,7 +39,7 @@ def write_converted(session: SessionFile, target: Target, renders: Sequence[Repl
     middle = hidden(target.out.with_suffix(ending))
     try:
         change = session.write(replace(target, out=middle, overwrite=True), renders)
-        timeline = read(otio, middle, ADAPTERS[ending])
+        timeline = read_timeline(otio, middle, ADAPTERS[ending])
     finally:
         middle.unlink(missing_ok=True)
     named_anew(otio, timeline, target.out)
@@ -62,7 +62,7 @@ def write_converted(session: SessionFile, target: Target, renders: Sequence[Repl
     return change
 
 
-def read(otio: Any, path: Path, adapter: str) -> Any:
+def read_timeline(otio: Any, path: Path, adapter: str) -> Any:
     """A timeline. Raises OutputError for what an adapter cannot read."""
     try:
         with redirect_stdout(StringIO()):  # one of them prints

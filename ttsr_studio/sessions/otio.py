@@ -46,7 +46,7 @@ class OtioFile(TextSession):
     def _use(self, media: Node, clip: Node) -> Use:
         track = next((self.track_names[id(above)] for above in clip.above() if id(above) in self.track_names), "")
         name, played = str(clip.get("name") or ""), span_of(clip.members.get("source_range"))
-        at = place_of(clip)
+        at = place_on_track(clip)
         effects = clip.members["effects"].items if "effects" in clip.members else []
         if played is None or any(is_a(each, schema) for each in effects for schema in IN_TIME):
             return Use(track, name, at)
@@ -115,7 +115,7 @@ def span_of(node: Node | None) -> tuple[float, float] | None:
     return None if start is None or length is None else (start, length)
 
 
-def place_of(clip: Node) -> str:
+def place_on_track(clip: Node) -> str:
     """Where on its track a clip begins, in words."""
     beside = clip.parent.items if clip.parent else []
     before = beside[: beside.index(clip)] if clip in beside else []

@@ -24,22 +24,22 @@ OF_THE_TAKE = re.compile(r"\s*(NAME|TAKEVOLPAN|SOFFS|PLAYRATE|CHANMODE|SM|TKM|TA
 
 
 @dataclass(eq=False)
-class Block:
+class ProjectBlock:
     """Lines of a project from `<` to `>`, by their numbers."""
 
     words: list[str]
     first: int
-    parent: "Block | None"
+    parent: "ProjectBlock | None"
     last: int = 0
-    children: list["Block"] = field(default_factory=list)
+    children: list["ProjectBlock"] = field(default_factory=list)
 
-    def walk(self) -> Iterator["Block"]:
+    def walk(self) -> Iterator["ProjectBlock"]:
         """This block and all within it, in order."""
         yield self
         for child in self.children:
             yield from child.walk()
 
-    def above(self) -> Iterator["Block"]:
+    def above(self) -> Iterator["ProjectBlock"]:
         """The blocks that this one is in, from the nearest on."""
         each = self.parent
         while each is not None:
@@ -54,7 +54,7 @@ class TakeLines:
     first: int
     stop: int
     active: bool
-    source: Block | None
+    source: ProjectBlock | None
 
 
 class ReaperProject(TextSession):
@@ -76,12 +76,12 @@ class ReaperProject(TextSession):
         super().__init__(path, list(self.track_names.values()))
         self.references = [each for block in self.root.walk() if block.words[0] == "ITEM" for each in self._item(block)]
 
-    def _read(self, name: str) -> Block:
-        stack, roots = list[Block](), list[Block]()
+    def _read(self, name: str) -> ProjectBlock:
+        stack, roots = list[ProjectBlock](), list[ProjectBlock]()
         for number, line in enumerate(self.lines):
             text = line.strip()
             if text.startswith("<"):
-                block = Block(words_of(text[1:]) or [""], number, stack[-1] if stack else None)
+                block = ProjectBlock(words_of(text[1:]) or [""], number, stack[-1] if stack else None)
                 (stack[-1].children if stack else roots).append(block)
                 stack.append(block)
             elif text == ">" and stack:
@@ -92,13 +92,13 @@ class ReaperProject(TextSession):
             raise InputError(f"{name}: breaks off in <{stack[-1].words[0]} of line {stack[-1].first + 1}; save it anew")
         return roots[0]
 
-    def _own(self, block: Block, first: int | None = None, stop: int | None = None) -> Iterator[int]:
+    def _own(self, block: ProjectBlock, first: int | None = None, stop: int | None = None) -> Iterator[int]:
         """Numbers of the lines of a block that are in none of its own blocks."""
         inside = {number for child in block.children for number in range(child.first, child.last + 1)}
         stop = block.last if stop is None else stop
         return (number for number in range(first or block.first + 1, stop) if number not in inside)
 
-    def _value(self, block: Block, key: str, first: int | None = None, stop: int | None = None) -> str:
+    def _value(self, block: ProjectBlock, key: str, first: int | None = None, stop: int | None = None) -> str:
         """The first word after a key; empty where it is not there."""
         for number in self._own(block, first, stop):
             words = words_of(self.lines[number])
@@ -106,7 +106,7 @@ class ReaperProject(TextSession):
                 return words[1] if len(words) > 1 else ""
         return ""
 
-    def _takes(self, item: Block) -> list[TakeLines]:
+    def _takes(self, item: ProjectBlock) -> list[TakeLines]:
         """The takes of an item. The first one has no line of its own; it plays where no other does."""
         marks = [number for number in self._own(item) if words_of(self.lines[number])[:1] == ["TAKE"]]
         edges = [item.first + 1, *marks, item.last]
@@ -118,7 +118,7 @@ class ReaperProject(TextSession):
             found.append(TakeLines(first, stop, plays, inside[0] if inside else None))
         return found
 
-    def _item(self, item: Block) -> Iterator[Reference]:
+    def _item(self, item: ProjectBlock) -> Iterator[Reference]:
         track = next((self.track_names[id(each)] for each in item.above() if id(each) in self.track_names), "")
         for take in self._takes(item):
             for source in take.source.walk() if take.source and take.active else ():
@@ -128,7 +128,7 @@ class ReaperProject(TextSession):
                     beside = partial(self._new_take, item, take, source)
                     yield Reference(said, (use,), partial(self._renamed, source), beside)
 
-    def _use(self, item: Block, take: TakeLines, track: str) -> Use:
+    def _use(self, item: ProjectBlock, take: TakeLines, track: str) -> Use:
         def value(key: str, default: float) -> float:
             said = self._value(item, key, take.first if key in ("SOFFS", "PLAYRATE") else None, take.stop)
             try:
@@ -145,17 +145,17 @@ class ReaperProject(TextSession):
             return Use(track, name, at)
         return Use(track, name, at, start, start + length * rate)  # beyond the file's end an item begins again
 
-    def _renamed(self, source: Block, name: str, _render: Replacement | None) -> list[Edit]:
+    def _renamed(self, source: ProjectBlock, name: str, _render: Replacement | None) -> list[Edit]:
         for number in self._own(source):
             line = self.lines[number]
             if words_of(line)[:1] == ["FILE"]:
                 found = list(_WORD.finditer(line))[1]
                 start = self.starts[number] + len(line[: found.start()].encode(self.encoding))
-                return [(start, start + len(found[0].encode(self.encoding)), self._encoded(quoted(name)))]
+                return [(start, start + len(found[0].encode(self.encoding)), self._encoded(in_quotes(name)))]
         return []
 
     def _new_take(
-        self, item: Block, take: TakeLines, source: Block, name: str, _render: Replacement | None
+        self, item: ProjectBlock, take: TakeLines, source: ProjectBlock, name: str, _render: Replacement | None
     ) -> list[Edit]:
         """A take like the one that plays, with the render for its file; it is not the one that plays."""
         if take.source is None:
@@ -167,7 +167,7 @@ class ReaperProject(TextSession):
             if words[:1] == ["VOLPAN"] and len(words) > 4:
                 line = f"{blank}TAKEVOLPAN {words[2]} {words[3]} {words[4]}{ending_of(line)}"
             elif words[:1] == ["NAME"]:
-                line = f"{blank}NAME {quoted(f'{words[1] if len(words) > 1 else name} - TTSR')}{ending_of(line)}"
+                line = f"{blank}NAME {in_quotes(f'{words[1] if len(words) > 1 else name} - TTSR')}{ending_of(line)}"
             elif not OF_THE_TAKE.match(line):
                 continue
             lines.append(self._encoded(line))
@@ -201,7 +201,7 @@ def words_of(line: str) -> list[str]:
     return [next(part for part in found.groups() if part is not None) for found in _WORD.finditer(line)]
 
 
-def quoted(text: str) -> str:
+def in_quotes(text: str) -> str:
     """A text in the first quotes that it has none of; where it has all, the last kind is changed to single ones."""
     for mark in ('"', "'", "`"):
         if mark not in text:

@@ -90,9 +90,9 @@ OWN = "Session"
 def session_command(**values: Any) -> None:
     """Render what a session of another program plays, and write the session anew with the renders in it.
 
-    Known are DAWproject (.dawproject), REAPER (.rpp), OpenTimelineIO (.otio), Final Cut Pro (.fcpxml, .xml), kdenlive and
-    MLT (.kdenlive, .mlt); AAF (.aaf) is only listed. Neither the session nor its media are touched; every file is rendered
-    once; what is replaced, and what is not and why, is said.
+    Known are DAWproject (.dawproject), REAPER (.rpp), OpenTimelineIO (.otio), Final Cut Pro (.fcpxml, .xml), kdenlive
+    and MLT (.kdenlive, .mlt); AAF (.aaf) is only listed. Neither the session nor its media are touched; every file is
+    rendered once; what is replaced, and what is not and why, is said.
 
     Exit code 0 when nothing failed, 1 when some media failed (each is named with its reason, and plays on as it did), 2
     for a wrong command line or a session that cannot be read, 130 when interrupted: then nothing is written but the
