@@ -8,6 +8,7 @@ import click
 from ttsr_studio.cli.main import main
 from ttsr_studio.config.option_fields import FIELDS
 
+WITH_ALL_OPTIONS = ("ttsr render", "ttsr jobs split")
 HEAD = """# All commands
 
 The option `--help` of every command shows the same in a terminal.
@@ -40,7 +41,7 @@ def sections(command: click.Command, context: click.Context) -> Iterator[str]:
     for group in groups:
         rows = [option_row(each, context) for each in told if getattr(each, "group", "") == group]
         yield "\n".join([f"| {group or 'option'} | |", "|---|---|", *rows]) + "\n"
-    if context.command_path == "ttsr render":
+    if context.command_path in WITH_ALL_OPTIONS:
         yield "All options of the render itself are in [All options](options.md).\n"
 
 
@@ -57,7 +58,7 @@ def own(each: click.Parameter, context: click.Context) -> bool:
     """Whether it is an option that is told of here: not one of the table of options, of which there is a page."""
     if not isinstance(each, click.Option) or each.hidden:
         return False
-    return context.command_path != "ttsr render" or each.opts[0].removeprefix("--") not in FIELDS
+    return context.command_path not in WITH_ALL_OPTIONS or each.opts[0].removeprefix("--") not in FIELDS
 
 
 def option_row(option: click.Parameter, context: click.Context) -> str:

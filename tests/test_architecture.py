@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"watch", "farm", "evaluation", "batch", "sessions"},
+    {"farm"},
+    {"watch", "evaluation", "batch", "sessions"},
     {"rendering", "config", "diagnostics", "training", "integrations"},
     {"engines", "verifiers", "search", "report"},
     {"diffusion", "analysis", "audio", "weights", "options"},

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from helpers import Ttsr, below, save, voice
 
-from ttsr_studio.cli.time_left import TimeLeft, work_of
+from ttsr_studio.batch.work import work_of
+from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.report.numbers import roughly, time_words
 

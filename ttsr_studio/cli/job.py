@@ -20,7 +20,7 @@ from ttsr_studio.batch.path_rules import read_rules
 from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.cli.interrupt import INTERRUPTED
 from ttsr_studio.cli.openjd_words import OpenJdWords
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line, of_a_file, on_one_line
+from ttsr_studio.errors import TtsrError, in_one_line, of_a_file, on_one_line
 
 CODES = {"done": 0, "failed": 1, "refused": 2, "cancelled": INTERRUPTED}
 
@@ -50,20 +50,25 @@ class JobFlags:
         return code
 
 
-def run_job(path: Path, flags: JobFlags = JobFlags()) -> None:
+def run_job(path: Path, flags: JobFlags) -> None:
     """Do a job and end the process with its exit code."""
     words = OpenJdWords() if flags.openjd else None
-    paths, wrong_rules = AS_THEY_ARE, None
     try:
-        paths = read_rules(flags.rules) if flags.rules else AS_THEY_ARE
-    except OptionError as error:
-        wrong_rules = error
-    result, done = answers(path, paths)
+        with held(path):  # its answers are written while it is
+            code = done_and_told(path, flags, words)
+    except BusyError as error:
+        code = told_code((None, None), ("refused", on_one_line(str(error)), "surroundings", []), flags, words)
+    sys.exit(code)
+
+
+def done_and_told(path: Path, flags: JobFlags, words: OpenJdWords | None) -> int:
+    """Do a job, write its answers, and say what is wrong; returns its exit code."""
+    places: tuple[Path | None, Path | None] = None, None
     ending: JobEnding = "cancelled", "", None, []
     try:
-        with terminated_as_interrupted(), held(path):
-            if wrong_rules:
-                raise wrong_rules
+        with terminated_as_interrupted():
+            paths = read_rules(flags.rules) if flags.rules else AS_THEY_ARE
+            places = answers(path, paths)
             job = read_job(path, paths)
             clear_old(job.result, job.done, job.progress)
             status, results = carry_out(job, words)
@@ -71,12 +76,9 @@ def run_job(path: Path, flags: JobFlags = JobFlags()) -> None:
             ending = status, "; ".join(each.reason for each in failed), worst(each.fault for each in failed), results
     except (CancelledError, KeyboardInterrupt):
         pass
-    except BusyError as error:
-        result = done = None  # they are of the other process
-        ending = "refused", on_one_line(str(error)), "surroundings", []
     except Exception as error:
         ending = job_refusal(path, error)
-    end_job(ending, flags, result, done, words)
+    return told_code(places, ending, flags, words)
 
 
 def job_refusal(path: Path, error: Exception) -> JobEnding:
@@ -95,21 +97,23 @@ def job_refusal(path: Path, error: Exception) -> JobEnding:
     return "refused", message, fault, []
 
 
-def end_job(
-    ending: JobEnding, flags: JobFlags, result: Path | None, done: Path | None, words: OpenJdWords | None
-) -> None:
-    """Write the answers of a job, say what is wrong, and end the process with its exit code."""
+def told_code(
+    places: tuple[Path | None, Path | None], ending: JobEnding, flags: JobFlags, words: OpenJdWords | None
+) -> int:
+    """Write the answers of a job and say what is wrong; returns its exit code.
+
+    Args:
+        places: of its result and its done file.
+    """
     status, message, fault, results = ending
-    code = flags.code(status, fault)
-    unwritten = flags.code("refused", "surroundings")
-    failed = write_answers(result, done, JobResult(status, code, message, fault, results), unwritten)
+    code, unwritten = flags.code(status, fault), flags.code("refused", "surroundings")
+    failed = write_answers(*places, JobResult(status, code, message, fault, results), unwritten)
     if message or failed:
         click.echo(f"Error: {message or failed}" if status == "refused" else message or failed, err=True)
-    if failed:
-        code = unwritten
+    code = unwritten if failed else code
     if code and words:
         words.fail(message or failed or status)
-    sys.exit(code)
+    return code
 
 
 @contextmanager

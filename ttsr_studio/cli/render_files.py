@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
 from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.batch.work import work_of
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
-from ttsr_studio.cli.time_left import TimeLeft, work_of
+from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions

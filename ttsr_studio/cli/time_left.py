@@ -2,29 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from ttsr_studio.audio.container.sound import sound_file
-from ttsr_studio.errors import TtsrError
 from ttsr_studio.rendering.inference.progress import Event
 
 ENOUGH = 0.03
 """Share of a search from which on its own speed says more than the trial does."""
 AFTER = 0.1
 """What comes after a search, as a share of it, until a file has been through that."""
-BYTES_A_SECOND = 96000.0
-"""Of a channel, where a file's length is not in a header."""
-
-
-def work_of(path: Path) -> float:
-    """About how much there is to do in a file: seconds of all of its channels."""
-    if not path.is_file():  # a pipe would be waited for
-        return 0.1
-    try:
-        with sound_file(path) as file:
-            return max(0.1, float(file.frames / file.samplerate * file.channels))
-    except (RuntimeError, OSError, TtsrError):  # one for FFmpeg, or unreadable: its render will say so
-        return max(0.1, path.stat().st_size / BYTES_A_SECOND)
 
 
 class TimeLeft:
