@@ -184,9 +184,13 @@ def test_images_are_named_with_what_takes_them_out(ttsr: Ttsr, tmp_path: Path) -
     assert asked["images"] == {"rate": 12000, "kind": "held samples"}
     told = render(ttsr, source)
     assert told["status"] == "skipped"
-    remedy = "--cutoff 5520 --remove above"
+    remedy = "--remove images"
     assert remedy in told["reason"]
-    assert render(ttsr, source, *remedy.split())["status"] == "rendered"
+    told = render(ttsr, source, *remedy.split())
+    assert told["status"] == "rendered"
+    assert told["cutoff_hz"] == pytest.approx(5520)
+    assert {(row["what"], row["removed"]) for row in told["beyond"]} == {("image", True)}
+    assert any("removed above the band: images" in notice["text"] for notice in told["notices"])
     before, after = load(source), load(tmp_path / "out.wav")
     image = level_db(band(before, 11900, 12100)), level_db(band(after, 11900, 12100))
     assert image[0] != pytest.approx(image[1], abs=0.5)
@@ -198,3 +202,47 @@ def test_an_edge_above_the_band_says_what_stays_empty(ttsr: Ttsr, tmp_path: Path
     result = ttsr("render", stem, "--cutoff", "15000", "--candidates", "1", "-o", tmp_path / "out.wav")
     assert "below --cutoff nothing was heard from" in result.stdout
     assert "to 15.0 kHz" in result.stdout
+
+
+def test_birdies_go_by_name_are_listed_and_do_not_count(ttsr: Ttsr, tmp_path: Path) -> None:
+    sound, rng = below(voice(2.0), 6000), np.random.default_rng(5)
+    places = [(0.15 + 0.23 * k, float(hz)) for k, hz in enumerate(rng.uniform(7000, 14000, 8))]
+    blips = np.zeros_like(sound)
+    for start, hz in places:
+        at = np.arange(int(0.06 * RATE))
+        blips[int(start * RATE) :][: len(at), 0] += 0.02 * np.hanning(len(at)) * np.sin(2 * np.pi * hz * at / RATE)
+    hat = 0.05 * rng.standard_normal((2400, 1)) * np.exp(-np.arange(2400) / 500)[:, None]
+    blips[RATE // 20 : RATE // 20 + 2400] += hat - below(hat, 7000)
+    clean, full = save(tmp_path / "clean.wav", sound), save(tmp_path / "birds.wav", sound + blips)
+    matched = ("--loudness", "match", "--overwrite")
+    found = {}
+    for name, source, asked in (("clean", clean, "nothing"), ("kept", full, "nothing"), ("gone", full, "birdies")):
+        told = render(ttsr, source, *matched, "--remove", asked)
+        found[name] = load(tmp_path / "out.wav"), [row for row in told["beyond"] if row["what"] == "birdie"], told
+    assert found["kept"][1] == []
+    rows = sorted(found["gone"][1], key=lambda row: row["start_s"])
+    assert len(rows) == len(places)
+    for row, (start, hz) in zip(rows, places, strict=True):
+        assert row["low_hz"] == pytest.approx(hz, abs=30)
+        assert row["level_db"] == pytest.approx(20 * np.log10(0.02 / 2**0.5), abs=3)
+        assert row["start_s"] - 0.03 < start < start + 0.06 < row["stop_s"] + 0.05
+        assert row["removed"]
+    assert any("8 codec birdies" in notice["text"] for notice in found["gone"][2]["notices"])
+    for start, hz in places:
+        part = slice(int(start * RATE), int((start + 0.06) * RATE))
+        level = {name: level_db(band(audio, hz - 60, hz + 60)[part]) for name, (audio, _, _) in found.items()}
+        assert level["gone"] < level["kept"] - 10
+    beginning = slice(RATE // 20, RATE // 20 + 2400)
+    hats = [level_db(band(found[name][0], 14500, 20000)[beginning]) for name in ("kept", "gone")]
+    assert hats[1] == pytest.approx(hats[0], abs=0.5)
+    programme = [level_db(band(found[name][0], 300, 4500)) for name in ("clean", "gone")]
+    assert programme[1] == pytest.approx(programme[0], abs=0.1)
+
+
+def test_short_tones_below_the_edge_and_partials_above_it_are_no_birdies(ttsr: Ttsr, tmp_path: Path) -> None:
+    at = np.arange(2 * RATE) / RATE
+    bell = 0.02 * np.sin(2 * np.pi * 8000 * at) * np.exp(-1.5 * at) * np.minimum(1, at / 0.01)
+    pip = 0.02 * np.sin(2 * np.pi * 4000 * at) * (np.abs(at - 1) < 0.05)
+    source = save(tmp_path / "bell.wav", below(voice(2.0), 6000) + below((bell + pip)[:, None], 9000))
+    told = render(ttsr, source, "--remove", "birdies")
+    assert [row for row in told["beyond"] if row["removed"]] == []

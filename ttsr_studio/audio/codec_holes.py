@@ -11,7 +11,7 @@ that empties any empties many: in a file with fewer than `LEAST_SHARE` of them t
 Levels are in dB re white noise of RMS 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -171,7 +171,8 @@ class HoleFinder:
         starts = tuple(MOMENT_S * n for n in range(count))
         own = np.array([(row * self.lr.channels)[: self.lr.channels] for row in map(self.bandwidth.at, starts)]).T
         edges = np.where(lowest < BANDS, np.maximum(lowest // COARSE * COARSE, LOWEST_BAND) * band_hz(self.rate), own)
-        return FoundHoles(by_band, possible, BandwidthMap(starts, tuple(tuple(map(float, row)) for row in edges)))
+        rows = tuple(tuple(map(float, row)) for row in edges)
+        return FoundHoles(by_band, possible, replace(self.bandwidth, starts_s=starts, edges_hz=rows, heard_to_hz=0.0))
 
 
 def per_bin(cells: Tensor) -> Tensor:

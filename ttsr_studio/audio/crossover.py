@@ -86,9 +86,9 @@ class MapCrossover:
     ``.pad`` samples at either end mix with what lies outside.
     """
 
-    def __init__(self, bandwidth: BandwidthMap, rate: int, keep: bool = True) -> None:
+    def __init__(self, bandwidth: BandwidthMap, rate: int) -> None:
         """Raises what `Crossover` raises."""
-        self.bandwidth, self.rate, self.keep = bandwidth, rate, keep
+        self.bandwidth, self.rate, keep = bandwidth, rate, not bandwidth.replaced
         edges = {float(np.float32(min(edge, rate / 2))) for row in bandwidth.edges_hz for edge in row}
         self._crossovers = {edge: Crossover(edge, rate, keep, bandwidth.heard_to_hz) for edge in edges}
         self.pad = max(each.pad for each in self._crossovers.values()) + round(_FADE_SECONDS * rate)

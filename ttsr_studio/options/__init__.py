@@ -261,9 +261,10 @@ class OutputOptions:
     cutoff: Cutoff = option(
         None, "Where the input's band ends, in Hz; one number for each channel where they differ: 4000,8000.",
         group="Output", metavar="HZ[,HZ...]", unset="detected", held_by=FILES)
-    remove: Literal["nothing", "tones", "above"] = option(
-        "nothing", "What may be removed from the input: nothing; steady tones above the end of its band, such as a "
-        "CRT's whine, a pilot or a switching supply; or all that is above it. The report lists what was removed.",
+    remove: Literal["nothing", "tones", "birdies", "images", "above"] = option(
+        "nothing", "What may be removed from the input above the end of its band: nothing; steady tones, such as a "
+        "CRT's whine, a pilot or a switching supply; a lossy codec's birdies, which are short tones; the images of a "
+        "naive upsampling, from where they begin; or all there is. The report lists what was removed.",
         group=REPAIR, held_by=FILES)
     lift_skirt: bool = option(
         False, "Lift what a gentle filter turned down, but not into the noise.", group=REPAIR, held_by=FILES)

@@ -7,11 +7,13 @@ skirt that is lifted counts as if it had never been turned down, so that what li
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttsr_studio.audio.bandwidth.birdies import Birdie, Birdies, loudest_of_all_channels
 from ttsr_studio.audio.bandwidth.detector import Bandwidth
 from ttsr_studio.audio.bandwidth.images import Images
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
@@ -28,7 +30,7 @@ from ttsr_studio.report.file_records import BeyondRecord
 
 BLOCK = 1 << 16
 FAINTEST_DB = -80.0
-MOST_ROWS = 12
+MOST_ROWS, MOST_BIRDIES = 12, 200
 MARGIN = 1.06
 """Of a filter's end: what lies so little above an edge is the edge itself."""
 
@@ -86,21 +88,26 @@ def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap
     """What counts of an input with the band that it is taken to have, and what lies above that."""
     rate, remove, lr = run.session.engine.sample_rate, run.session.options.remove, measured.lr
     apart = unwanted(measured.tones, bandwidth)
-    rows = [tone_record(tone, removed=remove != "nothing") for tone in apart]
+    without_tones = remove == "tones" or bandwidth.replaced
+    rows = [tone_record(tone, without_tones) for tone in apart]
     clean, aside = lr, None
     if apart:
         clean = stored(run, without(lr.blocks(BLOCK), apart, rate), lr.channels)
-        if remove == "nothing":
+        if not without_tones:
             parts = zip(lr.blocks(BLOCK), clean.blocks(BLOCK), strict=True)
             aside = stored(run, (whole - rest for whole, rest in parts), lr.channels)
+    birdies = Birdies(clean, bandwidth, rate).find() if remove == "birdies" else []
+    if birdies:
+        rows += birdie_records(birdies)
+        clean = stored(run, Birdies(clean, bandwidth, rate).without(), lr.channels)
     raised, skirts = clean, skirts_of(run.session, clean, measured.band, measured.rate)
     if skirts:
         raised = stored(run, lifted(clean, skirts, rate), lr.channels)
         bandwidth = bandwidth if run.session.options.cutoffs else skirts.ends(bandwidth)
-    rows += sounds_above(clean, bandwidth, rate, removed=remove == "above")
-    counted = below(raised, bandwidth, rate) if remove == "above" else raised.blocks(BLOCK)
+    rows += sounds_above(clean, bandwidth, rate, "image" if remove == "images" and bandwidth.replaced else "sound")
+    counted = below(raised, bandwidth, rate) if bandwidth.replaced else raised.blocks(BLOCK)
     loudness, level = measured.loudness, measured.level
-    if apart or skirts or remove == "above":
+    if apart or birdies or skirts or bandwidth.replaced:
         loudness, level = measured_programme(counted, rate, lr.channels, loudness)
     louder = louder_by(clean, raised, rate) if skirts else None
     kept = apart if aside else ()
@@ -154,7 +161,7 @@ def measured_programme(
 
 def below(lr: Scratch, bandwidth: BandwidthMap, rate: int) -> Iterator[NDArray[np.float32]]:
     """An input below where its band ends, as `--remove above` leaves it."""
-    crossover = MapCrossover(bandwidth, rate, keep=False)
+    crossover = MapCrossover(replace(bandwidth, replaced=True), rate)
     for start in range(0, lr.frames, BLOCK):
         stop = min(start + BLOCK, lr.frames)
         first, last = start - crossover.pad, stop + crossover.pad
@@ -167,10 +174,18 @@ def tone_record(tone: Tone, removed: bool) -> BeyondRecord:
     return BeyondRecord("tone", tone.start_s, tone.stop_s, tone.hz, tone.hz, tone.level_db, removed)
 
 
-def sounds_above(lr: Scratch, bandwidth: BandwidthMap, rate: int, removed: bool) -> list[BeyondRecord]:
+def birdie_records(birdies: list[Birdie]) -> list[BeyondRecord]:
+    """The loudest of them; one that sounds in several channels is listed once."""
+    kept = loudest_of_all_channels(birdies[: 2 * MOST_BIRDIES])[:MOST_BIRDIES]
+    return [BeyondRecord("birdie", each.start_s, each.stop_s, each.hz, each.hz, each.level_db, True) for each in kept]
+
+
+def sounds_above(
+    lr: Scratch, bandwidth: BandwidthMap, rate: int, what: Literal["sound", "image"] = "sound"
+) -> list[BeyondRecord]:
     """What sounds above where the band ends, stretch by stretch, the loudest first; second by second, in third octaves.
 
-    Of stretches there are at most twelve.
+    Of stretches there are at most twelve. Lists them as removed where the map says that they are replaced.
     """
     bands = 1000.0 * 2.0 ** (np.arange(-3, 14) / 3)
     heard = [_bands_above(lr, start, bandwidth, rate, bands) for start in range(0, lr.frames, rate)]
@@ -188,7 +203,7 @@ def sounds_above(lr: Scratch, bandwidth: BandwidthMap, rate: int, removed: bool)
         level = 10 * np.log10(np.mean([power[low : high + 1].sum() for power in heard[start:stop]]))
         end = min(float(stop), lr.frames / rate)
         found.append(
-            BeyondRecord("sound", start, end, float(bands[low]), float(bands[high + 1]), float(level), removed)
+            BeyondRecord(what, start, end, float(bands[low]), float(bands[high + 1]), float(level), bandwidth.replaced)
         )
     return sorted(found, key=lambda row: -row.level_db)[:MOST_ROWS]
 
@@ -216,14 +231,22 @@ def beyond_in_words(beyond: Iterable[BeyondRecord]) -> list[str]:
     for removed, verb in ((False, "kept"), (True, "removed")):
         rows = [row for row in beyond if row.removed is removed]
         tones = [f"{row.low_hz:.0f} Hz at {row.level_db:.0f} dBFS" for row in rows if row.what == "tone"]
-        sounds = [row for row in rows if row.what == "sound"]
+        sounds = [row for row in rows if row.what in ("sound", "image")]
+        birdies = [row for row in rows if row.what == "birdie"]
         if tones:
             also = "" if removed else " (--remove tones takes them out)"
             notes.append(f"{verb} above the band: steady tones, {', '.join(tones)}{also}")
+        if birdies:
+            loudest, more = birdies[0], "or more " if len(birdies) == MOST_BIRDIES else ""
+            notes.append(
+                f"{verb} above the band: {len(birdies)} {more}codec birdies, the loudest {loudest.low_hz:.0f} Hz at "
+                f"{loudest.level_db:.0f} dBFS at {loudest.start_s:.2f} s"
+            )
         if sounds and removed:
             loudest = sounds[0]
+            what = "images" if loudest.what == "image" else "sound"
             notes.append(
-                f"{verb} above the band: sound of {loudest.level_db:.0f} dBFS at {loudest.start_s:.0f} to "
+                f"{verb} above the band: {what} of {loudest.level_db:.0f} dBFS at {loudest.start_s:.0f} to "
                 f"{loudest.stop_s:.0f} s" + (f", and {len(sounds) - 1} more stretches" if len(sounds) > 1 else "")
             )
     return notes

@@ -114,17 +114,21 @@ def source_info(
 ) -> Material:
     """What was measured, in the terms of a search. Raises NothingToAddError where nothing is known to be missing."""
     options, request, rate = run.session.options, run.request, run.session.engine.sample_rate
+    images = measured.images if options.remove == "images" else None
+    given = options.cutoffs or ((images.cutoff_hz,) if images else ())
     if not (options.fill_holes and HoleFinder(measured.lr, measured.band.map, rate).find().cells):
-        refuse_nothing_to_add(request.source, measured.band, bool(options.cutoffs), measured.images)
+        refuse_nothing_to_add(request.source, measured.band, bool(given), measured.images)
     # What comes next may take long, and is no fault of the decoder.
     windows = plan_search(run.session, SearchInput(measured.lr, measured.band.map, measured.level)).windows
     run.progress(Event("searching", 0.0, windows * run.session.window_nfe, windows_left=windows))
     truth = read_reference(run, request.reference, info, measured.lr.frames) if request.reference else None
-    band, given = measured.band, options.cutoffs
-    reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if given else band.reason
+    band = measured.band
+    reason = f"given; detected {band.cutoff_hz:.0f} Hz ({band.reason})" if options.cutoffs else band.reason
+    reason = images.words if images and not options.cutoffs else reason
     bandwidth = given_map(info, band, given, rate) if given else band.map
+    bandwidth = replace(bandwidth, replaced=options.remove == "above" or images is not None)
     refuse_no_room(info, bandwidth, info.rate if options.rate == "source" else int(options.rate))
-    if bandwidth.heard_to_hz and options.remove != "above":
+    if bandwidth.heard_to_hz and not bandwidth.replaced:
         info = replace(info, warnings=(*info.warnings, HEARD.format(bandwidth.heard_to_hz / 1000)))
     if given and not band.silent and not band.nothing_to_add and bandwidth.lowest() > 1.2 * band.cutoff_hz:
         empty = EMPTY.format(band.cutoff_hz / 1000, bandwidth.lowest() / 1000)

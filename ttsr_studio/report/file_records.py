@@ -23,8 +23,8 @@ class BandRecord(Record):
 class BeyondRecord(Record):
     """Something that the input holds above where its band ends."""
 
-    what: Literal["tone", "sound"]
-    """A steady tone, which is none of the programme's, or anything else."""
+    what: Literal["tone", "birdie", "image", "sound"]
+    """A steady tone, a codec's birdie or an upsampling's images, none of them the programme's, or anything else."""
     start_s: Annotated[float, Field(ge=0)]
     stop_s: Annotated[float, Field(ge=0)]
     low_hz: Annotated[float, Field(gt=0)]

@@ -28,6 +28,7 @@ IN_SIDECARS = {
     "use --salvage": "put salvage = true into its sidecar",
     "give --stream a number or a language": "put stream = with a number or a language into its sidecar",
     "Pass --cutoff HZ --remove above": 'Put cutoff = HZ and remove = "above" into its sidecar',
+    "--remove images replaces them": 'remove = "images" in its sidecar replaces them',
     "Pass --cutoff HZ": "Put cutoff = HZ into its sidecar",
 }
 """What messages say of flags, in words for those who have none."""

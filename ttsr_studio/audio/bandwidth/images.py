@@ -14,6 +14,9 @@ _FACTORS = range(2, 9)
 _SHARE, _FILLED = 1e-3, 0.4
 """Of the energy, what other phases hold at most; of the periods, in how many the one holds something, at least."""
 
+_PASSED = 0.46
+"""Of the lower rate: up to where the filter before it let sound through."""
+
 _KINDS = ("zeros between samples", "held samples", "samples joined by lines")
 
 
@@ -29,8 +32,13 @@ class Images:
         """What a person reads."""
         return (
             f"images of an upsampled {self.rate:g} Hz ({self.kind}) above {self.rate / 2:.0f} Hz: "
-            f"--cutoff {0.46 * self.rate:.0f} --remove above replaces them"
+            "--remove images replaces them"
         )
+
+    @property
+    def cutoff_hz(self) -> float:
+        """Where what was upsampled ends."""
+        return _PASSED * self.rate
 
 
 class ImageMeter:

@@ -29,11 +29,13 @@ class BandwidthMap:
         starts_s: [S], seconds, ascending, the first one 0.
         edges_hz: [channels][S].
         heard_to_hz: up to where something was heard, where edges were given that lie lower; else 0.
+        replaced: whether what lies above the edges goes, and is not only topped up.
     """
 
     starts_s: tuple[float, ...]
     edges_hz: tuple[tuple[float, ...], ...]
     heard_to_hz: float = 0.0
+    replaced: bool = False
 
     @classmethod
     def constant(cls, cutoff_hz: float, channels: int = 1) -> "BandwidthMap":

@@ -102,7 +102,7 @@ class Session(SessionSettings):
             sigmas=self.sigmas(),
             coarse=self.coarse_sigmas,
             temperature=self.temperature,
-            crossover=MapCrossover(setup.bandwidth, setup.sample_rate, options.remove != "above"),
+            crossover=MapCrossover(setup.bandwidth, setup.sample_rate),
             panel=self.panel,
             annotations=setup.annotations,
             limit=self.limit,
