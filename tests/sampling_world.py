@@ -93,6 +93,8 @@ class Mixture(Engine):
         self.schedule_options: dict[str, float] = {}
         self.asked: list[tuple[Tensor, float, Centres]] = []
         """What the network was given, call by call: x, the level of all its rows, their conditioning."""
+        self.ways_back: list[Centres] = []
+        """Of what the ways back were that gradients took, call by call."""
 
     def weights(self) -> dict[str, str]:
         return {}
@@ -119,8 +121,11 @@ class Mixture(Engine):
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         assert isinstance(conditioning, Centres)
         assert (sigma == sigma[0]).all()
-        self.asked.append((x.clone(), float(sigma[0]), conditioning))
-        return posterior_mean(x, sigma, conditioning.centre)
+        self.asked.append((x.detach().clone(), float(sigma[0]), conditioning))
+        x0 = posterior_mean(x, sigma, conditioning.centre)
+        if x0.requires_grad:
+            x0.register_hook(lambda _: self.ways_back.append(conditioning))
+        return x0
 
     def preview(self, x0: Tensor, level: str, conditioning: Conditioning) -> Tensor:
         raise AssertionError("decoding is the only preview there is")
@@ -153,6 +158,7 @@ class Near(Verifier):
     scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"reference"})
     licence = ""
+    differentiable = True
 
     def __init__(self) -> None:
         self.weights: dict[str, str] = {}
@@ -253,10 +259,13 @@ class World:
         first = len(self.engine.asked)
         done = self.batch.solve(tasks)
         self.batches.append(len(tasks))
-        for x, sigma, centres in self.engine.asked[first:]:
+        calls = self.engine.asked[first:]
+        for call, (x, sigma, centres) in enumerate(calls):
             rows = zip(x.numpy(), centres.number.tolist(), centres.free.tolist(), strict=True)
+            # Gradients are found for one candidate after the other.
+            own = [tasks[call * len(tasks) // len(calls)]] if tasks[0].gradient else tasks
             for row, (given, number, free) in enumerate(rows):
-                task = tasks[row % (len(tasks) * self.channels) // self.channels]
+                task = own[row % (len(own) * self.channels) // self.channels]
                 window, channel = divmod(number, self.channels)
                 assert task.window == window
                 self.seen.append(Evaluation(window, channel, task.candidate.index, sigma, free, given.tobytes()))
@@ -291,8 +300,9 @@ class World:
         return run.winner
 
     def spent(self) -> Counter[tuple[int, int]]:
-        """Evaluations by window and channel, as the network saw them."""
-        return Counter((one.window, one.channel) for one in self.seen)
+        """Evaluations by window and channel, as the network saw them; a way back is two."""
+        back = (divmod(number, self.channels) for each in self.engine.ways_back for number in each.number.tolist())
+        return Counter([*((one.window, one.channel) for one in self.seen), *(each for each in back for _ in range(2))])
 
     def finished(self) -> Iterator[tuple[int, NoiseKey, Tensor]]:
         """Window, key and audio of every candidate that came to its end."""

@@ -181,6 +181,29 @@ def test_a_preset_by_segment_gives_way_where_only_clips_are_scored(ttsr: Ttsr, s
     assert not any(window["segments"] for window in report["windows"])
 
 
+def test_a_search_by_gradients_beats_its_own_draws_and_is_repeatable(ttsr: Ttsr, stem: Path) -> None:
+    """Whatever the choice holds for, and by two verifiers whose scores have different units."""
+    climbing = (*CRITIC, "--verifier", "consensus", "--search", "gradient", "--budget", "32nfe", "--set", "stride=0.4")
+    for choice in ("window", "segment", "clip"):
+        report = render(ttsr, stem, *climbing, "--choice", choice, "--set", "through=4", "--set", "chains=1")
+        for window in report["windows"]:
+            scores = [candidate["scores"]["critic"] for candidate in window["candidates"]]
+            assert len(scores) == 2
+            assert scores[1] > scores[0]
+            assert window["candidates"][1]["key"]["lineage"][-1][0] == "ascend"
+    again = render(ttsr, stem, *climbing, "--choice", "clip", "--set", "through=4", "--set", "chains=1", "--batch", 1)
+    assert again["output"]["sha256"] == report["output"]["sha256"]
+
+
+def test_what_has_no_gradient_is_refused_by_name(ttsr: Ttsr, stem: Path) -> None:
+    climbing = ("--search", "gradient", "--budget", "32nfe", *CRITIC)
+    said = refused(ttsr, stem, *climbing, "--verifier", "continuity")
+    assert "verifier 'continuity' has no gradient to climb by" in said
+    assert "--hold-out continuity" in said
+    render(ttsr, stem, *climbing, "--verifier", "continuity", "--weight", "continuity=0")
+    render(ttsr, stem, *climbing, "--hold-out", "continuity")
+
+
 def test_settings_are_checked_before_anything_runs(ttsr: Ttsr, stem: Path) -> None:
     assert "its settings: rungs, keep" in refused(ttsr, stem, "--search", "halving", "--set", "share=0.1")
     assert "above 0 and below 1, ascending" in refused(ttsr, stem, "--search", "halving", "--set", "rungs=0.9,0.5")

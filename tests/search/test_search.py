@@ -13,10 +13,10 @@ import torch
 from sampling_world import SIGMAS, SIZE, Evaluation, World
 
 from ttsr_studio.diffusion import noise
-from ttsr_studio.diffusion.noise import NoiseKey, draw, stride_to_cosine
+from ttsr_studio.diffusion.noise import NoiseKey, ascended, draw, shells, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.algorithms.fk_steering import effective, standardised, systematic, uniform
-from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search, choose, resume, solve
+from ttsr_studio.search.protocol import Budget, Problem, Rollout, SamplingPlan, Search, choose, resume, solve
 from ttsr_studio.search.registry import BUILT_IN, SEARCHES, read_setting, search_misfit, search_settings, start_search
 from ttsr_studio.search.scheduler import Run, SearchFaultError, Task
 
@@ -32,6 +32,7 @@ LEAST = {
     "polish": {"euler": 4, "heun": 7},
     "steering": {"euler": 4, "heun": 4},  # its steps take one evaluation, whatever the solver's do
     "census": {"euler": 4, "heun": 7},
+    "gradient": {"euler": 4 * 2 - 1 + 3, "heun": 4 * 3 - 1 + 6},  # a coarse run, there and back, and the rest of a run
 }
 
 SPENT = {
@@ -43,6 +44,7 @@ SPENT = {
     "polish": {"euler": (8 + 2) * 4, "heun": (4 + 1) * 7},
     "steering": {"euler": 10 * (1 + 3), "heun": 10 * (1 + 3)},
     "census": {"euler": 10 * (1 + 1 + 1 + 1), "heun": 5 * (2 + 2 + 2 + 1)},
+    "gradient": {"euler": 2 * (2 * 7 + 3), "heun": 2 * (1 * 11 + 6)},
 }
 """What a budget of 40 evaluations buys, by hand."""
 
@@ -179,6 +181,9 @@ def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str,
         ("polish", {"share": 0.0}, 10 * 4),
         ("census", {"every": 3}, 10 * (3 + 1)),
         ("steering", {"resample": 0.0}, 10 * 4),
+        ("gradient", {"through": 1, "chains": 1}, 12 * 3 + 3),
+        ("gradient", {"through": 9, "chains": 1}, 2 * (4 * 4 - 1)),  # all four steps: what is scored is finished
+        ("gradient", {"through": 1, "chains": 40}, 6 * (3 + 3)),
     ],
 )
 def test_settings_change_what_a_budget_of_40_buys(name: str, settings: dict[str, Any], by_hand: int) -> None:
@@ -228,8 +233,9 @@ def repeated(seen: Sequence[Evaluation]) -> list[Evaluation]:
 @ALL_COURSES
 @ALL_SEARCHES
 def test_no_evaluation_is_made_twice(name: str, solver: str) -> None:
+    """But for what the way back of a gradient makes again, which a run of one step does not need."""
     world = World(3, channels=2, solver=solver)
-    world.search(name, 60)
+    world.search(name, 60, **({"through": 1} if name == "gradient" else {}))
     assert not repeated(world.seen)
 
 
@@ -456,6 +462,76 @@ def test_resampling_numbers_are_uniform_and_a_windows_own() -> None:
     assert np.abs(drawn - (np.arange(1000) + 0.5) / 1000).max() < 1.63 / 1000**0.5  # Kolmogorov-Smirnov at 1 %
 
 
+# Gradients.
+
+
+@pytest.mark.parametrize(("through", "until"), [(2, 0), (4, None)])
+def test_the_gradient_is_the_slope_of_the_score_along_a_turn_of_the_noise(through: int, until: int | None) -> None:
+    """By finite differences, through a coarse run and through the whole one; several channels and windows at once."""
+    world = World(2, channels=2)
+
+    def search(problem: Problem) -> Search:
+        first = yield from solve(problem.draws(2), until, through, gradient=True)
+        return (yield from solve(resume(first)))[0] if until == 0 else first[0]
+
+    def value(noise: torch.Tensor, window: int) -> float:
+        x = SIGMAS[0] * noise.double().repeat(2, 1)
+        x0 = world.sampler(world.denoiser(window), x, world.coarse(SIGMAS[0], through))[0]
+        return -float((x0 - world.batch.windows[window].reference).square().mean())
+
+    world.wander(search)
+    for window, mine in enumerate(world.batch.windows):
+        slope = mine.candidates[1].slope
+        assert slope is not None
+        noise, steps = slope.noise.double(), 1e-4 * torch.eye(SIZE, dtype=torch.float64)
+        wanted = torch.tensor([value(noise + d, window) - value(noise - d, window) for d in steps], dtype=noise.dtype)
+        found = slope.gradient.double() / slope.gradient.double().norm()
+        assert torch.allclose(found, wanted / wanted.norm(), atol=2e-3)
+
+
+def test_a_turned_noise_keeps_its_norm_in_every_octave_and_goes_no_further_than_it_says() -> None:
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 50), dtype=np.float32))
+    slope = torch.zeros(12, 50)
+    slope[3:5, 20:30] = 1.0
+    turned = ascended(noise, slope, 0.98)
+    shell = shells(tuple(noise.shape)).ravel()
+    before, after = (np.bincount(shell, np.abs(np.fft.fftn(x.numpy())).ravel() ** 2) for x in (noise, turned))
+    assert after == pytest.approx(before, rel=1e-4)
+    assert float((turned * slope).sum()) > float((noise * slope).sum()) + 5
+    assert 0.98 < float((noise * turned).sum() / noise.square().sum()) < 1
+    for nothing in (torch.zeros(12, 50), torch.full((12, 50), torch.nan)):
+        assert ascended(noise, nothing, 0.9) is noise
+
+
+def test_a_chain_ascends_and_its_best_position_goes_on() -> None:
+    world = World(3)
+    world.search("gradient", 60, chains=1)
+    for mine in world.batch.windows:
+        seen = [each.previews[0].scores["near"] for each in mine.candidates]
+        assert len(seen) == 8
+        assert max(seen) > seen[0]
+        assert [key.lineage[-1][:2] for key in mine.keys] == [("draw", 0), *(("ascend", i) for i in range(1, 8))]
+        assert list(mine.audio) == [int(np.argmax(seen))]
+
+
+def test_what_cannot_have_a_gradient_is_refused() -> None:
+    def walking(problem: Problem) -> Search:
+        first = yield from solve(problem.draws(1), 1)
+        return (yield from solve(resume(first), gradient=True))[0]
+
+    with pytest.raises(SearchFaultError, match="gradient of a rollout that does not start from noise"):
+        World(1).wander(walking)
+
+    def blind(problem: Problem) -> Search:
+        first = yield from solve(problem.draws(1))
+        return (yield from solve([Rollout(first[0].key.child("ascend", 1, 0.9), first[0])]))[0]
+
+    with pytest.raises(SearchFaultError, match="candidate 0 of window 0 was solved without its gradient"):
+        World(1).wander(blind)
+    with pytest.raises(OptionError, match="is a way, not a starting noise"):
+        draw(NoiseKey(0).child("draw", 0).child("ascend", 1, 0.9).child("near", 0, 0.9), (SIZE,))
+
+
 # Batches.
 
 
@@ -531,7 +607,7 @@ def check_cut(world: World, runs: Sequence[Run], reason: str | None) -> None:
 @pytest.mark.parametrize("how", ["no room", "halted", "given up"])
 def test_time_that_is_up_at_once_leaves_every_window_one_candidate(how: str, name: str, solver: str) -> None:
     world = World(3, channels=2, solver=solver)
-    runs = world.start(name, 8 * RUN[solver])
+    runs = world.start(name, 12 * RUN[solver])
     whole = world.solve
 
     def essentials(tasks: Sequence[Task]) -> bool:
@@ -682,6 +758,10 @@ def test_the_table_names_the_settings_that_a_search_takes(name):
         ("steering", {"eta": 1.1}, "eta 1.1 above 0 to 1"),
         ("steering", {"resample": -0.1}, "resample -0.1 from 0 to 1"),
         ("census", {"every": 0}, "every 0 steps; at least 1"),
+        ("gradient", {"chains": 0}, "0 chains, stride 0.2"),
+        ("gradient", {"stride": 0.0}, "stride 0, through"),
+        ("gradient", {"stride": 1.1}, "stride 1.1, through"),
+        ("gradient", {"through": 0}, "through 0 steps"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_rendered(
@@ -701,6 +781,7 @@ def test_a_run_of_one_step_has_no_middle_to_look_at(name: str) -> None:
 def test_a_run_of_one_step_is_enough_for_the_others(name: str) -> None:
     world = World(2, levels=(8.0, 0.0))
     assert [run.nfe for run in world.search(name, 5)] == [5, 5]
+    assert [run.nfe for run in World(2, levels=(8.0, 0.0)).search("gradient", 8)] == [6, 6]
 
 
 def test_texts_are_read_as_what_the_setting_is() -> None:

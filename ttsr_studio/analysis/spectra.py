@@ -27,6 +27,12 @@ def squared(spectrum: Tensor) -> Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
+def square_root(x: Tensor) -> Tensor:
+    """The square root, with a slope of 0 where x is 0: a gradient through it stays finite."""
+    zero = x <= 0
+    return torch.where(zero, 1.0, x).sqrt().masked_fill(zero, 0.0)
+
+
 def precise(x: Tensor) -> Tensor:
     """In float64, or in float32 on devices that have no more (Apple's)."""
     return x.float() if x.device.type == "mps" else x.double()
@@ -71,7 +77,7 @@ def log_distance(power_x: Tensor, power_y: Tensor) -> Tensor:
     Root of the mean over bins of the squared difference of log10 powers (clamped at 1e-8), mean over frames.
     """
     difference = power_x.clamp_min(POWER_FLOOR).log10() - power_y.clamp_min(POWER_FLOOR).log10()
-    return precise(difference).square().mean(-2).sqrt().mean(-1)
+    return square_root(precise(difference).square().mean(-2)).mean(-1)
 
 
 def lsd(x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None) -> Tensor:

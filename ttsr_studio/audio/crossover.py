@@ -133,7 +133,7 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
         return topped_up(pad(lr, room), pad(generated, room), heard)[..., :samples]
     wanted, held = _spectrum(generated, _SIZE), _spectrum(lr, _SIZE)
     power, aim = _power(held), _power(wanted).clamp_min(1e-20)
-    missing = (1 - power / aim).clamp(0, 1)
+    missing = 1 - torch.minimum(power, aim) / aim
     if heard:
         sounds = (power > _FAINT * aim) | (power > _SILENT * power.amax())
         missing[..., :heard, :][sounds[..., :heard, :]] = 0

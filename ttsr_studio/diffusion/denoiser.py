@@ -1,6 +1,7 @@
 """The metered denoiser: the only place that runs a network, and so the only place that counts.
 
-One row of one network evaluation is one NFE; guidance counts twice because it evaluates twice.
+One row of one network evaluation is one NFE; guidance counts twice because it evaluates twice. What a gradient takes
+is counted too: a way back through an evaluation is `BACKWARD` of them, and one that is made again for it is one more.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.clock import DeviceTime, WallClock, span
@@ -17,6 +19,11 @@ from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
     from ttsr_studio.diffusion.model import Conditioning, Engine, Guided
+
+
+BACKWARD = 2
+"""Evaluations that the way back through one counts as: it multiplies by every layer's weights once for the gradient of
+what went in, as an evaluation does, and besides that by what the layers between them hold."""
 
 
 @runtime_checkable
@@ -73,6 +80,9 @@ class MeteredDenoiser:
         limit: of the batch size; shared, so that a size that failed once is not tried again.
         clock: starts a span of time on a device.
 
+    Attributes:
+        gradient: whether predictions carry a graph back to x; the way back is counted when it is taken.
+
     Raises:
         OptionError: guidance with an engine that has none.
     """
@@ -92,7 +102,7 @@ class MeteredDenoiser:
         self.meter = meter
         self.guidance = guidance or Guidance()
         self.limit = BatchLimit() if limit is None else limit
-        self.clock = clock
+        self.clock, self.gradient = clock, False
         if self.guidance.scale != 1.0 and not engine.guided:
             raise OptionError(f"engine {engine.name!r} cannot be guided; leave the guidance scale at 1")
 
@@ -143,14 +153,14 @@ class MeteredDenoiser:
         whole = (start, stop) == (0, len(conditioning))
         return conditioning if whole else conditioning.rows(torch.arange(start, stop))
 
-    @torch.no_grad()
     def _run(self, x: Tensor, sigma: Tensor, conditioning: "Conditioning") -> Tensor:
         """Run the network on one batch and count it."""
         # An engine of another package is given levels where x is.
         level = sigma.cpu() if getattr(self.engine, "levels_on_cpu", False) else sigma.to(x.device)
         self.meter.running.append(self.clock(x.device))
         try:
-            x0 = self.engine.denoise(x, level, conditioning)
+            with torch.set_grad_enabled(self.gradient):
+                x0 = self.engine.denoise(x, level, conditioning)
         finally:
             self.meter.running[-1].end()
             if x.device.type == "cpu":
@@ -158,7 +168,12 @@ class MeteredDenoiser:
         self.meter.nfe += len(x)
         self.meter.calls += 1
         self.meter.largest_batch = max(self.meter.largest_batch, len(x))
+        if x0.requires_grad:
+            x0.register_hook(self._count_back)
         return x0
+
+    def _count_back(self, gradient: Tensor) -> None:
+        self.meter.nfe += BACKWARD * len(gradient)
 
 
 class OverdrawnError(RuntimeError):
@@ -184,3 +199,35 @@ class Allowance:
                 "or does not open its steps by `arrive`"
             )
         return self.denoiser(x, sigma)
+
+
+class Checkpointed:
+    """A denoiser with gradients that keeps no graph but the last evaluation's: others are made again on the way back.
+
+    Args:
+        evaluations: that there will be.
+    """
+
+    def __init__(self, denoiser: Allowance, evaluations: int) -> None:
+        self.denoiser, self.left = denoiser, evaluations
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """See `MeteredDenoiser`."""
+        self.left -= 1
+        if self.left < 1:
+            return self.denoiser(x, sigma)
+        with set_checkpoint_early_stop(False):  # what is made again is counted when it is whole
+            made: Tensor = checkpoint(self.denoiser, x, sigma, use_reentrant=False, preserve_rng_state=False)
+        return made
+
+    def gradient(self, x0: Tensor, noise: Tensor, direction: Tensor) -> Tensor:
+        """The gradient at `noise`, which x0 was made from, of what has the gradient `direction` at x0."""
+        meter = self.denoiser.meter
+        meter.settle()
+        spent, whole = meter.seconds, self.denoiser.denoiser.clock(x0.device)
+        (gradient,) = torch.autograd.grad(x0, noise, direction)
+        whole.end()
+        # What was made again on the way is part of it.
+        meter.running.clear()
+        meter.seconds = spent + whole.seconds()
+        return gradient

@@ -42,6 +42,8 @@ class Engine(Protocol):
         default_steps, default_solver, default_schedule, schedule_options: what a render uses unless told otherwise.
         default_temperature: scale of the starting noise.
         input_rms: the loud parts of the input are scaled to this RMS before `condition`, once per file.
+
+    One whose `start`, `denoise` and `decode` carry a graph, for searches by gradient, says `differentiable = True`.
     """
 
     name: str

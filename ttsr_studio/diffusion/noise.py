@@ -13,6 +13,8 @@ Lineage is how a search names its candidates: moves applied one after the other 
 - ("renoise", j, step, back): not a starting noise but a turn on the way: from where the run so far stands at that step
   of the sampling plan, noise j is added up to the level of the step `back`, at most `step`, and the run goes on.
 - ("walk", j, step, eta): the same with a stochastic step from that step to the next (DDIM, eta above 0 to 1).
+- ("ascend", j, cosine): the starting noise so far, turned towards where verifiers' scores rise; j numbers the positions
+  of a search. It depends on those scores, so that a key alone does not give it: `ascended` makes it.
 
 A neighbour keeps the norm of its parent over the whole window, so it belongs to that window: neighbours in
 two overlapping windows share the draw of the direction, but their overlap is not bit for bit the same.
@@ -40,9 +42,10 @@ MOVES = {
     "near": "(index, cosine)",
     "renoise": "(index, step, step back)",
     "walk": "(index, step, eta)",
+    "ascend": "(index, cosine)",
 }
-TURNS = ("renoise", "walk")
-"""Moves on the way of a run; the others name where it starts."""
+TURNS = ("renoise", "walk", "ascend")
+"""Moves that a run or its scores have to come before; the others name where it starts."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _sound(name: str, values: tuple[Any, ...]) -> bool:
     whole = [isinstance(value, int) and value >= 0 for value in values]
     if name == "draw":
         return whole[0]
-    if name == "near":
+    if name in ("near", "ascend"):
         return whole[0] and -1.0 <= values[1] <= 1.0
     if name == "renoise":
         return all(whole) and values[2] <= values[1]
@@ -187,7 +190,7 @@ def draw(key: NoiseKey, shape: tuple[int, ...]) -> Tensor:
     Raises OptionError for an unknown move, for a key whose last move is a turn (its noise is `normal(key, move)`), and
     for a neighbour of a noise with fewer than two elements.
     """
-    if key.lineage and key.lineage[-1][0] in TURNS:
+    if any(move[0] in TURNS for move in key.lineage):
         raise OptionError(f"noise key {key.lineage!r} is a way, not a starting noise: its start is `key.origin`")
     return torch.from_numpy(_point(key, tuple(shape)).astype(np.float32))
 
@@ -222,6 +225,48 @@ def rotate(n: NDArray[np.float64], direction: NDArray[np.float64], cosine: float
     w = w / np.linalg.norm(w)
     point: NDArray[np.float64] = norm * (cosine * u + math.sqrt(1.0 - cosine * cosine) * w)
     return point
+
+
+def ascended(noise: Tensor, gradient: Tensor, cosine: float) -> Tensor:
+    """Noise [*leading, time] turned towards a gradient of its shape, and noise still.
+
+    A few directions, such as a rise of everything at once, would take all the norm of a noise if they could, and no
+    draw looks like that. So the noise lies on many spheres, one for each octave of how fast it changes along every
+    axis (`shells`), and keeps its norm on each. The one that a turn does most for is turned to that cosine, others by
+    angles in proportion to what a turn does for them (steepest ascent). Where there is no gradient (0, or not finite)
+    the noise stays as it is. It is the regularisation of Tang et al. (arXiv 2405.18881, section 3.2), which holds the
+    norms of parts of the noise to what is likely, as a constraint.
+    """
+    if not bool(gradient.isfinite().all()):
+        return noise
+    axes = tuple(range(noise.ndim))
+    point, slope = (np.fft.fftn(x.double().numpy(), axes=axes) for x in (noise, gradient))
+    shell, size = shells(tuple(noise.shape)), int(np.prod(noise.shape))
+
+    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(shell.ravel(), values.ravel()), np.float64)
+
+    squares = summed(np.abs(point) ** 2)
+    along = summed((slope * point.conj()).real) / np.maximum(squares, 1e-300)
+    tangent = slope - along[shell] * point
+    steep = np.sqrt(summed(np.abs(tangent) ** 2))
+    gain = steep * np.sqrt(squares)
+    if not gain.max() > 1e-12 * size * float(np.abs(slope).max(initial=0.0)) ** 2:
+        return noise
+    angle = math.acos(cosine) * gain / gain.max()
+    forth = np.sin(angle) * np.sqrt(squares) / np.maximum(steep, 1e-300)
+    turned = np.cos(angle)[shell] * point + forth[shell] * tangent
+    return torch.from_numpy(np.fft.ifftn(turned, axes=axes).real).to(noise.dtype)
+
+
+def shells(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Which shell every coefficient of a Fourier transform of that shape belongs to, numbers from 0."""
+    shell = np.zeros(shape, np.int64)
+    for axis, size in enumerate(shape):
+        cycles = np.minimum(np.arange(size), size - np.arange(size))
+        octave = np.floor(np.log2(np.maximum(cycles, 0.5))).astype(np.int64) + 1
+        shell = shell * (int(octave.max()) + 1) + octave.reshape(-1, *(1,) * (len(shape) - axis - 1))
+    return shell
 
 
 class _Points:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ttsr_studio.diffusion.denoiser import BACKWARD
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.errors import OptionError
 
@@ -79,7 +80,8 @@ class Rollout:
     """One way to go: from its noise, or from where another candidate stands.
 
     With the origin's own key it goes on; with a key one move further it is a new candidate that starts from a noisier
-    version of the origin ("renoise") or from the next step by a stochastic one ("walk").
+    version of the origin ("renoise"), from the next step by a stochastic one ("walk"), or from the origin's starting
+    noise, turned towards higher scores ("ascend"; the origin was solved with its gradient).
     """
 
     key: NoiseKey
@@ -87,7 +89,7 @@ class Rollout:
 
     @property
     def kind(self) -> str:
-        """ "draw", "resume", "renoise" or "walk"."""
+        """ "draw", "resume", "renoise", "walk" or "ascend"."""
         if self.origin is None:
             return "draw"
         return "resume" if self.key == self.origin.key else str(self.key.lineage[-1][0])
@@ -95,20 +97,26 @@ class Rollout:
     @property
     def start(self) -> int:
         """Step from which the solver takes over."""
-        if self.origin is None:
+        if self.origin is None or self.kind == "ascend":
             return 0
         if self.kind == "renoise":
             return int(self.key.lineage[-1][3])
         return self.origin.step + (self.kind == "walk")
 
-    def price(self, plan: SamplingPlan, until: int, preview: int) -> int:
-        """Evaluations of a row that it takes to reach a step and be previewed there."""
-        origin = self.origin
+    def price(self, plan: SamplingPlan, until: int, preview: int, gradient: bool = False) -> int:
+        """Evaluations of a row that it takes to reach a step and be previewed there, with the gradient if wanted."""
+        origin = None if self.kind == "ascend" else self.origin
         ahead = origin is not None and origin.ahead
         walked = plan.each * (not ahead) if self.kind == "walk" else 0
         known = ahead and self.kind == "resume"
         seen = plan.preview_cost(preview) - plan.each * (preview > 0 and known and self.start == until)
-        return walked + plan.cost(self.start, until, known) + seen
+        there = walked + plan.cost(self.start, until, known) + seen
+        return with_gradient(there, plan.each) if gradient else there
+
+
+def with_gradient(evaluations: int, each: int = 1) -> int:
+    """What evaluations in a row cost with the way back through them, all but the last of them made twice for it."""
+    return (2 + BACKWARD) * evaluations - each
 
 
 @dataclass(frozen=True)
@@ -122,12 +130,15 @@ class Solve:
         preview: how an unfinished candidate is previewed where it stops, for `Score`: 0 takes the x0-prediction of its
             last step, which is free; 1 a new one at where it stands, which the next step saves; more is a coarse run
             of so many steps from there, of which the first evaluation is kept.
+        gradient: also find, for every rollout, which turn of its starting noise makes the scores of what it comes to
+            rise, so that others may "ascend" from it; rollouts from a starting noise only.
     """
 
     rollouts: tuple[Rollout, ...]
     until: int | None = None
     preview: int = 0
     essential: int = 0
+    gradient: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,9 +207,11 @@ Asking = Generator[Request, Answer, list[Candidate]]
 Scoring = Generator[Request, Answer, np.ndarray]
 
 
-def solve(rollouts: Sequence[Rollout], until: int | None = None, preview: int = 0, essential: int = 0) -> Asking:
+def solve(
+    rollouts: Sequence[Rollout], until: int | None = None, preview: int = 0, essential: int = 0, gradient: bool = False
+) -> Asking:
     """`yield from` it: the candidates that came of a `Solve`."""
-    answer = yield Solve(tuple(rollouts), until, preview, essential)
+    answer = yield Solve(tuple(rollouts), until, preview, essential, gradient)
     assert isinstance(answer, list)
     return answer
 

@@ -23,6 +23,7 @@ BUILT_IN = {
     "screen": ("ttsr_studio.search.algorithms.coarse_to_fine:screen_search", "coarse finish"),
     "polish": ("ttsr_studio.search.algorithms.random_then_local:polish_search", "share neighbours cosine stride"),
     "steering": ("ttsr_studio.search.algorithms.fk_steering:steering_search", "strength eta resample"),
+    "gradient": ("ttsr_studio.search.algorithms.gradient:gradient_search", "chains stride through"),
     "census": ("ttsr_studio.search.algorithms.traced_random:census_search", "every"),
 }
 """Name -> where it is, and its settings: `render --help` tells of them and imports none."""
@@ -61,6 +62,11 @@ def uses_previews(name: str) -> bool:
     It does unless it says otherwise: `my_search.uses_previews = False`.
     """
     return bool(getattr(SEARCHES[name], "uses_previews", name != "random"))
+
+
+def uses_gradients(name: str) -> bool:
+    """Whether a search climbs by gradients, which engine and verifiers then need: `my_search.uses_gradients = True`."""
+    return bool(getattr(SEARCHES[name], "uses_gradients", False))
 
 
 def search_settings(name: str) -> tuple[str, ...]:

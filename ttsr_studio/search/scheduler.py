@@ -23,6 +23,7 @@ class Task:
         preview: see `Solve`; 0 for a finished candidate.
         nfe: evaluations of a row that it takes.
         essential: to be done whatever the clock says.
+        gradient: see `Solve`.
     """
 
     window: int
@@ -31,9 +32,10 @@ class Task:
     preview: int
     nfe: int
     essential: bool
+    gradient: bool = False
 
     @property
-    def shape(self) -> tuple[str, int, int, int, bool]:
+    def shape(self) -> tuple[str, int, int, int, bool, bool]:
         """Tasks of one shape make one batch."""
         origin = self.rollout.origin
         return (
@@ -42,6 +44,7 @@ class Task:
             self.candidate.step,
             self.preview,
             origin is not None and origin.ahead,
+            self.gradient,
         )
 
 
@@ -98,6 +101,8 @@ class Run:
             return f"rollouts until step {until!r}, which is not between their start and {self.plan.steps}"
         if not isinstance(request.preview, int) or request.preview < 0 or (until == 0 and not request.preview):
             return f"a preview of {request.preview!r} at step {until}; 0 needs a step that was made"
+        if request.gradient and any(each.kind not in ("draw", "ascend") for each in request.rollouts):
+            return "the gradient of a rollout that does not start from noise"
         return None
 
     def answer(self, value: Answer) -> None:
@@ -129,7 +134,8 @@ class Run:
             index = rollout.origin.index if rollout.origin is not None and rollout.kind == "resume" else NEW
             candidate = Candidate(index, rollout.key, until, ahead=preview > 0)
             essential = number < request.essential
-            tasks.append(Task(window, rollout, candidate, preview, rollout.price(self.plan, until, preview), essential))
+            nfe = rollout.price(self.plan, until, preview, request.gradient)
+            tasks.append(Task(window, rollout, candidate, preview, nfe, essential, request.gradient))
         return tasks
 
 

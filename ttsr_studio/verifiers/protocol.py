@@ -105,6 +105,8 @@ class Verifier(Protocol):
         weights: {file name: sha256} of the weights in use, empty when there are none.
         licence: licence of those weights, or of the method.
 
+    One whose `score` carries a graph back to the audio says `differentiable = True`: searches may climb by it.
+
     One that goes by the input when nothing better is known says what that would be: `instead_of_input` is "transcript",
     "speakers", "captions" or "nothing".
     """
@@ -122,6 +124,11 @@ class Verifier(Protocol):
         One of several scales gives each by name; their ranks are averaged before it votes (`ensemble.combine`).
         """
         ...
+
+
+def differentiable(verifier: Verifier) -> bool:
+    """Whether a verifier's scores have a gradient."""
+    return bool(getattr(verifier, "differentiable", False))
 
 
 def score_columns(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:

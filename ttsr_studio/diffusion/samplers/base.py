@@ -49,6 +49,11 @@ class State:
             ahead=None if self.ahead is None else self.ahead[index],
         )
 
+    def detached(self) -> "State":
+        """Return the same without the graphs that its tensors carry."""
+        left, ahead = (None if x is None else x.detach() for x in (self.left, self.ahead))
+        return replace(self, denoised=tuple(past.detach() for past in self.denoised), left=left, ahead=ahead)
+
     @classmethod
     def cat(cls, states: Sequence["State"]) -> "State":
         """Join the states of batches that stand at the same step, for `torch.cat` of their x.

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from scipy import fft
 from torch import Tensor
 
+from ttsr_studio.analysis.spectra import square_root
 from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.engines.builtin import carriers
@@ -150,6 +151,7 @@ class BuiltinEngine:
     sigma_range = (0.05, 8.0)
     levels_on_cpu = True
     guided = False
+    differentiable = True
     default_guidance = 1.0
     times = None
     previews = ("latent",)
@@ -238,7 +240,6 @@ class BuiltinEngine:
         )
         return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
 
-    @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
         given = x.to(self.device), sigma.to(self.device, torch.float32), *conditioning.for_denoiser
         parts = zip(*(whole.split(self.rows) for whole in given), strict=True)
@@ -248,7 +249,6 @@ class BuiltinEngine:
         """What was drawn, in units of its own spread."""
         return x0
 
-    @torch.no_grad()
     def decode(self, x0: Tensor, conditioning: BuiltinConditioning) -> Tensor:
         """A few rows at a time, since spectra take more memory than audio."""
         parts = zip(x0.split(self.rows), conditioning.index.split(self.rows), strict=True)
@@ -262,7 +262,7 @@ class BuiltinEngine:
         tonality = prediction.tonality[rows] + TONALITY_SCALE * tonal.repeat_interleave(64 // TONAL_BANDS, dim=1)
         share = ((tonality - TONAL_FROM) / TONAL_RANGE).clamp(0, TONAL_MOST)
         share = band_to_bins(twice(share)[..., :-1])
-        carrier = (1 - share).sqrt() * tensors.noise[rows] + share.sqrt() * tensors.tiles[rows]
+        carrier = square_root(1 - share) * tensors.noise[rows] + square_root(share) * tensors.tiles[rows]
         # Cells of the carrier are brought to unit energy first: how energy varies from cell to cell was drawn.
         own = (band_power(carrier) + 0.02).log()
         shaped = carrier * band_to_bins(0.5 * (energy - EVEN * own)).exp() * tensors.gate[rows]

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
+from ttsr_studio.rendering.inference.gradient import SlopeFinder
 from ttsr_studio.rendering.inference.sampling import CandidateSampler, Monitor, Sampled
 from ttsr_studio.rendering.inference.scoring import CandidateScorer, by_window, early_level, early_verifiers
 from ttsr_studio.rendering.inference.state import (
     CandidateState,
     SamplingConfig,
+    Slope,
     Standing,
     WindowCandidates,
     WindowInputs,
@@ -62,6 +64,7 @@ class CandidateBatch:
             for w, (window, reference) in enumerate(zip(inputs.windows, inputs.references, strict=True))
         ]
         self.scorer = CandidateScorer(config, self.windows, heard, pictures, stages)
+        self.slopes = SlopeFinder(self.sampler, self.scorer)
 
     def _mean_renders(self, lr: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The engine's mean predictions as verifiers need them, [W, channels, ...] each: previews, and cores."""
@@ -85,12 +88,13 @@ class CandidateBatch:
 
         What comes to its end is decoded and scored, what stops on its way is previewed. False when it was given up.
         """
-        origins = [self._origin(task.window, task.rollout.origin) for task in tasks if task.rollout.origin]
-        reached = self.sampler.run(tasks, origins)
-        if reached is None:
+        sampled = self._sampled(tasks)
+        if sampled is None:
             return False
+        reached, slopes = sampled
         for place, task in enumerate(tasks):
-            self._record(task, reached, place)
+            own = self._record(task, reached, place)
+            own.slope = slopes[place] if slopes else own.slope
         places = [(task.window, task.candidate.index) for task in tasks]
         rows = self.sampler.rows([task.window for task in tasks])
         if reached.preview is not None:
@@ -101,6 +105,28 @@ class CandidateBatch:
             self.scorer.score_decoded(places, reached.x, reached.early, rows)
         return True
 
+    def _sampled(self, tasks: Sequence[Task]) -> tuple[Sampled, list[Slope]] | None:
+        """Where tasks came to, and the slopes of those that were to find them; None when it was given up."""
+        if tasks[0].rollout.kind not in ("draw", "ascend"):
+            origins = [self._origin(task.window, task.rollout.origin) for task in tasks if task.rollout.origin]
+            reached = self.sampler.run(tasks, origins)
+            return None if reached is None else (reached, [])
+        noise = torch.stack([self.sampler.noise(task.candidate.key, self._slope(task)) for task in tasks])
+        if tasks[0].gradient:
+            return self.slopes.run(tasks, noise)
+        reached = self.sampler.run(tasks, [], noise)
+        return None if reached is None else (reached, [])
+
+    def _slope(self, task: Task) -> Slope | None:
+        """That of the candidate that a task ascends from, None for a draw. Raises SearchFaultError for one without."""
+        origin = task.rollout.origin
+        if origin is None:
+            return None
+        slope = self.windows[task.window].candidates[origin.index].slope
+        if slope is None:
+            raise SearchFaultError(f"candidate {origin.index} of window {task.window} was solved without its gradient")
+        return slope
+
     def _origin(self, window: int, origin: Candidate) -> Standing:
         """Where a candidate stands. Raises SearchFaultError for one that is finished."""
         standing = self.windows[window].candidates[origin.index].standing
@@ -108,7 +134,7 @@ class CandidateBatch:
             raise SearchFaultError(f"candidate {origin.index} of window {window} is not on its way")
         return standing
 
-    def _record(self, task: Task, reached: Sampled, place: int) -> None:
+    def _record(self, task: Task, reached: Sampled, place: int) -> CandidateState:
         """Keep how far a candidate has come."""
         mine, number = self.windows[task.window].candidates, task.candidate.index
         if number == len(mine):
@@ -116,6 +142,7 @@ class CandidateBatch:
         own = mine[number]
         own.step, own.finished = task.candidate.step, reached.preview is None
         own.standing = None if own.finished else reached.standing(place, self.channels)
+        return own
 
     def decode(self, window: int, numbers: Sequence[int]) -> None:
         """Decode and score candidates of one window, by number, that are not yet."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.diffusion.denoiser import Allowance, MeteredDenoiser
+from ttsr_studio.diffusion.denoiser import BACKWARD, Allowance, Checkpointed, MeteredDenoiser
 from ttsr_studio.diffusion.model import Conditioning, Engine
-from ttsr_studio.diffusion.noise import NoiseKey, draw, normal, renoise
+from ttsr_studio.diffusion.noise import NoiseKey, ascended, draw, normal, renoise
 from ttsr_studio.diffusion.samplers.base import Denoise, State, peek
-from ttsr_studio.rendering.inference.state import SamplingConfig, Standing
+from ttsr_studio.rendering.inference.state import SamplingConfig, Slope, Standing
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.search.scheduler import Task
 
@@ -48,6 +48,23 @@ class Sampled:
     state: State
     early: Tensor | None
     preview: Tensor | None = None
+
+    def detached(self) -> "Sampled":
+        """The same without graphs."""
+        early, preview = (None if x is None else x.detach() for x in (self.early, self.preview))
+        return Sampled(self.x.detach(), self.state.detached(), early, preview)
+
+    @classmethod
+    def cat(cls, parts: Sequence["Sampled"]) -> "Sampled":
+        """Batches that came to the same step, as one."""
+        early = [one.early for one in parts if one.early is not None]
+        previews = [one.preview for one in parts if one.preview is not None]
+        return cls(
+            torch.cat([one.x for one in parts]),
+            State.cat([one.state for one in parts]),
+            torch.cat(early) if early else None,
+            torch.cat(previews) if previews else None,
+        )
 
     def standing(self, place: int, channels: int) -> Standing:
         """Where one of the N candidates stands."""
@@ -98,39 +115,74 @@ class CandidateSampler:
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.config.limit)
         return 0.5 * (denoiser(x, level) + denoiser(-x, level))
 
-    def run(self, tasks: Sequence[Task], origins: Sequence[Standing]) -> Sampled | None:
+    def run(self, tasks: Sequence[Task], origins: Sequence[Standing], noise: Tensor | None = None) -> Sampled | None:
         """Take tasks of one shape on as one batch of rows; None when it was given up.
 
         Args:
-            origins: where the candidates stand that the tasks go on from, one for each; none for fresh noise.
+            origins: where the candidates stand that the tasks go on from, one for each; none for those that start.
+            noise: that they start from, [N, ...]; None where they go on.
         """
-        config, first = self.config, tasks[0]
-        rows = self.rows([task.window for task in tasks])
+        denoiser = self._denoiser(tasks)
+        with self.stages.timed("noise"):
+            start = self._depart(tasks, origins, denoiser) if noise is None else self._started(noise)
+        with self.stages.timed("solver", without_network=True):
+            return self._go(tasks[0], start, denoiser, any(task.essential for task in tasks))
+
+    def climb(
+        self, task: Task, noise: Tensor, essential: bool, rise: Callable[[Tensor], Tensor]
+    ) -> tuple[Sampled, Tensor] | None:
+        """Take one task on from its noise [...] and follow the way back; None when it was given up.
+
+        Args:
+            rise: x0 [channels, ...] -> the direction in which its scores rise, of the same shape.
+
+        Returns:
+            Where it came to, and the gradient at the noise, [...].
+        """
+        each = 1 if self.config.guidance.scale == 1 else 2
+        evaluations = (task.nfe // each + 1) // (2 + BACKWARD)  # see `with_gradient`
+        denoiser = Checkpointed(self._denoiser([task], gradient=True), evaluations)
+        with self.stages.timed("solver", without_network=True), torch.enable_grad():
+            start = noise.clone().requires_grad_()
+            there = self._go(task, self._started(start[None]), denoiser, essential)
+            if there is None:
+                return None
+            x0 = there.x if there.preview is None else there.preview
+            return there.detached(), denoiser.gradient(x0, start, rise(x0.detach()))
+
+    def _denoiser(self, tasks: Sequence[Task], gradient: bool = False) -> Allowance:
+        """The network for the rows of tasks, which may be run as often as they say."""
+        rows, config = self.rows([task.window for task in tasks]), self.config
         metered = MeteredDenoiser(
             config.engine, rows, self.stages.network, guidance=config.guidance, limit=config.limit
         )  # fmt: skip
-        denoiser = Allowance(metered, self.channels * sum(task.nfe for task in tasks))
-        with self.stages.timed("noise"):
-            start = self._depart(tasks, origins, denoiser)
-        with self.stages.timed("solver", without_network=True):
-            there = start
-            if first.candidate.step > first.rollout.start:
-                essential = any(task.essential for task in tasks)
-                taken = self._descend(start, denoiser, (first.rollout.start, first.candidate.step), essential)
-                if taken is None:
-                    return None
-                there = taken
-            if first.candidate.step < self.end:
-                there = self._preview(there, denoiser, first.candidate.step, first.preview)
+        metered.gradient = gradient
+        return Allowance(metered, self.channels * sum(task.nfe for task in tasks))
+
+    def _go(self, task: Task, start: Sampled, denoiser: Denoise, essential: bool) -> Sampled | None:
+        """From a start to where a task, and others of its shape, stop; None when it was given up."""
+        there: Sampled | None = start
+        if task.candidate.step > task.rollout.start:
+            there = self._descend(start, denoiser, (task.rollout.start, task.candidate.step), essential)
+        if there is not None and task.candidate.step < self.end:
+            there = self._preview(there, denoiser, task.candidate.step, task.preview)
         return there
 
+    def noise(self, key: NoiseKey, slope: Slope | None) -> Tensor:
+        """What a key's run starts from; `slope` is that of the candidate that it ascends from, None for a draw."""
+        if slope is None:
+            return draw(key, self.noise_shape)
+        return ascended(slope.noise, slope.gradient, float(key.lineage[-1][2]))
+
+    def _started(self, noise: Tensor) -> Sampled:
+        """Where candidates stand that start from noise [N, ...], the same for all channels."""
+        config = self.config
+        x = config.engine.start(noise * config.temperature, float(config.sigmas[0]))
+        return Sampled(x[:, None].expand(-1, self.channels, *x.shape[1:]).flatten(0, 1), State(), None)
+
     def _depart(self, tasks: Sequence[Task], origins: Sequence[Standing], denoiser: Denoise) -> Sampled:
-        """Where the solver starts from."""
+        """Where the solver goes on from."""
         config, rollout, keys = self.config, tasks[0].rollout, [task.candidate.key for task in tasks]
-        if rollout.origin is None:
-            noise = torch.stack([draw(key, self.noise_shape) for key in keys]) * config.temperature
-            x = config.engine.start(noise, float(config.sigmas[0])).repeat_interleave(self.channels, dim=0)
-            return Sampled(x, State(), None)
         x, state = torch.cat([one.x for one in origins]), State.cat([one.state for one in origins])
         known = [one.early for one in origins if one.early is not None]
         early = torch.cat(known) if len(known) == len(origins) else None
@@ -138,6 +190,7 @@ class CandidateSampler:
             return Sampled(x, state, early)
         noise = torch.stack([normal(key, rollout.kind, self.noise_shape) for key in keys]) * config.temperature
         eps = config.engine.start(noise, 1.0).repeat_interleave(self.channels, dim=0)
+        assert rollout.origin is not None
         here, there = float(config.sigmas[rollout.origin.step]), float(config.sigmas[rollout.start])
         if rollout.kind == "renoise":
             return Sampled(renoise(x, here, there, eps), State(), early)

@@ -144,7 +144,7 @@ class CandidateScorer:
         scores: list[Scores] = [{} for _ in places]
         for window, mine in places_by_window(places).items():
             own = self.windows[window]
-            merged = self._merge(window, raw[mine])
+            merged = self.merge(window, raw[mine])
             context = self.setup.context(own, raw[mine][..., own.window.core])
             for name, values in (pair for v in verifiers for pair in score_columns(v, merged, context).items()):
                 for i, value in zip(mine, values, strict=True):
@@ -177,7 +177,7 @@ class CandidateScorer:
             trajectory = None if both is None else (both[0][mine], both[1][mine])
             self._keep(window, [places[i][1] for i in mine], raw[mine], trajectory)
 
-    def _merge(self, window: int, raw: Tensor) -> Tensor:
+    def merge(self, window: int, raw: Tensor) -> Tensor:
         """The engine's output [N, channels, samples] with the input below the crossover: cores."""
         with self.stages.timed("assemble"):
             own = self.windows[window].window
@@ -186,7 +186,7 @@ class CandidateScorer:
 
     def _keep(self, window: int, numbers: Sequence[int], raw: Tensor, early: tuple[Tensor, Tensor] | None) -> None:
         own = self.windows[window]
-        merged = self._merge(window, raw)
+        merged = self.merge(window, raw)
         with self.stages.timed("verify"):
             context = self.setup.context(own, raw[..., own.window.core], early)
             if not own.audio:

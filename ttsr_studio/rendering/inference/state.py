@@ -93,6 +93,14 @@ class Standing:
     early: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Slope:
+    """The noise that a candidate started from and, of the same shape, the gradient of the scores there."""
+
+    noise: Tensor
+    gradient: Tensor
+
+
 @dataclass
 class CandidateState:
     """One candidate of a window.
@@ -107,6 +115,7 @@ class CandidateState:
         audio: its core, float32 [channels, samples], once it is decoded.
         x0: [channels, ...] while it is finished and not decoded.
         standing: where it stands while it is not finished.
+        slope: where scores rise from its noise, where a search asked.
     """
 
     key: NoiseKey
@@ -118,6 +127,7 @@ class CandidateState:
     audio: Tensor | None = None
     x0: Tensor | None = None
     standing: Standing | None = None
+    slope: Slope | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return without_views(self.__dict__)
@@ -204,4 +214,4 @@ class WindowCandidates:
     def release(self) -> None:
         """Drop what only a search that goes on needs."""
         for each in self.candidates:
-            each.x0 = each.standing = None
+            each.x0 = each.standing = each.slope = None

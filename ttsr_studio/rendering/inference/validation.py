@@ -8,8 +8,8 @@ from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.errors import OptionError, PluginError, unknown
 from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.search.protocol import Budget, Problem
-from ttsr_studio.search.registry import uses_previews
-from ttsr_studio.verifiers.protocol import Previewing
+from ttsr_studio.search.registry import uses_gradients, uses_previews
+from ttsr_studio.verifiers.protocol import Previewing, differentiable
 
 
 def problems(session: SessionSettings) -> Iterator[OptionError]:
@@ -19,6 +19,7 @@ def problems(session: SessionSettings) -> Iterator[OptionError]:
     yield from budget_problems(session)
     yield from n_best_problems(session)
     yield from window_verifier_problems(session)
+    yield from gradient_problems(session)
     yield from search_problems(session)
     yield from effect_problems(session)
 
@@ -88,6 +89,24 @@ def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
     ):
         if wanted:
             yield OptionError(f"{what} needs a verifier that scores windows; add critic, or leave --scope out")
+
+
+def gradient_problems(session: SessionSettings) -> Iterator[OptionError]:
+    """What a search by gradients lacks."""
+    search, panel = session.options.search, session.panel
+    if not uses_gradients(search):
+        return
+    if not getattr(session.engine, "differentiable", False):
+        yield OptionError(
+            f"--search {search}: engine {session.engine.name!r} has no gradients (what they take of memory is too "
+            "much for it); use --engine builtin, or another search"
+        )
+    lacking = [v.name for v in panel.choosing("window") if panel.weights.get(v.name, 1.0) > 0 and not differentiable(v)]
+    if lacking:
+        yield OptionError(
+            f"--search {search}: verifier {', '.join(map(repr, lacking))} has no gradient to climb by; use critic or "
+            f"consensus, and pass --hold-out {lacking[0]} to have it scored beside them"
+        )
 
 
 def effect_problems(session: SessionSettings) -> Iterator[OptionError]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.analysis.spectra import hann, squared
+from ttsr_studio.analysis.spectra import hann, square_root, squared
 from ttsr_studio.weights.checkpoint import load_weights
 from ttsr_studio.weights.layers import dense, dense_gelu
 
@@ -183,7 +183,7 @@ class CriticNetwork(nn.Module):
         """audio [..., samples] -> what is compared, [..., views, T]: level, hits and tones (see the module)."""
         logs = (stft_power(audio, self.config.n_fft, self.config.hop) + TARGET_FLOOR).log10()
         level = self.band_matrix @ logs
-        tones = (self.tone_matrix @ logs**2 - (self.tone_matrix @ logs) ** 2).clamp(min=0).sqrt()
+        tones = square_root((self.tone_matrix @ logs**2 - (self.tone_matrix @ logs) ** 2).clamp(min=0))
         hits = (fast_energy(audio, self.config) + TARGET_FLOOR).log10().flatten(-3, -2)
         return torch.cat([level, hits, tones], dim=-2)
 

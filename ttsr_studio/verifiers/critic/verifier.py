@@ -40,6 +40,7 @@ class Critic:
     scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"input"})
     licence = "CC-BY-SA-4.0"
+    differentiable = True
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> None:
         """Load the network. Raises MissingError when its weights are missing or are not those that were shipped."""
@@ -47,7 +48,6 @@ class Critic:
         self.network = load_critic(weights, self.device)
         self.weights = {weights.name: verified(weights, expected)}
 
-    @torch.no_grad()
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> scores [N], float64, higher is better.
 
@@ -66,7 +66,6 @@ class Critic:
             parts.append(-distances[:, first : max(first + 1, -(-stop // hop))].mean(dim=-1))
         return torch.stack(parts, dim=1)
 
-    @torch.no_grad()
     def _distances(self, audio: Tensor, context: Context) -> Tensor:
         """Expected distances of candidates by frame, mean over channels, [N, T], float64; 0 where there is none."""
         config = self.network.config
@@ -78,7 +77,8 @@ class Critic:
             return torch.zeros(len(audio), audio.shape[-1] // config.hop + 1, dtype=torch.float64)
         known = context.cache.get("critic")
         if known is None:
-            known = context.cache["critic"] = self.network(context.lr.to(self.device), cutoff)
+            with torch.no_grad():  # candidates alone may have a gradient
+                known = context.cache["critic"] = self.network(context.lr.to(self.device), cutoff)
         mean, variance = known
         # One candidate at a time: a spectrogram takes twice the memory of its audio.
         views = (self.network.views(x.to(self.device)) for x in audio)

@@ -33,6 +33,7 @@ class Consensus:
     scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"expected"})
     licence = "no weights"
+    differentiable = True
 
     def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}

@@ -26,6 +26,7 @@ class LSD:
     scope: Scope = "window"
     needs: frozenset[Need] = frozenset({"reference"})
     licence = "no weights"
+    differentiable = True
 
     def __init__(self, device: str = "cpu") -> None:
         self.weights: dict[str, str] = {}
