@@ -264,7 +264,7 @@ def test_settings_that_do_not_fit_are_refused(
     ("options", "message"),
     [
         (("--guidance", 2), "cannot be guided"),
-        (("--precision", "bf16"), "engine 'builtin' has no --precision"),
+        (("--precision", "fp16"), "engine 'builtin' has no --precision fp16"),
         (("--window", 5.12), "engine 'builtin' has no --window"),
         (("--low-vram",), "engine 'builtin' has no --low-vram"),
         (("--schedule", "trailing"), "has no timesteps to space"),

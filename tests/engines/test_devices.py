@@ -1,5 +1,6 @@
 """Renders on a pretend GPU are those of the CPU, and what would fail on one fails here."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_a_card_that_is_not_there_is_refused(stem: Path) -> None:
     assert result.exit_code == 2
     assert "cuda:9" in result.output
     assert "cuda:0" in result.output
+
+
+def test_half_precision_is_asked_for_and_noted(stem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a CPU has none it is refused; where it has, its noise is far below what a candidate differs by."""
+    out = stem.with_name("half.wav")
+    command = ["render", str(stem), "-o", str(out), "--overwrite", "--candidates", "1", "--precision", "bf16"]
+    if engine.has_bfloat16(torch.device("cpu")):
+        plain = rendered(stem, "cpu", "--candidates", "1")
+        assert CliRunner().invoke(main, command).exit_code == 0
+        assert json.loads(out.with_suffix(".ttsr.json").read_text())["tool"]["settings"]["precision"] == "bf16"
+        assert sha256(out) != plain
+        half, full = (soundfile.read(path)[0] for path in (out, stem.with_name("cpu.wav")))
+        assert np.abs(half - full).max() < 0.1 * np.abs(full - soundfile.read(stem)[0]).max()
+    monkeypatch.setattr(layers, "FUSED", False)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "--precision bf16: cpu does not compute in it" in result.output
 
 
 def test_layers_of_a_cpu_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:

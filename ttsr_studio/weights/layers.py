@@ -36,7 +36,15 @@ def dense_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def _pointwise(layer: nn.Linear, x: Tensor, after: str) -> Tensor:
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, after, [], "tanh")
+    return _product(x, layer.weight, layer.bias, after)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, after: str = "none") -> Tensor:
+    """x [..., in] by weight [out, in]; in bfloat16 under autocast, of which oneDNN's own calls know nothing."""
+    if torch.is_autocast_enabled("cpu"):
+        half = torch.bfloat16
+        x, weight, bias = x.to(half), weight.to(half), None if bias is None else bias.to(half)
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], "tanh")
     return made
 
 
@@ -45,9 +53,7 @@ def pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
     if not fused(x):
         made: Tensor = layer(x)
         return made
-    weight, last = layer.weight.flatten(1), x.permute(0, 2, 3, 1)
-    flat: Tensor = torch.ops.mkldnn._linear_pointwise(last, weight, layer.bias, "none", [], "")
-    return flat.permute(0, 3, 1, 2).contiguous()
+    return _product(x.permute(0, 2, 3, 1), layer.weight.flatten(1), layer.bias).permute(0, 3, 1, 2).contiguous()
 
 
 def gelu_(x: Tensor) -> Tensor:
@@ -66,8 +72,11 @@ def convolved_onto(layer: nn.Conv2d, x: Tensor, onto: Tensor) -> Tensor:
     padded = F.pad(x[:, 0], (1, 1, 1, 1))
     height, width = x.shape[2:]
     near = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    onto, weight = onto.permute(0, 2, 3, 1).contiguous(), layer.weight.flatten(1)
-    made: Tensor = torch.ops.mkldnn._linear_pointwise.binary(torch.stack(near, dim=-1), onto, weight, None, "add")
+    columns, weight = torch.stack(near, dim=-1), layer.weight.flatten(1)
+    if torch.is_autocast_enabled("cpu"):
+        return _product(columns, weight, None).permute(0, 3, 1, 2) + onto
+    onto = onto.permute(0, 2, 3, 1).contiguous()
+    made: Tensor = torch.ops.mkldnn._linear_pointwise.binary(columns, onto, weight, None, "add")
     return made.permute(0, 3, 1, 2)
 
 
@@ -78,7 +87,7 @@ def convolved_to_one(layer: nn.Conv2d, x: Tensor) -> Tensor:
         return made
     height, width = x.shape[2:]
     weight = layer.weight[0].flatten(1).T.contiguous()
-    parts = torch.ops.mkldnn._linear_pointwise(x.permute(0, 2, 3, 1), weight, None, "none", [], "")
+    parts = _product(x.permute(0, 2, 3, 1), weight, None).float()
     parts = F.pad(parts.permute(0, 3, 1, 2).contiguous(), (1, 1, 1, 1))
     total = parts[:, 4, 1:-1, 1:-1] + (0.0 if layer.bias is None else layer.bias)
     for at in (0, 1, 2, 3, 5, 6, 7, 8):

@@ -8,6 +8,7 @@ in what the model drew, and neighbouring windows cross-fade coherently.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -51,6 +52,7 @@ from ttsr_studio.engines.builtin.spectral import (
 )
 from ttsr_studio.engines.registry import EngineSettings
 from ttsr_studio.errors import MissingError, OptionError, shown
+from ttsr_studio.weights import layers
 from ttsr_studio.weights.checkpoint import verified
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
@@ -146,7 +148,7 @@ class BuiltinEngine:
     core_seconds = 5.12
     context_seconds = 0.64
     lookaround = AROUND * HOP
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     window_seconds = None
     sigma_range = (0.05, 8.0)
     levels_on_cpu = True
@@ -164,13 +166,20 @@ class BuiltinEngine:
     input_rms = 0.1
     hop = HOP
 
-    def __init__(self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str]) -> None:
+    def __init__(
+        self, network: BuiltinNetwork, device: torch.device, weights: dict[str, str], half: bool = False
+    ) -> None:
         self.network, self.device, self._weights = network, device, weights
+        self.precision = "bf16" if half else "fp32"
         self.rows = 1 if device.type == "cpu" else ROWS
         self.config = network.config
 
     def weights(self) -> dict[str, str]:
         return dict(self._weights)
+
+    def _networks(self) -> AbstractContextManager[object]:
+        """Where the networks are run: their products and convolutions are in bfloat16 where that was asked for."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def noise_shape(self, samples: int) -> tuple[int, ...]:
         return (STATE, samples // HOP + 1 + 2 * SLOW_FRAMES)
@@ -202,10 +211,9 @@ class BuiltinEngine:
         if wide.dim() == 2:
             wide = wide[..., None].expand(-1, -1, lr.shape[-1] // HOP + 1)
         rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
-        parts = [
-            self.network.conditioner(features(*pair)).cropped(AROUND)
-            for pair in zip(rows.split(self.rows), edges.split(self.rows), strict=True)
-        ]
+        given = [features(*pair) for pair in zip(rows.split(self.rows), edges.split(self.rows), strict=True)]
+        with self._networks():
+            parts = [self.network.conditioner(each).cropped(AROUND) for each in given]
         prediction = Prediction(
             *(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True))
         )
@@ -224,7 +232,8 @@ class BuiltinEngine:
         if channels > 1:
             wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
             drawn = carriers.correlated(drawn, wanted[:, :, :, None])
-        maps, conditions = self.network.denoiser.prepare(prediction)
+        with self._networks():
+            maps, conditions = (made.float() for made in self.network.denoiser.prepare(prediction))
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
         tensors = BuiltinTensors(
             prediction,
@@ -243,7 +252,8 @@ class BuiltinEngine:
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
         given = x.to(self.device), sigma.to(self.device, torch.float32), *conditioning.for_denoiser
         parts = zip(*(whole.split(self.rows) for whole in given), strict=True)
-        return torch.cat([self.network.denoiser(*part) for part in parts])
+        with self._networks():
+            return torch.cat([self.network.denoiser(*part) for part in parts])
 
     def preview(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
         """What was drawn, in units of its own spread."""
@@ -296,18 +306,33 @@ def spread_over_time(energy: Tensor, sounding: Tensor) -> Tensor:
 def load(name: str, device: str, settings: EngineSettings) -> BuiltinEngine:
     """Load the shipped weights, or those of the settings.
 
-    Raises OptionError for other settings (it runs in fp32), MissingError when the weights are missing or are not the
+    Raises OptionError for settings that it does not have, MissingError when the weights are missing or are not the
     ones that were shipped.
     """
-    settings.refuse(name, ("engine_weights", "precision") if settings.precision == "fp32" else ("engine_weights",))
+    settings.refuse(name, ("engine_weights", "precision"))
+    half = settings.precision == "bf16"
+    if settings.precision == "fp16":
+        raise OptionError(f"engine {name!r} has no --precision fp16; it has fp32, and bf16 where the device has that")
+    if half and not has_bfloat16(torch.device(device)):
+        raise OptionError(f"--precision bf16: {device} does not compute in it, so that would be slower; leave it out")
     if settings.engine_weights is not None:
         if not settings.engine_weights.is_file():
             raise MissingError(f"{shown(settings.engine_weights)}: no such file")
-        return load_file(device, settings.engine_weights, None)
-    return load_file(device, WEIGHTS, CHECKSUM)
+        return load_file(device, settings.engine_weights, None, half)
+    return load_file(device, WEIGHTS, CHECKSUM, half)
 
 
-def load_file(device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM) -> BuiltinEngine:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes products in bfloat16 itself; Apple's GPUs, on which it was not tried, are left out."""
+    if device.type == "cpu":
+        asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return layers.FUSED and any(ask is not None and ask() for ask in asked)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def load_file(
+    device: str, weights: Path = WEIGHTS, expected: Path | None = CHECKSUM, half: bool = False
+) -> BuiltinEngine:
     """Load weights; `expected` names a file with their sha256, None to accept any. Raises as `load`."""
     network = load_network(weights, torch.device(device))
-    return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)})
+    return BuiltinEngine(network, torch.device(device), {weights.name: verified(weights, expected)}, half)
