@@ -127,7 +127,7 @@ def test_half_precision_is_asked_for_and_noted(stem: Path, monkeypatch: pytest.M
     if engine.has_bfloat16(torch.device("cpu")):
         plain = rendered(stem, "cpu", "--candidates", "1")
         assert CliRunner().invoke(main, command).exit_code == 0
-        assert json.loads(out.with_suffix(".ttsr.json").read_text())["tool"]["settings"]["precision"] == "bf16"
+        assert json.loads(out.with_suffix(".ttsr.json").read_text())["tool"]["options"]["precision"] == "bf16"
         assert sha256(out) != plain
         half, full = (soundfile.read(path)[0] for path in (out, stem.with_name("cpu.wav")))
         assert np.abs(half - full).max() < 0.1 * np.abs(full - soundfile.read(stem)[0]).max()
