@@ -9,9 +9,13 @@ import dawprojects
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from dawprojects import assert_valid, entries, pack, project_xml, song, sound
 from helpers import Ttsr, band, level_db
 from lxml import etree
+
+from ttsr_studio.batch.plan import Job
+from ttsr_studio.batch.run import BatchRun, FileOutcome
 
 QUICK = ("--candidates", 1, "--steps", 2, "--loudness", "off", "--no-report")
 REFERENCE = re.compile(rb' (path|sampleRate|channels|duration)="[^"]*"')
@@ -216,3 +220,84 @@ def test_an_archive_to_keep_away_from_costs_one_line(ttsr: Ttsr, tmp_path: Path,
     assert said in done.output
     assert len(done.output.strip().splitlines()) <= 3
     assert {each.name for each in tmp_path.iterdir()} == {"x.dawproject"}
+
+
+def test_only_what_is_played_is_rendered_on_request(ttsr: Ttsr, tmp_path: Path) -> None:
+    project = project_xml()
+    clip = 'time="0.0" duration="2.0" contentTimeUnit="seconds" playStart="{}"'
+    project = project.replace(clip.format("0.0"), clip.format("5.0")).replace('playStart="1.0"', 'playStart="5.5"')
+    project = project.replace('sampleRate="22050" duration="1.5"', 'sampleRate="44100" duration="9.0"')
+    long = sound(tmp_path / "long.wav", 9.0, 44100)
+    made = pack(tmp_path / "a.dawproject", project, {"audio/My vocals.wav": long})
+    out = tmp_path / "b.dawproject"
+    done = ttsr("session", made, "-o", out, "--candidates", 1, "--steps", 2, "--tracks", "Vocals", "--used-ranges")
+    assert done.exit_code == 0, done.output
+    assert "4.00-7.00 s" in done.stdout
+    new = entries(out)
+    assert_valid(new["project.xml"])
+    assert positions(new["project.xml"]) == positions(project.encode())
+    (tmp_path / "r.wav").write_bytes(new["audio/My vocals_ttsr.wav"])
+    render, source = soundfile.read(tmp_path / "r.wav", always_2d=True)[0], soundfile.read(long, always_2d=True)[0]
+    resampled = soxr.resample(source, 44100, 48000)
+    assert len(render) == len(resampled) == 432000
+    assert level_db(band(render - resampled, 50, 3000)) < level_db(source) - 50
+    there, before, after = (render[round(48000 * a) : round(48000 * b)] for a, b in ((5, 6), (0, 4), (7, 9)))
+    quiet = [level_db(band(each, 6000, 20000)) for each in (before, after)]
+    assert level_db(band(there, 6000, 20000)) > max(quiet) + 30
+    assert sorted(each.name for each in (tmp_path / "b_ttsr").glob("*.wav")) == []
+    refused = ttsr("session", made, "-o", tmp_path / "c.dawproject", "--used-ranges", "--loudness", "-20")
+    assert refused.exit_code == 2
+    assert "--loudness" in refused.output
+
+
+def test_five_hundred_clips_of_one_file_are_one_render(ttsr: Ttsr, tmp_path: Path) -> None:
+    old = '<Clip time="4.0" duration="1.0" contentTimeUnit="seconds" playStart="1.0" name="two">'
+    first = project_xml().index(old)
+    clip = project_xml()[first : project_xml().index("</Clip>", first) + len("</Clip>")]
+    many = "".join(clip.replace('time="4.0"', f'time="{n}.0"').replace('"a2"', f'"a2-{n}"') for n in range(5, 504))
+    project = project_xml().replace(clip, clip + many)
+    vocals = sound(tmp_path / "v.wav", 1.5, 22050)
+    made, out = pack(tmp_path / "a.dawproject", project, {"audio/My vocals.wav": vocals}), tmp_path / "b.dawproject"
+    assert ttsr("session", made, "-o", out, *QUICK, "--tracks", "Vocals").exit_code == 0
+    new = entries(out)
+    assert new["project.xml"].count(b'"audio/My vocals_ttsr.wav"') == 501
+    assert list(new)[-1] == "audio/My vocals_ttsr.wav"
+
+
+def test_a_second_run_refuses_to_write_over_the_first(ttsr: Ttsr, made: Path, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "new.dawproject", ("--tracks", "Vocals", *QUICK)
+    assert ttsr("session", made, "-o", out, *arguments).exit_code == 0
+    first = out.read_bytes()
+    again = ttsr("session", made, "-o", out, *arguments)
+    assert again.exit_code == 2
+    assert "exists already" in again.output
+    assert out.read_bytes() == first
+    assert ttsr("session", made, "-o", out, *arguments, "--overwrite").exit_code == 0
+    assert out.read_bytes() == first, "the same seed, the same session"
+    itself = ttsr("session", made, "-o", made, *arguments, "--overwrite")
+    assert itself.exit_code == 2
+    assert "never touched" in itself.output
+
+
+def test_called_off_in_the_middle_nothing_is_written_and_the_renders_are_kept(
+    ttsr: Ttsr, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, out = list[object](), tmp_path / "in" / "new.dawproject"
+
+    def once(run: BatchRun, job: Job, inputs: object, progress: object) -> FileOutcome:
+        seen.append(job)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return rendered(run, job, inputs, progress)  # type: ignore[arg-type]
+
+    rendered = BatchRun._one
+    monkeypatch.setattr(BatchRun, "_one", once)
+    done = ttsr("session", made, "-o", out, *QUICK)
+    assert done.exit_code == 130
+    assert "--skip-existing goes on there" in done.stderr
+    assert not out.exists()
+    assert [each.name for each in (tmp_path / "in/new_ttsr").iterdir()] == ["My vocals_ttsr.wav"]
+    done = ttsr("session", made, "-o", out, *QUICK, "--skip-existing")
+    assert done.exit_code == 0, done.output
+    assert len(seen) == 4, "the first one is not rendered again"
+    assert entries(out)["project.xml"].count(b"_ttsr.wav") == 4

@@ -3,22 +3,21 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsr_studio.audio.formats import kept_suffix
 from ttsr_studio.batch.plan import Job, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.render_files import announce_all, run_all, say_stopping, time_left
 from ttsr_studio.cli.run_output import RunOutput, logged
+from ttsr_studio.cli.session_parts import SessionPart, plan_parts
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, OutputError, TtsrError, on_one_line, shown
+from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.numbers import time_words
 from ttsr_studio.sessions.convert import ADAPTERS, adapters, convertible, write_converted
 from ttsr_studio.sessions.media import Medium, Replacement, SessionChange, SessionFile, Target, Way, chosen, of_tracks
 from ttsr_studio.sessions.open import open_session
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 REPORT = "session.ttsr.json"
 REPORT_VERSION = "1"
+ONE_OF_A_FILE = ("loudness", "keep-top", "page", "control", "take", "again")
+"""Options of a whole file."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class SessionArguments:
     tracks: tuple[str, ...]
     way: Way
     list_only: bool
+    used_ranges: bool
     preset: str
     report: bool
     overwrite: bool
@@ -50,22 +52,6 @@ class SessionArguments:
     quiet: bool = False
     verbose: bool = False
     log: Path | None = None
-
-
-@dataclass
-class SessionPart:
-    """A medium on its way.
-
-    Attributes:
-        job: how it is rendered. reason: why it is not, or was not. failed: whether that is a failure.
-        done: whether the render is there.
-    """
-
-    medium: Medium
-    job: Job | None = None
-    reason: str = ""
-    failed: bool = False
-    done: bool = False
 
 
 def render_session(asked: SessionArguments, given: dict[str, Any]) -> None:
@@ -171,12 +157,15 @@ def render_media(
     refuse_without_effect(options, given)
     if options.page and not asked.report:
         raise OptionError("--page shows the report; leave --no-report out")
-    parts = plan_parts(session, target, scratch)
-    jobs = [part.job for part in parts if part.job]
+    if asked.used_ranges:
+        refuse_with_ranges(given)
+    parts = plan_parts(session, target, scratch, options if asked.used_ranges else None)
+    jobs = [job for part in parts for job in part.jobs]
     if options.transcript and len(jobs) > 1:
         raise OptionError("--transcript is of one file; a session with several media takes none")
     if not asked.overwrite and not asked.skip_existing:
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
+        whole = [Job(part.source, part.target, None) for part in parts if part.jobs]
+        refuse_existing([*jobs, *whole], options, "pass --overwrite or --skip-existing, or another -o")
     for part in parts:
         say_left(part, out)
     for note in session.notes:
@@ -189,32 +178,12 @@ def render_media(
     return write_out(asked, session, target, parts, out) or failed
 
 
-def plan_parts(session: SessionFile, target: Target, scratch: Path) -> list[SessionPart]:
-    """What is to become of every medium of the tracks that are meant."""
-    parts, taken = list[SessionPart](), set[str]()
-    for number, medium in enumerate(session.media()):
-        if not of_tracks(medium, target.tracks):
-            continue
-        if medium.trouble or medium.aside:
-            reason = f"{on_one_line(medium.reference)}: {medium.trouble or medium.aside}"
-            parts.append(SessionPart(medium, reason=reason, failed=bool(medium.trouble)))
-            continue
-        try:
-            source = session.fetch(medium, scratch / str(number))
-        except TtsrError as error:
-            parts.append(SessionPart(medium, reason=on_one_line(str(error)), failed=True))
-            continue
-        parts.append(SessionPart(medium, Job(source, render_name(source, target.folder, taken), None)))
-    return parts
-
-
-def render_name(source: Path, folder: Path, taken: set[str]) -> Path:
-    """Where a render goes, under a name that no other has."""
-    ending, number = kept_suffix(source.suffix), 1
-    while (name := fit_name(f"{source.stem}_ttsr{f'_{number}' if number > 1 else ''}{ending}")).casefold() in taken:
-        number += 1
-    taken.add(name.casefold())
-    return folder / name
+def refuse_with_ranges(given: Collection[str]) -> None:
+    """Raise OptionError for options that stretches of a file cannot have each on its own."""
+    for name in ONE_OF_A_FILE:
+        if name in given:
+            raise OptionError(f"--{name}: a file of which only parts are rendered has one render, at its own level; "
+                              "leave it or --used-ranges out")  # fmt: skip
 
 
 def say_left(part: SessionPart, out: RunOutput) -> None:
@@ -241,31 +210,29 @@ def render_jobs(
         with left_at_once():
             from ttsr_studio.rendering.inference.session import Session, Sessions
         session = Session(options)
+    part_of = {job.target: part for part in parts for job in part.jobs}
 
     def options_of(job: Job) -> RenderOptions:
-        return with_sidecar(job.source, options, given)
+        return part_of[job.target].options_of(with_sidecar(part_of[job.target].source, options, given))
 
-    waiting = list[SessionPart]()
+    waiting = list[Job]()
     for part in parts:
-        if part.job is None:
-            continue
-        if asked.skip_existing and part.job.target.exists():
+        if asked.skip_existing and part.jobs and part.target.exists():
             part.done = True
-            told = {"input": str(part.job.source), "output": str(part.job.target), "status": "skipped"}
-            out.result(told, f"skipped {shown(part.job.target)} (exists)")
-        else:
-            waiting.append(part)
-    jobs = [part.job for part in waiting if part.job]
+            told = {"input": part.medium.reference, "output": str(part.target), "status": "skipped"}
+            out.result(told, f"skipped {shown(part.target)} (exists)")
+            continue
+        there = [job for job in part.jobs if asked.skip_existing and job.target.exists()]
+        part.rendered += there
+        waiting += [job for job in part.jobs if job not in there]
     if asked.dry_run:
-        announce_all(jobs, options_of, session, out)
+        announce_all(waiting, options_of, session, out)
         return
 
     def note(outcome: FileOutcome) -> None:
-        part = next(each for each in waiting if each.job == outcome.job)
-        part.done, part.failed = outcome.rendered is not None, outcome.status == "failed"
-        part.reason = on_one_line(outcome.reason)
+        part_of[outcome.job.target].see(outcome)
 
-    run_with_progress(session, Sessions(session), asked, jobs, (options_of, note, out))
+    run_with_progress(session, Sessions(session), asked, waiting, (options_of, note, out))
 
 
 def run_with_progress(
@@ -291,12 +258,13 @@ def write_out(
     """Write the session with the renders that are there, and say what was done; whether a render did not fit."""
     renders, misfits = list[Replacement](), False
     for part in parts:
-        if part.done and part.job:
-            try:
-                renders.append(replacement(part.medium, part.job))
-            except TtsrError as error:
-                part.reason, part.failed, part.done, misfits = on_one_line(str(error)), True, False, True
-                say_left(part, out)
+        try:
+            render = part.replacement(asked.overwrite, out.note)
+        except TtsrError as error:
+            part.reason, part.failed, part.done, misfits = on_one_line(str(error)), True, False, True
+            say_left(part, out)
+            continue
+        renders += [render] if render else []
     if not renders:
         out.note(f"nothing to replace: {shown(target.out)} is not written")
         return misfits
@@ -306,8 +274,8 @@ def write_out(
     if asked.report:
         write_atomic(target.folder / REPORT, (json.dumps(told, indent=1) + "\n").encode())
     for part in parts:
-        if part.done and part.job and part.medium.entry:
-            part.job.target.unlink(missing_ok=True)  # the session holds it
+        if part.done and part.medium.entry:
+            part.target.unlink(missing_ok=True)  # the session holds it
     if not asked.report and not any(target.folder.iterdir()):
         target.folder.rmdir()
     for note in change.notes:
@@ -316,18 +284,6 @@ def write_out(
     done = "play renders" if target.way == "replace" else "have renders as alternatives"
     out.result(told, f"{shown(target.out)}: {places} places of {len(renders)} media {done}")
     return misfits
-
-
-def replacement(medium: Medium, job: Job) -> Replacement:
-    """What a session wants to know of a render. Raises OutputError where it is not as long as its source."""
-    from ttsr_studio.audio.decode import probe
-
-    source, render = probe(job.source), probe(job.target)
-    lengths = render.frames / render.rate, source.frames / source.rate
-    if abs(lengths[0] - lengths[1]) > 2 / min(source.rate, render.rate):
-        words = f"{time_words(lengths[0])} long, and its source {time_words(lengths[1])}"
-        raise OutputError(f"{shown(job.target)}: {words}; the session keeps the source")
-    return Replacement(medium, job.target, render.rate, render.channels, lengths[0], source.rate, lengths[1])
 
 
 def session_summary(
@@ -344,11 +300,11 @@ def session_summary(
         "replaced": [
             {
                 "reference": part.medium.reference,
-                "render": part.job.target.name,
+                "render": part.target.name,
                 "places": change.replaced.get(part.medium.reference, 0),
             }
             for part in parts
-            if part.done and part.job
+            if part.done
         ],
         "left": [
             {"reference": part.medium.reference, "failed": part.failed, "reason": part.reason}

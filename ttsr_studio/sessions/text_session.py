@@ -16,6 +16,9 @@ Edits = Callable[[str, Replacement | None], list[Edit]]
 """What changes where another file is named: by its new name, and the render that it is, None for the same file."""
 
 
+UNUSED = "is played nowhere"
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """A place that names a file.
@@ -66,7 +69,7 @@ class TextSession:
             trouble = each.trouble or known.trouble
             aside = each.aside or soundless(known.name)
             found[key] = replace(known, uses=(*known.uses, *each.uses), trouble="" if aside else trouble, aside=aside)
-        return list(found.values())
+        return [each if each.uses or each.aside else replace(each, aside=UNUSED) for each in found.values()]
 
     def _key(self, reference: Reference) -> object:
         """Equal for places that name one file."""

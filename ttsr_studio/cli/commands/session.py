@@ -54,6 +54,12 @@ OWN = "Session"
 )
 @grouped(
     OWN,
+    "--used-ranges",
+    is_flag=True,
+    help="Render only what is played of each file, with a second before and after; the rest of it stays as it was.",
+)
+@grouped(
+    OWN,
     "--as",
     "way",
     type=click.Choice(["replace", "alternatives"]),
