@@ -12,7 +12,7 @@ from ttsr_studio.errors import OutputError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.numbers import time_words
 from ttsr_studio.sessions.media import Medium, Replacement, SessionFile, Target, of_tracks
-from ttsr_studio.sessions.ranges import Stretch, cut_out, join_pieces, played_stretches
+from ttsr_studio.sessions.ranges import PlayedStretch, cut_out, join_pieces, played_stretches
 from ttsr_studio.storage.atomic import fit_name
 
 
@@ -32,7 +32,7 @@ class SessionPart:
     source: Path = Path()
     target: Path = Path()
     jobs: list[Job] = field(default_factory=list)
-    stretches: list[Stretch] = field(default_factory=list)
+    stretches: list[PlayedStretch] = field(default_factory=list)
     depth: str = "source"
     rendered: list[Job] = field(default_factory=list)
     done: bool = False

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from ttsr_studio.errors import InputError, OutputError, shown
 from ttsr_studio.sessions.archive import Archive, leads_out
 from ttsr_studio.sessions.dawproject_copy import muted_copies
-from ttsr_studio.sessions.dawproject_time import ALL, PlayedParts, numeric
+from ttsr_studio.sessions.dawproject_time import EVERYTHING_PLAYED, PlayedParts, numeric
 from ttsr_studio.sessions.media import Medium, Replacement, SessionChange, Target, Use, Way
 from ttsr_studio.sessions.places import found_file, name_of, path_said, written_like
 from ttsr_studio.sessions.schema import differences
@@ -77,7 +77,7 @@ class DawProject:
         for each in self.audio:
             key = self.key_of[id(each)]
             known = media.get(key) or self._medium(each)
-            windows = parts.of_audio.get(id(each), [ALL])
+            windows = parts.of_audio.get(id(each), [EVERYTHING_PLAYED])
             media[key] = replace(known, uses=(*known.uses, *(self._use(each, *window) for window in windows)))
         self.by_key = media
         videos = {file_of(each).get("path") for each in self.document.root.walk() if each.tag == "Video"}

@@ -14,7 +14,7 @@ from ttsr_studio.sessions.xml_text import Element, XmlText
 
 PlayedPart = tuple[float, float]
 """From and to, in the unit of a timeline; to may be infinite."""
-ALL: PlayedPart = (0.0, math.inf)
+EVERYTHING_PLAYED: PlayedPart = (0.0, math.inf)
 TIMELINES = {"Timeline", "Lanes", "Notes", "Clips", "ClipSlot", "markers", "Warps", "Audio", "Video", "Points"}
 DEEPEST = 60
 """References from clip to clip that are followed; a circle of them ends there."""
@@ -51,10 +51,10 @@ class PlayedParts:
         self.of_audio: dict[int, list[PlayedPart]] = defaultdict(list)
         arrangement, scenes = root.first("Arrangement"), root.first("Scenes")
         for timeline in arrangement.children if arrangement else ():
-            self._follow(timeline, Span(ALL, "beats"), 0)
+            self._follow(timeline, Span(EVERYTHING_PLAYED, "beats"), 0)
         for scene in scenes.children if scenes else ():
             for timeline in scene.children:
-                self._follow(timeline, Span(ALL, "beats"), 0)
+                self._follow(timeline, Span(EVERYTHING_PLAYED, "beats"), 0)
 
     def _follow(self, timeline: Element, span: Span, depth: int) -> None:
         """Note what a window on a timeline plays; `span.unit` is that of what the timeline is in."""
@@ -71,7 +71,7 @@ class PlayedParts:
         elif timeline.tag in ("Clips", "ClipSlot"):
             for clip in timeline.children:
                 if clip.tag == "Clip":
-                    self._clip(clip, span if timeline.tag == "Clips" else Span(ALL, span.unit), depth)
+                    self._clip(clip, span if timeline.tag == "Clips" else Span(EVERYTHING_PLAYED, span.unit), depth)
         elif timeline.tag == "Lanes":
             for child in timeline.children:
                 self._follow(child, span, depth + 1)
@@ -131,7 +131,7 @@ def warped(warps: Element, window: PlayedPart) -> PlayedPart:
     )
     slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(points) if b[0] > a[0]]
     if len(points) < 2 or len(slopes) != len(points) - 1:
-        return ALL
+        return EVERYTHING_PLAYED
 
     def at(time: float) -> float:
         if math.isinf(time):

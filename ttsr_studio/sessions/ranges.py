@@ -26,22 +26,22 @@ FULL_SCALE = 1.0
 
 
 @dataclass(frozen=True)
-class Stretch:
+class PlayedStretch:
     """A part of a file, in samples of it: from `start` up to `stop`."""
 
     start: int
     stop: int
 
 
-def played_stretches(medium: Medium, tracks: frozenset[str], info: SourceInfo, rate: int) -> list[Stretch]:
+def played_stretches(medium: Medium, tracks: frozenset[str], info: SourceInfo, rate: int) -> list[PlayedStretch]:
     """What is to be rendered of a file, with handles; one stretch of everything where that is nearly all of it.
 
     Args:
         tracks: that are meant; empty for all. rate: Hz, of the renders; stretches begin where both have a sample.
     """
-    whole, length = [Stretch(0, info.frames)], info.frames / info.rate
+    whole, length = [PlayedStretch(0, info.frames)], info.frames / info.rate
     step = info.rate // math.gcd(info.rate, rate)
-    found = list[Stretch]()
+    found = list[PlayedStretch]()
     for use in sorted(medium.uses, key=lambda use: use.start_s):
         if tracks and use.track not in tracks:
             continue
@@ -50,13 +50,13 @@ def played_stretches(medium: Medium, tracks: frozenset[str], info: SourceInfo, r
         start = max(0, int((use.start_s - HANDLE_S) * info.rate) // step * step)
         stop = min(info.frames, math.ceil((use.stop_s + HANDLE_S) * info.rate))
         if found and start <= found[-1].stop:
-            found[-1] = Stretch(found[-1].start, max(stop, found[-1].stop))
+            found[-1] = PlayedStretch(found[-1].start, max(stop, found[-1].stop))
         elif stop > start:
-            found.append(Stretch(start, stop))
+            found.append(PlayedStretch(start, stop))
     return found if sum(each.stop - each.start for each in found) < NEARLY_ALL * info.frames else whole
 
 
-def cut_out(info: SourceInfo, stretch: Stretch, target: Path) -> None:
+def cut_out(info: SourceInfo, stretch: PlayedStretch, target: Path) -> None:
     """Write a part of a file as 32-bit floating point, exactly as it is. Raises InputError, OutputError."""
 
     def blocks() -> Iterator[NDArray[np.float32]]:
@@ -73,7 +73,7 @@ def cut_out(info: SourceInfo, stretch: Stretch, target: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Piece:
+class RenderedStretch:
     """A rendered stretch: where it begins and ends, in samples of the output, and the render."""
 
     start: int
@@ -82,7 +82,7 @@ class Piece:
 
 
 def join_pieces(
-    info: SourceInfo, parts: Sequence[tuple[Stretch, Path]], target: Path, depth: str, replace: bool
+    info: SourceInfo, parts: Sequence[tuple[PlayedStretch, Path]], target: Path, depth: str, replace: bool
 ) -> float:
     """Write a file as long as its source, with the renders where they belong; the gain in dB that it took.
 
@@ -95,7 +95,7 @@ def join_pieces(
     pieces = []
     for stretch, path in parts:
         start = stretch.start * rate // info.rate
-        pieces.append(Piece(start, start + probe(path).frames, path))
+        pieces.append(RenderedStretch(start, start + probe(path).frames, path))
     frames = -(-info.frames * rate // info.rate)
     container, subtype, _ = output_format(info, depth, target.suffix)
 
@@ -116,21 +116,23 @@ def join_pieces(
     return 20 * math.log10(gain)
 
 
-def with_piece(block: NDArray[np.float32], at: int, piece: Piece, rate: int, frames: int) -> NDArray[np.float32]:
+def with_piece(
+    block: NDArray[np.float32], at: int, piece: RenderedStretch, rate: int, frames: int
+) -> NDArray[np.float32]:
     """A block of the source that begins at a sample, with a render mixed in where it lies."""
     low, high = max(piece.start, at), min(piece.stop, at + block.shape[1])
     if low >= high:
         return block
     wanted = [(low - piece.start, high - piece.start)]
     found = np.concatenate(list(read_stretches(probe(piece.render), wanted)), axis=1)
-    weight = weights(np.arange(low, high), piece, rate, frames)
+    weight = share_of_render(np.arange(low, high), piece, rate, frames)
     mixed = block.copy()
     inside = slice(low - at, high - at)
     mixed[:, inside] = (1 - weight) * block[:, inside] + weight * found
     return mixed
 
 
-def weights(samples: NDArray[np.int64], piece: Piece, rate: int, frames: int) -> NDArray[np.float32]:
+def share_of_render(samples: NDArray[np.int64], piece: RenderedStretch, rate: int, frames: int) -> NDArray[np.float32]:
     """How much of the render there is: all where it is played, nothing at the ends of its handles."""
     edge, fade = (HANDLE_S - FADE_S) / 2 * rate, FADE_S * rate
     rise = np.ones(len(samples)) if piece.start == 0 else (samples - piece.start - edge) / fade
