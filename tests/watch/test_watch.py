@@ -195,6 +195,13 @@ def test_a_file_with_nothing_to_add_is_skipped_with_the_reason(studio: Studio, t
     assert [line.split()[1] for line in listed.output.splitlines()] == ["sfx/full.wav"]
 
 
+def test_within_the_root_it_need_not_be_named(studio: Studio, ttsr: Ttsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = studio[0]
+    monkeypatch.chdir(root / "sfx")
+    assert "not audio" in ttsr("queue", "show", "page.wav").output
+    assert ttsr("queue", "show", "sfx/page.wav").output == ttsr("queue", "show", root, "sfx/page.wav").output
+
+
 def test_the_queue_can_be_asked(studio: Studio, ttsr: Ttsr) -> None:
     root, _, _ = studio
     listed = ttsr("queue", "list", root, "--state", "failed", "--json")
@@ -205,6 +212,8 @@ def test_the_queue_can_be_asked(studio: Studio, ttsr: Ttsr) -> None:
     assert "seen" in shown.output
     for arguments, words in [
         (("show", root, "nix.wav"), "not a file that was seen"),
+        (("show", root), "name one file"),
+        (("cancel", root), "name the files"),
         (("list", root / "speech"), "not a watched root"),
         (("list", root, "--state", "lost"), "pending"),
     ]:

@@ -166,6 +166,7 @@ def test_reports_are_those_of_the_render(root: Root, queue: Queue, rendered: Pat
 def test_status_is_the_queues(root: Root, queue: Queue, rendered: Path, address: str) -> None:
     first = finish(root, queue, rendered, "speech/take.wav")
     second = finish(root, queue, rendered, "speech/again.wav", duplicate_of="speech/take.wav")
+    queue.db.execute("UPDATE files SET started_at = finished_at - 60 WHERE id = ?", (first,))
     fail(queue, "bad.wav", "truncated: 12 of 40 s are there")
     queue.offer([Offer("later.wav", Signature(1, 1, 2)), Offer("song.wav", Signature(1, 1, 3), held=Hold.SIDECAR)])
     claim = taken(queue, "now.wav")
@@ -182,6 +183,8 @@ def test_status_is_the_queues(root: Root, queue: Queue, rendered: Path, address:
     ]
     assert [(row["file"], row["reason"]) for row in said["failed"]] == [("bad.wav", "truncated: 12 of 40 s are there")]
     assert [(row["file"], row["reason"]) for row in said["waiting_files"]] == [("song.wav", Hold.SIDECAR)]
+    assert [(row["file"], row["place"], row["begins_in_s"]) for row in said["next"]] == [("later.wav", 1, 60)]
+    assert (said["next_count"], said["left_s"]) == (1, 90), "as long as the one that was rendered, and half of that"
     assert [(row["id"], row["same_as"]) for row in said["done"]] == [(second, "speech/take.wav"), (first, None)]
     for row in said["done"]:
         for link in row["links"].values():
@@ -622,6 +625,7 @@ def filled(root: Root, queue: Queue, rendered: Path) -> JobRecord:
     fail(queue, "bad <i>.wav", "truncated: <b>12</b> of 40 s are there")
     queue.offer([Offer("song.wav", Signature(1, 1, 3), held=Hold.SIDECAR)])
     claim = taken(queue, "now.wav")
+    queue.offer([Offer("later.wav", Signature(1, 1, 4))])
     queue.renew(claim, json.dumps({"stage": "searching", "done": 3, "total": 12}))
     queue.pause("lunch")
     return claim
@@ -641,7 +645,10 @@ def test_the_page_shows_what_the_queue_has(
     assert not tab.page.locator("#waiting").is_visible(), "nothing is said where there is nothing to say"
     assert tab.texts("#root") == [str(root.path)]
     assert tab.texts("#running .name") == ["now.wav"]
-    assert tab.texts("#running .small") == ["searching 25 %"]
+    assert tab.texts("#running .small") == ["searching 25 %, less than a minute left"]
+    assert tab.texts("#next .name") + tab.texts("#next td") == ["later.wav", "1", ""], (
+        "while it is paused, nobody knows"
+    )
     assert tab.page.locator("#running progress").get_attribute("value") == "0.25"
     assert tab.texts("#failed .name") + tab.texts("#failed .why") == [
         "bad <i>.wav",

@@ -11,6 +11,7 @@ import click
 
 from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.storage.home import from_home
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
 from ttsr_studio.watch.queue.jobs import Queue
@@ -31,6 +32,13 @@ def open_watched(root: Path | None) -> tuple[Root, Queue]:
         return watched, Queue(watched.database)
     except DamagedError as error:
         raise OptionError(f"{error}; start `ttsr watch` on it, which makes a new one") from error
+
+
+def root_and_files(words: Sequence[str]) -> tuple[Root, Queue, list[str]]:
+    """A watched root and files of it; the root may be left out within it. Raises OptionError where there is none."""
+    root = Path(from_home(words[0])) if words and Path(from_home(words[0])).is_dir() else None  # no file is a folder
+    watched, queue = open_watched(root)
+    return watched, queue, names_in(watched, queue, words[1:] if root else words)
 
 
 def around_here() -> Path:
@@ -77,14 +85,14 @@ def queue_list(root: Path | None, states: tuple[str, ...], limit: int, as_json: 
 
 
 @queue_group.command("show", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
-@click.argument("file")
+@click.argument("words", nargs=-1, required=True, metavar="[ROOT] FILE")
 @click.option("--json", "as_json", is_flag=True)
-def queue_show(root: Path, file: str, as_json: bool) -> None:
+def queue_show(words: tuple[str, ...], as_json: bool) -> None:
     """Everything known of a file, and what happened to it."""
-    watched, queue = open_watched(root)
-    row = queue.find(names_in(watched, queue, [file])[0])
-    assert row
+    _, queue, files = root_and_files(words)
+    row = queue.find(files[0]) if len(files) == 1 else None
+    if row is None:
+        raise OptionError("name one file")
     data = job_to_json(row) | {"history": queue.history(row)}
     if as_json:
         click.echo(json.dumps(data, indent=2))
@@ -103,22 +111,22 @@ def at(seconds: float) -> str:
 
 
 @queue_group.command("retry", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
-@click.argument("files", nargs=-1)
-def queue_retry(root: Path, files: tuple[str, ...]) -> None:
+@click.argument("words", nargs=-1, metavar="[ROOT] [FILES]...")
+def queue_retry(words: tuple[str, ...]) -> None:
     """Try again: all that failed, or these, whether failed, done or waiting."""
-    watched, queue = open_watched(root)
-    count = queue.retry(names_in(watched, queue, files) if files else None)
+    _, queue, files = root_and_files(words)
+    count = queue.retry(files or None)
     click.echo(f"{count} to be tried again")
 
 
 @queue_group.command("cancel", cls=OneLineErrors)
-@click.argument("root", type=ROOT)
-@click.argument("files", nargs=-1, required=True)
-def queue_cancel(root: Path, files: tuple[str, ...]) -> None:
+@click.argument("words", nargs=-1, required=True, metavar="[ROOT] FILES...")
+def queue_cancel(words: tuple[str, ...]) -> None:
     """Give up files that are pending or running; sources stay as they are."""
-    watched, queue = open_watched(root)
-    cancelled = queue.cancel(names_in(watched, queue, files))
+    watched, queue, files = root_and_files(words)
+    if not files:
+        raise OptionError("name the files to be given up")
+    cancelled = queue.cancel(files)
     publisher = Publisher(watched)
     for path in cancelled:
         publisher.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)

@@ -28,6 +28,7 @@ from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
 from ttsr_studio.rendering.tasks import Limits, RenderWorker
+from ttsr_studio.report.numbers import roughly
 from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.root import Root, find_root
 from ttsr_studio.watch.folder_config import FolderRule, FolderRules
@@ -398,6 +399,8 @@ def show_status(watched: Root, as_json: bool) -> None:
     click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(watched.path)}")
     skipped = f" ({status['skipped']} of the done skipped: nothing to add)" if status["skipped"] else ""
     click.echo(", ".join(f"{count} {state}" for state, count in status["counts"].items()) + skipped)
+    if status["next_count"] and status["left_s"]:
+        click.echo(f"{status['next_count']} next; {roughly(status['left_s'])} for all, as the newest renders took")
     for name in ("paused", "waiting"):
         if status[name]:
             click.echo(f"{name}: {status[name]}")

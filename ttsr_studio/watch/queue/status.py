@@ -18,8 +18,11 @@ MOST_LETTERS = 80
 
 
 def status_of(root: Root, store: Store, many: int = 20) -> dict[str, Any]:
-    """What goes on, as plain data."""
+    """What goes on, as plain data; times that are to come are guessed by what the newest renders took."""
     with store.snapshot():
+        running, ahead = store.jobs([JobState.RUNNING]), store.next_up()
+        pace = store.pace()
+        each = None if pace is None or store.fact("paused") else pace / max(1, len(running))
         return {
             "root": str(root.path),
             "services": living(root.state),
@@ -27,7 +30,13 @@ def status_of(root: Root, store: Store, many: int = 20) -> dict[str, Any]:
             "skipped": store.skipped(),
             "paused": store.fact("paused"),
             "waiting": store.fact("waiting"),
-            "running": [job_to_json(row) for row in store.jobs([JobState.RUNNING])],
+            "running": [job_to_json(row) for row in running],
+            "next": [
+                job_to_json(row) | {"place": place, "begins_in_s": each and round(each * (place - 1 + bool(running)))}
+                for place, row in enumerate(ahead[:many], 1)
+            ],
+            "next_count": len(ahead),
+            "left_s": each and round(each * (len(ahead) + len(running) / 2)),
             "failed": [job_to_json(row) for row in store.jobs([JobState.FAILED], many, newest=True)],
             "waiting_files": [job_to_json(row) for row in store.held_up(many)],
             "done": [job_to_json(row) for row in store.jobs([JobState.DONE], many, newest=True)],
@@ -64,10 +73,12 @@ def seconds_until(row: JobRecord) -> int | None:
 
 
 def progress_text(progress: str | None) -> str | None:
-    """Where a render stands: '{"stage": "searching", ...}' -> "searching 40 %"."""
+    """Where a render stands: '{"stage": "searching", ...}' -> "searching 40 %"; what follows 100 % is scoring."""
     if progress is None:
         return None
     share = progress_share(progress)
+    if share is not None and share >= 1 and json.loads(progress)["stage"] == "searching":
+        return "scoring"
     return str(json.loads(progress)["stage"]) + ("" if share is None else f" {100 * share:.0f} %")
 
 

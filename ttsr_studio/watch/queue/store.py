@@ -255,6 +255,21 @@ class Store:
             (limit,),
         )
 
+    def next_up(self, limit: int = -1) -> list[JobRecord]:
+        """Pending files that wait for nothing but those before them, in the order in which they will be taken."""
+        return self._select(
+            "state = 'pending' AND held IS NULL AND reason IS NULL ORDER BY priority DESC, id LIMIT ?", (limit,)
+        )
+
+    def pace(self, of: int = 20) -> float | None:
+        """Seconds that a render took on average, of the newest; None where there was none yet."""
+        rendered = f"state = 'done' AND started_at IS NOT NULL AND duplicate_of IS NULL AND NOT {SKIPPED}"
+        newest = (
+            f"SELECT finished_at - started_at AS took FROM files WHERE {rendered} ORDER BY finished_at DESC LIMIT ?"
+        )
+        found = self.db.execute(f"SELECT avg(took) FROM ({newest})", (of,)).fetchone()[0]
+        return None if found is None else max(0.0, float(found))
+
     def unmoved(self) -> list[JobRecord]:
         """Finished files whose sources are still to be taken out of the drop folder."""
         return self._select("to_move = 1 AND state IN ('done', 'failed')")

@@ -87,7 +87,14 @@ class StatusBoard:
                 if job is not None:
                     row |= self.result_of(job, facts)
         self.facts = facts
-        for row in (status, *status["running"], *status["failed"], *status["waiting_files"], *status["done"]):
+        for row in (
+            status,
+            *status["running"],
+            *status["next"],
+            *status["failed"],
+            *status["waiting_files"],
+            *status["done"],
+        ):
             for name in ("paused", "waiting", "reason"):
                 if row.get(name):
                     row[name] = self.plain_text(row[name])
