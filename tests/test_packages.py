@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
 import sys
 import tarfile
+import textwrap
 import tomllib
 import zipfile
 from email import message_from_bytes
@@ -117,3 +119,23 @@ def test_pip_installs_it_from_an_sdist_and_from_the_address_of_a_repository(tmp_
         shown = [sys.executable, "-P", "-c", script, "presets", "show", "music"]
         done = subprocess.run(shown, check=True, capture_output=True, text=True, cwd=tmp_path)
         assert str(target) in done.stdout, "its presets come with it"
+
+
+@pytest.mark.skipif(
+    shutil.which("bash") is None or sys.platform != "linux", reason="commands of the workflow's machine"
+)
+def test_the_readme_of_a_release_has_links_that_work_elsewhere(tmp_path: Path) -> None:
+    workflow = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    step = workflow.split("README work on an index\n        run: |\n")[1].split("      - run")[0]
+    shutil.copy(ROOT / "README.md", tmp_path)
+    where = os.environ | {"GITHUB_REPOSITORY": "some/where", "GITHUB_REF_NAME": "v1.2.3"}
+    subprocess.run(["bash", "-e", "-c", textwrap.dedent(step)], check=True, cwd=tmp_path, env=where)
+    text, before = (
+        (tmp_path / "README.md").read_text(encoding="utf-8"),
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+    )
+    links, old = (re.findall(r"(!?)\[[^\]]*\]\(([^)]*)\)", each) for each in (text, before))
+    assert len(links) == len(old) > 20
+    for (picture, link), (_, was) in zip(links, old, strict=True):
+        kind = "raw" if picture else "blob"
+        assert link == (was if ":" in was else f"https://github.com/some/where/{kind}/v1.2.3/{was}")

@@ -684,7 +684,7 @@ def test_refreshing_keeps_focus_and_place(
     finish(root, queue, rendered, "new.wav")
     queue.renew(filled, json.dumps({"stage": "searching", "done": 6, "total": 12}))
     tab.until("document.querySelector('#done .name').textContent === 'new.wav'")
-    assert tab.texts("#running .small") == ["searching 50 %"], "it refreshes itself"
+    assert tab.texts("#running .small") == ["searching 50 %, less than a minute left"], "it refreshes itself"
     assert tab.page.evaluate("node => document.activeElement === node", node)
     assert abs(row.bounding_box()["y"] - before) < 2, "what is read stays where it is"
 
@@ -757,10 +757,16 @@ def test_it_can_be_heard_and_typed(browser: Any, filled: JobRecord, address: str
     role = tab.page.get_by_role
     assert [role(name).count() for name in ("banner", "main", "contentinfo")] == [1, 1, 1]
     assert role("heading", level=1).all_text_contents() == ["TTSR watch"]
-    for name, title in (("running", "Running"), ("failed", "Failed"), ("held", "Waiting"), ("done", "Recent renders")):
+    for name, title in (
+        ("running", "Running"),
+        ("next", "Next"),
+        ("failed", "Failed"),
+        ("held", "Waiting"),
+        ("done", "Recent renders"),
+    ):
         assert role("region", name=title).count() == 1
         assert len(tab.texts(f"#{name} caption")[0]) > 5, "a table says what it is of"
-    assert role("table").count() == 4, "tables stay tables on a narrow screen"
+    assert role("table").count() == 5, "tables stay tables on a narrow screen"
     assert role("rowheader").count() == tab.page.locator("tbody tr").count()
     assert role("progressbar", name="now.wav").count() == 1
     assert tab.page.locator("#summary").get_attribute("aria-live") == "polite"

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.cells import cell_len
 
 from ttsr_studio import __version__
 from ttsr_studio.cli.progress import RenderProgress
@@ -42,7 +45,7 @@ class RunOutput:
         if self.as_json:
             click.echo(json.dumps(data))
         elif not self.quiet:
-            click.echo(line)
+            click.echo(wrapped(line) if sys.stdout.isatty() else line)
 
     def failure(self, data: dict[str, Any], reason: str) -> None:
         """Why there is nothing of a file."""
@@ -70,6 +73,17 @@ class RunOutput:
     def _clear(self) -> None:
         if self.progress:
             self.progress.clear()
+
+
+def wrapped(text: str) -> str:
+    """A text for a terminal: its lines broken between words, what goes on a little further in."""
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        line
+        if cell_len(line) <= width
+        else textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 @contextmanager

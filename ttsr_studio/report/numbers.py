@@ -23,4 +23,5 @@ def roughly(seconds: float) -> str:
     if seconds < 5:
         return "a few seconds"
     step = 1 if seconds < 20 else 5 if seconds < 100 else 15 if seconds < 600 else 60
-    return f"about {time_words(step * round(seconds / step))}"
+    whole = step * round(seconds / step)
+    return f"about {time_words(whole) if whole > 9 else f'{whole} s'}"

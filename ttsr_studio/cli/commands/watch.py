@@ -370,7 +370,7 @@ class EventPrinter:
             click.echo(json.dumps({"event": event, **values}, default=str))
             return
         values = dict(values)
-        parts = [shown(Path(values.pop("file")))] if "file" in values else []
+        parts = [shown(Path(values.pop(name))) for name in ("file", "folder") if name in values]
         parts += [str(values.pop(name)) for name in ("said", "reason") if values.get(name)]
         if counts := values.pop("counts", None):
             parts.append(", ".join(f"{count} {state}" for state, count in counts.items()))

@@ -263,7 +263,7 @@ class Store:
 
     def pace(self, of: int = 20) -> float | None:
         """Seconds that a render took on average, of the newest; None where there was none yet."""
-        rendered = f"state = 'done' AND started_at IS NOT NULL AND duplicate_of IS NULL AND NOT {SKIPPED}"
+        rendered = "state = 'done' AND started_at IS NOT NULL AND twin IS NULL AND reason IS NULL"
         newest = (
             f"SELECT finished_at - started_at AS took FROM files WHERE {rendered} ORDER BY finished_at DESC LIMIT ?"
         )
