@@ -27,4 +27,4 @@ EXPOSE 8470
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=60s --timeout=20s --start-period=120s CMD ["ttsr", "watch", "/stems", "--health"]
 ENTRYPOINT ["ttsr"]
-CMD ["watch", "/stems", "--host", "0.0.0.0", "--grace", "60"]
+CMD ["watch", "/stems", "--host", "0.0.0.0", "--behind-proxy", "--grace", "60"]

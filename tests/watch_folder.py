@@ -19,6 +19,8 @@ from ttsr_studio.watch.policy import StopRequest
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.store import JobRecord
+from ttsr_studio.watch.web.options import PageOptions
+from ttsr_studio.watch.web.server import serve_page
 
 QUICK = ("--once", "--settle", "0.3", "--no-page", "--json")
 TINY = "candidates = 1\nsteps = 1\nverifier = 'continuity'\n"
@@ -75,3 +77,11 @@ def service_context(root: Root, events: list[str], options: ServiceOptions | Non
         rules = FolderRules(root.path, FolderRule())
         given = options or ServiceOptions()
         yield ServiceContext("service-1-test", root, rules, given, log, StopRequest(), Wake(root), Clock())
+
+
+@contextlib.contextmanager
+def served(root: Root, said: list[str] | None = None, **page: Any) -> Iterator[str]:
+    """The page of a root, without a service, at any free port; gives its address."""
+    options = ServiceOptions(page=PageOptions(**{"port": 0, **page}))
+    with service_context(root, [] if said is None else said, options) as context, serve_page(context) as address:
+        yield address

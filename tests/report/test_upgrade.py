@@ -10,7 +10,7 @@ import pytest
 from example_report import RATE, report
 from helpers import Ttsr, save, voice
 
-from ttsr_studio.rendering.output import clear_earlier, earlier_report
+from ttsr_studio.report.earlier import clear_earlier, earlier_report
 from ttsr_studio.report.html import Audition, Version, write_page
 from ttsr_studio.report.schema import WatchRecord
 from ttsr_studio.report.validate import load_report, validate

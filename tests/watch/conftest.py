@@ -49,3 +49,9 @@ def golden_workers(quick_workers: None, request: pytest.FixtureRequest, monkeypa
     """In a test marked `golden` workers start as everywhere."""
     if request.node.get_closest_marker("golden"):
         monkeypatch.setattr(multiprocessing, "get_context", ordinary)
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What services leave for other programs of their user goes to no real place of it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

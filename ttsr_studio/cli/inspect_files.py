@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from ttsr_studio.audio.bandwidth.detector import Verdict
-from ttsr_studio.batch.estimate import Speed, measured_speed
 from ttsr_studio.batch.plan import expand, passed_over
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
+from ttsr_studio.rendering.estimate import Speed, measured_speed
 from ttsr_studio.rendering.inference.session import Session
 
 

@@ -22,7 +22,7 @@ from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.storage.home import from_home
 
 if TYPE_CHECKING:
-    from ttsr_studio.batch.estimate import Speed
+    from ttsr_studio.rendering.estimate import Speed
     from ttsr_studio.rendering.inference.session import Session
     from ttsr_studio.rendering.reproduce import Earlier
     from ttsr_studio.report.schema import Report
@@ -163,7 +163,7 @@ def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collec
 
 def time_left(jobs: Collection[Job], session: "Session", out: RunOutput) -> TimeLeft:
     """What says how long files will take; where that is long and somebody looks at it, the engine is tried first."""
-    from ttsr_studio.batch.estimate import measured_speed
+    from ttsr_studio.rendering.estimate import measured_speed
 
     work = [work_of(job.source) for job in jobs]
     if sum(work) < LONG or out.quiet or out.as_json or not sys.stderr.isatty():
@@ -279,7 +279,7 @@ def announce_all(
     jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: "Session", out: RunOutput
 ) -> int:
     """Dry run; returns how many cannot be rendered. How fast this machine is is measured once, where that matters."""
-    from ttsr_studio.batch.estimate import measured_speed
+    from ttsr_studio.rendering.estimate import measured_speed
 
     found: list[Speed | None] = []
 

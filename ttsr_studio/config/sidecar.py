@@ -7,6 +7,7 @@ speaker = ["other_take.wav"]          # recordings of the same speaker, relative
 reference = "truth.wav"               # ground truth, for the oracle lsd
 preset = "speech"                     # and any option of `ttsr render`, as in a preset
 candidates = 16
+take = 2                              # the second best in place of the best
 """
 
 import tomllib
@@ -50,7 +51,11 @@ def refuse_sidecar_kind(path: Path, key: str, value: Any) -> None:
     """Raise InputError for a value of another type than what is known of a file has."""
     if key not in (*KEYS, *OWN):
         return
-    several = FIELDS[key].several
+    several, kind = FIELDS[key].several, FIELDS[key].kind
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{shown(path)}: {key} must be a whole number from 1 on")
+        return
     texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
     if not (texts if several else isinstance(value, str)):
         raise InputError(f"{shown(path)}: {key} must be {'a list of texts' if several else 'a text'}")

@@ -290,7 +290,7 @@ class OutputOptions:
         group="Listening", ge=1, takes="at least 1", metavar="K", held_by=FILES)
     take: int = option(
         1, "Write the N-th best render in place of the best.",
-        group="Listening", ge=1, takes="at least 1", metavar="N", held_by=("job",))
+        group="Listening", ge=1, takes="at least 1", metavar="N", held_by=("sidecar", "job"))
     control: bool = option(
         False, "Also write NAME_control, put together in the same way from random picks, to compare with.",
         group="Listening", held_by=FILES)

@@ -1,9 +1,8 @@
 """What leaves the pipeline: renders at their rate, level and depth, the best beside the chosen one, the page."""
 
-import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -18,19 +17,17 @@ from ttsr_studio.audio.encode import Encoding, Written, write_audio
 from ttsr_studio.audio.media.forms import KINDS
 from ttsr_studio.audio.metadata.conversion import Change
 from ttsr_studio.audio.metadata.transfer import carry
-from ttsr_studio.errors import InputError, OutputError, shown
+from ttsr_studio.errors import OutputError, shown
 from ttsr_studio.rendering.finish import Finished, finish
 from ttsr_studio.rendering.mixing import Mix, mix_of
 from ttsr_studio.rendering.recorder import TIE, Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.source import BLOCK, Material
+from ttsr_studio.report.earlier import earlier_report
 from ttsr_studio.report.file_records import BestRecord, MetadataInfo, OutputInfo
 from ttsr_studio.report.paths import beside, page_name, report_paths
 from ttsr_studio.report.schema import Report
-from ttsr_studio.report.validate import load_report
-from ttsr_studio.storage.checksum import sha256
-from ttsr_studio.storage.names import FileKeys
 
 
 def make_folder(folder: Path) -> None:
@@ -167,52 +164,13 @@ def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDA
         yield block * done.factor
 
 
-def clear_earlier(
-    target: Path, earlier: Report | None, report: Report, page: Path | None, inputs: Collection[Path]
-) -> None:
-    """Remove what belonged to the render that was replaced: its next best and control, as they were, and its page.
-
-    Args:
-        earlier: the report of that render, None where there was none.
-        report, page: of the new one.
-        inputs: files that are never removed, whatever they were.
-    """
-    if earlier is None:
-        return
-    keys = FileKeys()
-    kept = {keys.of(target.with_name(other.name)) for other in report.written()}
-    kept |= {keys.of(path) for path in (target, *inputs)}
-    for other in earlier.written():
-        with contextlib.suppress(OSError, ValueError):  # a name that is none
-            path = target.with_name(other.name)
-            if keys.of(path) not in kept and sha256(path) == other.sha256:
-                path.unlink()
-    if page is None:
-        with contextlib.suppress(OSError):
-            page_name(target).unlink()
-
-
-def earlier_report(target: Path) -> Report | None:
-    """The report of the render that bears a name now; None where there is none."""
-    try:
-        return load_report(report_paths(target)[0])
-    except InputError:
-        return None
-
-
 def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
     """Write the audition page beside the report."""
-    from ttsr_studio.report.html import Audition, Version, write_page  # with matplotlib
+    from ttsr_studio.report.html import audition_of, write_page  # with matplotlib
 
-    source, target, take = run.request.source, run.request.target, run.session.options.take
+    source, target = run.request.source, run.request.target
     data, page = report_paths(target)[0], page_name(target)
-    others = [best for best in report.best if best.name != target.name]
-    scores = {best.name: best.score for best in report.best}
-    versions = [Version("chosen", target, take, scores.get(target.name))]
-    versions += [Version(f"number {best.rank}", target.with_name(best.name), best.rank, best.score) for best in others]
-    if report.random_baseline is not None:
-        versions.append(Version("random pick", target.with_name(report.random_baseline.name), None, None))
     files = [str(source.absolute()), "--again", str(data.absolute())]
     words = ["ttsr", "render", *files, "--take", "{rank}", "-o", str(target.absolute()), "--overwrite"]
-    write_page(page, Audition(report.to_json(), source, versions, recorder.uncertainty.arrays(), words))
+    write_page(page, audition_of(report.to_json(), target, source, recorder.uncertainty.arrays(), words))
     return page

@@ -23,12 +23,13 @@ from ttsr_studio.options.chain import Chain
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.rendering.notices import notices_of
-from ttsr_studio.rendering.output import Outputs, add_page, clear_earlier
+from ttsr_studio.rendering.output import Outputs, add_page
 from ttsr_studio.rendering.recorder import Recorder
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records
 from ttsr_studio.rendering.source import Material
+from ttsr_studio.report.earlier import clear_earlier
 from ttsr_studio.report.file_records import (
     BandRecord,
     ChainRecord,

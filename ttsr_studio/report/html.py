@@ -76,8 +76,33 @@ class Audition:
     seconds: float = 20.0
 
 
-def write_page(target: Path, audition: Audition) -> None:
+def audition_of(
+    report: Json,
+    output: Path,
+    source: Path,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    command: Sequence[str] = (),
+) -> Audition:
+    """What there is to compare of a render that lies on disk: those of the best beside it that are there."""
+    report = upgrade(report)
+    best = [(record, output.with_name(record["name"])) for record in report["best"] if record["name"] != output.name]
+    score = {record["name"]: record["score"] for record in report["best"]}.get(output.name)
+    versions = [Version("chosen", output, report["tool"]["options"].get("take", 1), score)]
+    versions += [
+        Version(f"number {record['rank']}", path, record["rank"], record["score"])
+        for record, path in best
+        if path.is_file()
+    ]
+    if baseline := report.get("random_baseline"):
+        versions.append(Version("random pick", output.with_name(baseline["name"]), None, None))
+    return Audition(report, source, versions, arrays, command)
+
+
+def write_page(target: Path, audition: Audition, app: Json | None = None) -> None:
     """Write the page, whole or not at all.
+
+    Args:
+        app: what the page around it needs, where it is one of the app's; its choices are told to that then.
 
     Raises:
         InputError: a file cannot be read, or is not of this render.
@@ -85,7 +110,7 @@ def write_page(target: Path, audition: Audition) -> None:
     """
     report = upgrade(audition.report)
     audition = replace(audition, report=report, versions=chosen_first(audition.versions, report))
-    write_atomic(target, fill_page(payload(audition, target.parent)))
+    write_atomic(target, fill_page({**payload(audition, target.parent), "app": app}))
 
 
 def payload(audition: Audition, folder: Path) -> Json:
@@ -337,9 +362,16 @@ def mean_score(report: Json, record: Json | None, name: str) -> float | None:
 
 def fill_page(payload: Json) -> bytes:
     """The page: one file with its own style and script, which alone are allowed, by their checksums."""
+    names = [
+        "page.html",
+        "page.css",
+        "page_sound.js",
+        "page_view.js",
+        *["page_app.js"] * bool(payload["app"]),
+        "page.js",
+    ]
     template, style, *scripts = (
-        files("ttsr_studio.report").joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page_sound.js", "page_view.js", "page.js")
+        files("ttsr_studio.report").joinpath(name).read_text(encoding="utf-8") for name in names
     )
     script = "\n".join(scripts)
     text = json.dumps(payload, allow_nan=False).replace("<", "\\u003c")

@@ -353,7 +353,9 @@ function refreshUse() {
   const score = chosen.score === null ? "" : `, with score ${number(chosen.score, 3)}`;
   byId("use-file").textContent = value ? `This render is ${chosen.name}${score}.` : `You have ${chosen.name}.`;
   box.replaceChildren();
-  if (!value || !chosen.commands || (whole && chosen === track(1))) return;
+  if (!value || (whole && chosen === track(1))) return;
+  if (data.app) return box.append(choiceInApp(chosen));
+  if (!chosen.commands) return;
   box.append(element("p", { className: "small" }, "To render again with this choice, run in the folder of this page:"));
   const filled = (line) => line.replace("AMOUNT", state.amount).replace("TILT", state.tilt);
   Object.entries(whole ? chosen.commands : chosen.mixed).forEach(([shell, text], i) => {
@@ -548,3 +550,4 @@ async function start() {
 }
 
 const ready = start();
+if (data.app) ready.then(tellApp);

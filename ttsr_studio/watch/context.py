@@ -16,6 +16,7 @@ from ttsr_studio.watch.policy import StopRequest, WatchPolicy
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.store import DamagedError
+from ttsr_studio.watch.web.options import PageOptions
 
 _T = TypeVar("_T")
 
@@ -34,9 +35,8 @@ class ServiceOptions:
         jobs: workers.
         grace: seconds that jobs at hand get when the service is stopped.
         lease: seconds for which a job is taken.
-        host, port: of the page; port None for no page.
         workers: makes what renders, given a file for what that prints; None for processes of this machine.
-        page_names: further names of hosts by which the page may be called, as behind a proxy.
+        page: how the page is served; None for no page.
     """
 
     poll: float | None = None
@@ -45,9 +45,7 @@ class ServiceOptions:
     jobs: int = 1
     grace: float = 30.0
     lease: float = 60.0
-    host: str = "127.0.0.1"
-    port: int | None = None
-    page_names: tuple[str, ...] = ()
+    page: PageOptions | None = None
     workers: Callable[[Path], RenderWorker] | None = None
     policy: WatchPolicy = field(default_factory=WatchPolicy)
 

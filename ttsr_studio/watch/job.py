@@ -103,7 +103,9 @@ class WatchJob:
         pairs = self.publisher.pairs(target, paths)
         self.publisher.refuse_foreign(paths, self.claim)
         self._require(self.queue.intend(self.claim, staged.sha256))
+        earlier = self.publisher.replaced(paths)
         self._finish(lambda: self.publisher.put(pairs), staged.duplicate_of)
+        self.publisher.clear_replaced(earlier, paths, self.source)
         line = staged.line.replace(shown(target), shown(Path(paths.output)))
         return Outcome(Ending.DONE, line, self.root.path / paths.report)
 

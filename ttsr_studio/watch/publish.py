@@ -5,15 +5,16 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttsr_studio.audio.formats import kept_suffix
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.errors import OutputError, shown
-from ttsr_studio.report.paths import report_names
+from ttsr_studio.report.paths import page_name, report_names
 from ttsr_studio.report.upgrade import upgrade
 from ttsr_studio.report.write import write_report
 from ttsr_studio.storage.atomic import fit_name, sync_folder
@@ -22,6 +23,9 @@ from ttsr_studio.watch.filesystem.root import DONE, FAILED, RENDERS, Root
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import JobState
 from ttsr_studio.watch.queue.store import JobRecord
+
+if TYPE_CHECKING:
+    from ttsr_studio.report.schema import Report
 
 TAKEN_AGAIN = "It is taken again when it is replaced, or with `ttsr queue retry`."
 
@@ -156,6 +160,25 @@ class Publisher:
             staged.replace(final)
         sync_folder(pairs[-1][1].parent)
 
+    def replaced(self, paths: ResultPaths) -> "Report | None":
+        """The report of the render that is there now; None where there is none."""
+        from ttsr_studio.report.earlier import earlier_report  # with torch
+
+        return earlier_report(self.root.path / paths.output)
+
+    def clear_replaced(self, earlier: "Report | None", paths: ResultPaths, source: Path) -> None:
+        """Remove the next best of the render that was replaced, where they are as they were made.
+
+        Args:
+            earlier: its report, None where there was none.
+        """
+        from ttsr_studio.report.earlier import clear_earlier
+
+        output, report = self.root.path / paths.output, self.replaced(paths)
+        if report is not None:
+            page = page_name(output) if report.tool.options.get("page") else None
+            clear_earlier(output, earlier, report, page, [source])
+
     # Notes
 
     def note_path(self, path: str) -> Path:
@@ -193,6 +216,18 @@ class Publisher:
             if beside.is_file() and not any(p.stem == source.stem for p in source.parent.iterdir() if p != beside):
                 beside.rename(sidecar(target))
             sync_folder(target.parent)
+
+
+def cancel_files(root: Root, queue: Queue, paths: Sequence[str], how: str) -> list[str]:
+    """Give up files that are pending or running, and leave a note of it; returns which.
+
+    Args:
+        how: by what that was done, for the note.
+    """
+    cancelled = queue.cancel(paths)
+    for path in cancelled:
+        Publisher(root).note(path, f"Cancelled {how}.", TAKEN_AGAIN)
+    return cancelled
 
 
 def free_name(path: Path) -> Path:

@@ -13,7 +13,7 @@ from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.watch.filesystem.root import Root, find_root
-from ttsr_studio.watch.publish import TAKEN_AGAIN, Publisher
+from ttsr_studio.watch.publish import cancel_files
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import Happened, JobState
 from ttsr_studio.watch.queue.status import job_to_json
@@ -126,11 +126,19 @@ def queue_cancel(words: tuple[str, ...]) -> None:
     watched, queue, files = root_and_files(words)
     if not files:
         raise OptionError("name the files to be given up")
-    cancelled = queue.cancel(files)
-    publisher = Publisher(watched)
-    for path in cancelled:
-        publisher.note(path, "Cancelled with `ttsr queue cancel`.", TAKEN_AGAIN)
+    cancelled = cancel_files(watched, queue, files, "with `ttsr queue cancel`")
     click.echo(f"{len(cancelled)} cancelled")
+
+
+@queue_group.command("priority", cls=OneLineErrors, context_settings={"ignore_unknown_options": True})
+@click.argument("number", type=int)
+@click.argument("words", nargs=-1, required=True, metavar="[ROOT] FILES...")
+def queue_priority(number: int, words: tuple[str, ...]) -> None:
+    """Give pending files a priority: those with more go first; 0 is the usual one, below it comes last."""
+    _, queue, files = root_and_files(words)
+    if not files:
+        raise OptionError("name the files that are to have it")
+    click.echo(f"{queue.prioritise(files, number)} with priority {number}")
 
 
 @queue_group.command("pause", cls=OneLineErrors)

@@ -1,18 +1,13 @@
 """`ttsr watch`: the service of a folder."""
 
 import json
-import math
-import re
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -22,25 +17,29 @@ from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags, farm_of, refuse_farm_settings
 from ttsr_studio.cli.help import GroupedCommand, grouped
-from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.render_options import device_flag
-from ttsr_studio.config import presets
-from ttsr_studio.config.resolve import resolve
-from ttsr_studio.errors import OptionError, shown, unknown
+from ttsr_studio.cli.service import (
+    EventPrinter,
+    default_memory,
+    other,
+    page_of,
+    page_options,
+    positive,
+    rules_of,
+    run_service,
+    watched_root,
+)
+from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.rendering.tasks import Limits, RenderWorker
 from ttsr_studio.report.numbers import roughly
 from ttsr_studio.watch.context import ServiceOptions
 from ttsr_studio.watch.filesystem.root import Root, find_root
-from ttsr_studio.watch.folder_config import FolderRule, FolderRules
 from ttsr_studio.watch.health import health
 from ttsr_studio.watch.policy import WatchPolicy
 from ttsr_studio.watch.queue.clock import Clock
 from ttsr_studio.watch.queue.status import status_of
-from ttsr_studio.watch.queue.store import DamagedError, Store
-from ttsr_studio.watch.service import Service
-from ttsr_studio.watch.web.server import serve_page
+from ttsr_studio.watch.queue.store import Store
 
-PORT = 8470
 MOST_WORKERS = 64
 """Of a farm, unless told otherwise; those that there is no room for do nothing."""
 
@@ -58,20 +57,6 @@ def program(_ctx: click.Context, _parameter: click.Parameter, text: str | None) 
     return words
 
 
-def host_names(_ctx: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of hosts, in small letters. Raises BadParameter for an address with a scheme, a port or a path."""
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-            raise click.BadParameter(f"{name!r}: the name of a host alone, such as ttsr.studio.lan")
-    return tuple(name.lower().removesuffix(".") for name in names)
-
-
-def positive(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise click.BadParameter("a number above 0")
-    return value
-
-
 class WatchCommand(GroupedCommand, OneLineErrors):
     """A command with groups of options, whose errors are one line."""
 
@@ -86,7 +71,7 @@ class WatchCommand(GroupedCommand, OneLineErrors):
         ("ttsr watch stems/ --status", "what goes on there"),
         ("ttsr watch stems/ --farm auto", "on all machines of a farm"),
     ),
-    first=("Basics", "Status page"),
+    first=("Basics", "Page"),
     more=("Files", "Workers", "Farm", "Other programs"),
 )
 @click.argument("root", type=ROOT)
@@ -189,31 +174,8 @@ class WatchCommand(GroupedCommand, OneLineErrors):
     type=ROOT,
     help="Folder for the database and the logs; on a local disk when ROOT is a network share.  [default: ROOT/_work]",
 )
-@grouped(
-    "Status page",
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=PORT,
-    show_default=True,
-    help="Port of the status page.",
-)
-@grouped(
-    "Status page",
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address of the status page, which has no password.",
-)
-@grouped(
-    "Status page",
-    "--page-name",
-    "page_names",
-    multiple=True,
-    callback=host_names,
-    metavar="HOST",
-    help="A name that the status page answers to as well, as behind a proxy. May be repeated.",
-)
-@grouped("Status page", "--no-page", is_flag=True, help="Serve no status page.")
+@page_options
+@grouped("Page", "--no-page", is_flag=True, help="Serve no page.")
 @grouped(
     "Other programs",
     "--notify",
@@ -241,7 +203,6 @@ def watch_command(
     device: str,
     cpu: bool,
     state: Path | None,
-    port: int,
     no_page: bool,
     notify: list[str],
     as_json: bool,
@@ -267,42 +228,22 @@ def watch_command(
     """
     if only_status or only_health:
         return show_health(root) if only_health else show_status(find_root(root), as_json)
-    with left_at_once():  # this takes seconds to load, and no other command here needs it
-        from ttsr_studio.engines.device import resolve_device
-
     refuse_farm_settings(farm, farm_gpus, farm_workers)
     refuse_both_counts(farm)
-    if not farm:
-        resolve_device(device)
     most = int(memory * 1e9) if memory else None if farm else default_memory(jobs)
     policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, Limits(hang, most, sharing=jobs), device)
-    options = ServiceOptions(jobs=jobs, port=None if no_page else port, policy=policy, **values)
-    watched = Root(root, state)
-    if state is None:
-        watched = Root(root, watched.marked())  # its database may be elsewhere
-    rules = FolderRules(watched.path, base_rule(named))
-    rules.of("x.wav")  # what is wrong at the root is said before anything starts
-    resolve(rules.base.preset, rules.base.values)
-    flags = FarmFlags(farm, farm_gpus, farm_workers) if farm else None
-    failed = run_service(watched, rules, options, flags, EventPrinter(as_json))
+    page = None if no_page else page_of(values, show_token=sys.stdout.isatty())
+    options = ServiceOptions(jobs=jobs, page=page, policy=policy, **other(values))
+    watched, tell = watched_root(root, state), EventPrinter(as_json)
+    rules = rules_of(watched, named, None if farm else device)
+    with ExitStack() as stack:
+        if farm:
+            flags = FarmFlags(farm, farm_gpus, farm_workers)
+            workers = stack.enter_context(farm_workers_of(watched, flags, options, tell))
+            options = replace(options, jobs=flags.workers or MOST_WORKERS, workers=workers)
+        failed = run_service(watched, rules, options, tell)
     if failed and options.once:
         sys.exit(1)
-
-
-def run_service(
-    root: Root, rules: FolderRules, options: ServiceOptions, farm: FarmFlags | None, tell: "EventPrinter"
-) -> int:
-    """Run a service until it ends; returns how many files failed or still wait. Raises OptionError."""
-    try:
-        with ExitStack() as stack:
-            if farm:
-                workers = stack.enter_context(farm_workers_of(root, farm, options, tell))
-                options = replace(options, jobs=farm.workers or MOST_WORKERS, workers=workers)
-            service = Service(root, rules, options, tell, serve_page)
-            stack.enter_context(stop_on_signals(service))
-            return service.run()
-    except DamagedError as error:
-        raise OptionError(str(error)) from error
 
 
 def refuse_both_counts(farm: str | None) -> None:
@@ -314,7 +255,7 @@ def refuse_both_counts(farm: str | None) -> None:
 
 @contextmanager
 def farm_workers_of(
-    root: Root, flags: FarmFlags, options: ServiceOptions, tell: "EventPrinter"
+    root: Root, flags: FarmFlags, options: ServiceOptions, tell: EventPrinter
 ) -> Iterator[Callable[[Path], RenderWorker]]:
     """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
     from ttsr_studio.farm.workers import FarmWorker
@@ -324,59 +265,6 @@ def farm_workers_of(
         if away:
             raise OptionError(f"--farm {flags.address}: {away}; start its head, or leave --once out to wait for it")
         yield lambda log: FarmWorker(farm, options.policy.limits)
-
-
-def base_rule(named: Sequence[str]) -> FolderRule:
-    """The rule at the root. Raises OptionError for presets that are not there."""
-    plain = [text for text in named if "=" not in text]
-    folders = dict(text.split("=", 1) for text in named if "=" in text)
-    if len(plain) > 1:
-        raise OptionError(f"--preset {plain[1]}: one preset for the root; for a sub-folder, FOLDER={plain[1]}")
-    for name in (*plain, *folders.values()):
-        if name not in presets.available():
-            raise unknown("preset", name, presets.available())
-    return FolderRule(plain[0] if plain else "general", folders=folders)
-
-
-def default_memory(jobs: int) -> int:
-    import psutil
-
-    return int(0.75 * psutil.virtual_memory().total / jobs)
-
-
-@contextmanager
-def stop_on_signals(service: Service) -> Iterator[None]:
-    """The first signal ends the service when jobs are done, the second one now."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        service.interrupt()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class EventPrinter:
-    """Says events as they come: a line each, for people or for programs."""
-
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
-
-    def __call__(self, event: str, values: dict[str, Any]) -> None:
-        if self.as_json:
-            click.echo(json.dumps({"event": event, **values}, default=str))
-            return
-        values = dict(values)
-        parts = [shown(Path(values.pop(name))) for name in ("file", "folder") if name in values]
-        parts += [str(values.pop(name)) for name in ("said", "reason") if values.get(name)]
-        if counts := values.pop("counts", None):
-            parts.append(", ".join(f"{count} {state}" for state, count in counts.items()))
-        parts += [f"{name} {value}" for name, value in values.items() if name != "attempt" and value is not None]
-        when = datetime.now().strftime("%H:%M:%S")
-        click.echo(f"{when} {event}: {'; '.join(parts)}" if parts else f"{when} {event}")
 
 
 # Status

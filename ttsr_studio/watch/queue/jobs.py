@@ -118,6 +118,14 @@ class Queue(Leases):
                     cancelled.append(row.path)
         return cancelled
 
+    def prioritise(self, paths: Sequence[str], priority: int) -> int:
+        """Give pending files another priority, the highest goes first; returns how many."""
+        names = [(priority, os.fsencode(path)) for path in paths]
+        with self._change():
+            return self.db.executemany(
+                "UPDATE files SET priority = ? WHERE path = ? AND state = 'pending'", names
+            ).rowcount
+
     def prune(self, gone: Callable[[str], bool], before: float) -> int:
         """Forget finished files that are gone and finished before a time (seconds since 1970); returns how many."""
         with self._change():

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum, auto
 
+from ttsr_studio.errors import OptionError
 from ttsr_studio.watch.context import ServiceContext
-from ttsr_studio.watch.filesystem.root import Root
 
-Page = Callable[[Root, str, int, tuple[str, ...]], contextlib.AbstractContextManager[str]]
-"""Serves a page of a root at a host and port, by further names, while it is entered; gives its address."""
+Page = Callable[[ServiceContext], contextlib.AbstractContextManager[str]]
+"""Serves the page of a service while it is entered; gives its address."""
 
 
 class PageState(Enum):
@@ -29,16 +29,23 @@ class PageKeeper:
         self.state = PageState.UNTRIED
 
     def try_to_serve(self) -> None:
-        """Serve the page if it is not served yet; a refusal is said once."""
-        options = self.context.options
-        host, port = options.host, options.port
-        if self.page is None or port is None or self.state is PageState.SERVED:
+        """Serve the page if it is not served yet; a refusal is said once.
+
+        Raises OptionError where the page cannot be had and is required.
+        """
+        page = self.context.options.page
+        if self.page is None or page is None or self.state is PageState.SERVED:
             return
         try:
-            address = self.stack.enter_context(self.page(self.context.root, host, port, options.page_names))
-        except OSError as error:
+            address = self.stack.enter_context(self.page(self.context))
+        except (OSError, OptionError) as error:
+            said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = f"{page.host}:{page.port}: {said}" if isinstance(error, OSError) else said
+            if page.required:
+                other = "; another page may be there: open it, or give --port" if isinstance(error, OSError) else ""
+                raise OptionError(f"{reason}{other}") from error
             if self.state is PageState.UNTRIED:
-                self.context.log("no page", reason=f"{host}:{port}: {error.strerror or error}")
+                self.context.log("no page", reason=reason)
             self.state = PageState.REFUSED
         else:
             self.context.log("page", address=address)

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttsr_studio.errors import Cause
 from ttsr_studio.rendering.tasks import (
@@ -30,6 +32,21 @@ if TYPE_CHECKING:
 LOG_BYTES = 1_000_000
 UNEXPECTED = 70
 """Exit code after an error that nobody foresaw."""
+
+
+@dataclass(frozen=True)
+class SideTask(ABC):
+    """Something else that is done where the engine and the decoders are, so that it cannot hurt the service.
+
+    Attributes:
+        source: the file that it is about.
+    """
+
+    source: Path
+
+    @abstractmethod
+    def answer(self) -> Any:
+        """Do it. Raises TtsrError or OSError where it cannot be done."""
 
 
 class Ready:
@@ -61,7 +78,10 @@ def work(pipe: Connection, leash: Connection, log: Path, sharing: int) -> None:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        answer = hash_source(pipe, task) if isinstance(task, Path) else render_source(pipe, task, sessions)
+        if isinstance(task, SideTask):
+            answer = guarded(task.source, task.answer)
+        else:
+            answer = hash_source(pipe, task) if isinstance(task, Path) else render_source(pipe, task, sessions)
         pipe.send(answer)
         if isinstance(answer, TaskFailed) and answer.cause is Cause.CRASH:
             raise SystemExit(UNEXPECTED)  # what an error of the device leaves behind is not to be trusted

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,7 +25,7 @@ from ttsr_studio.rendering.tasks import (
     TaskFailedError,
     WorkerProgress,
 )
-from ttsr_studio.watch.workers.process import UNEXPECTED, Ready, work
+from ttsr_studio.watch.workers.process import UNEXPECTED, Ready, SideTask, work
 
 POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
@@ -119,7 +120,11 @@ class Supervisor:
         assert isinstance(answer, RenderDone)
         return answer
 
-    def _ask(self, task: RenderTask | Path, size: int, on_progress: OnProgress) -> HashDone | RenderDone:
+    def side(self, task: SideTask, on_progress: OnProgress) -> Any:
+        """Have something else done; gives its answer. Raises what `render` does."""
+        return self._ask(task, task.source.stat().st_size if task.source.is_file() else 0, on_progress)
+
+    def _ask(self, task: RenderTask | SideTask | Path, size: int, on_progress: OnProgress) -> Any:
         if self.worker is None or not self.worker.process.is_alive():
             self.stop()
             self.worker = Worker(self.log, self.limits.sharing)
@@ -142,9 +147,7 @@ class Supervisor:
             raise TaskFailedError(answer)
         return answer
 
-    def _answer(
-        self, worker: Worker, task: RenderTask | Path, size: int, on_progress: OnProgress
-    ) -> HashDone | RenderDone | TaskFailed:
+    def _answer(self, worker: Worker, task: RenderTask | SideTask | Path, size: int, on_progress: OnProgress) -> Any:
         """Wait for the answer, keeping an eye on silence and memory."""
         last_message = measured = time.monotonic()
         last = WorkerProgress("starting")
@@ -158,7 +161,6 @@ class Supervisor:
                 elif isinstance(message, WorkerProgress):
                     last = message
                 else:
-                    assert isinstance(message, HashDone | RenderDone | TaskFailed)
                     return message
             now = time.monotonic()
             self.limits.refuse_silence(last, now - last_message, size)

@@ -33,7 +33,27 @@ class Speed:
         return f"{roughly(self.of(audio_s, channels))} here ({self.basis})"
 
 
+@dataclass(frozen=True)
+class TrialCost:
+    """Seconds of work for a second of a channel: before any candidate is made, and for each of them."""
+
+    before: float
+    each: float
+
+    def speed(self, session: Session) -> Speed:
+        """What a session's candidates come to."""
+        made = f"{session.candidates} candidate{'' if session.candidates == 1 else 's'}"
+        basis = f"measured on {SECONDS:g} s of noise, {made}, {session.device}"
+        return Speed(self.before + self.each * session.candidates, basis, session.options.budget_seconds)
+
+
 def measured_speed(session: Session) -> Speed | None:
+    """How fast a session is, by a trial; None where that cannot be done."""
+    cost = measured_cost(session)
+    return None if cost is None else cost.speed(session)
+
+
+def measured_cost(session: Session) -> TrialCost | None:
     """Render noise once with one candidate and once with two; None where that cannot be done.
 
     What a candidate costs is the difference, and what goes before it the rest. Searches that spend their evaluations
@@ -44,10 +64,7 @@ def measured_speed(session: Session) -> Speed | None:
     except TtsrError:
         return None
     each = max(two - one, 0.1 * one)
-    total = (max(one - each, 0.0) + each * session.candidates) / SECONDS
-    made = f"{session.candidates} candidate{'' if session.candidates == 1 else 's'}"
-    basis = f"measured on {SECONDS:g} s of noise, {made}, {session.device}"
-    return Speed(total, basis, session.options.budget_seconds)
+    return TrialCost(max(one - each, 0.0) / SECONDS, each / SECONDS)
 
 
 def _seconds(session: Session, candidates: int) -> float:
