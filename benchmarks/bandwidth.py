@@ -4,7 +4,7 @@
 - limited: full-band clips of FOLDER through twelve families of low-passes at eight edges, over three floors.
   The edge that counts is the filter's own -6 dB point; above 18 kHz it is as good as none, and left out.
 - spliced, channels: two edges in one file, one after the other (parts of 1 and 2 s) and side by side, by six families.
-- coded: the clips through real encoders (MP3, AAC, Opus by PyAV). The edge that counts is where the long-term spectrum
+- coded: the clips through real encoders (MP3, AAC, Opus, WMA, AC-3, MP2 by PyAV; Vorbis by libsndfile). The edge that
   of what was decoded stays 10 dB under the original's for good; above 18 kHz it is as good as none.
 
 Each is given to the detector and to the fall of the long-term spectrum alone (`edge.find_edge`), which decided before.
@@ -27,6 +27,9 @@ RATE = 48000
 Audio = np.ndarray
 EDGES = (2000, 3000, 4000, 5500, 8000, 11000, 13000, 16000)
 NEAR = 0.2
+ENCODERS = {"libmp3lame": (64, 96, 128, 192), "aac": (64, 128), "libopus": (32, 64, 128), "wmav2": (64, 96, 128),
+            "ac3": (96, 192), "mp2": (96, 192)}  # fmt: skip
+"""kbit/s of a pair, by encoder."""
 
 
 def additive(pitch: float, level: Callable[[int], float], seconds: float = 2.0, decay: float = 0.0) -> Audio:
@@ -259,34 +262,41 @@ def coded_edge(before: Audio, behind: Audio) -> float:
 
 
 def measure_coded(material: list[Audio]) -> dict[str, object]:
-    from codec_holes import coded
+    from codec_holes import coded, vorbis
 
     rows: dict[str, object] = {}
-    for codec, rates in {"libmp3lame": (64, 96, 128, 192), "aac": (64, 128), "libopus": (32, 64, 128)}.items():
+    for codec, rates in ENCODERS.items():
         for kbps in rates:
-            off, full, unsure, low, count = [], 0, 0, 0, 0
-            for clip in material:
-                behind = coded(clip[None].astype(np.float32), codec, kbps)[0]
-                edge = coded_edge(clip[: len(behind)], behind)
-                if edge > 18000:
-                    continue
-                now, _ = detect(behind)
-                count += 1
-                full += now.verdict.value == "full band"
-                unsure += now.verdict.value == "no sign of a limit"
-                if now.limited:
-                    off.append(abs(np.log2(now.cutoff_hz / edge)))
-                    low += now.map.lowest() < 0.8 * edge
-            rows[f"{codec} {kbps} kbit/s a pair"] = {
-                "n": count,
-                "called full, %": share(full, count),
-                "left alone as unsure, %": share(unsure, count),
-                "edge too low by over a third of an octave anywhere, %": share(low, count),
-                "edge off, octaves, median and 90 %": [round(float(np.quantile(off, q)), 3) for q in (0.5, 0.9)]
-                if off
-                else None,
-            }
+            row = of_encoder(material, lambda clip, codec=codec, kbps=kbps: coded(clip, codec, kbps))
+            rows[f"{codec} {kbps} kbit/s a pair"] = row
+    for quality in (0.0, 0.2, 0.4):
+        rows[f"vorbis, quality {quality:g}"] = of_encoder(material, lambda clip, q=quality: vorbis(clip, q))
     return rows
+
+
+def of_encoder(material: list[Audio], encode: Callable[[Audio], Audio]) -> dict[str, object]:
+    off, full, unsure, low, count = [], 0, 0, 0, 0
+    for clip in material:
+        behind = encode(clip[None].astype(np.float32))[0]
+        edge = coded_edge(clip[: len(behind)], behind)
+        if edge > 18000:
+            continue
+        now, _ = detect(behind)
+        count += 1
+        full += now.verdict.value == "full band"
+        unsure += now.verdict.value == "no sign of a limit"
+        if now.limited:
+            off.append(abs(np.log2(now.cutoff_hz / edge)))
+            low += now.map.lowest() < 0.8 * edge
+    return {
+        "n": count,
+        "called full, %": share(full, count),
+        "left alone as unsure, %": share(unsure, count),
+        "edge too low by over a third of an octave anywhere, %": share(low, count),
+        "edge off, octaves, median and 90 %": [round(float(np.quantile(off, q)), 3) for q in (0.5, 0.9)]
+        if off
+        else None,
+    }
 
 
 def is_near(found: float, wanted: float) -> bool:

@@ -12,6 +12,7 @@ found and their neighbours, re what was added in them.
 
 import argparse
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -35,7 +36,10 @@ from ttsr_studio.rendering.inference.windows import SearchInput
 from ttsr_studio.rendering.request import RenderRequest, RunningRender
 
 RATE = 48000
-ENDINGS = {"libmp3lame": "mp3", "aac": "m4a", "libopus": "opus"}
+ENDINGS = {"libmp3lame": "mp3", "aac": "m4a", "libopus": "opus", "wmav2": "wma", "ac3": "ac3", "mp2": "mp2"}
+PLANES = {"libopus": "flt", "mp2": "s16"}
+"""Sample formats of encoders that do not take "fltp"."""
+
 FLOOR_DB = -100.0
 FEWEST = 20
 """Cells of a clip that count."""
@@ -59,8 +63,9 @@ def coded(audio: np.ndarray, codec: str, kbps: int) -> np.ndarray:
         with av.open(path, "w") as out:
             stream = out.add_stream(codec, rate=RATE)
             stream.layout, stream.bit_rate = layout, 500 * kbps * len(audio)
-            kind = "flt" if codec == "libopus" else "fltp"
-            data = audio.T.reshape(1, -1) if kind == "flt" else audio
+            kind = PLANES.get(codec, "fltp")
+            data = audio if kind == "fltp" else audio.T.reshape(1, -1)
+            data = np.round(data * 32767).astype(np.int16) if kind == "s16" else data
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), kind, layout)
             frame.rate, frame.pts = RATE, 0
             for packet in [*stream.encode(frame), *stream.encode(None)]:
@@ -68,7 +73,21 @@ def coded(audio: np.ndarray, codec: str, kbps: int) -> np.ndarray:
         with av.open(path) as made:
             frames = [f.to_ndarray() if f.format.is_planar else f.to_ndarray().reshape(-1, len(audio)).T
                       for f in made.decode(audio=0)]  # fmt: skip
-    whole = np.concatenate(frames, axis=1).astype(np.float32)
+    whole = np.concatenate(frames, axis=1)
+    whole = whole.astype(np.float32) / (32768 if whole.dtype == np.int16 else 1)
+    return aligned(audio, whole)
+
+
+def vorbis(audio: np.ndarray, quality: float) -> np.ndarray:
+    """The same through libsndfile's Vorbis, whose quality is 0 to 1."""
+    held = io.BytesIO()
+    soundfile.write(held, audio.T, RATE, format="OGG", subtype="VORBIS", compression_level=1 - quality)
+    held.seek(0)
+    return aligned(audio, soundfile.read(held, dtype="float32", always_2d=True)[0].T)
+
+
+def aligned(audio: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """What was decoded, in step with what was encoded and as long, [channels, samples] both."""
     size = 2 * (audio.shape[1] + 8192)
     match = np.fft.irfft(np.fft.rfft(whole.sum(0), size) * np.conj(np.fft.rfft(audio.sum(0), size)))
     lag = int(np.argmax(match))

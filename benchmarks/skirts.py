@@ -5,8 +5,11 @@
 - brick: the same through brick walls (soxr, FIR, polyphase, mp3). Nothing of them may be lifted.
 - gentle: the same through six families of low-passes, several orders and knees. For what is lifted: the error of the
   curve, and the log-spectral distance (LSD) to the truth from the -3 dB point to the end of the lift, before and after.
+- rendered: others of these, rendered with the skirt kept and with it lifted (preset preview, one seed), where one is
+  found: LSD and Zimtohrli (1 to 5, of what is in that band alone) from the -3 dB point to the end of the lift.
 
-Only estimation and lift are run, nothing is rendered. Shares come with 95 % intervals (Wilson), means with bootstrap's.
+But for the last part only estimation and lift are run, nothing is rendered. Shares come with 95 % intervals (Wilson),
+means with bootstrap's.
 """
 
 import argparse
@@ -20,12 +23,14 @@ import soundfile
 import soxr
 from scipy import signal
 
+import ttsr_studio as ttsr
 from ttsr_studio.audio.bandwidth.detector import Bandwidth, BandwidthMeter
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.skirt.curve import Skirt, SkirtMap
 from ttsr_studio.audio.skirt.find import RATE_SHARE, find_skirts
 from ttsr_studio.audio.skirt.lift import lifted
 from ttsr_studio.engines.builtin.expectation import Expectation
+from ttsr_studio.evaluation.benchmark.perceptual import load_zimtohrli
 
 RATE = 48000
 SECONDS = 3
@@ -218,6 +223,39 @@ def benefit(case: Case, skirt: Skirt, raised: Audio) -> dict[str, float]:
     }
 
 
+def rendered_benefit(case: Case, skirt: Skirt) -> dict[str, float]:
+    """The distance, and Zimtohrli's opinion, of the input and of renders with the skirt kept and lifted."""
+    _, audio, truth, sos = case
+    assert sos is not None
+    hertz = np.geomspace(500, skirt.end_hz, 200)
+    inside = np.abs(signal.sosfreqz(sos, hertz, fs=RATE)[1]) < 0.7
+    if not inside.any():
+        return {}
+    low, found = float(hertz[inside][0]), {}
+    outputs = {"input": audio}
+    for name, lift in (("kept", False), ("lifted", True)):
+        with ttsr.Renderer("preview", lift_skirt=lift, loudness="off") as renderer:
+            outputs[name] = renderer.enhance(audio[None], RATE)[0][0]
+    opinion = load_zimtohrli()
+    for name, output in outputs.items():
+        output = output if name == "input" else level_below(output, audio, low)
+        found[f"lsd_{name}"] = distance(output, truth, low, skirt.end_hz)
+        parts = (np.ascontiguousarray(between(each, low, skirt.end_hz)) for each in (truth, output))
+        found[f"zimtohrli_{name}"] = opinion(*parts)
+    return found
+
+
+def level_below(output: Audio, audio: Audio, hertz: float) -> Audio:
+    """An output with what lies well below a frequency as loud as in the input."""
+    own, aim = (float(np.square(between(each, 100, 0.6 * hertz)).mean()) for each in (output, audio))
+    return np.asarray(output * np.sqrt(aim / max(own, 1e-12)), np.float32)
+
+
+def between(audio: Audio, low: float, high: float) -> Audio:
+    spectrum, hertz = np.fft.rfft(audio), np.fft.rfftfreq(len(audio), 1 / RATE)
+    return np.asarray(np.fft.irfft(np.where((hertz >= low) & (hertz < high), spectrum, 0), len(audio)), np.float32)
+
+
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """95 % interval of a share, in percent."""
     share, z = hits / max(count, 1), 1.96
@@ -232,7 +270,8 @@ def mean_with_interval(values: list[float]) -> str:
     return f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})"
 
 
-PARTS = {"dark": (dark, 300, 11), "brick": (brick, 60, 12), "gentle": (gentle, 60, 13)}
+MEASURES = ("lost_db", "error_db", "bias_db", "lsd", "zimtohrli")
+PARTS = {"dark": (dark, 300, 11), "brick": (brick, 60, 12), "gentle": (gentle, 60, 13), "rendered": (gentle, 40, 15)}
 
 
 def main() -> None:
@@ -253,13 +292,17 @@ def main() -> None:
         if skirt:
             row |= {"evidence": skirt.evidence, "start": skirt.start_hz, "end": skirt.end_hz, "most": skirt.most_db}
             row |= benefit(case, skirt, raised) if given.part == "gentle" else {}
+            row |= rendered_benefit(case, skirt) if given.part == "rendered" else {}
             print(row, flush=True)
         rows.append(row)
     hits = sum(bool(row["lifted"]) for row in rows)
     low, high = wilson(hits, len(rows))
     print(f"{given.part}: {len(rows)} files, {sum(bool(row['limited']) for row in rows)} heard as limited, "
           f"{hits} lifted ({low:.1f} to {high:.1f} %)")  # fmt: skip
-    for key in ("lost_db", "error_db", "bias_db", "lsd_before", "lsd_after"):
+    for row in rows:
+        pairs = [(f"{measure}_lifted", f"{measure}_kept") for measure in ("lsd", "zimtohrli")]
+        row |= {f"{a} - {b}": float(str(row[a])) - float(str(row[b])) for a, b in pairs if a in row}
+    for key in sorted({key for row in rows for key in row if key.startswith(MEASURES)}):
         values = [float(str(row[key])) for row in rows if key in row]
         if values:
             print(f"  {key}: {mean_with_interval(values)} of {len(values)}")

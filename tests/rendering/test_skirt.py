@@ -94,7 +94,7 @@ def test_what_is_no_gentle_filter_is_left_alone() -> None:
 def test_a_brick_wall_comes_out_the_same_with_and_without(ttsr: object, tmp_path: Path) -> None:
     source = save(tmp_path / "brick.wav", below(voice(2.0), 6000))
     outputs = []
-    for name, more in (("a", []), ("b", ["--lift-skirt"])):
+    for name, more in (("a", ["--keep-skirt"]), ("b", [])):
         out = tmp_path / f"{name}.wav"
         result = ttsr("render", source, "-o", out, "--candidates", 1, *more)  # type: ignore[operator]
         assert result.exit_code == 0, result.output
@@ -123,7 +123,7 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
 ) -> None:
     source, truth = filtered
     _, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
-    lift, told = rendered(ttsr, source, tmp_path / "lift.wav", "--lift-skirt")
+    lift, told = rendered(ttsr, source, tmp_path / "lift.wav")
     assert untouched["skirts"] == []
     assert untouched["lifted_lu"] is None
     assert told["skirts"][0]["channels"] == [1]
@@ -142,7 +142,7 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
 
 @pytest.mark.golden
 def test_a_cutoff_ends_the_lift(ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path, np.ndarray]) -> None:
-    _, told = rendered(ttsr, filtered[0], tmp_path / "out.wav", "--lift-skirt", "--cutoff", 5000)
+    _, told = rendered(ttsr, filtered[0], tmp_path / "out.wav", "--cutoff", 5000)
     assert told["cutoff_hz"] == 5000
     assert told["skirts"][0]["hertz"][-1] <= 5000
 

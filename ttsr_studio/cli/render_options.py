@@ -52,7 +52,9 @@ def flag(field: OptionField) -> Callable[[Command], Command]:
     """The flag of an option."""
     names = "--page/--no-page" if field.field == "page" else f"--{field.name}"
     if field.kind is bool:
-        return click.option(names, field.field, is_flag=True, default=field.default, help=field.help, **told_in(field))
+        value = {} if "/" in names else {"flag_value": True}
+        told = told_in(field) | value
+        return click.option(names, field.field, is_flag=True, default=field.default, help=field.help, **told)
     text, default = field.help, field.default
     more: dict[str, Any] = {"multiple": bool(field.several), "metavar": field.metavar, **told_in(field)}
     more["shell_complete"] = completing.OF_OPTIONS.get(field.field)

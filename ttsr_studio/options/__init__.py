@@ -267,9 +267,9 @@ class OutputOptions:
         "naive upsampling, from where they begin; or all there is. The report lists what was removed.",
         group=REPAIR, held_by=FILES)
     lift_skirt: bool = option(
-        False, "Lift what a gentle filter turned down, but not into the noise.", group=REPAIR, held_by=FILES)
+        True, "Lift what a gentle filter turned down, but not into the noise.", group=REPAIR, held_by=FILES)
     keep_skirt: bool = option(
-        False, "Do not, although a preset or a sidecar asks for lift_skirt.", group=REPAIR, held_by=FILES)
+        False, "Leave what a gentle filter turned down as it is.", group=REPAIR, held_by=FILES)
     amount: AmountOfMade = option(
         1.0, "How much of what was made is mixed in, 0 to 1; auto for less where candidates disagree.",
         group="Output", held_by=FILES, metavar="SHARE")

@@ -92,7 +92,7 @@ NOTICES = {
     "holes-filled": Explanation("What a codec had emptied was filled, as `--fill-holes` asks for.", "Nothing."),
     "no-holes": Explanation("`--fill-holes` found nothing to fill.", "Nothing."),
     "skirt-lifted": Explanation(
-        "What a gentle filter had turned down was lifted, as `--lift-skirt` asks for; the file is louder by that.",
+        "What a gentle filter had turned down was lifted; the file is louder by that.",
         "Nothing.",
     ),
     "gain-lowered": Explanation(
