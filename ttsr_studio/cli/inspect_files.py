@@ -63,7 +63,8 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
         *(f"  steady tone: {tone.hz:.0f} Hz, {tone.level_db:.0f} dBFS; --remove tones" for tone in found.tones),
         *(
             f"  a filter's skirt, channel {channel + 1}, from {start:.1f} s: a render lifts it from "
-            f"{skirt.start_hz / 1000:.1f} to {skirt.end_hz / 1000:.1f} kHz by up to {skirt.most_db:.0f} dB; --keep-skirt leaves it"
+            f"{skirt.start_hz / 1000:.1f} to {skirt.end_hz / 1000:.1f} kHz by up to {skirt.most_db:.0f} dB; "
+            "--keep-skirt leaves it"
             for start, channel, skirt in found.skirts.every()
         ),
         *([f"  heard: {', '.join(f'{a:.0f} to {b:.0f} s' for a, b in found.heard)}"] if found.heard else []),
