@@ -7,7 +7,7 @@ from pathlib import Path
 import opentimelineio as otio
 from dawprojects import sound
 
-FPS, LENGTH = 25, 50
+FPS, LENGTH = 25, 25
 """Frames a second, and of a file."""
 PLAYED = ((5, 20), (0, 25))
 """Of each file, its first frame and how many are played, after a gap of ten frames."""
@@ -19,13 +19,13 @@ FCPXML = """<?xml version="1.0" encoding="UTF-8"?>
 <fcpxml version="1.11">
     <resources>
         <format id="r1" frameDuration="1/25s" width="1920" height="1080"/>
-        <asset id="r2" name="voice" uid="0123ABC" start="3600s" duration="2s" hasAudio="1" audioSources="1" audioChannels="1" audioRate="22050">
+        <asset id="r2" name="voice" uid="0123ABC" start="3600s" duration="1s" hasAudio="1" audioSources="1" audioChannels="1" audioRate="22050">
             <media-rep kind="original-media" sig="0123ABC" src="{voice}">
                 <bookmark>Ym9va21hcms=</bookmark>
             </media-rep>
             <media-rep kind="proxy-media" sig="77" src="file:///proxies/voice.mov"/>
         </asset>
-        <asset id="r3" name="drums" start="0s" duration="2s" hasAudio="1" src='{drums}'/>
+        <asset id="r3" name="drums" start="0s" duration="1s" hasAudio="1" src='{drums}'/>
         <asset id="r4" name="picture" start="0s" duration="0s" hasVideo="1" src="file:///pictures/a.png"/>
     </resources>
     <library>
@@ -43,7 +43,7 @@ FCPXML = """<?xml version="1.0" encoding="UTF-8"?>
 
 def media(folder: Path, rate: int = 22050) -> list[Path]:
     """Two files: a voice at a rate, and drums at 48 kHz whose name is no ASCII."""
-    return [sound(folder / "media/My voice.wav", 2.0, rate), sound(folder / "media/drums é.wav", 2.0, 48000, 2)]
+    return [sound(folder / "media/My voice.wav", 1.0, rate), sound(folder / "media/drums é.wav", 1.0, 48000, 2)]
 
 
 def timeline(files: list[Path], relative_to: Path | None = None) -> otio.schema.Timeline:

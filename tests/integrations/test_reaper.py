@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers import LONGEST, below, save, voice
+from lxml import etree
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "integrations" / "reaper"
@@ -116,3 +117,15 @@ def test_a_header_that_is_wrong_is_noticed(index: Index, tmp_path: Path, old: st
     done = index("--check")
     assert done.returncode == 1
     assert said in done.stdout + done.stderr
+
+
+def test_the_index_is_as_reapack_reads_it(index: Index, tmp_path: Path) -> None:
+    schema = etree.XMLSchema(etree.parse(ROOT / "tests/integrations/reapack.xsd"))
+    schema.assertValid(etree.parse(PACKAGE / "index.xml"))
+    assert index("--url", "https://example.org/a%20b/").returncode == 0
+    made = etree.parse(tmp_path / "reaper/index.xml")
+    schema.assertValid(made)
+    for change in ({"type": "scripts"}, {"name": ""}):
+        package = made.getroot().find(".//reapack")
+        package.attrib.update(change)
+        assert not schema.validate(made), change

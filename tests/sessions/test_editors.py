@@ -11,6 +11,7 @@ import cuts
 import opentimelineio as otio
 import pytest
 import soundfile
+import tiny_videos
 from helpers import Ttsr, band, level_db
 
 QUICK = ("--candidates", 1, "--steps", 2, "--loudness", "off", "--no-report")
@@ -171,3 +172,32 @@ def test_aaf_is_listed_with_its_parts_and_only_read(ttsr: Ttsr, tmp_path: Path) 
     assert "only read" in refused.output
     path.write_bytes(path.read_bytes()[:700])
     assert "cannot be read as AAF" in ttsr("session", path, "--list").output
+
+
+def test_a_film_comes_back_with_its_picture(ttsr: Ttsr, tmp_path: Path) -> None:
+    film = tiny_videos.make(tmp_path / "scene 1.mov", tiny_videos.Film("mpeg4", "pcm_s16le"))
+    made, out = tmp_path / "cut.xml", tmp_path / "new.xml"
+    otio.adapters.write_to_file(cuts.timeline([film, film]), str(made), adapter_name="fcp_xml")
+    done = ttsr("session", made, "-o", out, *QUICK, "--used-ranges")
+    assert done.exit_code == 0, done.output
+    ((old, new),) = changed_lines(made, out)
+    assert old.strip() == f"<pathurl>{film.as_uri()}</pathurl>"
+    assert new.strip() == f"<pathurl>{(tmp_path / 'new_ttsr/scene 1_ttsr.mov').as_uri()}</pathurl>"
+    pictures = [tiny_videos.packets(path) for path in (film, tmp_path / "new_ttsr/scene 1_ttsr.mov")]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "iso-8859-1", "utf-8-sig"])
+def test_other_encodings_stay(ttsr: Ttsr, tmp_path: Path, encoding: str) -> None:
+    made, out = cuts.cut(tmp_path, ".xml"), tmp_path / "new.xml"
+    text = made.read_text(encoding="utf-8").replace("<name>cut</name>", "<name>für Ännchen</name>")
+    declared = text.replace(
+        '<?xml version="1.0" ?>', f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>'
+    )
+    made.write_bytes(declared.encode(encoding))
+    done = ttsr("session", made, "-o", out, *QUICK)
+    assert done.exit_code == 0, done.output
+    new = out.read_bytes().decode(encoding)
+    assert new.count("_ttsr.wav</pathurl>") == 2
+    undone = new.replace("new_ttsr/", "media/").replace("_ttsr.wav", ".wav")
+    assert undone.encode(encoding) == made.read_bytes()

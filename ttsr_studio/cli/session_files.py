@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,10 +178,10 @@ def render_media(
     return write_out(asked, session, target, parts, out) or failed
 
 
-def refuse_with_ranges(given: Collection[str]) -> None:
+def refuse_with_ranges(given: Mapping[str, Any]) -> None:
     """Raise OptionError for options that stretches of a file cannot have each on its own."""
     for name in ONE_OF_A_FILE:
-        if name in given:
+        if given.get(name) not in (None, "off"):
             raise OptionError(f"--{name}: a file of which only parts are rendered has one render, at its own level; "
                               "leave it or --used-ranges out")  # fmt: skip
 
