@@ -23,6 +23,7 @@ def stem(tmp_path: Path) -> Path:
 def test_help_is_asked_for_in_words_too(ttsr: Ttsr) -> None:
     assert ttsr("help").output == ttsr("--help").output
     assert ttsr("help", "presets").output == ttsr("presets", "--help").output
+    assert ttsr("help", "presets", "show").output == ttsr("presets", "show", "--help").output
     assert "unknown command 'rendr'" in ttsr("help", "rendr").output
 
 
@@ -81,3 +82,10 @@ def test_a_missing_part_is_installed_by_what_is_there(monkeypatch: pytest.Monkey
     found: Callable[[str], object] = lambda name: object() if pip else None  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", found)
     assert words in errors.pip_install("ttsr-studio[tune]")
+
+
+def test_a_number_is_not_likened_to_others_by_its_digits(ttsr: Ttsr, stem: Path) -> None:
+    result = ttsr("render", stem, "--rate", 22050)
+    assert (result.exit_code, "is not one of 'source', '44100'" in result.output) == (2, True), result.output
+    assert "nearest" not in result.output
+    assert "nearest: source" in ttsr("render", stem, "--rate", "sorce").output

@@ -98,7 +98,8 @@ class OneOf(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = str(self.field.read(value))
-        if text not in self.choices and (near := nearest(text, self.choices)):
+        near = "" if text in self.choices or text.isdigit() else nearest(text, self.choices)  # no digits of a number
+        if near:
             self.fail(f"{self.get_invalid_choice_message(value, ctx).removesuffix('.')}{near}.", param, ctx)
         return super().convert(text, param, ctx)
 
