@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram, precise
+from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
 
 
 def search_range(
@@ -29,7 +29,8 @@ def search_range(
 
 def range_of(powers: Sequence[Tensor]) -> float:
     """The same from power spectrograms, [channels, bins, frames] each, at least one."""
-    mean = torch.zeros((), device=powers[0].device)
+    mean = torch.zeros_like(powers[0])
     for power in powers:
-        mean = mean + precise(power).sqrt() / len(powers)
-    return float(torch.stack([log_distance(precise(power), mean.square()) for power in powers]).mean())
+        mean += power.sqrt() / len(powers)
+    mean = mean.square_()
+    return float(torch.stack([log_distance(power, mean) for power in powers]).mean())

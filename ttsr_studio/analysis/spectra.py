@@ -77,7 +77,9 @@ def log_distance(power_x: Tensor, power_y: Tensor) -> Tensor:
     Root of the mean over bins of the squared difference of log10 powers (clamped at 1e-8), mean over frames.
     """
     difference = power_x.clamp_min(POWER_FLOOR).log10() - power_y.clamp_min(POWER_FLOOR).log10()
-    return square_root(precise(difference).square().mean(-2)).mean(-1)
+    # Squares in float32, summed in float64 where the device has it: 9 digits, and no copy of the whole in float64.
+    wide = torch.float32 if difference.device.type == "mps" else torch.float64
+    return square_root(difference.square().mean(-2, dtype=wide)).mean(-1)
 
 
 def lsd(x: Tensor, y: Tensor, *, sample_rate: int = 48000, lo_hz: float = 0.0, hi_hz: float | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from ttsr_studio.analysis.search_range import range_of
 from ttsr_studio.analysis.spectra import HOP, N_FFT, pool_edges, power_spectrogram
 from ttsr_studio.errors import OptionError
 
@@ -91,25 +92,46 @@ def regions(per_second_db: Sequence[float | None], threshold_db: float, end_s: f
         start = max(stop, start + 1)
 
 
-class Moments:
-    """Running mean and sum of squared deviations of equally shaped tensors (Welford)."""
+@dataclass(frozen=True)
+class Disagreement:
+    """How far the candidates of a window are apart; plain data, whatever device they were on.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean = torch.zeros((), dtype=torch.float64)
-        self._squares = torch.zeros((), dtype=torch.float64)
+    Attributes:
+        variance: of the STFT magnitude over candidates, mean over channels, float32 [bins, frames].
+        spread: standard deviation of the level of cells, mean over channels, dB, float32 [bands, cells]; None for one
+            candidate, and where nothing lies above the cutoff.
+        search_range: equation 4 of the paper; None for one candidate.
+    """
 
-    def add(self, x: Tensor) -> None:
-        """Count one more sample, any shape, the same every time."""
-        x = x.double().cpu()
-        self.count += 1
-        deviation = x - self._mean
-        self._mean = self._mean + deviation / self.count
-        self._squares = self._squares + deviation * (x - self._mean)
+    variance: NDArray[np.float32]
+    spread: NDArray[np.float32] | None
+    search_range: float | None
 
-    def variance(self, *, unbiased: bool) -> Tensor:
-        """The variance over the samples, divided by N - 1 (needs two samples) or by N."""
-        return self._squares / (self.count - 1 if unbiased else self.count)
+
+def disagreement(powers: Sequence[Tensor], cutoff_hz: float, rate: int) -> Disagreement:
+    """Compare power spectrograms of candidates, [channels, bins, frames] each, at least one, on their device."""
+    first = max(1, math.ceil(cutoff_hz * N_FFT / rate))
+    levels = [cell_levels(power[:, first:], rate) for power in powers] if cutoff_hz < rate / 2 else []
+    mean = torch.zeros_like(powers[0])
+    for power in powers:
+        mean += power.sqrt() / len(powers)
+    # The mean first: the difference of two sums would lose what candidates have in common.
+    squares = torch.zeros_like(mean)
+    for power in powers:
+        squares += power.sqrt().sub_(mean).square_()
+    variance = (squares / len(powers)).mean(0).cpu().numpy()
+    if len(powers) < 2:
+        return Disagreement(variance, None, None)
+    spread = torch.stack(levels).std(0).mean(0).cpu().numpy() if levels else None
+    return Disagreement(variance, spread, range_of(powers))
+
+
+def cell_levels(power: Tensor, rate: int) -> Tensor:
+    """Mean level of cells, 1 kHz by 8 frames: [channels, bins, frames] -> [channels, bands, cells], dBFS a bin."""
+    height = min(max(1, round(CELL_HZ * N_FFT / rate)), power.shape[1])
+    cell = (height, min(CELL_FRAMES, power.shape[2]))
+    pooled = avg_pool2d(power / (N_FFT / 4) ** 2, cell, ceil_mode=True)
+    return 10 * pooled.clamp_min(LEVEL_FLOOR).log10()
 
 
 class UncertaintyMap:
@@ -143,25 +165,18 @@ class UncertaintyMap:
         Returns:
             The window's mean spread in dB, None when N is 1 or nothing lies above the cutoff.
         """
-        return self.update_powers(start, [power_spectrogram(x) for x in candidates], cutoff_hz)
+        return self.take(
+            start, disagreement([power_spectrogram(x) for x in candidates], cutoff_hz, self.rate), cutoff_hz
+        )
 
-    def update_powers(self, start: int, powers: Sequence[Tensor], cutoff_hz: float) -> float | None:
-        """The same from power spectrograms of the candidates, [channels, bins, frames] each."""
+    def take(self, start: int, found: Disagreement, cutoff_hz: float) -> float | None:
+        """The same of candidates that were compared above that cutoff."""
         self._lowest_cutoff_hz = min(self._lowest_cutoff_hz, cutoff_hz)
-        first_bin = max(1, math.ceil(cutoff_hz * N_FFT / self.rate))
-        magnitudes, levels = Moments(), Moments()
-        for power in powers:
-            magnitudes.add(power.sqrt())
-            if cutoff_hz < self.rate / 2:
-                levels.add(self._cell_levels(power[:, first_bin:]))
-        variance = magnitudes.variance(unbiased=False).mean(0).numpy()
-        centres = start + np.arange(variance.shape[-1]) * HOP
+        centres = start + np.arange(found.variance.shape[-1]) * HOP
         # Frames outside the file are marked by a centre that no file has.
         centres = np.where((centres >= 0) & (centres < self.frames), centres, -1)
-        self._add_variance(variance, centres)
-        if levels.count < 2:
-            return None
-        return self._add_spread(levels.variance(unbiased=True).sqrt().mean(0).numpy(), centres)
+        self._add_variance(found.variance, centres)
+        return None if found.spread is None else self._add_spread(found.spread, centres)
 
     def map(self) -> NDArray[np.float32]:
         """Equation 5, [rows, columns], 0..1: row 0 the lowest frequency, DC left out, columns span the file.
@@ -212,14 +227,7 @@ class UncertaintyMap:
             "cutoff_hz": np.array(self._lowest_cutoff_hz),
         }
 
-    def _cell_levels(self, power: Tensor) -> Tensor:
-        """Mean level of cells, 1 kHz by 8 frames: [channels, bins, frames] -> [channels, bands, cells], dBFS a bin."""
-        height = min(max(1, round(CELL_HZ * N_FFT / self.rate)), power.shape[1])
-        cell = (height, min(CELL_FRAMES, power.shape[2]))
-        pooled = avg_pool2d(power / (N_FFT / 4) ** 2, cell, ceil_mode=True)
-        return 10 * pooled.clamp_min(LEVEL_FLOOR).log10()
-
-    def _add_variance(self, variance: NDArray[np.float64], centres: NDArray[np.int64]) -> None:
+    def _add_variance(self, variance: NDArray[np.float32], centres: NDArray[np.int64]) -> None:
         """Average [bins, frames] into the cells that the frames' centres fall in."""
         inside = centres >= 0
         rows, columns = self._sum.shape
@@ -229,7 +237,7 @@ class UncertaintyMap:
         np.add.at(self._sum.T, column, pooled.T)
         np.add.at(self._count, column, 1)
 
-    def _add_spread(self, cells: NDArray[np.float64], centres: NDArray[np.int64]) -> float | None:
+    def _add_spread(self, cells: NDArray[np.float32], centres: NDArray[np.int64]) -> float | None:
         """Add the spread of cells, [bands, cells], dB, to the seconds that they begin in, and return its mean."""
         begins = centres[::CELL_FRAMES][: cells.shape[1]]
         inside = begins >= 0

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.analysis.search_range import range_of
-from ttsr_studio.analysis.spectra import power_spectrogram
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
@@ -75,7 +73,6 @@ class Recorder:
 
     def __init__(self, session: Session, source: SearchInput) -> None:
         self.session, self.cutoff_hz, self.rate = session, source.cutoff_hz, session.engine.sample_rate
-        self.scale = source.level / session.engine.input_rms  # from the engine's level to the file's
         frames = source.lr.frames
         self.before, self.after = SpectrogramMap(self.rate, frames), SpectrogramMap(self.rate, frames)
         self.added = SpectrogramMap(self.rate, frames)
@@ -97,8 +94,10 @@ class Recorder:
         if found is None:
             self._windows.append(WindowNotes(window, silent=joined.silent))
             return
-        powers = [power_spectrogram(core * self.scale) for core in found.audio.values()]
-        self.uncertainty.update_powers(window.start, powers, self.cutoff_hz)
+        if found.apart is None:
+            raise RuntimeError("a window whose candidates were not compared")
+        self.uncertainty.take(window.start, found.apart, self.cutoff_hz)
+        decoded = len(found.audio)
         combined = found.combined(self.session.panel, range(len(found.candidates)))
         finished = sum(each.finished for each in found.candidates)
         notes = WindowNotes(
@@ -108,10 +107,10 @@ class Recorder:
             joined.selections,
             assembled=joined.scores,
             input_scores=found.input_scores,
-            previewed=found.previewed if len(powers) < finished else (),
-            decoded=len(powers),
+            previewed=found.previewed if decoded < finished else (),
+            decoded=decoded,
             finished=finished,
-            search_range=range_of(powers) if len(powers) > 1 else None,
+            search_range=found.apart.search_range,
             cut=found.cut,
         )
         self._windows.append(notes)

@@ -13,6 +13,8 @@ import soxr
 import torch
 from torch import Tensor
 
+from ttsr_studio.analysis.spectra import power_spectrogram
+
 Need = Literal["reference", "expected", "early", "input"]
 Scope = Literal["window", "clip"]
 
@@ -64,6 +66,7 @@ class Context:
     annotations: Annotations = field(default_factory=Annotations)
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _mono: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    _powers: list[tuple[Tensor, Tensor]] = field(default_factory=list, compare=False, repr=False)
 
     def on(self, device: torch.device) -> "Context":
         """The same, its audio on a device."""
@@ -73,6 +76,17 @@ class Context:
 
         expected, reference = moved(self.expected), moved(self.reference)
         return replace(self, lr=self.lr.to(device), raw=moved(self.raw), expected=expected, reference=reference)
+
+    def power(self, audio: Tensor) -> Tensor:
+        """Power spectrograms of candidates [N, channels, samples], [N, channels, 1025, frames], on their device.
+
+        Made once for all that ask for those of the same audio (`analysis.spectra.power_spectrogram`).
+        """
+        if not self._powers or self._powers[0][0] is not audio:
+            # One by one on a CPU, where what is worked on then stays in the caches.
+            rows = audio.split(1 if audio.device.type == "cpu" else len(audio))
+            self._powers[:] = [(audio, torch.cat([power_spectrogram(row) for row in rows]))]
+        return self._powers[0][1]
 
     def mono(self, audio: Tensor, rate: int) -> Tensor:
         """Candidates [N, channels, samples] as the mean of their channels at another rate, float32 [N, samples] on CPU.
@@ -173,6 +187,7 @@ def segment_scores(verifier: Verifier, audio: Tensor, context: Context, edges: S
             reference=None if context.reference is None else context.reference[:, part],
             cache={},
             _mono={},
+            _powers=[],
         )
         for name, scores in score_columns(verifier, audio[..., part], own).items():
             columns.setdefault(name, []).append(scores)

@@ -109,6 +109,7 @@ def search_group(
         window.cut = run.cut or ("time" if short else None)
         winners.append(run.winner.index)
         batch.decode(number, [run.winner.index])
+        batch.scorer.compare(number)
     for window in batch.windows:
         window.release()
     return GroupResult(tuple(batch.windows), tuple(winners), stages)

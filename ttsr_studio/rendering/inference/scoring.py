@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ttsr_studio.analysis.spectra import power_spectrogram
+from ttsr_studio.analysis.uncertainty import Disagreement, disagreement
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.model import Conditioning
@@ -51,6 +53,8 @@ class ScoringSetup:
     sample_rate: int
     bandwidth: BandwidthMap
     annotations: Annotations
+    scale: float = 1.0
+    """From the engine's level to the file's."""
 
     def cutoff_hz(self, window: Window) -> float:
         """The lowest edge within a window."""
@@ -112,7 +116,9 @@ class CandidateScorer:
         stages: Stages,
     ) -> None:
         self.config, self.windows, self.lr, self.pictures, self.stages = config, windows, lr, pictures, stages
-        self.setup = ScoringSetup(config.engine.sample_rate, config.crossover.bandwidth, config.annotations)
+        self.setup = ScoringSetup(
+            config.engine.sample_rate, config.crossover.bandwidth, config.annotations, config.scale
+        )
         self.verifiers = config.panel.scoring("window")
 
     def score_on_the_way(self, places: Sequence[Place], step: int, x0: Tensor, rows: Conditioning) -> None:
@@ -194,8 +200,24 @@ class CandidateScorer:
             for verifier in self.verifiers:
                 if verifier.name not in own.previewed:
                     self._score(own, numbers, verifier, merged, context)
+        if len(numbers) == self.config.most:
+            with self.stages.timed("observe"):
+                own.apart = self._apart(context.power(merged))
         for number, audio in zip(numbers, merged.cpu(), strict=True):
             own.candidates[number].audio, own.candidates[number].x0 = audio, None
+
+    def compare(self, window: int) -> None:
+        """Say how far a window's candidates are apart, where that is not known of all of them."""
+        own = self.windows[window]
+        if own.audio and (own.apart is None or len(own.audio) > self.config.most):
+            with self.stages.timed("observe"):
+                device = self.config.engine.device
+                own.apart = self._apart([power_spectrogram(core.to(device)) for core in own.audio.values()])
+
+    def _apart(self, powers: Sequence[Tensor] | Tensor) -> Disagreement:
+        """Of candidates' power spectrograms at the engine's level, as at the file's."""
+        setup = self.setup
+        return disagreement([x * setup.scale**2 for x in powers], setup.bandwidth.lowest(), setup.sample_rate)
 
     def _score(
         self, own: WindowCandidates, numbers: Sequence[int], verifier: Verifier, merged: Tensor, context: Context
@@ -212,7 +234,7 @@ class CandidateScorer:
     def _score_input(self, own: WindowCandidates, context: Context) -> None:
         """Ask those that can score the window's input itself, to tell whether a render is worse than nothing."""
         given = context.lr[None]
-        same = replace(context, raw=given, early=None, _mono={})
+        same = replace(context, raw=given, early=None, _mono={}, _powers=[])
         for verifier in self.verifiers:
             known = verifier.name in own.previewed or goes_by_input(verifier, context.annotations)
             if not needs_early(verifier) and not known:

@@ -111,6 +111,8 @@ class Session(SessionSettings):
             top=options.decode_top or 0,
             segment_seconds=options.segment if options.choice == "segment" else 0.0,
             trace_held_out=options.witness,
+            most=self.candidates,
+            scale=setup.scale,
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ttsr_studio.analysis.uncertainty import Disagreement
 from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.batch_limit import BatchLimit
@@ -35,6 +36,8 @@ class SamplingConfig:
         top: candidates of a comparison that are then decoded.
         segment_seconds: candidates are also scored in segments of about this length; 0 for whole windows only.
         trace_held_out: let held-out verifiers score x0-predictions too.
+        most: candidates of a window, if its search runs to its end.
+        scale: from the engine's level to the file's.
     """
 
     engine: Engine
@@ -51,6 +54,8 @@ class SamplingConfig:
     top: int = 0
     segment_seconds: float = 0.0
     trace_held_out: bool = False
+    most: int = 0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ class WindowCandidates:
         input_scores: of the input itself, by column.
         cut: why the search stopped before its budget was spent; None when it did not.
         cache: for what verifiers compute once for this window; it stays in the process.
+        apart: how far the decoded candidates are apart, once the search is over.
     """
 
     window: Window
@@ -163,6 +169,7 @@ class WindowCandidates:
     input_scores: Scores = field(default_factory=dict)
     cut: str | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    apart: Disagreement | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return without_views(self.__dict__) | {"cache": {}}

@@ -199,7 +199,8 @@ def request_group(
     references = (
         None if truth is None else np.stack([truth.read(w.render_start, w.render_stop) * plan.scale for w in windows])
     )
-    setup = ScoringSetup(session.engine.sample_rate, source.bandwidth, source.annotations)
+    scale = source.level / session.engine.input_rms
+    setup = ScoringSetup(session.engine.sample_rate, source.bandwidth, source.annotations, scale)
     return GroupRequest(session.options, setup, windows, audio[loud], references, share)
 
 

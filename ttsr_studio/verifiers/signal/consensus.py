@@ -7,7 +7,7 @@ the prediction at sigma 0.4, moved to where the prediction does not yet know the
 engine, and it prefers smooth envelopes: pair it with a verifier of another family. Before decoding it can compare what
 the engine has drawn, latents or mel pictures, with the mean prediction.
 
-Band: from the cutoff to 23 kHz, log-spectral distance to the mean render (`analysis.spectra.lsd`); mean over channels.
+Band: from the cutoff to 23 kHz, log-spectral distance to the mean render (as `analysis.spectra.lsd`); mean over channels.
 Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
 Shape and rate: [N, channels, samples] at any rate.
 Unit, range, direction: minus LSD in units of log10 power, at most 0; higher is better.
@@ -18,7 +18,7 @@ Weights and licence: none of its own.
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import lsd, precise
+from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram, precise
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
@@ -45,8 +45,12 @@ class Consensus:
         low, high = context.cutoff_hz, min(TOP_HZ, context.sample_rate / 2)
         if low >= high - 100:
             return torch.zeros(len(audio), dtype=torch.float64)
-        distance = lsd(audio, context.expected[None], sample_rate=context.sample_rate, lo_hz=low, hi_hz=high)
-        return -distance.mean(dim=-1)
+        bins = bins_between(low, high, context.sample_rate)
+        if "consensus" not in context.cache:
+            context.cache["consensus"] = power_spectrogram(context.expected)[..., bins, :]
+        expected = context.cache["consensus"]
+        distances = [log_distance(power[..., bins, :], expected).mean(-1) for power in context.power(audio)]
+        return -torch.stack(distances)
 
     def score_preview(self, preview: Preview) -> Tensor:
         """The same before decoding: minus the RMS distance to the mean prediction, in the engine's own units."""

@@ -13,7 +13,7 @@ Weights and licence: none.
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import lsd
+from ttsr_studio.analysis.spectra import log_distance, power_spectrogram
 from ttsr_studio.errors import InputError, MissingError
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 
@@ -44,5 +44,5 @@ class LSD:
                 f"reference of {tuple(reference.shape)} does not fit audio of {tuple(audio.shape[1:])} "
                 "(channels, samples); give the full-band original of this very file"
             )
-        # One candidate at a time: a spectrogram takes four times the memory of its audio.
-        return torch.stack([-lsd(x, reference, sample_rate=context.sample_rate).mean() for x in audio])
+        truth = power_spectrogram(reference)
+        return torch.stack([-log_distance(power, truth).mean() for power in context.power(audio)])
