@@ -7,7 +7,7 @@ the prediction at sigma 0.4, moved to where the prediction does not yet know the
 engine, and it prefers smooth envelopes: pair it with a verifier of another family. Before decoding it can compare what
 the engine has drawn, latents or mel pictures, with the mean prediction.
 
-Band: from the cutoff to 23 kHz, log-spectral distance to the mean render (as `analysis.spectra.lsd`); mean over channels.
+Band: from the cutoff to 23 kHz, log-spectral distance to the mean render (`analysis.spectra`); mean over channels.
 Needs: `expected`, the mean render; two network evaluations a window and channel, which every render counts.
 Shape and rate: [N, channels, samples] at any rate.
 Unit, range, direction: minus LSD in units of log10 power, at most 0; higher is better.
@@ -46,9 +46,10 @@ class Consensus:
         if low >= high - 100:
             return torch.zeros(len(audio), dtype=torch.float64)
         bins = bins_between(low, high, context.sample_rate)
-        if "consensus" not in context.cache:
-            context.cache["consensus"] = power_spectrogram(context.expected)[..., bins, :]
-        expected = context.cache["consensus"]
+        place = f"consensus on {audio.device}"
+        if place not in context.cache:
+            context.cache[place] = power_spectrogram(context.expected)[..., bins, :]
+        expected = context.cache[place]
         distances = [log_distance(power[..., bins, :], expected).mean(-1) for power in context.power(audio)]
         return -torch.stack(distances)
 
