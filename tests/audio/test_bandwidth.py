@@ -304,3 +304,10 @@ def test_a_bass_note_says_nothing_of_the_top() -> None:
     at = np.arange(3 * RATE) / RATE
     drop = 0.7 * np.sin(2 * np.pi * np.cumsum(50 + 30 * np.exp(-20 * at)) / RATE) * np.exp(-at)
     assert _detect(drop).verdict is Verdict.UNSURE
+
+
+def test_a_dark_sound_that_sinks_out_of_hearing_has_no_edge() -> None:
+    synth = sum(np.sin(2 * np.pi * 110.3 * k * np.arange(2 * RATE) / RATE + k) / k for k in range(1, 180))
+    muffled = signal.sosfilt(signal.butter(2, 1200, fs=RATE, output="sos"), synth) * 0.1
+    assert not _detect(muffled).limited
+    assert not _detect(_music(tilt_db=-16.0)).limited
