@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from ttsr_studio.audio.formats import SOUNDING
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.storage.atomic import fit_name, rename, sync_folder, write_atomic
-from ttsr_studio.storage.names import refuse_impossible
+from ttsr_studio.storage.names import ON_WINDOWS, refuse_impossible
 from ttsr_studio.watch.filesystem.root import RESERVED, Root, is_ignored
 
 MOST_STAGED = 1000
@@ -146,8 +146,10 @@ def refuse_folder(folder: str) -> str:
 
 
 def refuse_odd(name: str) -> None:
-    """Raise OptionError for a name that Windows has not, since the folder may be shared with such a machine."""
+    """Raise OptionError for a name that this system cannot have."""
+    if ON_WINDOWS and ":" in name:
+        raise OptionError(f"{shown(Path(name))}: Windows has no names with ':'; rename it")
     try:
-        refuse_impossible(Path(name), windows=True)
+        refuse_impossible(Path(name))
     except OptionError as error:
         raise OptionError(str(error).replace("choose another -o", "rename it")) from None
