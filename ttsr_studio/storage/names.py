@@ -45,16 +45,23 @@ def identity_of(folder: Path) -> Hashable:
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether a folder finds a file by its name in other letters: asked of a file in it, or else of those above."""
+    """Whether a folder finds a file by its name in other letters: asked of a file in it, or else of those above.
+
+    One name is enough as a rule: a folder of many is not read to its end.
+    """
     for each in (folder, *folder.parents):
         try:
-            names = set(os.listdir(each))
+            with os.scandir(each) as names:
+                for name in names:
+                    other = each / name.name.swapcase()
+                    if other.name == name.name:
+                        continue
+                    if not os.path.lexists(other):
+                        return False
+                    if other.name not in os.listdir(each):
+                        return same_file(each / name.name, other)
         except OSError:
             continue
-        for name in names:
-            other = name.swapcase()
-            if other != name and other not in names:
-                return same_file(each / name, each / other)
     return ON_WINDOWS or sys.platform == "darwin"
 
 

@@ -152,16 +152,16 @@ def jobs_collect(
     if again is None and (everything or replaced):
         raise OptionError("--everything and --replace go with --again; name a folder for it")
     found = collect(read_bundle(bundle), over, not no_look)
+    if not as_json:
+        say_collected(found, every)
     more = write_again(found, again, everything, replaced) if again else None
     if as_json:
         told = found.to_json()
         if more:
             told["again"] = {"bundle": str(again) if more.jobs else None, "jobs": more.jobs, "files": more.files}
         click.echo(json.dumps(told, indent=2))
-    else:
-        say_collected(found, every)
-        if more:
-            say_again(more, again)
+    elif more:
+        say_again(more, again)
     counts = found.counts()
     bad = sum(counts[status] for status in ("failed", "crashed", "cancelled"))
     click.get_current_context().exit(1 if bad else UNFINISHED if counts["running"] + counts["never ran"] else 0)
