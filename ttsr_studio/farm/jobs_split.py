@@ -21,7 +21,7 @@ from ttsr_studio.errors import MissingError, OptionError, PluginError, shown, un
 from ttsr_studio.farm.jobs_bundle import Bundle, JobData, refuse_taken, write_bundle
 from ttsr_studio.options import RenderOptions
 
-Item = TypeVar("Item", bound=Hashable)
+Spread = TypeVar("Spread", bound=Hashable)
 DEVICES = ("auto", "cpu", "cuda", "gpu", "mps")
 
 
@@ -166,13 +166,13 @@ def answers_of(number: int) -> JobData:
     return {"result": f"{number}.result.json", "progress": f"{number}.progress.json", "cancel": "../cancel"}
 
 
-def spread_evenly(jobs: Sequence[Item], work: Mapping[Item, float], per: int) -> list[list[Item]]:
+def spread_evenly(jobs: Sequence[Spread], work: Mapping[Spread, float], per: int) -> list[list[Spread]]:
     """Jobs in groups of at most `per`, evenly by work: the longest first, each to the group that has least so far.
 
     Groups with most work come first, so that none of them is begun last.
     """
     count = math.ceil(len(jobs) / per)
-    groups: list[list[Item]] = [[] for _ in range(count)]
+    groups: list[list[Spread]] = [[] for _ in range(count)]
     loads = [(0.0, number) for number in range(count)]
     for job in sorted(jobs, key=lambda job: -work[job]):
         load, number = heapq.heappop(loads)
