@@ -183,7 +183,7 @@ def evaluate_command(source: Path, out: Path, **given: Any) -> None:
 
     Inputs are made by a fixed low-pass, rendered, and compared with the clips. Writes tables.md, tables.csv,
     results.jsonl and curves/*.png into the folder of --out; with --paper, paper.jsonl and paper/ instead. The columns
-    ViSQOL and Zimtohrli, which count first, need: pip install 'ttsr-studio[evaluate]'.
+    ViSQOL and Zimtohrli, which count first, need the extra ttsr-studio[evaluate].
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
