@@ -32,6 +32,8 @@ LEAST = {
     "polish": {"euler": 4, "heun": 7},
     "steering": {"euler": 4, "heun": 4},  # its steps take one evaluation, whatever the solver's do
     "census": {"euler": 4, "heun": 7},
+    "evolution": {"euler": 1 + (1 + 1) + (1 + 1) + 1, "heun": 1 + (3 + 1) + (2 + 1) + 2},
+    "tree": {"euler": 4, "heun": 4},  # as in steering
     "gradient": {"euler": 4 * 2 - 1 + 3, "heun": 4 * 3 - 1 + 6},  # a coarse run, there and back, and the rest of a run
 }
 
@@ -44,6 +46,8 @@ SPENT = {
     "polish": {"euler": (8 + 2) * 4, "heun": (4 + 1) * 7},
     "steering": {"euler": 10 * (1 + 3), "heun": 10 * (1 + 3)},
     "census": {"euler": 10 * (1 + 1 + 1 + 1), "heun": 5 * (2 + 2 + 2 + 1)},
+    "evolution": {"euler": 20 + 4 * 2 + 4 * 2 + 4 * 1, "heun": 20 + 2 * 4 + 2 * 3 + 2 * 2},
+    "tree": {"euler": 40, "heun": 40},
     "gradient": {"euler": 2 * (2 * 7 + 3), "heun": 2 * (1 * 11 + 6)},
 }
 """What a budget of 40 evaluations buys, by hand."""
@@ -181,6 +185,11 @@ def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str,
         ("polish", {"share": 0.0}, 10 * 4),
         ("census", {"every": 3}, 10 * (3 + 1)),
         ("steering", {"resample": 0.0}, 10 * 4),
+        ("steering", {"funnel": 0.25}, 18 + 11 + 7 + 4),
+        ("steering", {"funnel": 0.01, "patience": 1.0}, 31 + 7 + 1 + 1),
+        ("evolution", {"generations": 1, "share": 0.25}, 10 + 6 * 2 + 6 * 2 + 6 * 1),
+        ("evolution", {"generations": 4, "elites": 1}, 17 + 4 * 2 + 5 * 2 + 4 * 1),
+        ("tree", {"ways": 3, "widening": 0.5}, 40),
         ("gradient", {"through": 1, "chains": 1}, 12 * 3 + 3),
         ("gradient", {"through": 9, "chains": 1}, 2 * (4 * 4 - 1)),  # all four steps: what is scored is finished
         ("gradient", {"through": 1, "chains": 40}, 6 * (3 + 3)),
@@ -345,7 +354,17 @@ def test_a_pivot_that_stays_gets_new_neighbours() -> None:
 @pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp-2m", "unipc"])
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("paths", {}), ("paths", DESCENT), ("steering", {}), ("steering", {"eta": 0.3}), ("polish", {}), ("screen", {})],
+    [
+        *(
+            ("paths", {}),
+            ("paths", DESCENT),
+            ("steering", {}),
+            ("steering", {"eta": 0.3}),
+            ("polish", {}),
+            ("screen", {}),
+        ),
+        *(("steering", {"funnel": 0.3}), ("evolution", {}), ("tree", {"eta": 0.5})),
+    ],
 )
 def test_a_candidate_can_be_made_again_from_its_key_alone(name: str, settings: dict[str, Any], solver: str) -> None:
     """Also as it was written to a report and read back."""
@@ -429,6 +448,55 @@ def test_steering_weighs_particles_by_what_every_step_has_gained_since_they_were
             particles = [number_of[child] for child in children]
         assert sorted(particles) == sorted(mine.audio)
     assert len({0, *times_drawn, 3}) > 2, "now and then, not never and not always"
+
+
+def test_a_funnel_starts_with_more_particles_and_ends_with_fewer() -> None:
+    """Its steps are those of a budget that the plain one spends on fewer starts; the best end may not be lost."""
+    funnel = World(3)
+    funnel.search("steering", 40, funnel=0.25, strength=1000.0)
+    for mine in funnel.batch.windows:
+        assert Counter(len(key.lineage) for key in mine.keys) == {1: 18, 2: 11, 3: 7, 4: 4}
+        assert len(mine.audio) == 4
+
+
+def test_patience_weighs_early_scores_down() -> None:
+    """With much of it the first step's weights are nearly equal, and systematic resampling keeps everybody."""
+    hasty, patient = World(3), World(3)
+    hasty.search("steering", 80, strength=4.0, resample=1.0)
+    patient.search("steering", 80, strength=4.0, resample=1.0, patience=8.0)
+    for quick, slow in zip(hasty.batch.windows, patient.batch.windows, strict=True):
+        parents = [{key.lineage[0] for key in mine.keys if len(key.lineage) == 2} for mine in (quick, slow)]
+        assert len(parents[0]) < 12
+        assert len(parents[1]) >= 19
+
+
+# Evolution and trees.
+
+
+def test_evolution_breeds_from_winners_and_keeps_elites() -> None:
+    world = World(3)
+    world.search("evolution", 40, generations=2, elites=3, tournament=5, cosine=0.7)
+    for mine in world.batch.windows:
+        first = [n for n, key in enumerate(mine.keys) if len(key.lineage) == 1]
+        said = {mine.keys[n].lineage: mine.candidates[n].previews[0].scores["near"] for n in first}
+        bred = [key for key in mine.keys if key.lineage[-1][0] == "near"]
+        mean = np.mean([said[key.lineage[:1]] for key in bred])
+        assert (len(first), len(bred)) == (11, 8)
+        assert mean > np.mean(list(said.values()))
+        assert {key.lineage[-1][2] for key in bred} == {0.7}
+        assert {key.lineage[-1][0] for key in mine.keys[19:]} == {"renoise"}
+
+
+def test_a_tree_goes_down_where_values_are_high() -> None:
+    """With a low temperature its last ways share the first steps of good ones, with a high one they spread."""
+    deep, wide = World(3), World(3)
+    deep.search("tree", 120, temperature=0.05, widening=0.7)
+    wide.search("tree", 120, temperature=50.0, widening=4.0)
+    for few, many in zip(deep.batch.windows, wide.batch.windows, strict=True):
+        draws = [sum(len(key.lineage) == 1 for key in mine.keys) for mine in (few, many)]
+        assert draws[0] < draws[1]
+        assert len(few.audio) > len(many.audio) > 20
+        assert len(set(few.keys)) == len(few.keys) == 120
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -758,6 +826,13 @@ def test_the_table_names_the_settings_that_a_search_takes(name):
         ("steering", {"eta": 1.1}, "eta 1.1 above 0 to 1"),
         ("steering", {"resample": -0.1}, "resample -0.1 from 0 to 1"),
         ("census", {"every": 0}, "every 0 steps; at least 1"),
+        ("steering", {"funnel": 0.0}, "funnel 0 above 0 to 1"),
+        ("steering", {"patience": -1.0}, "patience -1 0 or more"),
+        ("evolution", {"elites": 0}, "elites 0"),
+        ("evolution", {"cosine": 1.0}, "cosine 1 below 1"),
+        ("evolution", {"share": 1.0}, "share 1 above 0"),
+        ("tree", {"temperature": 0.0}, "temperature 0 and"),
+        ("tree", {"ways": 0}, "ways 0 from 1 on"),
         ("gradient", {"chains": 0}, "0 chains, stride 0.2"),
         ("gradient", {"stride": 0.0}, "stride 0, through"),
         ("gradient", {"stride": 1.1}, "stride 1.1, through"),
@@ -771,13 +846,13 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_rendered(
         begin(name, settings)
 
 
-@pytest.mark.parametrize("name", ["halving", "paths", "screen"])
+@pytest.mark.parametrize("name", ["halving", "paths", "screen", "evolution"])
 def test_a_run_of_one_step_has_no_middle_to_look_at(name: str) -> None:
     with pytest.raises(OptionError, match="--steps"):
         begin(name, {}, SamplingPlan((8.0, 0.0)))
 
 
-@pytest.mark.parametrize("name", ["random", "zero-order", "polish", "steering", "census"])
+@pytest.mark.parametrize("name", ["random", "zero-order", "polish", "steering", "census", "tree"])
 def test_a_run_of_one_step_is_enough_for_the_others(name: str) -> None:
     world = World(2, levels=(8.0, 0.0))
     assert [run.nfe for run in world.search(name, 5)] == [5, 5]

@@ -74,6 +74,12 @@ class Candidate:
     step: int
     ahead: bool = False
 
+    @property
+    def began(self) -> int:
+        """The step from which its solver has run on without a turn: what the solver remembers goes back to there."""
+        name, *values = self.key.lineage[-1] if self.key.lineage else ("draw",)
+        return int(values[2]) if name == "renoise" else int(values[1]) + 1 if name == "walk" else 0
+
 
 @dataclass(frozen=True)
 class Rollout:

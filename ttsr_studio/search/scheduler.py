@@ -35,7 +35,7 @@ class Task:
     gradient: bool = False
 
     @property
-    def shape(self) -> tuple[str, int, int, int, bool, bool]:
+    def shape(self) -> tuple[str, int, int, int, int, bool, bool]:
         """Tasks of one shape make one batch."""
         origin = self.rollout.origin
         return (
@@ -43,6 +43,7 @@ class Task:
             self.rollout.start,
             self.candidate.step,
             self.preview,
+            origin.began if origin is not None else 0,
             origin is not None and origin.ahead,
             self.gradient,
         )

@@ -1,17 +1,25 @@
 """Steering: particles that are weighed by their x0-predictions and drawn anew while they are denoised."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.diffusion.noise import NoiseKey, normal
 from ttsr_studio.errors import OptionError
+from ttsr_studio.search.algorithms.local import standardised, uniform
 from ttsr_studio.search.protocol import Budget, Problem, Rollout, Search, choose, resume, score, solve, too_small, top
 
 
 def steering_search(
-    problem: Problem, budget: Budget, *, strength: float = 2.0, eta: float = 1.0, resample: float = 0.5
+    problem: Problem,
+    budget: Budget,
+    *,
+    strength: float = 2.0,
+    eta: float = 1.0,
+    resample: float = 0.5,
+    funnel: float = 1.0,
+    patience: float = 0.0,
 ) -> Search:
     """Feynman-Kac steering (Singhal et al. 2025, "A general framework for inference-time scaling and steering of
     diffusion models", section 3, difference potentials), in log-weights.
@@ -22,34 +30,45 @@ def steering_search(
     their number, they are drawn anew in proportion to their weights (systematic resampling). The x0-prediction that
     is scored is the one that the next step needs, so a particle costs what a run of one evaluation a step does.
 
+    With a funnel there are fewer particles at every step, so that the early ones, when all is open, are more; with
+    patience early scores, which know little yet, weigh less: the funnel schedule and adaptive temperature of Su et al.
+    2025, "Navigating the exploration-exploitation tradeoff in inference-time scaling of diffusion models" (arXiv
+    2508.12361). A step that has fewer particles than the last always draws them anew.
+
     Args:
         strength: lambda, above 0.
         eta: of the steps, above 0 to 1: how much of the noise is new.
         resample: part of the particles, 0 to 1; 0 never draws anew.
+        funnel: particles at the last step as a part of those at the first, above 0 to 1.
+        patience: the strength at the k-th of K steps is (k / K) to the power of this, 0 or more.
     """
+    if not 0 < funnel <= 1 or not 0 <= patience < math.inf:
+        raise OptionError(f"steering: funnel {funnel:g} above 0 to 1, patience {patience:g} 0 or more")
     if not 0 < eta <= 1 or not 0 < strength < math.inf or not 0 <= resample <= 1:
         raise OptionError(
             f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1"
         )
     plan = problem.plan
     # One evaluation a step, whatever the solver: stochastic steps are first order.
-    count = budget.nfe // (plan.each * plan.steps)
-    if count < 1:
+    most = budget.nfe // plan.each
+    if most < plan.steps:
         raise too_small("steering", budget, plan.each * plan.steps)
-    particles = yield from solve(problem.draws(count), 0, preview=1, essential=1)
+    sizes = max((funnelled(first, funnel, plan.steps) for first in range(1, most + 1)), key=fitting(most))
+    particles = yield from solve(problem.draws(sizes[0]), 0, preview=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
     for step in range(plan.steps - 1):
-        z = standardised((yield from score(particles)))
+        z = standardised((yield from score(particles))) * ((step + 1) / max(1, plan.steps - 1)) ** patience
         weights, known = weights + strength * (z - known), z
+        after_it = min(sizes[step + 1], len(particles))
         chosen = np.arange(len(particles))
-        if effective(weights) < resample * len(particles):
-            chosen = systematic(weights, uniform(problem.key, step))
-            weights = np.zeros(len(particles))
+        if after_it < len(particles) or effective(weights) < resample * len(particles):
+            chosen = systematic(weights, uniform(problem.key, step), after_it)
+            weights = np.zeros(after_it)
         known = known[chosen]
         parents = [particles[i] for i in chosen]
         rollouts = [Rollout(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
         after = yield from solve(rollouts, step + 1, preview=1, essential=1)
-        if len(after) < len(particles):
+        if len(after) < len(rollouts):
             # Time is up: the others go on in the same steps, the best first, with weights that start anew.
             after = top(after, (yield from score(after)), len(after))
             weights, known = np.zeros(len(after)), np.zeros(len(after))
@@ -58,14 +77,14 @@ def steering_search(
     return (yield from choose(finished))
 
 
-def standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores in standard deviations from their mean; what could not be scored counts as the worst."""
-    finite = np.isfinite(scores)
-    if not finite.any():
-        return np.zeros(len(scores))
-    scores = np.where(finite, scores, scores[finite].min())
-    spread = float(scores.std())
-    return (scores - scores.mean()) / spread if spread > 1e-12 else np.zeros(len(scores))
+def funnelled(first: int, funnel: float, steps: int) -> list[int]:
+    """Particles at every step: from `first` down to that part of them, by the same factor each time, at least 1."""
+    return [max(1, round(first * funnel ** (step / max(1, steps - 1)))) for step in range(steps)]
+
+
+def fitting(most: int) -> Callable[[list[int]], int]:
+    """How much of so many evaluations numbers of particles use; -1 for more than there are."""
+    return lambda sizes: sizes[0] if sum(sizes) <= most else -1
 
 
 def effective(log_weights: NDArray[np.float64]) -> float:
@@ -74,14 +93,10 @@ def effective(log_weights: NDArray[np.float64]) -> float:
     return float(w.sum() ** 2 / np.square(w).sum())
 
 
-def systematic(log_weights: NDArray[np.float64], u: float) -> NDArray[np.int64]:
-    """Systematic resampling by one number u in [0, 1): indices [N], in order."""
+def systematic(log_weights: NDArray[np.float64], u: float, count: int = 0) -> NDArray[np.int64]:
+    """Systematic resampling by one number u in [0, 1): indices [count], in order; 0 for as many as there are."""
     w = np.exp(log_weights - log_weights.max())
     edges = np.cumsum(w) / w.sum()
-    places = (u + np.arange(len(w))) / len(w)
+    count = count or len(w)
+    places = (u + np.arange(count)) / count
     return np.minimum(np.searchsorted(edges, places, side="right"), len(w) - 1)
-
-
-def uniform(key: NoiseKey, step: int) -> float:
-    """A number in [0, 1) that belongs to a window and a step."""
-    return 0.5 * (1 + math.erf(float(normal(key, f"resample {step}", (1,))[0]) / math.sqrt(2)))

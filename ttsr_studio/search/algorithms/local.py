@@ -1,8 +1,12 @@
-"""Rounds of zero-order search, for the algorithms that climb from a candidate they have."""
+"""What algorithms share: rounds of zero-order search, standard scores, and random numbers that have an address."""
 
+import math
 from collections.abc import Generator, Sequence
 
-from ttsr_studio.diffusion.noise import cosine_to_stride, stride_to_cosine
+import numpy as np
+from numpy.typing import NDArray
+
+from ttsr_studio.diffusion.noise import NoiseKey, cosine_to_stride, normal, stride_to_cosine
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import Answer, Candidate, Request, Rollout, best, score, solve
 
@@ -52,3 +56,18 @@ def climb(
         reranking = [centre, *fresh]
         centre = best(reranking, (yield from score(reranking)))
     return every
+
+
+def standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores in standard deviations from their mean; what could not be scored counts as the worst."""
+    finite = np.isfinite(scores)
+    if not finite.any():
+        return np.zeros(len(scores))
+    scores = np.where(finite, scores, scores[finite].min())
+    spread = float(scores.std())
+    return (scores - scores.mean()) / spread if spread > 1e-12 else np.zeros(len(scores))
+
+
+def uniform(key: NoiseKey, number: int, what: str = "resample") -> float:
+    """A number in [0, 1) that belongs to a window and a step, or the number of what it is for."""
+    return 0.5 * (1 + math.erf(float(normal(key, f"{what} {number}", (1,))[0]) / math.sqrt(2)))
