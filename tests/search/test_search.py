@@ -827,7 +827,7 @@ def test_the_table_names_the_settings_that_a_search_takes(name):
         ("steering", {"resample": -0.1}, "resample -0.1 from 0 to 1"),
         ("census", {"every": 0}, "every 0 steps; at least 1"),
         ("steering", {"funnel": 0.0}, "funnel 0 above 0 to 1"),
-        ("steering", {"patience": -1.0}, "patience -1 0 or more"),
+        ("steering", {"patience": -1.0}, "patience -1 from 0 on"),
         ("evolution", {"elites": 0}, "elites 0"),
         ("evolution", {"cosine": 1.0}, "cosine 1 below 1"),
         ("evolution", {"share": 1.0}, "share 1 above 0"),

@@ -1,11 +1,14 @@
 """Evolution: generations of noises, selected by tournament and mutated, first at the start and then on the way."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ttsr_studio.diffusion.noise import NoiseKey, cosine_to_stride, normal
 from ttsr_studio.errors import OptionError
 from ttsr_studio.search.protocol import (
+    Asking,
     Budget,
     Candidate,
     Problem,
@@ -18,6 +21,16 @@ from ttsr_studio.search.protocol import (
     too_small,
     top,
 )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """See `evolution_search`."""
+
+    generations: int
+    elites: int
+    tournament: int
+    cosine: float
 
 
 def evolution_search(
@@ -63,28 +76,14 @@ def evolution_search(
     if budget.nfe < look + climb + child + finish:
         raise too_small("evolution", budget, look + climb + child + finish)
     made = max(1, min(int(share * budget.nfe), budget.nfe - climb - child - finish) // look)
-    size = max(1, (made + (generations - 1) * elites) // generations)
-    kept_most = min(elites, size - 1)
-    standing = yield from solve(problem.draws(min(size, made)), 0, preview=1, essential=1)
-    every = list(standing)
-    for _ in range(1, generations):
-        scores = yield from score(standing)
-        kept = top(standing, scores, kept_most)
-        wanted = min(size - len(kept), made - len(every))
-        parents = winners(standing, scores, problem.key, len(every), wanted, tournament)
-        keys = [parent.key.child("near", len(every) + i, cosine) for i, parent in enumerate(parents)]
-        fresh = yield from solve([Rollout(key) for key in keys], 0, preview=1)
-        every += fresh
-        standing = [*kept, *fresh]
-        if len(fresh) < len(keys):
-            break
+    every = yield from bred(problem, made, Rules(generations, elites, tournament, cosine))
     left = budget.nfe - look * len(every)
     count = max(1, min(len(every), left // (climb + child + finish)))
     best_few = top(every, (yield from score(every)), count)
     on = yield from solve(resume(best_few), half, preview=1, essential=1)
     left -= climb * count
     scores = yield from score(on)
-    parents = winners(on, scores, problem.key, len(every), (left - finish * count) // child, tournament)
+    parents = tournament_winners(on, scores, problem.key, len(every), (left - finish * count) // child, tournament)
     rollouts = [
         Rollout(parent.key.child("renoise", len(every) + i, half, half - 1), parent) for i, parent in enumerate(parents)
     ]
@@ -94,7 +93,26 @@ def evolution_search(
     return (yield from choose(finished))
 
 
-def winners(
+def bred(problem: Problem, made: int, rules: Rules) -> Asking:
+    """`yield from` it: generations at the start, `made` candidates in all, each with its x0-prediction."""
+    size = max(1, (made + (rules.generations - 1) * rules.elites) // rules.generations)
+    standing = yield from solve(problem.draws(min(size, made)), 0, preview=1, essential=1)
+    every = list(standing)
+    for _ in range(1, rules.generations):
+        scores = yield from score(standing)
+        kept = top(standing, scores, min(rules.elites, size - 1))
+        wanted = min(size - len(kept), made - len(every))
+        parents = tournament_winners(standing, scores, problem.key, len(every), wanted, rules.tournament)
+        keys = [parent.key.child("near", len(every) + i, rules.cosine) for i, parent in enumerate(parents)]
+        fresh = yield from solve([Rollout(key) for key in keys], 0, preview=1)
+        every += fresh
+        standing = [*kept, *fresh]
+        if len(fresh) < len(keys):
+            break
+    return every
+
+
+def tournament_winners(
     population: list[Candidate], scores: NDArray[np.float64], key: NoiseKey, turn: int, count: int, size: int
 ) -> list[Candidate]:
     """Parents by tournament: of every `size` at random the one with the highest score; the same for a key and turn."""

@@ -1,7 +1,6 @@
 """Steering: particles that are weighed by their x0-predictions and drawn anew while they are denoised."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +29,8 @@ def steering_search(
     their number, they are drawn anew in proportion to their weights (systematic resampling). The x0-prediction that
     is scored is the one that the next step needs, so a particle costs what a run of one evaluation a step does.
 
-    With a funnel there are fewer particles at every step, so that the early ones, when all is open, are more; with
-    patience early scores, which know little yet, weigh less: the funnel schedule and adaptive temperature of Su et al.
-    2025, "Navigating the exploration-exploitation tradeoff in inference-time scaling of diffusion models" (arXiv
-    2508.12361). A step that has fewer particles than the last always draws them anew.
+    With a funnel there are fewer particles at every step, drawn anew from the last, and more at first; with patience
+    early scores weigh less (funnel schedule and adaptive temperature, Su et al. 2025, arXiv 2508.12361).
 
     Args:
         strength: lambda, above 0.
@@ -42,18 +39,17 @@ def steering_search(
         funnel: particles at the last step as a part of those at the first, above 0 to 1.
         patience: the strength at the k-th of K steps is (k / K) to the power of this, 0 or more.
     """
-    if not 0 < funnel <= 1 or not 0 <= patience < math.inf:
-        raise OptionError(f"steering: funnel {funnel:g} above 0 to 1, patience {patience:g} 0 or more")
-    if not 0 < eta <= 1 or not 0 < strength < math.inf or not 0 <= resample <= 1:
+    if not (0 < eta <= 1 and 0 < strength < math.inf and 0 <= resample <= 1 and 0 < funnel <= 1 and patience >= 0):
         raise OptionError(
-            f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1"
+            f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1, "
+            f"funnel {funnel:g} above 0 to 1, patience {patience:g} from 0 on"
         )
     plan = problem.plan
     # One evaluation a step, whatever the solver: stochastic steps are first order.
     most = budget.nfe // plan.each
     if most < plan.steps:
         raise too_small("steering", budget, plan.each * plan.steps)
-    sizes = max((funnelled(first, funnel, plan.steps) for first in range(1, most + 1)), key=fitting(most))
+    sizes = next(s for n in range(most, 0, -1) if sum(s := funnelled(n, funnel, plan.steps)) <= most)
     particles = yield from solve(problem.draws(sizes[0]), 0, preview=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
     for step in range(plan.steps - 1):
@@ -64,8 +60,7 @@ def steering_search(
         if after_it < len(particles) or effective(weights) < resample * len(particles):
             chosen = systematic(weights, uniform(problem.key, step), after_it)
             weights = np.zeros(after_it)
-        known = known[chosen]
-        parents = [particles[i] for i in chosen]
+        known, parents = known[chosen], [particles[i] for i in chosen]
         rollouts = [Rollout(p.key.child("walk", i, step, eta), p) for i, p in enumerate(parents)]
         after = yield from solve(rollouts, step + 1, preview=1, essential=1)
         if len(after) < len(rollouts):
@@ -73,18 +68,12 @@ def steering_search(
             after = top(after, (yield from score(after)), len(after))
             weights, known = np.zeros(len(after)), np.zeros(len(after))
         particles = after
-    finished = yield from solve(resume(particles), essential=1)
-    return (yield from choose(finished))
+    return (yield from choose((yield from solve(resume(particles), essential=1))))
 
 
 def funnelled(first: int, funnel: float, steps: int) -> list[int]:
     """Particles at every step: from `first` down to that part of them, by the same factor each time, at least 1."""
     return [max(1, round(first * funnel ** (step / max(1, steps - 1)))) for step in range(steps)]
-
-
-def fitting(most: int) -> Callable[[list[int]], int]:
-    """How much of so many evaluations numbers of particles use; -1 for more than there are."""
-    return lambda sizes: sizes[0] if sum(sizes) <= most else -1
 
 
 def effective(log_weights: NDArray[np.float64]) -> float:

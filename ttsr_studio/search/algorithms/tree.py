@@ -24,7 +24,7 @@ from ttsr_studio.search.protocol import (
 
 
 @dataclass(eq=False)
-class Node:
+class TreeNode:
     """A state on the way; the root stands for the window.
 
     Attributes:
@@ -34,7 +34,7 @@ class Node:
     """
 
     candidate: Candidate | None = None
-    children: list["Node"] = field(default_factory=list)
+    children: list["TreeNode"] = field(default_factory=list)
     visits: int = 0
     value: float = 0.0
 
@@ -48,7 +48,7 @@ class Descent:
     temperature: float
     widening: float
 
-    def way(self, root: Node, turn: int, left: int) -> list[Node]:
+    def way(self, root: TreeNode, turn: int, left: int) -> list[TreeNode]:
         """From the root to the node that takes a new child; the rest of the way may take `left` evaluations."""
         way = [root]
         while True:
@@ -63,7 +63,7 @@ class Descent:
             chosen = int(np.searchsorted(chances, number * chances[-1], side="right"))
             way.append(node.children[min(chosen, len(node.children) - 1)])
 
-    def back_up(self, node: Node, values: Mapping[int, float]) -> float:
+    def back_up(self, node: TreeNode, values: Mapping[int, float]) -> float:
         """Values of a node and all below it from those of the leaves, by the index of their candidates."""
         if node.children:
             below = np.array([self.back_up(child, values) for child in node.children]) / self.temperature
@@ -102,13 +102,13 @@ def tree_search(
             f"tree: eta {eta:g} above 0 to 1, temperature {temperature:g} and widening {widening:g} above 0, "
             f"ways {ways} from 1 on"
         )
-    plan, root, turn, made = problem.plan, Node(), 0, 0
+    plan, root, turn, made = problem.plan, TreeNode(), 0, 0
     left = budget.nfe // plan.each
     if left < plan.steps:
         raise too_small("tree", budget, plan.each * plan.steps)
     descent, ends = Descent(problem.key, plan.steps, temperature, widening), list[Candidate]()
     while left:
-        going: list[list[Node]] = []
+        going: list[list[TreeNode]] = []
         while len(going) < ways and left:
             going.append(descent.way(root, turn, left))
             left -= plan.steps - len(going[-1]) + 1
@@ -120,7 +120,7 @@ def tree_search(
             fresh = yield from solve(rollouts, level, preview=1, essential=0 if ends else 1)
             made += len(fresh)
             for way, candidate in zip(leaving, fresh, strict=False):
-                way[-1].children.append(Node(candidate))
+                way[-1].children.append(TreeNode(candidate))
                 way.append(way[-1].children[-1])
             left = left if len(fresh) == len(rollouts) else 0
         ends += [way[-1].candidate for way in going if len(way) > plan.steps and way[-1].candidate]
@@ -130,7 +130,7 @@ def tree_search(
     return (yield from choose(finished))
 
 
-def stepped(node: Node, key: NoiseKey, number: int, eta: float) -> Rollout:
+def stepped(node: TreeNode, key: NoiseKey, number: int, eta: float) -> Rollout:
     """A new child of a node: a draw below the root, a stochastic step below others."""
     at = node.candidate
     return Rollout(key.child("draw", number) if at is None else at.key.child("walk", number, at.step, eta), at)
