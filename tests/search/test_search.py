@@ -185,8 +185,8 @@ def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str,
         ("polish", {"share": 0.0}, 10 * 4),
         ("census", {"every": 3}, 10 * (3 + 1)),
         ("steering", {"resample": 0.0}, 10 * 4),
-        ("steering", {"funnel": 0.25}, 18 + 11 + 7 + 4),
-        ("steering", {"funnel": 0.01, "patience": 1.0}, 31 + 7 + 1 + 1),
+        ("steering", {"funnel": (0.25,)}, 18 + 11 + 7 + 4),
+        ("steering", {"funnel": (0.01, 1.0)}, 31 + 7 + 1 + 1),
         ("evolution", {"generations": 1, "share": 0.25}, 10 + 6 * 2 + 6 * 2 + 6 * 1),
         ("evolution", {"generations": 4, "elites": 1}, 17 + 4 * 2 + 5 * 2 + 4 * 1),
         ("tree", {"ways": 3, "widening": 0.5}, 40),
@@ -363,7 +363,7 @@ def test_a_pivot_that_stays_gets_new_neighbours() -> None:
             ("polish", {}),
             ("screen", {}),
         ),
-        *(("steering", {"funnel": 0.3}), ("evolution", {}), ("tree", {"eta": 0.5})),
+        *(("steering", {"funnel": (0.3,)}), ("evolution", {}), ("tree", {"eta": 0.5})),
     ],
 )
 def test_a_candidate_can_be_made_again_from_its_key_alone(name: str, settings: dict[str, Any], solver: str) -> None:
@@ -453,7 +453,7 @@ def test_steering_weighs_particles_by_what_every_step_has_gained_since_they_were
 def test_a_funnel_starts_with_more_particles_and_ends_with_fewer() -> None:
     """Its steps are those of a budget that the plain one spends on fewer starts; the best end may not be lost."""
     funnel = World(3)
-    funnel.search("steering", 40, funnel=0.25, strength=1000.0)
+    funnel.search("steering", 40, funnel=(0.25,), strength=1000.0)
     for mine in funnel.batch.windows:
         assert Counter(len(key.lineage) for key in mine.keys) == {1: 18, 2: 11, 3: 7, 4: 4}
         assert len(mine.audio) == 4
@@ -463,7 +463,7 @@ def test_patience_weighs_early_scores_down() -> None:
     """With much of it the first step's weights are nearly equal, and systematic resampling keeps everybody."""
     hasty, patient = World(3), World(3)
     hasty.search("steering", 80, strength=4.0, resample=1.0)
-    patient.search("steering", 80, strength=4.0, resample=1.0, patience=8.0)
+    patient.search("steering", 80, strength=4.0, resample=1.0, funnel=(1.0, 8.0))
     for quick, slow in zip(hasty.batch.windows, patient.batch.windows, strict=True):
         parents = [{key.lineage[0] for key in mine.keys if len(key.lineage) == 2} for mine in (quick, slow)]
         assert len(parents[0]) < 12
@@ -475,7 +475,7 @@ def test_patience_weighs_early_scores_down() -> None:
 
 def test_evolution_breeds_from_winners_and_keeps_elites() -> None:
     world = World(3)
-    world.search("evolution", 40, generations=2, elites=3, tournament=5, cosine=0.7)
+    world.search("evolution", 40, generations=2, elites=3, cosine=0.7)
     for mine in world.batch.windows:
         first = [n for n, key in enumerate(mine.keys) if len(key.lineage) == 1]
         said = {mine.keys[n].lineage: mine.candidates[n].previews[0].scores["near"] for n in first}
@@ -826,8 +826,8 @@ def test_the_table_names_the_settings_that_a_search_takes(name):
         ("steering", {"eta": 1.1}, "eta 1.1 above 0 to 1"),
         ("steering", {"resample": -0.1}, "resample -0.1 from 0 to 1"),
         ("census", {"every": 0}, "every 0 steps; at least 1"),
-        ("steering", {"funnel": 0.0}, "funnel 0 above 0 to 1"),
-        ("steering", {"patience": -1.0}, "patience -1 from 0 on"),
+        ("steering", {"funnel": (0.0,)}, "funnel 0: above 0 to 1"),
+        ("steering", {"funnel": (1.0, -1.0)}, "funnel 1,-1: above 0 to 1, then a power"),
         ("evolution", {"elites": 0}, "elites 0"),
         ("evolution", {"cosine": 1.0}, "cosine 1 below 1"),
         ("evolution", {"share": 1.0}, "share 1 above 0"),

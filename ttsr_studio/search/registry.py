@@ -22,11 +22,11 @@ BUILT_IN = {
     "halving": ("ttsr_studio.search.algorithms.successive_halving:halving_search", "rungs keep"),
     "screen": ("ttsr_studio.search.algorithms.coarse_to_fine:screen_search", "coarse finish"),
     "polish": ("ttsr_studio.search.algorithms.random_then_local:polish_search", "share neighbours cosine stride"),
-    "steering": ("ttsr_studio.search.algorithms.fk_steering:steering_search", "strength eta resample funnel patience"),
+    "steering": ("ttsr_studio.search.algorithms.fk_steering:steering_search", "strength eta resample funnel"),
     "gradient": ("ttsr_studio.search.algorithms.gradient:gradient_search", "chains stride through"),
     "evolution": (
         "ttsr_studio.search.algorithms.evolution:evolution_search",
-        "generations elites tournament cosine share",
+        "generations elites cosine share",
     ),
     "tree": ("ttsr_studio.search.algorithms.tree:tree_search", "eta temperature widening ways"),
     "census": ("ttsr_studio.search.algorithms.traced_random:census_search", "every"),

@@ -22,6 +22,9 @@ from ttsr_studio.search.protocol import (
     top,
 )
 
+TOURNAMENT = 3
+"""Candidates that are compared for a parent."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -29,7 +32,6 @@ class Rules:
 
     generations: int
     elites: int
-    tournament: int
     cosine: float
 
 
@@ -39,7 +41,6 @@ def evolution_search(
     *,
     generations: int = 3,
     elites: int = 2,
-    tournament: int = 3,
     cosine: float = 0.8,
     share: float = 0.5,
 ) -> Search:
@@ -55,14 +56,13 @@ def evolution_search(
     Args:
         generations: at the start, the drawn one included, at least 1.
         elites: kept as they are from one generation to the next, at least 1; fewer than a generation has.
-        tournament: how many are compared for a parent, at least 1.
         cosine: of a mutation, -1 to below 1; larger is nearer.
         share: of the budget that goes to the start, above 0 and below 1.
     """
     plan = problem.plan
-    if generations < 1 or elites < 1 or tournament < 1 or not 0 < share < 1 or cosine == 1:
+    if generations < 1 or elites < 1 or not 0 < share < 1 or cosine == 1:
         raise OptionError(
-            f"evolution: generations {generations}, elites {elites}, tournament {tournament} from 1 on; share "
+            f"evolution: generations {generations}, elites {elites} from 1 on; share "
             f"{share:g} above 0 and below 1; cosine {cosine:g} below 1"
         )
     cosine_to_stride(cosine)
@@ -76,14 +76,14 @@ def evolution_search(
     if budget.nfe < look + climb + child + finish:
         raise too_small("evolution", budget, look + climb + child + finish)
     made = max(1, min(int(share * budget.nfe), budget.nfe - climb - child - finish) // look)
-    every = yield from bred(problem, made, Rules(generations, elites, tournament, cosine))
+    every = yield from bred(problem, made, Rules(generations, elites, cosine))
     left = budget.nfe - look * len(every)
     count = max(1, min(len(every), left // (climb + child + finish)))
     best_few = top(every, (yield from score(every)), count)
     on = yield from solve(resume(best_few), half, preview=1, essential=1)
     left -= climb * count
     scores = yield from score(on)
-    parents = tournament_winners(on, scores, problem.key, len(every), (left - finish * count) // child, tournament)
+    parents = tournament_winners(on, scores, problem.key, len(every), (left - finish * count) // child)
     rollouts = [
         Rollout(parent.key.child("renoise", len(every) + i, half, half - 1), parent) for i, parent in enumerate(parents)
     ]
@@ -102,7 +102,7 @@ def bred(problem: Problem, made: int, rules: Rules) -> Asking:
         scores = yield from score(standing)
         kept = top(standing, scores, min(rules.elites, size - 1))
         wanted = min(size - len(kept), made - len(every))
-        parents = tournament_winners(standing, scores, problem.key, len(every), wanted, rules.tournament)
+        parents = tournament_winners(standing, scores, problem.key, len(every), wanted)
         keys = [parent.key.child("near", len(every) + i, rules.cosine) for i, parent in enumerate(parents)]
         fresh = yield from solve([Rollout(key) for key in keys], 0, preview=1)
         every += fresh
@@ -113,13 +113,13 @@ def bred(problem: Problem, made: int, rules: Rules) -> Asking:
 
 
 def tournament_winners(
-    population: list[Candidate], scores: NDArray[np.float64], key: NoiseKey, turn: int, count: int, size: int
+    population: list[Candidate], scores: NDArray[np.float64], key: NoiseKey, turn: int, count: int
 ) -> list[Candidate]:
-    """Parents by tournament: of every `size` at random the one with the highest score; the same for a key and turn."""
+    """Parents by tournament: the best of every `TOURNAMENT` at random; the same for a key and turn."""
     if count < 1:
         return []
-    numbers = normal(key, f"tournament {turn}", (count * size,)).numpy().reshape(count, size)
+    numbers = normal(key, f"tournament {turn}", (count * TOURNAMENT,)).numpy().reshape(count, TOURNAMENT)
     # Uniform, since the normal distribution's own order is: by its distribution function.
-    ranks = np.argsort(np.argsort(numbers, axis=None, kind="stable"), kind="stable").reshape(count, size)
-    drawn = ranks * len(population) // (count * size)
+    ranks = np.argsort(np.argsort(numbers, axis=None, kind="stable"), kind="stable").reshape(count, TOURNAMENT)
+    drawn = ranks * len(population) // (count * TOURNAMENT)
     return [population[int(row[np.argmax(scores[row])])] for row in drawn]

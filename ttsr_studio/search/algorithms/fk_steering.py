@@ -17,8 +17,7 @@ def steering_search(
     strength: float = 2.0,
     eta: float = 1.0,
     resample: float = 0.5,
-    funnel: float = 1.0,
-    patience: float = 0.0,
+    funnel: tuple[float, ...] = (1.0,),
 ) -> Search:
     """Feynman-Kac steering (Singhal et al. 2025, "A general framework for inference-time scaling and steering of
     diffusion models", section 3, difference potentials), in log-weights.
@@ -29,27 +28,29 @@ def steering_search(
     their number, they are drawn anew in proportion to their weights (systematic resampling). The x0-prediction that
     is scored is the one that the next step needs, so a particle costs what a run of one evaluation a step does.
 
-    With a funnel there are fewer particles at every step, drawn anew from the last, and more at first; with patience
-    early scores weigh less (funnel schedule and adaptive temperature, Su et al. 2025, arXiv 2508.12361).
+    With a funnel there are fewer particles at every step, drawn anew from the last, and more at first; a second number
+    weighs early scores down (funnel schedule and adaptive temperature, Su et al. 2025, arXiv 2508.12361).
 
     Args:
         strength: lambda, above 0.
         eta: of the steps, above 0 to 1: how much of the noise is new.
         resample: part of the particles, 0 to 1; 0 never draws anew.
-        funnel: particles at the last step as a part of those at the first, above 0 to 1.
-        patience: the strength at the k-th of K steps is (k / K) to the power of this, 0 or more.
+        funnel: particles at the last step as a part of those at the first, above 0 to 1; and, where it is given, a
+            power p, 0 or more: the strength at the k-th of K steps is strength · (k / K)^p.
     """
-    if not (0 < eta <= 1 and 0 < strength < math.inf and 0 <= resample <= 1 and 0 < funnel <= 1 and patience >= 0):
+    share, patience = (*funnel, 0.0)[:2] if funnel else (0.0, 0.0)
+    sound = 0 < share <= 1 and patience >= 0 and len(funnel) < 3
+    if not (0 < eta <= 1 and 0 < strength < math.inf and 0 <= resample <= 1 and sound):
         raise OptionError(
             f"steering: strength {strength:g} above 0, eta {eta:g} above 0 to 1, resample {resample:g} from 0 to 1, "
-            f"funnel {funnel:g} above 0 to 1, patience {patience:g} from 0 on"
+            f"funnel {','.join(f'{each:g}' for each in funnel)}: above 0 to 1, then a power from 0 on"
         )
     plan = problem.plan
     # One evaluation a step, whatever the solver: stochastic steps are first order.
     most = budget.nfe // plan.each
     if most < plan.steps:
         raise too_small("steering", budget, plan.each * plan.steps)
-    sizes = next(s for n in range(most, 0, -1) if sum(s := funnelled(n, funnel, plan.steps)) <= most)
+    sizes = next(s for n in range(most, 0, -1) if sum(s := funnelled(n, share, plan.steps)) <= most)
     particles = yield from solve(problem.draws(sizes[0]), 0, preview=1, essential=1)
     weights, known = np.zeros(len(particles)), np.zeros(len(particles))
     for step in range(plan.steps - 1):
