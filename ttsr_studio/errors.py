@@ -62,6 +62,10 @@ class PluginError(TtsrError):
     """What another package added failed at its work; the message names that package, and what it said."""
 
 
+class FarmError(TtsrError):
+    """A farm on which nothing can be done; the message says why."""
+
+
 class Cause(Enum):
     """What a failure is about."""
 

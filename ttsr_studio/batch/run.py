@@ -14,6 +14,7 @@ from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 
 if TYPE_CHECKING:
     from ttsr_studio.rendering.inference.session import Session, Sessions
+    from ttsr_studio.rendering.inference.windows import GroupSearcher
     from ttsr_studio.rendering.summary import Rendered
 
 
@@ -52,6 +53,7 @@ class BatchRun:
         report: whether reports are written.
         rewards: file to which every score of every candidate is appended.
         stop: where the user says that it is enough.
+        searcher: searches groups of windows; None for this process.
     """
 
     sessions: "Sessions"
@@ -62,6 +64,7 @@ class BatchRun:
     report: bool = True
     rewards: Path | None = None
     stop: CancellationToken | None = None
+    searcher: "GroupSearcher | None" = None
 
     def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]:
         """Render one file after another; all that are left are cancelled when one is.
@@ -83,6 +86,7 @@ class BatchRun:
 
     def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> FileOutcome:
         from ttsr_studio.config.annotations import read_annotations
+        from ttsr_studio.rendering.inference.windows import search_here
         from ttsr_studio.rendering.pipeline import render
         from ttsr_studio.rendering.request import RenderRequest
 
@@ -104,6 +108,7 @@ class BatchRun:
                 ),
                 progress,
                 self.stop,
+                self.searcher or search_here,
             )
         except CancelledError:
             raise

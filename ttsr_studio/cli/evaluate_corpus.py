@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli.farm_flags import FarmFlags, spread_over
 from ttsr_studio.cli.sweep_progress import sweep_progress
-from ttsr_studio.errors import OptionError, OutputError, TtsrError, shown
+from ttsr_studio.errors import FarmError, OptionError, OutputError, TtsrError, shown
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
 from ttsr_studio.evaluation.benchmark.dataset import Clip, load_corpus
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, write_inputs
@@ -39,6 +40,7 @@ def evaluate_corpus(source: Path, out: Path, given: dict[str, Any]) -> None:
     """Measure what is asked for and write its tables; exits with 1 when some failed."""
     context = click.get_current_context()
     try:
+        flags = FarmFlags.of(given)
         cutoffs = tuple(dict.fromkeys(given["cutoffs"]))
         conditions = Conditions(cutoffs, given["lowpass"], given["seconds"])
         clips = load_corpus(source, given["kinds"], given["limit"])
@@ -54,8 +56,8 @@ def evaluate_corpus(source: Path, out: Path, given: dict[str, Any]) -> None:
         raise click.UsageError(str(error), context) from error
     title = conditions_line(source, conditions, given["tell_cutoff"], given["seed"], given["join"])
     try:
-        with sweep_progress() as progress:
-            run = EvaluationRun(conditions, results, progress, given["recompute"])
+        with sweep_progress() as progress, spread_over(flags) as spread:
+            run = EvaluationRun(conditions, results, progress, given["recompute"], spread=spread)
             if given["write_lr"]:
                 for reason in write_inputs(given["write_lr"], plan.clips if plan else clips, conditions):
                     progress.failed(reason)
@@ -63,7 +65,7 @@ def evaluate_corpus(source: Path, out: Path, given: dict[str, Any]) -> None:
                 rows, written = do_paper(plan, run, title, given)
             else:
                 rows, written = do_systems(systems, clips, run, title, given)
-    except OutputError as error:
+    except (OptionError, OutputError, FarmError) as error:
         raise click.ClickException(str(error)) from error
     for path in written:
         click.echo(shown(path))

@@ -1,10 +1,9 @@
 """The flags of a farm, for every command that can work on one."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,16 +12,34 @@ from ttsr_studio.cli.help import grouped
 from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
+    from ttsr_studio.farm.cases import FarmCases
     from ttsr_studio.farm.farm import Farm
 
 
 @dataclass(frozen=True)
 class FarmFlags:
-    """What was given: the head's address, cards of a worker, and how many workers."""
+    """What was given: the head's address, cards of a worker, how many workers, and the device that they compute on."""
 
     address: str
     gpus: float | None = None
     workers: int | None = None
+    device: str = "auto"
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "FarmFlags | None":
+        """Of a command's values; None without a farm.
+
+        Raises OptionError for settings of a farm without one, and what `check_farm` raises for its address.
+        """
+        address, gpus, workers = (values[name] for name in ("farm", "farm_gpus", "farm_workers"))
+        if address is None:
+            for name, value in (("--farm-gpus", gpus), ("--farm-workers", workers)):
+                if value is not None:
+                    raise OptionError(f"{name}: is of a farm; pass --farm too")
+            return None
+        from ttsr_studio.farm.farm import check_farm
+
+        return cls(check_farm(address), gpus, workers)
 
 
 def cards(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -62,33 +79,37 @@ def farm_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def refuse_farm_settings(address: str | None, gpus: float | None, workers: int | None) -> None:
-    """Raise OptionError for settings of a farm without one, and what `check_farm` raises for its address."""
-    if address is None:
-        for name, value in (("--farm-gpus", gpus), ("--farm-workers", workers)):
-            if value is not None:
-                raise OptionError(f"{name}: is of a farm; pass --farm too")
-        return
-    from ttsr_studio.farm.farm import check_farm
-
-    check_farm(address)
-
-
 @contextmanager
-def farm_of(flags: FarmFlags, tell: Callable[[str], None], mark: Path | None = None) -> Iterator["Farm"]:
+def farm_of(flags: FarmFlags, tell: Callable[[str], None]) -> Iterator["Farm"]:
     """A farm, let go at the end.
 
     Args:
         tell: told of every machine that cannot be used, in a line.
-        mark: a file on the share.
     """
     from ttsr_studio.farm.farm import Farm, worker_threads
     from ttsr_studio.farm.identity import installation
     from ttsr_studio.farm.messages import FarmSettings
 
-    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation(), mark)
+    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation())
     farm = Farm(settings, tell)
     try:
         yield farm
     finally:
         farm.close()
+
+
+@contextmanager
+def spread_over(flags: FarmFlags | None) -> Iterator["FarmCases | None"]:
+    """What measures cases of an evaluation on a farm; None without one. Raises OptionError where it is away."""
+    if flags is None:
+        yield None
+        return
+    from ttsr_studio.farm.cases import FarmCases
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    with farm_of(flags, tell) as farm:
+        if reason := farm.trouble():
+            raise OptionError(f"--farm {flags.address}: {reason}")
+        yield FarmCases(farm, flags.workers, tell)

@@ -22,6 +22,7 @@ COMMANDS = {
     "watch": ("watch:watch_command", "Render what is dropped into a folder, for as long as it runs."),
     "jobs": ("jobs:jobs_group", "Jobs for render managers of studio farms, and what became of them."),
     "app": ("app:app_command", "Serve a page to drop files on, hear what came out, and choose."),
+    "farm": ("farm:farm_group", "What the machines of a Ray cluster do."),
     "queue": ("queue:queue_group", "What a watched folder has seen, is doing, and did."),
     "evaluate": ("evaluate:evaluate_command", "Measure systems on full-band clips."),
     "replay": ("replay:replay_command", "Replay policies of a search on kept scores alone."),

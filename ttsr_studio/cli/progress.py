@@ -81,13 +81,18 @@ class RenderProgress:
         def report(event: Event) -> None:
             self.left.see(event)
             self.windows_left = event.windows_left
-            if self.logged and time.monotonic() - self.last > LINE_SECONDS:
-                self.last = time.monotonic()
+            if self.due():
                 self.say(f"{prefix}{shown} {event.stage} {event.done / event.total:.0%}")
             if self.bar is not None and task is not None:
                 self.bar.update(task, completed=event.fraction, stage=event.stage)
 
         return report
+
+    def due(self) -> bool:
+        """Whether it is time for another line in a log."""
+        due = self.logged and time.monotonic() - self.last > LINE_SECONDS
+        self.last = time.monotonic() if due else self.last
+        return due
 
     def say(self, line: str) -> None:
         """Print a line; above the bar where there is one."""

@@ -3,14 +3,16 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.batch.work import work_of
+from ttsr_studio.cli.farm_flags import FarmFlags
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
@@ -18,6 +20,7 @@ from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.storage.home import from_home
 
@@ -49,6 +52,16 @@ class RenderArguments:
     quiet: bool = False
     verbose: bool = False
     log: Path | None = None
+    farm: FarmFlags | None = None
+
+
+class FilesRun(Protocol):
+    """What renders files: `BatchRun`, or a farm's."""
+
+    @property
+    def stop(self) -> CancellationToken | None: ...
+
+    def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]: ...
 
 
 def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
@@ -83,7 +96,10 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         refuse_other_inputs(again, jobs)
     with engine_loading(asked.quiet or asked.as_json):
         with left_at_once():
-            from ttsr_studio.rendering.inference.session import Session, Sessions
+            from ttsr_studio.rendering.inference.session import Session
+        if asked.farm:
+            asked = replace(asked, farm=replace(asked.farm, device=options.device))
+            options = replace(options, device=here(options.device))
         session = Session(options)
     if not (asked.overwrite or asked.skip_existing or asked.dry_run):
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
@@ -98,27 +114,76 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
     if asked.dry_run:
         failed = announce_all(waiting, options_of, session, out)
         return failed + say_in_the_way(renders_there(waiting, options), asked, out)
-    with (
-        RenderProgress(
-            [shown(Path(job.source.name)) for job in waiting],
-            time_left(waiting, session, out),
-            out.quiet or out.as_json,
-        ) as progress,
-        stop_on_interrupt(lambda: say_stopping(progress, session)) as stop,
-    ):
-        out.progress = progress
-        run = BatchRun(
-            Sessions(session),
-            options_of,
-            begin=lambda number, _: progress.begin(number),
-            replace=asked.overwrite,
-            skip_existing=asked.skip_existing,
-            report=asked.report,
-            rewards=asked.keep_rewards,
-            stop=stop,
-        )
+    with ExitStack() as stack:
+        run = begin_run(asked, waiting, options_of, session, out, stack)
         counts = run_all(run, waiting, [job.source for job in jobs], again, out)
     return count_all(counts, len(jobs), out)
+
+
+def here(device: str) -> str:
+    """The device on which this machine does its part of what a farm renders: the same where it is here."""
+    from ttsr_studio.engines.device import resolve_device
+
+    try:
+        return resolve_device(device)
+    except OptionError:
+        return "cpu"
+
+
+def begin_run(
+    asked: RenderArguments,
+    jobs: list[Job],
+    options_of: Callable[[Job], RenderOptions],
+    session: "Session",
+    out: RunOutput,
+    stack: ExitStack,
+) -> "FilesRun":
+    """What renders the files, here or on a farm, with its line of progress; both last as long as the stack does."""
+    from ttsr_studio.rendering.inference.session import Sessions
+
+    farm, searcher = None, None
+    if asked.farm:
+        from ttsr_studio.cli.farm_render import FarmProgress, FarmRun, farm_search, open_farm, say_files_stop
+        from ttsr_studio.farm.pool import Pool
+
+        farm = open_farm(asked.farm, stack, out.note)
+    if farm and asked.farm and len(jobs) > 1:
+        if asked.keep_rewards:
+            raise OptionError("--keep-rewards: one file, which all machines of a farm would write; render file by file")
+        shares = FarmProgress([work_of(job.source) for job in jobs], out.quiet or out.as_json)
+        out.progress = stack.enter_context(shares)
+        stop = stack.enter_context(stop_on_interrupt(lambda: say_files_stop(shares)))
+        pool = Pool(farm, asked.farm.workers, out.note)
+        device = asked.farm.device
+        return FarmRun(
+            pool,
+            session,
+            lambda job: replace(options_of(job), device=device),
+            shares,
+            stop,
+            replace=asked.overwrite,
+            report=asked.report,
+        )
+    if farm and asked.farm:
+        searcher = farm_search(farm, asked.farm, session.options.choice, out.note)
+    lines = RenderProgress(
+        [shown(Path(job.source.name)) for job in jobs],
+        TimeLeft([work_of(job.source) for job in jobs]) if farm else time_left(jobs, session, out),
+        out.quiet or out.as_json,
+    )
+    out.progress = progress = stack.enter_context(lines)
+    stop = stack.enter_context(stop_on_interrupt(lambda: say_stopping(progress, session)))
+    return BatchRun(
+        Sessions(session),
+        (lambda job: replace(options_of(job), device=session.options.device)) if farm else options_of,
+        begin=lambda number, _: progress.begin(number),
+        replace=asked.overwrite,
+        skip_existing=asked.skip_existing,
+        report=asked.report,
+        rewards=asked.keep_rewards,
+        stop=stop,
+        searcher=searcher,
+    )
 
 
 def say_there(job: Job, out: RunOutput) -> None:
@@ -190,7 +255,7 @@ def resolved(preset: str, given: dict[str, Any], again: "Earlier | None", report
 
 
 def run_all(
-    run: BatchRun,
+    run: FilesRun,
     jobs: list[Job],
     sources: list[Path],
     again: "Earlier | None",

@@ -17,14 +17,19 @@ class SweepProgress(Reporter):
     def __init__(self, bar: Progress) -> None:
         super().__init__()
         self.bar, self.task, self.begun = bar, bar.add_task("", total=None), 0
+        self.away = 0
 
     def expect(self, cases: int) -> None:
         self.begun = 0
         self.bar.reset(self.task, total=cases)
 
     def step(self, study: str, clip: str) -> None:
-        self.bar.update(self.task, completed=self.begun, description=f"{study}  {clip}"[-60:])
-        self.begun += 1
+        self.bar.update(self.task, completed=self.begun + self.away, description=f"{study}  {clip}"[-60:])
+        self.begun, self.away = self.begun + 1, max(0, self.away - 1)
+
+    def elsewhere(self, study: str, clip: str) -> None:
+        self.away += 1
+        self.bar.update(self.task, completed=self.begun + self.away, description=f"{study}  {clip}"[-60:])
 
     def failed(self, reason: str) -> None:
         super().failed(reason)

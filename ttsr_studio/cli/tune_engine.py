@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ttsr_studio.cli.farm_flags import FarmFlags, spread_over
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
@@ -29,6 +30,7 @@ def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, An
     context = click.get_current_context()
     target, by_grid = preset or out / "tuned.toml", given["method"] == "grid"
     try:
+        flags = FarmFlags.of(given)
         conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
         check_target(target)
         objective = tuple(given["objective"].split("+"))
@@ -44,8 +46,8 @@ def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, An
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
     try:
-        with sweep_progress() as progress:
-            run = EvaluationRun(conditions, results, progress)
+        with sweep_progress() as progress, spread_over(flags) as spread:
+            run = EvaluationRun(conditions, results, progress, spread=spread)
             if by_grid:
                 search_grid(tuning, axes, run)
             else:

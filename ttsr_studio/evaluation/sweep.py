@@ -5,11 +5,12 @@ In: a study (a system, a line of the paper's table, a sampler's setting, verifie
 Out: rows in the order of the cases, and a file of them, one line of JSON each, found again by what they depend on.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from ttsr_studio import __version__
 from ttsr_studio.errors import OutputError, TtsrError, shown
 from ttsr_studio.evaluation.benchmark.dataset import Clip
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
+from ttsr_studio.rendering.tasks import Workplace
 from ttsr_studio.storage.checksum import sha256
 
 Row = dict[str, Any]
@@ -48,6 +50,9 @@ class Reporter:
 
     def step(self, study: str, clip: str) -> None:
         """A case begins."""
+
+    def elsewhere(self, study: str, clip: str) -> None:
+        """A case was measured on another machine; its turn comes."""
 
     def failed(self, reason: str) -> None:
         """A case, or a clip with all its cases, could not be measured."""
@@ -97,6 +102,17 @@ class Results:
         self.computed += 1
 
 
+class Unkept(Results):
+    """Rows where a case is measured for somebody else, who keeps them."""
+
+    def __init__(self) -> None:
+        self.path, self.rows, self.computed = Path(), {}, 0
+
+
+CaseSpread = Callable[[Sequence["CaseWork"]], Iterator[tuple[int, Any]]]
+"""Measures cases on other machines: their numbers, as they are done, with rows, or the TtsrError of each."""
+
+
 @dataclass(frozen=True)
 class EvaluationRun:
     """What holds for all sweeps of a run.
@@ -105,6 +121,8 @@ class EvaluationRun:
         recompute: measure again what the results hold.
         checksums: of files that were asked for, so that each is read once.
         unreadable: clips that have been reported, and are left out from then on.
+        spread: measures what can be measured on other machines there; None for here.
+        elsewhere: studies, clips and cutoffs that were.
     """
 
     conditions: Conditions
@@ -113,6 +131,8 @@ class EvaluationRun:
     recompute: bool = False
     checksums: dict[Path, str] = field(default_factory=dict)
     unreadable: set[Path] = field(default_factory=set)
+    spread: CaseSpread | None = None
+    elsewhere: set[tuple[int, Path, float]] = field(default_factory=set)
 
     def keeping(self, name: str) -> "EvaluationRun":
         """The same run with its rows in another file beside the results. Raises OutputError."""
@@ -146,7 +166,7 @@ class EvaluationRun:
 
 
 class Study(Protocol):
-    """Something that is measured case by case."""
+    """Something that is measured case by case; one that pickles may be measured on other machines."""
 
     @property
     def name(self) -> str: ...
@@ -175,11 +195,42 @@ def cases_with_band(clips: Sequence[Clip], cutoffs: Sequence[float]) -> list[Cas
     return [case for case in all_cases(clips, cutoffs) if leaves_a_band(*case)]
 
 
+@dataclass(frozen=True)
+class CaseWork:
+    """A case of a study, to be measured wherever this is called; it pickles where its study does.
+
+    Attributes:
+        checksum: of the clip's file.
+    """
+
+    study: Study
+    clip: Clip
+    cutoff_hz: float
+    conditions: Conditions
+    checksum: str
+
+    @property
+    def source(self) -> Path:
+        return self.clip.path
+
+    def __call__(self, place: Workplace) -> list[Row]:
+        """Its rows. Raises InputError where the clip is not what it was, and what the study does."""
+        place.report("reading", 0, 1)
+        if not self.clip.path.is_file() or sha256(self.clip.path) != self.checksum:
+            raise UnreadableError(f"{shown(self.clip.path)}: not there, or another file; put clips on a share")
+        run = EvaluationRun(self.conditions, Unkept(), checksums={self.clip.path: self.checksum})
+        place.report("searching", 0, 1)
+        return list(measured_case(self.study, self.clip, self.cutoff_hz, run))
+
+
 def sweep(study: Study, cases: Iterable[Case], run: EvaluationRun) -> Iterator[Row]:
     """Rows of a study on all cases; what fails is reported and left out, a clip that cannot be read once.
 
     Raises OutputError when the results cannot be written.
     """
+    if run.spread and getattr(study, "portable", False):
+        cases = list(cases)
+        measure_elsewhere(study, cases, run)
     for clip, cutoff_hz in cases:
         run.reporter.step(study.name, clip.name)
         if clip.path in run.unreadable:
@@ -199,19 +250,44 @@ def sweep(study: Study, cases: Iterable[Case], run: EvaluationRun) -> Iterator[R
 
 def _found_or_measured(study: Study, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[Row]:
     found = study.find(clip, cutoff_hz, run)
-    if found is not None and not run.recompute:
+    if found is not None and (not run.recompute or (id(study), clip.path, cutoff_hz) in run.elsewhere):
         return found
+    rows = list(measured_case(study, clip, cutoff_hz, run))
+    for row in rows:
+        if run.recompute or row["key"] not in run.results.rows:
+            run.results.add(row)
+    return [run.results.rows[row["key"]] for row in rows]
+
+
+def measured_case(study: Study, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> Iterator[Row]:
+    """Measure a case now. Raises UnreadableError for a clip that cannot be read, and what the study does."""
     conditions = run.conditions
     with tempfile.TemporaryDirectory(prefix="ttsr-evaluate-") as folder:
         try:
             item = Item.make(clip, cutoff_hz, conditions.low_pass, conditions.seconds, Path(folder))
         except (TtsrError, OSError) as error:
             raise UnreadableError(str(error)) from error
-        rows = list(study.measure(item, run))
-    for row in rows:
-        if run.recompute or row["key"] not in run.results.rows:
-            run.results.add(row)
-    return [run.results.rows[row["key"]] for row in rows]
+        yield from study.measure(item, run)
+
+
+def measure_elsewhere(study: Study, cases: Sequence[Case], run: EvaluationRun) -> None:
+    """Have the cases that are not known yet measured on other machines, and keep their rows.
+
+    What fails there is measured here afterwards, which says why.
+    """
+    assert run.spread is not None
+    works = []
+    for clip, cutoff_hz in cases:
+        with contextlib.suppress(TtsrError, OSError):  # it is said when its turn comes
+            if run.recompute or study.find(clip, cutoff_hz, run) is None:
+                works.append(CaseWork(study, clip, cutoff_hz, run.conditions, run.checksum(clip.path)))
+    for number, answer in run.spread(works):
+        if isinstance(answer, list):
+            work = works[number]
+            run.reporter.elsewhere(study.name, work.clip.name)
+            run.elsewhere.add((id(study), work.clip.path, work.cutoff_hz))
+            for row in answer:
+                run.results.add(row)
 
 
 def finite(value: float) -> float | None:

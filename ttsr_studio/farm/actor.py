@@ -42,11 +42,10 @@ class RenderActor:
         self.stop, self.leaving = CancellationToken(), False
         self.turn = threading.Lock()
 
-    def meet(self, ours: Mapping[str, str], mark: Path | None) -> tuple[dict[str, Any], dict[str, str], str | None]:
+    def meet(self, ours: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], str | None]:
         """Who and where this is, what is installed here, and how that differs from what is wanted."""
         theirs = installation()
-        shared = mark is not None and mark.is_file()
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "shared": shared}
+        who = {"host": socket.gethostname(), "pid": os.getpid()}
         return who, theirs, how_it_differs(ours, theirs)
 
     def do(self, work: bytes, what: str, stopped: bool) -> bytes:
@@ -76,6 +75,20 @@ class RenderActor:
     def told(self) -> tuple[str, str, float, float, int, int]:
         """What is done here, its stage, done, total, how often that was reported, and the bytes of memory taken."""
         return self.what, self.stage, *self.amount, self.count, int(psutil.Process().memory_info().rss)
+
+    def at(self) -> dict[str, Any]:
+        """Where this is and what it does, for whoever asks."""
+        import ray
+
+        done, total = self.amount
+        return {
+            "node": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
+            "does": self.what or None,
+            "stage": self.stage if self.what else None,
+            "share": done / total if self.what and total else None,
+            "memory": int(psutil.Process().memory_info().rss),
+        }
 
     def enough(self, leave: bool) -> None:
         """End the work with the best so far, or leave it."""

@@ -11,7 +11,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,8 @@ from ttsr_studio.errors import MissingError, OptionError, pip_install
 from ttsr_studio.farm import gateway
 from ttsr_studio.farm.messages import (
     Answered,
+    Ask,
+    Census,
     Close,
     Do,
     Enough,
@@ -43,6 +45,9 @@ RETRY_SECONDS = 5.0
 
 CONNECT_SECONDS, SILENCE_SECONDS = 120.0, 30.0
 """For a gateway to find the farm; and without a word from it until it counts as hung."""
+
+
+UNUSABLE = "no machine of the farm can be used"
 
 
 class FarmAwayError(LostError):
@@ -79,7 +84,7 @@ class Link:
         theirs.close()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def send(self, message: Open | Do | Enough | Close) -> None:
+    def send(self, message: Open | Do | Enough | Close | Ask) -> None:
         """Tell the gateway; whether it is there yet shows by what is heard of it."""
         try:
             with self.lock:
@@ -128,6 +133,7 @@ class Farm:
         self._told: set[str] = set()
         self._lock, self._connecting = threading.Lock(), threading.Lock()
         self._heard = threading.Event()
+        self._census: queue.Queue[Census | None] = queue.Queue()
 
     def reach(self) -> str | None:
         """Why the farm cannot be reached, None when it can; tried anew every few seconds. May take a moment."""
@@ -149,7 +155,7 @@ class Farm:
             made = self.lines[self._number] = Line(self, self._number)
         return made
 
-    def send(self, message: Open | Do | Enough | Close) -> None:
+    def send(self, message: Open | Do | Enough | Close | Ask) -> None:
         """Raises FarmAwayError."""
         link = self._link
         if link is None:
@@ -161,6 +167,14 @@ class Farm:
         if self._link:
             self._link.end()
             self._link.process.join(10)
+
+    def census(self) -> tuple[Mapping[str, Any], ...]:
+        """What all workers on the farm do, those of others too. Raises FarmAwayError."""
+        self.send(Ask())
+        found = self._census.get()
+        if found is None:
+            raise FarmAwayError(f"the farm is away: {self._reason}")
+        return found.workers
 
     @property
     def slots(self) -> int:
@@ -177,7 +191,10 @@ class Farm:
         if isinstance(message, FarmState):
             self._see(message)
             self._heard.set()
+        elif isinstance(message, Census):
+            self._census.put(message)
         elif isinstance(message, FarmGone):
+            self._census.put(None)
             self._reason, self._link, self.machines = message.reason, None, ()
             for line in list(self.lines.values()):
                 line.inbox.put(message)
@@ -189,8 +206,8 @@ class Farm:
     def _see(self, state: FarmState) -> None:
         self.machines = state.machines
         why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]
-        reason = f"can be used: {'; '.join(why)}" if why else "takes workers; join one by `ray start --address=…`"
-        self._unusable = None if self.slots else f"no machine of the farm {reason}"
+        none = "the farm has no machine that takes workers; join one by `ray start --address=…`"
+        self._unusable = None if self.slots else f"{UNUSABLE}: {'; '.join(why)}" if why else none
         for each in state.machines:
             if each.refused and each.node not in self._told:
                 self._told.add(each.node)
@@ -229,18 +246,19 @@ class Line:
         self.close()
         return False
 
-    def do(self, work: Any, what: str, tell: Callable[[Whereabouts | None], None]) -> Any:
+    def do(self, work: Any, what: str, tell: Callable[[Whereabouts | None], None], *, stopped: bool = False) -> Any:
         """Have work done: what it returned, or a `TaskFailed`.
 
         Args:
             tell: told some times a second where it stands, None while nothing new is known; what it raises ends the
                 worker and goes on.
+            stopped: whether somebody wants to stop already.
 
         Raises LostError when the worker or its machine goes away, FarmAwayError when the whole farm does.
         """
         self.count += 1
         try:
-            self.farm.send(Do(self.number, self.count, pickle.dumps(work, protocol=5), what))
+            self.farm.send(Do(self.number, self.count, pickle.dumps(work, protocol=5), what, stopped))
             while True:
                 match self._next():
                     case Answered(number=self.count, result=result):

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,6 +21,8 @@ from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
     Answered,
+    Ask,
+    Census,
     Close,
     Do,
     Enough,
@@ -39,6 +42,9 @@ TOLD_SECONDS = 0.4
 
 MEET_SECONDS = 300.0
 """For a worker to start and import what it needs."""
+
+CENSUS_SECONDS = 5.0
+"""For a worker to say what it does."""
 
 KNOCK_SECONDS, KNOCKS = 1.0, 3
 """The head is gone when so many connections to it in a row are refused."""
@@ -74,7 +80,9 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
+        from ray._private.services import canonicalize_bootstrap_address
 
+        refuse_silent(canonicalize_bootstrap_address(settings.address))  # Ray would try for two minutes
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
@@ -96,16 +104,26 @@ def print_into(settings: FarmSettings) -> None:
     os.dup2(file, 2)
 
 
+def refuse_silent(address: str | None) -> None:
+    """Raise ConnectionError where nobody listens at a head's address."""
+    host, _, port = (address or "").rpartition(":")
+    if not host:
+        raise ConnectionError("this machine belongs to no cluster; start a head by `ray start --head`, or join one")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(f"no head answers at {address} ({error.strerror or error})") from error
+
+
 def end_without_head(address: str) -> None:
     """End this process when nobody listens at the head's address any more."""
-    host, _, port = address.rpartition(":")
     refused = 0
     while refused < KNOCKS:
         time.sleep(KNOCK_SECONDS)
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            refuse_silent(address)
             refused = 0
-        except OSError:
+        except ConnectionError:
             refused += 1
     os._exit(EXIT_GONE)
 
@@ -151,16 +169,18 @@ class Gateway:
 
     # What the parent says
 
-    def _hear(self, message: Open | Do | Enough | Close) -> None:
+    def _hear(self, message: Open | Do | Enough | Close | Ask) -> None:
         desk = self.desks.get(message.line)
         if isinstance(message, Open):
             self._open(message.line)
+        elif isinstance(message, Ask):
+            self.pipe.send(Census(tuple(census(self.ray))))
         elif desk is None:
             if isinstance(message, Do):
                 self.pipe.send(Lost(message.line, message.number, "its worker is gone", True))
         elif isinstance(message, Do):
             desk.call, desk.enough = message, None
-            desk.asked = desk.actor.do.remote(message.work, message.what, False)
+            desk.asked = desk.actor.do.remote(message.work, message.what, message.stopped)
         elif isinstance(message, Enough):
             desk.enough = message
             desk.actor.enough.remote(message.leave)
@@ -186,7 +206,7 @@ class Gateway:
             **self.machines.resources(machine),
         }
         actor: Any = self.kind.options(**options).remote(self.settings.threads)
-        self.desks[line] = Desk(actor, machine.node, actor.meet.remote(self.machines.wanted, self.settings.mark))
+        self.desks[line] = Desk(actor, machine.node, actor.meet.remote(self.machines.wanted))
 
     def _close(self, line: int) -> None:
         desk = self.desks.pop(line, None)
@@ -231,7 +251,7 @@ class Gateway:
             self.machines.agree(theirs)
             machine, desk.met = self.machines.by_node.get(desk.node), None
             address = machine.address if machine else ""
-            self.pipe.send(Opened(line, Seat(desk.node, who["host"], address, who["pid"], who["shared"])))
+            self.pipe.send(Opened(line, Seat(desk.node, who["host"], address, who["pid"])))
         elif now - desk.began > MEET_SECONDS:
             self._refuse(line, desk, f"a worker did not start within {MEET_SECONDS:.0f} s")
 
@@ -282,6 +302,15 @@ class Gateway:
 
     def _look(self) -> None:
         self.machines.look(desk.node for desk in self.desks.values())
+
+
+def census(ray: Any) -> Iterator[dict[str, Any]]:
+    """What all our workers on the farm do, whosever they are; those that do not answer at once are left out."""
+    names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True) if each["namespace"] == NAMESPACE]
+    for name in sorted(names):
+        with contextlib.suppress(Exception):  # it may end meanwhile
+            actor = ray.get_actor(name, namespace=NAMESPACE)
+            yield ray.get(actor.at.remote(), timeout=CENSUS_SECONDS) | {"owner": name.rpartition("-")[0]}
 
 
 def last_line(error: Exception) -> str:

@@ -4,14 +4,14 @@ What comes out is the local render, bit for bit: a group's search depends on its
 plan, and noise on its key, wherever it is drawn.
 """
 
-import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ttsr_studio.errors import Cause, InputError, TtsrError, shown
+from ttsr_studio.errors import Cause, FarmError, InputError, TtsrError, shown
 from ttsr_studio.farm.farm import Farm
-from ttsr_studio.farm.pool import FarmError, Piece, Pieces, Pool
+from ttsr_studio.farm.pool import Piece, Pieces, Pool
 from ttsr_studio.farm.works import SearchWork
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.group import GroupResult
@@ -37,16 +37,17 @@ class FarmSearch:
     """Searches groups of windows on a farm.
 
     Args:
+        device: that workers compute on.
         tell: told what keeps the work up, in a line.
     """
 
-    def __init__(self, farm: Farm, workers: int | None, tell: Callable[[str], None]) -> None:
-        self.pool = Pool(farm, workers, tell)
+    def __init__(self, farm: Farm, workers: int | None, device: str, tell: Callable[[str], None]) -> None:
+        self.pool, self.device = Pool(farm, workers, tell), device
 
     def __call__(self, search: FileSearch) -> Iterator[GroupResult | None]:
         """Results of all groups, in order. Raises what `search_group` does, and FarmError."""
-        turn = FileTurn(search)
-        self.pool.warm = Warm(search.name, search.session.options)
+        turn = FileTurn(search, self.device)
+        self.pool.warm = Warm(search.name, replace(search.session.options, device=self.device))
         most = self.pool.most
         pieces = Pieces(
             len(search.plan.groups),
@@ -67,22 +68,24 @@ class FarmSearch:
 class FileTurn:
     """One file's groups, on their way."""
 
-    def __init__(self, search: FileSearch) -> None:
-        self.search, self.through = search, 0
-        self.busy = 0.0
+    def __init__(self, search: FileSearch, device: str) -> None:
+        self.search, self.device, self.through = search, device, 0
+        self.busy, self.began = 0.0, time.perf_counter()
         self.found: dict[int, GroupResult | None] = {}
         self.started = False
-        self.lock = threading.Lock()
 
     def request(self, number: int, workers: int) -> SearchWork | None:
         """What a group's search needs; called by the threads of the pool, one at a time."""
         search = self.search
         if not self.started:
             search.tracker.start()  # until here the machines loaded what they need
+            search.stages.add("farm", time.perf_counter() - self.began)
             self.started = True
         group = search.plan.groups[number]
         request = search.request(group, search.tracker.begin_beside(len(group), workers, self.busy))
-        return SearchWork(search.name, request) if request else None
+        if request is None:
+            return None
+        return SearchWork(search.name, replace(request, options=replace(request.options, device=self.device)))
 
     def see(self, standings: list[tuple[float, float]]) -> None:
         """Say how far the groups in hand are."""

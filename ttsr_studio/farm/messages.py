@@ -20,7 +20,6 @@ class FarmSettings:
         gpus: cards of one worker, which may be a fraction; 0 for none, None for 1 where the farm has any.
         threads: of one worker, on a machine that has so many processors.
         identity: what the machines must have as it is here, see `identity`.
-        mark: a file that lies on the share; machines that do not see it are sent the bytes.
         log: takes what Ray prints; None for nowhere.
     """
 
@@ -28,7 +27,6 @@ class FarmSettings:
     gpus: float | None = None
     threads: int = 1
     identity: Mapping[str, str] = field(default_factory=dict)
-    mark: Path | None = None
     log: Path | None = None
 
 
@@ -44,12 +42,18 @@ class Open:
 
 @dataclass(frozen=True)
 class Do:
-    """Work for a line; `what` says in a word or a path what it is."""
+    """Work for a line.
+
+    Attributes:
+        what: says in a word or a path what it is.
+        stopped: it is to end with the first that it has.
+    """
 
     line: int
     number: int
     work: bytes
     what: str
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,24 @@ class Close:
     line: int
 
 
+@dataclass(frozen=True)
+class Ask:
+    """What do all workers do, those of other commands and services too?"""
+
+    line: int = 0
+
+
 # From the gateway
 
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a worker is.
-
-    Attributes:
-        shared: whether that machine sees the mark.
-    """
+    """Where a worker is."""
 
     node: str
     host: str
     address: str
     pid: int
-    shared: bool
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,13 @@ class Whereabouts:
     total: float
     count: int
     memory: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """All workers on the farm: node, pid, owner, does, stage, share, memory."""
+
+    workers: tuple[Mapping[str, object], ...]
 
 
 @dataclass(frozen=True)

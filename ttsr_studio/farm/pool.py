@@ -10,13 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import Cause, TtsrError
+from ttsr_studio.errors import Cause, FarmError
 from ttsr_studio.farm.actor import Work
-from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
+from ttsr_studio.farm.farm import UNUSABLE, Farm, FarmAwayError, Line
 from ttsr_studio.farm.messages import Seat, Whereabouts
-from ttsr_studio.rendering.tasks import LostError, StoppedError, TaskFailed
+from ttsr_studio.farm.works import NotShared
+from ttsr_studio.rendering.tasks import LostError, StoppedError, TaskFailed, guarded
 
 TICK_SECONDS = 0.2
 ROOM_SECONDS = 1.0
@@ -31,10 +33,6 @@ MOST_LOST = 6
 MOST_WORKERS = 64
 
 
-class FarmError(TtsrError):
-    """A farm on which nothing can be done; the message says why."""
-
-
 @dataclass(frozen=True)
 class Pieces:
     """What is to be done.
@@ -44,12 +42,14 @@ class Pieces:
         make: makes a piece by its number and where it is to be done; None where there is nothing to do.
         what: says what it is.
         limit: the number up to which pieces may be begun by now.
+        otherwise: makes a piece anew for a machine that does not see the share.
     """
 
     count: int
     make: Callable[[int, Seat], Work | None]
     what: Callable[[int], str]
     limit: Callable[[], int]
+    otherwise: Callable[[int], Work] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Pool:
             self._said = None
             return None
         now = time.monotonic()
-        if not reason.startswith("the farm is away") or now - (away_from or now) > AWAY_SECONDS:
+        if reason.startswith(UNUSABLE) or now - (away_from or now) > AWAY_SECONDS:
             raise FarmError(reason)
         if self._said is None:
             self._said = reason
@@ -204,10 +204,11 @@ class Pool:
         assert seat is not None
         try:
             with turn.changed:  # one at a time: what pieces are made of is read from one file
-                work = turn.pieces.make(number, seat)
-            answer = None
-            if work is not None:
-                answer = line.do(work, turn.pieces.what(number), lambda standing: self._see(turn, number, standing))
+                answer = guarded(Path(turn.pieces.what(number)), lambda: turn.pieces.make(number, seat))
+            if answer is not None and not isinstance(answer, TaskFailed):
+                answer = self._ask(line, turn, number, answer)
+            if isinstance(answer, NotShared) and turn.pieces.otherwise:
+                answer = self._ask(line, turn, number, turn.pieces.otherwise(number))
         except LostError as error:
             answer = self._lost(turn, number, error)
             if answer is None:
@@ -218,6 +219,12 @@ class Pool:
         if isinstance(answer, TaskFailed) and answer.cause is Cause.CRASH:
             with contextlib.suppress(LostError):
                 line.close()  # what an error of the device leaves behind is not to be trusted
+
+    def _ask(self, line: Line, turn: PoolRun, number: int, work: Work) -> Any:
+        def see(where: Whereabouts | None) -> None:
+            self._see(turn, number, where)
+
+        return line.do(work, turn.pieces.what(number), see, stopped=self._asked is not None)
 
     def _lost(self, turn: PoolRun, number: int, error: LostError) -> TaskFailed | None:
         """Put a piece back that its worker did not finish; after many in a row it is given up."""

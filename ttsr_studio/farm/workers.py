@@ -8,7 +8,7 @@ from typing import Any
 from ttsr_studio.errors import Cause
 from ttsr_studio.farm.farm import Farm
 from ttsr_studio.farm.messages import Whereabouts
-from ttsr_studio.farm.works import HashWork, RenderWork, Shipment, ShippedRender
+from ttsr_studio.farm.works import HashWork, NotShared, OnShare, RenderWork, Shipment, ShippedRender
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import (
     CrashedError,
@@ -26,10 +26,14 @@ from ttsr_studio.rendering.tasks import (
 
 
 class FarmWorker:
-    """One worker on the farm, for one thread of a service."""
+    """One worker on the farm, for one thread of a service.
 
-    def __init__(self, farm: Farm, limits: Limits) -> None:
-        self.farm, self.limits = farm, limits
+    Args:
+        mark: a file on the share.
+    """
+
+    def __init__(self, farm: Farm, limits: Limits, mark: Path) -> None:
+        self.farm, self.limits, self.mark = farm, limits, mark
         self.line = farm.line()
 
     def ready(self, go_on: Callable[[], bool]) -> bool:
@@ -45,9 +49,9 @@ class FarmWorker:
 
     def hash(self, source: Path, on_progress: OnProgress) -> str:
         """The sha256 of a file. Raises what `render` does, and OSError."""
-        if not self._shared:
-            return hash_file(source, lambda stage, done, total: went_on(on_progress, stage, done, total)).sha256
-        answer = self._ask(HashWork(source), source, 0, on_progress)
+        answer = self._ask(HashWork(OnShare.of(self.mark, source)), source, 0, on_progress)
+        if isinstance(answer, NotShared):
+            answer = hash_file(source, lambda stage, done, total: went_on(on_progress, stage, done, total))
         assert isinstance(answer, HashDone)
         return answer.sha256
 
@@ -60,19 +64,16 @@ class FarmWorker:
             LostError: it went away, or its machine did, or the farm.
             StoppedError: `on_progress` returned False; the worker is gone then, as after whatever that raises.
         """
-        size = task.source.stat().st_size if task.source.exists() else 0
-        work = RenderWork(task) if self._shared else ShippedRender.of(task)
-        answer = self._ask(work, task.source, size, on_progress)
+        share = OnShare.of(self.mark, task.source)
+        answer = self._ask(RenderWork(task, share), task.source, share.size, on_progress)
+        if isinstance(answer, NotShared):
+            answer = self._ask(ShippedRender.of(task), task.source, share.size, on_progress)
         if isinstance(answer, Shipment):
             for name, content in answer.files.items():
                 (task.target.parent / name).write_bytes(content)
             answer = answer.rendered
         assert isinstance(answer, Rendered)
         return RenderDone(answer.summary["sha256"], answer.line)
-
-    @property
-    def _shared(self) -> bool:
-        return self.line.seat is not None and self.line.seat.shared
 
     def _ask(self, work: Any, source: Path, size: int, on_progress: OnProgress) -> Any:
         watchdog = Watchdog(self.limits, size, on_progress)

@@ -7,18 +7,61 @@ from pathlib import Path
 
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
+from ttsr_studio.rendering.output import clear_earlier, earlier_report
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
+from ttsr_studio.storage.atomic import hidden, publish, sync_file
+
+SAME_SECONDS = 2.0
+"""By which the times of one file may differ between machines: shares round them."""
+
+
+class NotShared:
+    """The answer of a machine that does not see the share."""
+
+
+@dataclass(frozen=True)
+class OnShare:
+    """By what a machine tells that it sees the same share: a mark where it is to write, and the source as it lies here.
+
+    Attributes:
+        mark: a file whose name is like no other's.
+        size, mtime: of the source, bytes and seconds.
+    """
+
+    mark: Path
+    source: Path
+    size: int
+    mtime: float
+
+    @classmethod
+    def of(cls, mark: Path, source: Path) -> "OnShare":
+        """Raises OSError for a source that is not there."""
+        status = source.stat()
+        return cls(mark, source, status.st_size, status.st_mtime)
+
+    def here(self) -> bool:
+        try:
+            status = self.source.stat()
+            return (
+                self.mark.is_file() and status.st_size == self.size and abs(status.st_mtime - self.mtime) < SAME_SECONDS
+            )
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)
 class HashWork:
     """The checksum of a file on the share."""
 
-    source: Path
+    share: OnShare
 
-    def __call__(self, place: Workplace) -> HashDone:
-        return hash_file(self.source, place.report)
+    @property
+    def source(self) -> Path:
+        return self.share.source
+
+    def __call__(self, place: Workplace) -> HashDone | NotShared:
+        return hash_file(self.source, place.report) if self.share.here() else NotShared()
 
 
 @dataclass(frozen=True)
@@ -26,13 +69,14 @@ class RenderWork:
     """A render from the share to the share."""
 
     task: RenderTask
+    share: OnShare
 
     @property
     def source(self) -> Path:
         return self.task.source
 
-    def __call__(self, place: Workplace) -> Rendered:
-        return render_task(self.task, place)
+    def __call__(self, place: Workplace) -> Rendered | NotShared:
+        return render_task(self.task, place) if self.share.here() else NotShared()
 
 
 @dataclass(frozen=True)
@@ -97,6 +141,23 @@ def brought_home(made: Rendered, folder: Path) -> Rendered:
     files = made.files and (folder / made.files[0].name, folder / made.files[1].name)
     page = made.page and folder / made.page.name
     return replace(made, target=folder / made.target.name, files=files or None, page=page or None)
+
+
+def put_in_place(shipment: Shipment, task: RenderTask) -> Rendered:
+    """Put the files of a render where they belong, the audio last. Raises OutputError and OSError."""
+    earlier = earlier_report(task.target) if task.replace else None
+    for name in sorted(shipment.files, key=lambda name: name == task.target.name):
+        final = task.target.parent / name
+        temporary = hidden(final)
+        try:
+            temporary.write_bytes(shipment.files[name])
+            sync_file(temporary)
+            publish(temporary, final, task.replace)
+        finally:
+            temporary.unlink(missing_ok=True)
+    made = shipment.rendered
+    clear_earlier(task.target, earlier, made.report, made.page, task.inputs)
+    return made
 
 
 @dataclass(frozen=True)

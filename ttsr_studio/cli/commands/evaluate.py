@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.farm_flags import farm_flags
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.engines.registry import ENGINES
@@ -23,7 +24,7 @@ EXAMPLES = (
     cls=GroupedCommand,
     examples=EXAMPLES,
     first=("Basics", "Inputs"),
-    more=("What is measured", "Verifiers", "The paper"),
+    more=("What is measured", "Verifiers", "The paper", "Farm"),
 )
 @click.argument("source", type=UserPath(exists=True, path_type=Path))
 @grouped(
@@ -174,6 +175,7 @@ EXAMPLES = (
     metavar="N",
     help="How many candidates --paper makes, instead of the paper's 120.",
 )
+@farm_flags
 @grouped("What is measured", "--recompute", is_flag=True, help="Measure again what is in the results already.")
 def evaluate_command(source: Path, out: Path, **given: Any) -> None:
     """Measure systems on full-band clips: a manifest (CSV) or a folder.

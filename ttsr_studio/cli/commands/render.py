@@ -9,6 +9,7 @@ import click
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
+from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.render_options import given_flags, render_flags
@@ -97,6 +98,7 @@ EXAMPLES = (
     ("ttsr render a.wav --dry-run", "what it would do, how long"),
     ("ttsr render a.wav --keep-top 3 --page", "three, to compare on a page"),
     ("ttsr render a.wav --budget 10min", "ten minutes of search"),
+    ("ttsr render reel.wav --farm auto", "on all machines of a farm"),
     ("ttsr render a.wav --again a.ttsr.json -o b.wav", "from a report, once more"),
 )
 
@@ -106,7 +108,7 @@ EXAMPLES = (
     cls=RenderCommand,
     examples=EXAMPLES,
     first=FIRST_GROUPS,
-    more=[group for group in GROUPS if group not in FIRST_GROUPS],
+    more=[*(group for group in GROUPS if group not in FIRST_GROUPS), "Farm"],
 )
 @click.argument("inputs", nargs=-1, required=True, type=UserPath(path_type=Path, readable=False), metavar="INPUT...")
 @grouped(
@@ -118,6 +120,7 @@ EXAMPLES = (
     "[default: {dir}/{stem}_ttsr{ext}]",
 )
 @render_flags
+@farm_flags
 @grouped(
     "Basics",
     "--overwrite",
@@ -178,5 +181,7 @@ def render_command(**values: Any) -> None:
     with left_at_once():
         from ttsr_studio.cli.render_files import RenderArguments, render_files
 
-    asked = RenderArguments(**{field.name: values[field.name] for field in fields(RenderArguments)})
+    given = FarmFlags.of(values)
+    own = [field.name for field in fields(RenderArguments) if field.name != "farm"]
+    asked = RenderArguments(**{name: values[name] for name in own}, farm=given)
     render_files(asked, given_flags(click.get_current_context()))

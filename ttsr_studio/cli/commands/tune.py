@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.command import UserPath
+from ttsr_studio.cli.farm_flags import farm_flags
 from ttsr_studio.cli.interrupt import left_at_once
 from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
@@ -104,6 +105,7 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws, of optuna and of the bootstrap."
 )
 @device_flag
+@farm_flags
 def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> None:
     """Find sampler settings for an engine on full-band clips: a manifest (CSV) or a folder, as for `ttsr evaluate`.
 

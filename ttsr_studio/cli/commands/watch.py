@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
-from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags, farm_of, refuse_farm_settings
+from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags, farm_of
 from ttsr_studio.cli.help import GroupedCommand, grouped
 from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.cli.service import (
@@ -209,9 +209,6 @@ def watch_command(
     only_status: bool,
     only_health: bool,
     jobs: int,
-    farm: str | None,
-    farm_gpus: float | None,
-    farm_workers: int | None,
     **values: Any,
 ) -> None:
     """Render what is dropped into a folder, for as long as it runs.
@@ -228,8 +225,9 @@ def watch_command(
     """
     if only_status or only_health:
         return show_health(root) if only_health else show_status(find_root(root), as_json)
-    refuse_farm_settings(farm, farm_gpus, farm_workers)
+    farm = FarmFlags.of(values)
     refuse_both_counts(farm)
+    values = {name: value for name, value in values.items() if not name.startswith("farm")}
     most = int(memory * 1e9) if memory else None if farm else default_memory(jobs)
     policy = WatchPolicy(cpu, keep_free * 1_000_000, notify, Limits(hang, most, sharing=jobs), device)
     page = None if no_page else page_of(values, show_token=sys.stdout.isatty())
@@ -238,15 +236,14 @@ def watch_command(
     rules = rules_of(watched, named, None if farm else device)
     with ExitStack() as stack:
         if farm:
-            flags = FarmFlags(farm, farm_gpus, farm_workers)
-            workers = stack.enter_context(farm_workers_of(watched, flags, options, tell))
-            options = replace(options, jobs=flags.workers or MOST_WORKERS, workers=workers)
+            workers = stack.enter_context(farm_workers_of(watched, farm, options, tell))
+            options = replace(options, jobs=farm.workers or MOST_WORKERS, workers=workers)
         failed = run_service(watched, rules, options, tell)
     if failed and options.once:
         sys.exit(1)
 
 
-def refuse_both_counts(farm: str | None) -> None:
+def refuse_both_counts(farm: FarmFlags | None) -> None:
     """Raise OptionError for workers of this machine besides those of a farm."""
     given = click.get_current_context().get_parameter_source("jobs")
     if farm and given is ParameterSource.COMMANDLINE:
@@ -260,11 +257,12 @@ def farm_workers_of(
     """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
     from ttsr_studio.farm.workers import FarmWorker
 
-    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), root.share_mark()) as farm:
+    with farm_of(flags, lambda line: tell("machine not used", {"reason": line})) as farm:
         away = farm.reach() if options.once else None
         if away:
             raise OptionError(f"--farm {flags.address}: {away}; start its head, or leave --once out to wait for it")
-        yield lambda log: FarmWorker(farm, options.policy.limits)
+        mark = root.share_mark()
+        yield lambda log: FarmWorker(farm, options.policy.limits, mark)
 
 
 # Status

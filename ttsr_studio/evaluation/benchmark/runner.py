@@ -11,7 +11,7 @@ from ttsr_studio.evaluation.benchmark.degradation import Item
 from ttsr_studio.evaluation.benchmark.metrics import METRICS, measure
 from ttsr_studio.evaluation.benchmark.names import INPUT
 from ttsr_studio.evaluation.benchmark.perceptual import package_versions, perceived
-from ttsr_studio.evaluation.benchmark.systems import System, SystemOutput
+from ttsr_studio.evaluation.benchmark.systems import RenderSystem, System, SystemOutput
 from ttsr_studio.evaluation.sweep import EvaluationRun, Row, all_cases, finite, sweep
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class SystemStudy:
 
     system: System
     sheets: "ContactSheets | None" = None
+
+    @property
+    def portable(self) -> bool:
+        """Whether it may be measured on another machine: pictures stay here, and so does finished audio."""
+        return self.sheets is None and isinstance(self.system, RenderSystem)
 
     @property
     def name(self) -> str:

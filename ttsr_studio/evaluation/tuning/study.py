@@ -165,23 +165,7 @@ class Tuning:
 
     def session(self, setting: SamplerSetting, verifiers: Sequence[str]) -> Session:
         """A session that draws this way, on the engine that is loaded."""
-        engine, task = self.engine, self.task
-        if setting.rho is not None:
-            engine = copy(engine)  # shares the networks
-            engine.default_schedule, engine.schedule_options = "edm", {"rho": setting.rho}
-        options = RenderOptions(
-            engine=task.engine,
-            solver=setting.solver,
-            steps=setting.steps,
-            schedule=setting.schedule,
-            temperature=setting.temperature,
-            guidance=setting.guidance,
-            candidates=task.candidates,
-            verifiers=tuple(verifiers),
-            seed=task.seed,
-            device=task.device,
-        )
-        return Session(options, engine)
+        return session_of(self.task, setting, tuple(verifiers), self.engine)
 
     def known(self, setting: SamplerSetting) -> SamplerSetting:
         """The first setting that follows the same sampling plan: two steps, say, visit the same levels on any schedule.
@@ -221,14 +205,52 @@ class Tuning:
             yield row
 
 
+def session_of(task: TuningTask, setting: SamplerSetting, verifiers: tuple[str, ...], engine: Engine) -> Session:
+    """A session that draws this way, on an engine that is loaded."""
+    if setting.rho is not None:
+        engine = copy(engine)  # shares the networks
+        engine.default_schedule, engine.schedule_options = "edm", {"rho": setting.rho}
+    options = RenderOptions(
+        engine=task.engine,
+        solver=setting.solver,
+        steps=setting.steps,
+        schedule=setting.schedule,
+        temperature=setting.temperature,
+        guidance=setting.guidance,
+        candidates=task.candidates,
+        verifiers=verifiers,
+        seed=task.seed,
+        device=task.device,
+    )
+    return Session(options, engine)
+
+
+@lru_cache(maxsize=1)
+def session_there(task: TuningTask, setting: SamplerSetting, verifiers: tuple[str, ...]) -> Session:
+    """The same where a study was sent to; only the latest is kept in memory."""
+    return session_of(task, setting, verifiers, engine_for(task.engine, resolve_device(task.device)))
+
+
+def study_there(
+    task: TuningTask, setting: SamplerSetting, verifiers: tuple[str, ...], weights: dict[str, str]
+) -> "SettingStudy":
+    """A study, where it was sent to."""
+    return SettingStudy(task, setting, session_there(task, setting, verifiers), weights)
+
+
 @dataclass(frozen=True)
 class SettingStudy:
-    """A setting, measured: its session scores with the objective's verifiers."""
+    """A setting, measured: its session scores with the objective's verifiers. It pickles without its session."""
 
     task: TuningTask
     setting: SamplerSetting
     session: Session
     weights: dict[str, str]
+
+    portable = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return study_there, (self.task, self.setting, self.session.options.verifiers, self.weights)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,206 @@
+"""`--farm`: workers as actors on a Ray cluster of nodes with one processor, all on this machine."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from helpers import LONGEST, Ttsr, below, save, until, voice
+from watch_folder import counts, row, said, stem, watch
+
+from ttsr_studio.farm import works
+from ttsr_studio.rendering.inference import windows
+
+ray = pytest.importorskip("ray", reason="ray is not installed: the extra farm")
+pytestmark = [pytest.mark.golden, pytest.mark.timeout(2 * LONGEST)]
+
+QUICK = ("--candidates", 1, "--steps", 1, "--verifier", "continuity", "--no-report", "--json")
+STORE = 100 * 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that takes no workers, and two nodes that take one each."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        quiet = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        made = Cluster(initialize_head=True, head_node_args=quiet)
+        for _ in range(2):
+            made.add_node(num_cpus=1, object_store_memory=STORE)
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def farm(cluster: Any) -> str:
+    return str(cluster.address)
+
+
+def actors(cluster: Any, name: str = "ray::RenderActor") -> list[psutil.Process]:
+    """Processes of workers, which the nodes start; ".do" are those at work."""
+    ours = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
+    every = psutil.process_iter(["name", "ppid"])
+    return [each for each in every if each.info["ppid"] in ours and each.info["name"].startswith(name)]
+
+
+def results(result: Any) -> dict[str, dict[str, Any]]:
+    """What `--json` said, by the name of the input."""
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    return {Path(each["input"]).name: each for each in told}
+
+
+def test_a_killed_worker_and_a_lost_node_count_against_no_file(
+    ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    for number in range(5):
+        stem(root / f"{number}.wav", seed=number)
+    (root / "broken.wav").write_bytes(b"no audio at all" * 20)
+    disturbed: list[str] = []
+
+    def disturb() -> None:
+        until(lambda: actors(cluster))[0].kill()
+        disturbed.append("actor")
+        until(lambda: counts(root)["done"] >= 1)
+        lost = next(iter(cluster.worker_nodes))
+        cluster.remove_node(lost, allow_graceful=False)
+        disturbed.append("node")
+
+    trouble = threading.Thread(target=disturb)
+    trouble.start()
+    events = watch(ttsr, root, "--farm", farm, "--farm-workers", 2, code=1)
+    trouble.join()
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    assert disturbed == ["actor", "node"]
+    assert counts(root) == {"pending": 0, "running": 0, "done": 5, "failed": 1}
+    assert said(events, "failed") == ["broken.wav"]
+    assert sorted(said(events, "done")) == [f"{number}.wav" for number in range(5)]
+    there = {path: row(root, path) for path in (*said(events, "done"), "broken.wav")}
+    assert not any(each.crashes or each.tries for each in there.values())
+    local = ttsr("render", *sorted(root.glob("[0-9].wav")), "-o", tmp_path / "local", "--preset", "general", *QUICK)
+    for name, told in results(local).items():
+        assert json.loads((root / str(there[name].report)).read_text())["output"]["sha256"] == told["sha256"]
+
+
+def test_a_long_file_by_groups_is_the_local_render_also_when_a_worker_is_lost(
+    ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "GROUP_BYTES", 1)  # one window a group
+    source = save(tmp_path / "long.wav", below(voice(26.0), 5000))
+    alone = results(ttsr("render", source, "-o", tmp_path / "alone.wav", *QUICK))["long.wav"]
+    killed = threading.Event()
+
+    def disturb() -> None:
+        until(lambda: actors(cluster, "ray::RenderActor.do"))[0].kill()
+        killed.set()
+
+    trouble = threading.Thread(target=disturb)
+    trouble.start()
+    done = ttsr("render", source, "-o", tmp_path / "farm.wav", *QUICK, "--farm", farm)
+    trouble.join()
+    assert done.exit_code == 0, done.output
+    assert killed.is_set()
+    assert results(done)["long.wav"]["sha256"] == alone["sha256"]
+
+
+def test_files_are_spread_and_what_is_wrong_with_one_stops_no_other(
+    ttsr: Ttsr, farm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [stem(tmp_path / f"{name}.wav", seed=number) for number, name in enumerate("abc")]
+    (tmp_path / "d.wav").write_bytes(b"no audio at all" * 20)
+    alone = results(ttsr("render", *sources, "-o", tmp_path / "alone", *QUICK))
+    done = ttsr("render", *sources, tmp_path / "d.wav", "-o", tmp_path / "farm", *QUICK, "--farm", farm)
+    told = results(done)
+    assert done.exit_code == 1, done.output
+    assert told["d.wav"]["status"] == "failed"
+    assert str(tmp_path / "d.wav") in told["d.wav"]["reason"]
+    assert {name: each["sha256"] for name, each in alone.items()} == {
+        name: each["sha256"] for name, each in told.items() if name != "d.wav"
+    }
+    assert sorted(path.name for path in (tmp_path / "farm").iterdir()) == ["a.wav", "b.wav", "c.wav"]
+    # A machine that does not see the share is sent the bytes, and sends the render back.
+    monkeypatch.setattr(works.OnShare, "of", classmethod(elsewhere))
+    again = ttsr("render", *sources, "-o", tmp_path / "sent", *QUICK, "--farm", farm)
+    assert again.exit_code == 0, again.output
+    assert {name: each["sha256"] for name, each in results(again).items()} == {
+        name: each["sha256"] for name, each in alone.items()
+    }
+    assert sorted(path.name for path in (tmp_path / "sent").iterdir()) == ["a.wav", "b.wav", "c.wav"]
+
+
+def elsewhere(_cls: type, mark: Path, source: Path) -> works.OnShare:
+    return works.OnShare(mark.with_name("of another share"), source, 0, 0.0)
+
+
+def test_status_says_what_each_machine_has(ttsr: Ttsr, farm: str) -> None:
+    told = json.loads(ttsr("farm", "status", farm, "--json").stdout)
+    assert sorted(each["slots"] for each in told["machines"]) == [0, 1, 1]
+    assert "room for 2 workers" in ttsr("farm", "status", farm).stdout
+
+
+def test_other_versions_or_weights_are_one_clear_line(
+    ttsr: Ttsr, farm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ttsr_studio.farm import identity
+
+    ours = identity.installation()
+    monkeypatch.setattr(identity, "installation", lambda: ours | {"torch": "1.0", "weights of builtin": "0123456789ab"})
+    source = stem(tmp_path / "a.wav")
+    refused = ttsr("render", source, "-o", tmp_path / "b.wav", *QUICK, "--farm", farm)
+    assert refused.exit_code != 0
+    assert f"torch {ours['torch']} instead of 1.0; weights of builtin" in refused.output
+    assert not (tmp_path / "b.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--farm", "ray://head:10001"), "auto, or the head's HOST:PORT"),
+        (("--farm", "127.0.0.1:1"), "the farm is away"),
+        (("--farm-gpus", 0.5), "pass --farm too"),
+        (("--farm", "auto", "--farm-gpus", 1.5), "a fraction of a card"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(ttsr: Ttsr, tmp_path: Path, given: tuple[Any, ...], told: str) -> None:
+    source = stem(tmp_path / "a.wav")
+    refused = ttsr("render", source, *QUICK, *given)
+    assert refused.exit_code == 2
+    assert told in refused.output
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_workers_of_this_machine_and_of_a_farm_are_not_both(ttsr: Ttsr, farm: str, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    refused = ttsr("watch", tmp_path / "root", "--farm", farm, "--jobs", 2)
+    assert refused.exit_code == 2
+    assert "pass --farm-workers" in refused.output
+
+
+def test_tuning_and_evaluation_measure_the_same_on_a_farm(ttsr: Ttsr, farm: str, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    save(clips / "a.wav", voice(0.7))
+    tune = ("tune", clips, "--nfe", 1, "--objective", "lsd", "--cutoff", 8000, "--candidates", 2, "--solver", "euler")
+    spec = "mine: candidates=1 steps=1 verifiers=continuity"
+    evaluate = ("evaluate", clips, "--cutoff", 8000, "--system", "input", "--render", spec)
+    for command, rows in ((tune, "tune.jsonl"), (evaluate, "results.jsonl")):
+        for name, more in (("here", ()), ("there", ("--farm", farm))):
+            done = ttsr(*command, "--out", tmp_path / name, *more)
+            assert done.exit_code == 0, done.output
+            assert "not measured on the farm" not in done.output
+        here, there = (measured(tmp_path / name / rows) for name in ("here", "there"))
+        assert here == there
+
+
+def measured(rows: Path) -> list[dict[str, Any]]:
+    """Rows, without what they took."""
+    every = [json.loads(line) for line in rows.read_text().splitlines()]
+    took = ("x_real_time", "peak_rss_mb")
+    return sorted(({key: value for key, value in row.items() if key not in took} for row in every), key=str)

@@ -1,0 +1,77 @@
+"""`ttsr farm`: the machines of a Ray cluster on which `--farm` works."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ttsr_studio.cli.command import OneLineErrors
+from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
+from ttsr_studio.errors import OptionError, shown
+
+if TYPE_CHECKING:
+    from ttsr_studio.farm.messages import Machine
+
+
+@click.group("farm")
+def farm_group() -> None:
+    """The machines of a Ray cluster, on which `ttsr watch`, `render`, `evaluate` and `tune` work with --farm."""
+
+
+class StatusCommand(OneLineErrors, click.Command):
+    """A command whose errors are one line."""
+
+
+@farm_group.command("status", cls=StatusCommand)
+@click.argument("address", default="auto", metavar="[ADDRESS]")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status_command(address: str, as_json: bool) -> None:
+    """Machines, their cards, and what each does.
+
+    ADDRESS is the head's HOST:PORT; without it, the cluster that this machine belongs to.
+    """
+    from ttsr_studio.farm.farm import check_farm
+
+    flags = FarmFlags(check_farm(address))
+    with farm_of(flags, lambda line: None) as farm:
+        if reason := farm.reach():
+            raise OptionError(f"{address}: {reason}")
+        workers, machines = farm.census(), farm.machines
+    if as_json:
+        told = {"machines": [asdict(each) for each in machines], "workers": [dict(each) for each in workers]}
+        click.echo(json.dumps(told, indent=2))
+        return
+    slots = sum(each.slots for each in machines)
+    click.echo(f"{several_of(len(machines), 'machine')}, room for {several_of(slots, 'worker')}, {len(workers)} there")
+    for each in machines:
+        click.echo(machine_line(each))
+        for line in worker_lines(each.node, workers):
+            click.echo(f"  {line}")
+
+
+def several_of(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def machine_line(machine: "Machine") -> str:
+    """A machine in a line: name, address, what it has, and what keeps it from being used."""
+    cards, processors = machine.resources.get("GPU", 0), machine.resources.get("CPU", 0)
+    has = [f"{cards:g} GPU"] if cards else []
+    has += [f"{processors:g} CPU", f"{machine.resources.get('memory', 0) / 1e9:.0f} GB"]
+    more = "; ends soon, takes nothing new" if machine.draining else ""
+    more += "" if machine.slots else "; takes no workers"
+    return f"{machine.host} ({machine.address}, {machine.node[:8]}): {', '.join(has)}{more}"
+
+
+def worker_lines(node: str, workers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the workers on a machine do."""
+    lines = []
+    for each in workers:
+        if each["node"] == node:
+            share = "" if each["share"] is None else f" {each['share']:.0%}"
+            does = f"{shown(Path(each['does']))}  {each['stage']}{share}" if each["does"] else "nothing"
+            lines.append(f"{does}  ({each['owner']}, process {each['pid']}, {each['memory'] / 1e9:.1f} GB)")
+    return lines

@@ -1,0 +1,209 @@
+"""`ttsr render --farm`: several files over the workers of a farm; one file is searched there and joined here."""
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import TaskID
+
+from ttsr_studio.batch.fault import OF_CAUSE, Fault
+from ttsr_studio.batch.plan import Job
+from ttsr_studio.batch.run import FileOutcome
+from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
+from ttsr_studio.cli.progress import RenderProgress
+from ttsr_studio.cli.time_left import TimeLeft
+from ttsr_studio.errors import Cause, OptionError, OutputError, TtsrError, in_one_line, shown
+from ttsr_studio.farm.groups import FarmSearch
+from ttsr_studio.farm.pool import Piece, Pieces, Pool
+from ttsr_studio.farm.works import OnShare, RenderWork, Shipment, ShippedRender, put_in_place
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.progress import CancellationToken, Event
+from ttsr_studio.rendering.output import make_folder
+from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
+
+if TYPE_CHECKING:
+    from ttsr_studio.farm.farm import Farm
+    from ttsr_studio.rendering.inference.session import Session
+
+STAGES = {"loading": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95}
+"""Share of a render at which its stages begin."""
+
+
+def open_farm(flags: FarmFlags, stack: ExitStack, tell: Callable[[str], None]) -> "Farm":
+    """The farm, for as long as the stack lasts. Raises OptionError where it cannot be used."""
+    farm = stack.enter_context(farm_of(flags, tell))
+    if reason := farm.trouble():
+        raise OptionError(f"--farm {flags.address}: {reason}")
+    return farm
+
+
+def farm_search(farm: "Farm", flags: FarmFlags, choice: str, tell: Callable[[str], None]) -> FarmSearch:
+    """What searches one file on a farm."""
+    if choice == "clip":
+        tell("--choice clip is one choice for the whole file: one machine of the farm searches all of it")
+    return FarmSearch(farm, flags.workers, flags.device, tell)
+
+
+def say_files_stop(progress: "FarmProgress") -> None:
+    """Say what the wish to stop means now."""
+    progress.say("stopping: files at work are finished with the best so far; Ctrl-C again leaves them")
+
+
+class FarmProgress(RenderProgress):
+    """Shows how far all files are that a farm renders, as one.
+
+    Args:
+        work: of every file, in seconds of audio.
+    """
+
+    def __init__(self, work: Sequence[float], quiet: bool) -> None:
+        super().__init__([f"{len(work)} files on the farm"], TimeLeft([sum(work) or 1.0]), quiet)
+        self.work, self.done = work, 0.0
+        self.task: TaskID | None = None
+        self.count = 0
+
+    def finished(self, number: int) -> None:
+        self.done += self.work[number]
+        self.count += 1
+
+    def see(self, shares: Mapping[int, float]) -> None:
+        """Such shares of files in hand are rendered."""
+        total = sum(self.work) or 1.0
+        share = min(1.0, (self.done + sum(self.work[n] * share for n, share in shares.items())) / total)
+        self.left.see(Event("searching", share, 1.0, fraction=share))
+        if self.drawn:
+            if self.bar is None:
+                self.task = self._draw(self.names[0])
+            if self.bar is not None and self.task is not None:
+                self.bar.update(self.task, completed=share, stage="searching")
+        if self.due():
+            self.say(f"{self.count} of {len(self.work)} files done, {len(shares)} at work, {share:.0%}")
+
+
+@dataclass
+class FarmRun:
+    """Files over a farm, as `BatchRun` is for one machine.
+
+    Attributes:
+        session: of the run's own options.
+        options_of: options of one file; raises what `with_sidecar` raises.
+        token: where the user says that it is enough.
+    """
+
+    pool: Pool
+    session: "Session"
+    options_of: Callable[[Job], RenderOptions]
+    progress: FarmProgress
+    token: CancellationToken
+    replace: bool = False
+    report: bool = True
+    marks: dict[Path, Path] = field(default_factory=dict)
+    in_hand: set[int] = field(default_factory=set)
+
+    @property
+    def stop(self) -> CancellationToken | None:
+        """What ends the run after a file: not before all are in that were begun."""
+        return None if self.in_hand else self.token
+
+    def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]:
+        """Render files as workers come free; what becomes of them in the order in which they are done.
+
+        Args:
+            inputs: sources that stay, whatever was rendered to their names before.
+        """
+        tasks: dict[int, RenderTask] = {}
+        for number, job in enumerate(jobs):
+            try:
+                tasks[number] = self._task(job, inputs)
+            except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
+                self.progress.finished(number)
+                yield FileOutcome(job, "failed", in_one_line(job.source, error), "settings")
+        numbers, open_jobs = list(tasks), set(tasks)
+        pieces = Pieces(
+            len(numbers),
+            lambda place, _: self._begin(numbers[place], tasks[numbers[place]]),
+            lambda place: str(tasks[numbers[place]].source),
+            lambda: 0 if self.token.asked else len(numbers),
+            lambda place: ShippedRender.of(tasks[numbers[place]]),
+        )
+        try:
+            for piece in self.pool.run(pieces) if numbers else ():
+                if self.token.asked:
+                    self.pool.enough()
+                    if not self.in_hand:
+                        break
+                if piece is None:
+                    self.progress.see({numbers[n]: share(where) for n, where in [*self.pool.standings.items()]})
+                    continue
+                number = numbers[piece.number]
+                open_jobs.discard(number)
+                self.progress.finished(number)
+                self.in_hand.discard(number)
+                yield self._outcome(jobs[number], tasks[number], piece)
+        except KeyboardInterrupt:
+            self.pool.enough(leave=True)
+            open_jobs |= self.in_hand
+        finally:
+            self._tidy_up(tasks[number].target for number in numbers)
+        yield from (FileOutcome(jobs[number], "cancelled") for number in sorted(open_jobs))
+
+    def _tidy_up(self, targets: Iterable[Path]) -> None:
+        """Remove our marks, and what workers that went away left half written."""
+        left = [path for target in targets for path in target.parent.glob(f".{escape(target.stem)}*.partial*")]
+        for path in (*self.marks.values(), *left):
+            with suppress(OSError):
+                path.unlink()
+
+    def _task(self, job: Job, inputs: Collection[Path]) -> RenderTask:
+        """Raises what `options_of` does, and OutputError for a folder that cannot be written."""
+        options = self.options_of(job)
+        folder = job.target.parent.absolute()
+        if folder not in self.marks:
+            make_folder(folder)
+            mark = folder / f".ttsr-farm-{secrets.token_hex(8)}"
+            try:
+                mark.touch()
+            except OSError as error:
+                raise OutputError(f"{shown(folder)}: {error.strerror}; choose another -o") from error
+            self.marks[folder] = mark
+        given = options.reference
+        reference = given if given and given.is_file() else job.reference
+        return RenderTask(
+            job.source.absolute(), job.target.absolute(), options, reference and reference.absolute(), self.report,
+            self.replace, tuple(path.absolute() for path in inputs),
+        )  # fmt: skip
+
+    def _begin(self, number: int, task: RenderTask) -> RenderWork:
+        """Raises OSError for a source that is not there."""
+        self.in_hand.add(number)
+        return RenderWork(task, OnShare.of(self.marks[task.target.parent], task.source))
+
+    def _outcome(self, job: Job, task: RenderTask, piece: Piece) -> FileOutcome:
+        answer = piece.answer
+        try:
+            if isinstance(answer, Shipment):
+                answer = put_in_place(answer, task)
+        except (OSError, TtsrError) as error:
+            return FileOutcome(job, "failed", in_one_line(job.source, error), "surroundings")
+        if answer is None:
+            return FileOutcome(job, "cancelled")
+        if not isinstance(answer, TaskFailed):
+            return FileOutcome(job, "rendered", rendered=(self.session, answer))
+        if answer.cause is Cause.NOTHING_TO_ADD:
+            return FileOutcome(job, "skipped", answer.line)
+        fault: Fault = OF_CAUSE.get(answer.cause, "input")
+        line = f"{shown(job.source)}: unexpected {answer.line}; please report this" if answer.trace else answer.line
+        if answer.cause is Cause.CRASH and not answer.trace:
+            line = f"{shown(job.source)}: {answer.line}"
+        return FileOutcome(job, "failed", line, fault, trace=answer.trace)
+
+
+def share(where: Any) -> float:
+    """How much of a render is done."""
+    begin = STAGES.get(where.stage, 0.0)
+    length = {"searching": 0.9, "writing": 0.05, "reading": 0.05}.get(where.stage, 0.0)
+    return begin + length * min(1.0, where.done / where.total if where.total else 0.0)
