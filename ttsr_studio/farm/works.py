@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ttsr_studio.config.sidecar import sidecar
 from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
-from ttsr_studio.rendering.output import clear_earlier, earlier_report
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
+from ttsr_studio.report.earlier import clear_earlier, earlier_report
 from ttsr_studio.storage.atomic import hidden, publish, sync_file
 
 SAME_SECONDS = 2.0
