@@ -416,6 +416,7 @@ def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(ttsr: Ttsr
         assert done == ["a.wav"]
         return
     assert "interrupted; 2 of 3 files done, 1 left;" in error
+    assert f"--skip-existing goes on there and makes {tmp_path / 'out/b.wav'} anew" in error
     assert re.search(r"the best so far \(\d+ windows? left(, .*)?\); Ctrl-C again leaves it", error)
     assert done == ["a.wav", "b.wav"], "the file at hand is finished, the next one not begun"
     report = json.loads((tmp_path / "out" / "b.ttsr.json").read_text())

@@ -278,15 +278,19 @@ def run_all(
         see(outcome)
         counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked:
-            end_interrupted("interrupted", number + 1 - counts["failed"], len(jobs) - number - 1, out)
+            early = outcome.rendered and outcome.rendered[1].report.search.cut.get("interrupted")
+            left, named = len(jobs) - number - 1, outcome.job.target if early else None
+            end_interrupted("interrupted", number + 1 - counts["failed"], left, out, named)
     return counts
 
 
-def end_interrupted(how: str, done: int, left: int, out: RunOutput) -> None:
-    """Say what is done and what is left, and end the process."""
-    more = f", {left} left; the same command with --skip-existing goes on there" if left else ""
+def end_interrupted(how: str, done: int, left: int, out: RunOutput, early: Path | None = None) -> None:
+    """Say what is done, what is left, and which output was ended early; and end the process."""
+    then = ["goes on there"] * (left > 0) + ([f"makes {shown(early)} anew"] if early else [])
+    rest = f", {left} left" if left else ""
+    more = f"; the same command with --skip-existing {' and '.join(then)}" if then else ""
     out.quiet = False
-    out.note(f"{how}; {done} of {done + left} files done{more}")
+    out.note(f"{how}; {done} of {done + left} files done{rest}{more}")
     sys.exit(INTERRUPTED)
 
 
