@@ -54,6 +54,10 @@ class OptionError(TtsrError):
     """An option, key or name that is unknown or does not fit the others."""
 
 
+class DeviceError(OptionError):
+    """A device that is known, and not on this machine."""
+
+
 class MissingError(TtsrError):
     """Something that was asked for is not installed or has no weights; the message says how to get it."""
 

@@ -339,6 +339,8 @@ def test_a_result_says_whose_fault_it_was_and_so_may_the_exit_code(ttsr: Ttsr, t
         assert (result.exit_code, data["fault"], done) == (code, fault, f"{code}\n"), result.output
         assert data["exit_code"] == code
         assert [file["fault"] for file in data["files"]] == (["input"] if len(inputs) == 1 else ["input", fault])
+    other = job(tmp_path, options=TINY | {"device": "cuda:99"})
+    assert ttsr("render", "--job", other, "--exit-codes", "fault").exit_code == 75, "another node may have it"
     plain = ttsr("render", "--job", job(tmp_path, inputs=["away/gone.wav"], output="new/"))
     assert plain.exit_code == 1, "as it was before there were faults"
     away = ttsr("render", "--job", tmp_path / "away" / "job.json", "--exit-codes", "fault")

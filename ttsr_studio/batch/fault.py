@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
-from ttsr_studio.errors import Cause, ChangedError, MissingError, TtsrError, cause_of
+from ttsr_studio.errors import Cause, ChangedError, DeviceError, MissingError, TtsrError, cause_of
 
 Fault = Literal["surroundings", "crash", "settings", "input"]
 """surroundings: disk, memory, share, device, what is not installed here: the same may go well later, or elsewhere.
@@ -30,7 +30,7 @@ def fault_of(error: Exception, source: Path | None = None) -> Fault:
         return "surroundings"
     if not isinstance(error, TtsrError | OSError):
         return "crash"
-    if isinstance(error, MissingError | ChangedError):
+    if isinstance(error, MissingError | ChangedError | DeviceError):
         return "surroundings"
     fault = OF_CAUSE.get(cause_of(error), "input")
     return "surroundings" if fault == "input" and source and not source.parent.is_dir() else fault

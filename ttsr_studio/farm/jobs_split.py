@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap
-from ttsr_studio.batch.plan import Job, plan_jobs, refuse_existing
+from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
 from ttsr_studio.batch.work import work_of
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
@@ -98,7 +98,7 @@ def split(asked: SplitRequest) -> Split:
         raise OptionError("--page shows the report; leave --no-report out")
     if asked.existing == "refuse":
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
-    waiting = [job for job in jobs if not (asked.existing == "skip" and job.target.exists())]
+    waiting = [job for job in jobs if not (asked.existing == "skip" and is_done(job.target))]
     if not waiting:
         return Split(None, 0, 0.0, len(jobs), 0)
     if asked.existing == "overwrite":

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ttsr_studio.batch.path_map import PathMap, parse_map
+from ttsr_studio.batch.plan import passed_over
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
@@ -103,6 +104,8 @@ def jobs_split(**given: Any) -> None:
         told = {"bundle": str(asked.into) if made.bundle else None, "jobs": made.jobs, "files": made.files}
         click.echo(json.dumps(told | {"audio_s": round(made.seconds, 3), "left_out": made.left_out}))
     else:
+        if others := passed_over(asked.inputs):
+            click.echo(others, err=True)
         say_split(made, asked.into)
 
 
