@@ -145,6 +145,7 @@ def run(inputs: Sequence[Path], work: Path, request: Request, watch: Watch) -> d
         "preset": request.preset,
         "options": {**request.options, **ALWAYS},
         "output": str(work / "renders" / "{stem}{ext}"),
+        "app": True,  # one that runs has its engine loaded already
         "result": str(work / "result.json"),
         "progress": str(progress),
         "cancel": str(cancel),

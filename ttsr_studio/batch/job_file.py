@@ -40,6 +40,7 @@ class JobFile:
         options: values by option name.
         outputs: of the inputs, one by one; empty where `output` names them.
         paths: how paths in it are called here.
+        app: whether a running app may do it.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class JobFile:
     cancel: Path | None = None
     done: Path | None = None
     paths: PathMap = AS_THEY_ARE
+    app: bool = False
 
     def place(self, name: str) -> Path:
         """A path that stands in the job, absolute, as this machine has it."""
@@ -94,6 +96,7 @@ def read_job(path: Path, paths: PathMap = AS_THEY_ARE) -> JobFile:
         answers["cancel"],
         answers["done"],
         paths,
+        data.get("app", False),
     )
 
 

@@ -1,9 +1,11 @@
 """What a job file says is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from ttsr_studio.batch.by_app import can_do, running_app
+from ttsr_studio.batch.job_by_app import results_by_app
 from ttsr_studio.batch.job_file import FileResult, JobFile, refuse_shared
 from ttsr_studio.batch.job_progress import ProgressFile
 from ttsr_studio.batch.plan import Job, plan_jobs, plan_named, refuse_existing
@@ -43,10 +45,27 @@ def carry_out(
         refuse_existing(jobs, options, ADVICE)
     progress = ProgressFile(job, len(jobs), told)
     progress.write("starting", 0.0, 0.0)
+    app = running_app() if job.app and job.report and can_do(job.preset, job.options, jobs) else None
+    results = results_by_app(job, jobs, app, progress) if app else []
+    if len(results) < len(jobs):
+        left = jobs[len(results) :]
+        results += [file_result(each) for each in render_here(job, left, options, given, progress)]
+    known = {result.status for result in results}
+    if "cancelled" not in known:
+        progress.write("done", 1.0, 1.0)
+    return "cancelled" if "cancelled" in known else "failed" if "failed" in known else "done", results
+
+
+def render_here(
+    job: JobFile, jobs: list[Job], options: RenderOptions, given: Collection[str], progress: ProgressFile
+) -> Iterator[FileOutcome]:
+    """Render the last files of a job in this process."""
     from ttsr_studio.rendering.inference.session import Session, Sessions  # a refusal does not wait for torch
 
+    before = progress.files - len(jobs)
+
     def begin(number: int, each: Job) -> Watch:
-        progress.begin(number + 1, each.source)
+        progress.begin(before + number + 1, each.source)
         return progress
 
     run = BatchRun(
@@ -57,12 +76,7 @@ def carry_out(
         skip_existing=job.existing == "skip",
         report=job.report,
     )
-    outcomes = list(run.over(jobs, [each.source for each in jobs]))
-    known = {outcome.status for outcome in outcomes}
-    if "cancelled" not in known:
-        progress.write("done", 1.0, 1.0)
-    results = [file_result(outcome) for outcome in outcomes]
-    return "cancelled" if "cancelled" in known else "failed" if "failed" in known else "done", results
+    return run.over(jobs, [each.source for each in jobs])
 
 
 def given_by(job: JobFile) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def job_schema() -> dict[str, Any]:
             "existing": {"enum": ["refuse", "overwrite", "skip"]},
             "keep_top": {"type": "integer", "minimum": 1},
             "page": {"type": "boolean"},
+            "app": {"description": "Let a running ttsr app do it, where it can.", "type": "boolean"},
             "report": {"description": "Whether reports are written beside outputs.", "type": "boolean"},
             "result": {"description": "Where the result is written.", **text},
             "progress": text,

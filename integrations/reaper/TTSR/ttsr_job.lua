@@ -58,6 +58,7 @@ function job.start(ttsr, inputs, output, settings, now)
     output = output,
     existing = "refuse",
     keep_top = settings.takes,
+    app = true, -- one that runs has its engine loaded already
     result = base .. ".result",
     progress = base .. ".progress",
     cancel = base .. ".cancel",
