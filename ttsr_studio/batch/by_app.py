@@ -159,7 +159,7 @@ class AppRun:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             data = json.loads(report.read_text(encoding="utf-8"))
-            names = {each["name"]: renamed(each["name"], made, target) for each in data["best"]}
+            names = {each["name"]: named_like(each["name"], made, target) for each in data["best"]}
             names.setdefault(made.name, target.name)
             for name, new in names.items():
                 self.copy(made.with_name(name), target.with_name(new))
@@ -202,7 +202,7 @@ class AppRun:
             part.unlink(missing_ok=True)
 
 
-def renamed(name: str, made: Path, target: Path) -> str:
+def named_like(name: str, made: Path, target: Path) -> str:
     """The name beside the target of what lies beside a render: `a_top2.wav` beside `a.wav`."""
     what = Path(name).stem.removeprefix(made.stem).lstrip("_")
     return beside(target, what).name if what else target.name

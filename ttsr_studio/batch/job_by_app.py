@@ -16,7 +16,7 @@ OVER = ("done", "failed", "cancelled")
 
 def results_by_app(job: JobFile, jobs: list[Job], app: RunningApp, progress: ProgressFile) -> list[FileResult]:
     """What became of files that a running app rendered, in their order; what it did not get to is left out."""
-    values = {"preset": job.preset, **values_of(job)}
+    values = {"preset": job.preset, **values_for_app(job)}
     run, results = AppRun(app, values, job.existing == "overwrite", job.cancel), list[FileResult]()
     try:
         sent = [send(run, each, job) for each in jobs]
@@ -31,7 +31,7 @@ def results_by_app(job: JobFile, jobs: list[Job], app: RunningApp, progress: Pro
     return results
 
 
-def values_of(job: JobFile) -> dict[str, Any]:
+def values_for_app(job: JobFile) -> dict[str, Any]:
     """What a job sets, as a sidecar has it."""
     given = dict(job.options) | ({"page": True} if job.page else {})
     given |= {} if job.keep_top is None else {"keep-top": job.keep_top}
