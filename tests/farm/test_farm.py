@@ -1,17 +1,25 @@
 """`--farm`: workers as actors on a Ray cluster of nodes with one processor, all on this machine."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from helpers import LONGEST, Ttsr, below, save, until, voice
+import soundfile
+from helpers import LONGEST, Ttsr, below, save, started, until, voice
 from watch_folder import counts, row, said, stem, watch
 
 from ttsr_studio.farm import works
+from ttsr_studio.farm.farm import Farm
+from ttsr_studio.farm.identity import installation
+from ttsr_studio.farm.messages import FarmSettings
 from ttsr_studio.rendering.inference import windows
 
 ray = pytest.importorskip("ray", reason="ray is not installed: the extra farm")
@@ -43,9 +51,14 @@ def farm(cluster: Any) -> str:
     return str(cluster.address)
 
 
+def raylet(node: Any) -> int:
+    """The process that starts a node's workers."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
 def actors(cluster: Any, name: str = "ray::RenderActor") -> list[psutil.Process]:
     """Processes of workers, which the nodes start; ".do" are those at work."""
-    ours = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
+    ours = {raylet(node) for node in cluster.worker_nodes}
     every = psutil.process_iter(["name", "ppid"])
     return [each for each in every if each.info["ppid"] in ours and each.info["name"].startswith(name)]
 
@@ -69,13 +82,15 @@ def test_a_killed_worker_and_a_lost_node_count_against_no_file(
         until(lambda: actors(cluster))[0].kill()
         disturbed.append("actor")
         until(lambda: counts(root)["done"] >= 1)
-        lost = next(iter(cluster.worker_nodes))
-        cluster.remove_node(lost, allow_graceful=False)
+        at_work = until(lambda: actors(cluster))[0].ppid()
+        cluster.remove_node(
+            next(each for each in cluster.worker_nodes if raylet(each) == at_work), allow_graceful=False
+        )
         disturbed.append("node")
 
     trouble = threading.Thread(target=disturb)
     trouble.start()
-    events = watch(ttsr, root, "--farm", farm, "--farm-workers", 2, code=1)
+    events = watch(ttsr, root, "--farm", farm, "--farm-workers", 1, code=1)
     trouble.join()
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
     assert disturbed == ["actor", "node"]
@@ -103,7 +118,7 @@ def test_a_long_file_by_groups_is_the_local_render_also_when_a_worker_is_lost(
 
     trouble = threading.Thread(target=disturb)
     trouble.start()
-    done = ttsr("render", source, "-o", tmp_path / "farm.wav", *QUICK, "--farm", farm)
+    done = ttsr("render", source, "-o", tmp_path / "farm.wav", *QUICK, "--farm", farm, "--farm-workers", 1)
     trouble.join()
     assert done.exit_code == 0, done.output
     assert killed.is_set()
@@ -113,9 +128,17 @@ def test_a_long_file_by_groups_is_the_local_render_also_when_a_worker_is_lost(
 def test_files_are_spread_and_what_is_wrong_with_one_stops_no_other(
     ttsr: Ttsr, farm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A machine that does not see the share is sent the bytes, here of one file, and sends the render back."""
     sources = [stem(tmp_path / f"{name}.wav", seed=number) for number, name in enumerate("abc")]
     (tmp_path / "d.wav").write_bytes(b"no audio at all" * 20)
     alone = results(ttsr("render", *sources, "-o", tmp_path / "alone", *QUICK))
+    plain = works.OnShare.of
+
+    def elsewhere(mark: Path, source: Path) -> works.OnShare:
+        share = plain(mark, source)
+        return replace(share, mark=mark.with_name("of another share")) if source.name == "b.wav" else share
+
+    monkeypatch.setattr(works.OnShare, "of", elsewhere)
     done = ttsr("render", *sources, tmp_path / "d.wav", "-o", tmp_path / "farm", *QUICK, "--farm", farm)
     told = results(done)
     assert done.exit_code == 1, done.output
@@ -125,18 +148,30 @@ def test_files_are_spread_and_what_is_wrong_with_one_stops_no_other(
         name: each["sha256"] for name, each in told.items() if name != "d.wav"
     }
     assert sorted(path.name for path in (tmp_path / "farm").iterdir()) == ["a.wav", "b.wav", "c.wav"]
-    # A machine that does not see the share is sent the bytes, and sends the render back.
-    monkeypatch.setattr(works.OnShare, "of", classmethod(elsewhere))
-    again = ttsr("render", *sources, "-o", tmp_path / "sent", *QUICK, "--farm", farm)
-    assert again.exit_code == 0, again.output
-    assert {name: each["sha256"] for name, each in results(again).items()} == {
-        name: each["sha256"] for name, each in alone.items()
-    }
-    assert sorted(path.name for path in (tmp_path / "sent").iterdir()) == ["a.wav", "b.wav", "c.wav"]
 
 
-def elsewhere(_cls: type, mark: Path, source: Path) -> works.OnShare:
-    return works.OnShare(mark.with_name("of another share"), source, 0, 0.0)
+def test_ctrl_c_ends_searches_with_the_best_so_far(farm: str, cluster: Any, tmp_path: Path) -> None:
+    source = stem(tmp_path / "a.wav", seconds=1.0)
+    endless = ("--candidates", 5000, "--steps", 20, "--verifier", "continuity", "--no-report")
+    command = [sys.executable, "-m", "ttsr_studio", "render", source, "-o", tmp_path / "b.wav", *endless]
+    with started([*command, "--farm", farm, "--farm-workers", 1], stderr=subprocess.PIPE) as process:
+        until(lambda: searching(farm))
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=LONGEST)
+    assert "stopping: this file is finished with the best so far" in told
+    assert process.returncode == 130
+    assert soundfile.info(tmp_path / "b.wav").duration == 1.0
+
+
+def searching(farm: str) -> bool:
+    """Whether a worker of the farm searches, as it says itself."""
+    flags = FarmSettings(farm, identity=installation())
+    asked = Farm(flags)
+    try:
+        assert asked.reach() is None
+        return any(each["stage"] == "searching" for each in asked.census())
+    finally:
+        asked.close()
 
 
 def test_status_says_what_each_machine_has(ttsr: Ttsr, farm: str) -> None:
@@ -183,24 +218,19 @@ def test_workers_of_this_machine_and_of_a_farm_are_not_both(ttsr: Ttsr, farm: st
     assert "pass --farm-workers" in refused.output
 
 
-def test_tuning_and_evaluation_measure_the_same_on_a_farm(ttsr: Ttsr, farm: str, tmp_path: Path) -> None:
+def test_tuning_measures_the_same_on_a_farm(ttsr: Ttsr, farm: str, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
     save(clips / "a.wav", voice(0.7))
     tune = ("tune", clips, "--nfe", 1, "--objective", "lsd", "--cutoff", 8000, "--candidates", 2, "--solver", "euler")
-    spec = "mine: candidates=1 steps=1 verifiers=continuity"
-    evaluate = ("evaluate", clips, "--cutoff", 8000, "--system", "input", "--render", spec)
-    for command, rows in ((tune, "tune.jsonl"), (evaluate, "results.jsonl")):
-        for name, more in (("here", ()), ("there", ("--farm", farm))):
-            done = ttsr(*command, "--out", tmp_path / name, *more)
-            assert done.exit_code == 0, done.output
-            assert "not measured on the farm" not in done.output
-        here, there = (measured(tmp_path / name / rows) for name in ("here", "there"))
-        assert here == there
+    for name, more in (("here", ()), ("there", ("--farm", farm, "--farm-workers", 1))):
+        done = ttsr(*tune, "--out", tmp_path / name, *more)
+        assert done.exit_code == 0, done.output
+        assert "not measured on the farm" not in done.output
+    here, there = (measured(tmp_path / name / "tune.jsonl") for name in ("here", "there"))
+    assert here == there
 
 
 def measured(rows: Path) -> list[dict[str, Any]]:
-    """Rows, without what they took."""
     every = [json.loads(line) for line in rows.read_text().splitlines()]
-    took = ("x_real_time", "peak_rss_mb")
-    return sorted(({key: value for key, value in row.items() if key not in took} for row in every), key=str)
+    return sorted(every, key=str)
