@@ -5,6 +5,7 @@ import os
 import resource
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,16 @@ def test_scratch_pads_with_zeros(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scratch.read_going_on(200, 300), audio[:, 200:300])
         np.testing.assert_array_equal(np.concatenate(list(scratch.blocks(300)), axis=1), audio)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_is_read_by_several_threads(tmp_path: Path) -> None:
+    audio = np.tile(np.arange(200_000, dtype=np.float32), (2, 1))
+    with Scratch(2, tmp_path) as scratch, ThreadPoolExecutor(4) as threads:
+        scratch.append(audio)
+        starts = [37_000 * number % 190_000 for number in range(400)]
+        for start, block in zip(starts, threads.map(lambda at: scratch.read(at, at + 10_000), starts), strict=True):
+            assert block[1, 0] == start
+            assert block[1, -1] == start + 9_999
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The search of a group of windows is plain data in and out, and sessions share what is loaded."""
 
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.errors import OptionError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference import windows
-from ttsr_studio.rendering.inference.budget import TimeShare
+from ttsr_studio.rendering.inference.budget import BudgetTracker, TimeShare
 from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
 from ttsr_studio.rendering.inference.session import Session, Sessions
+from ttsr_studio.rendering.inference.timing import Stages
 from ttsr_studio.rendering.pipeline import render
 from ttsr_studio.rendering.request import RenderRequest
 
@@ -110,3 +112,14 @@ def test_options_that_do_not_fit_are_refused_once_and_properties_only_tell(sessi
             session.validate()
     finally:
         session.options = before
+
+
+def test_a_budget_in_seconds_is_shared_by_the_workers_of_a_farm() -> None:
+    """Four groups of two windows on two workers are two rounds, so that each group may take half of the time."""
+    tracker = BudgetTracker(8, 40.0, 10, 100.0, Stages(), lambda event: None)
+    tracker.start()
+    shares = [tracker.begin_beside(2, workers=2, busy=0.0).seconds for _ in range(4)]
+    assert shares == pytest.approx([50.0, 50.0, 100.0, 100.0], abs=1.0)  # the last two begin when half is over
+    tracker.stages.network.nfe = 20
+    assert tracker.begin_beside(2, workers=2, busy=40.0).per_evaluation == 2.0
+    assert BudgetTracker(8, 40.0, 10, None, Stages(), lambda event: None).begin_beside(2, 2, 0.0).seconds == math.inf

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -12,11 +13,12 @@ from ttsr_studio.errors import OutputError, shown
 
 
 class Scratch:
-    """A temporary float32 file that windows are read from; it has no name, so nothing is left if we die."""
+    """A temporary float32 file that windows are read from, by any thread; nameless, so nothing is left if we die."""
 
     def __init__(self, channels: int, directory: Path | None = None) -> None:
         self.channels = channels
         self.frames = 0
+        self._turn = threading.Lock()  # the place in the file is one for all threads
         self._where = Path(directory or tempfile.gettempdir())
         try:
             self._file = tempfile.TemporaryFile(dir=self._where, buffering=0)  # noqa: SIM115
@@ -33,9 +35,10 @@ class Scratch:
             return
         data = np.ascontiguousarray(block.T, dtype="<f4").data.cast("B")
         try:
-            self._file.seek(0, os.SEEK_END)
-            while data:
-                data = data[self._file.write(data) :]
+            with self._turn:
+                self._file.seek(0, os.SEEK_END)
+                while data:
+                    data = data[self._file.write(data) :]
         except OSError as error:
             raise self._full(error) from error
         self.frames += block.shape[1]
@@ -45,11 +48,12 @@ class Scratch:
         out = np.zeros((self.channels, max(stop - start, 0)), np.float32)
         first, last = max(start, 0), min(stop, self.frames)
         if first < last:
-            self._file.seek(first * self.channels * 4)
             data = np.empty((last - first, self.channels), "<f4")
             view = data.data.cast("B")
-            while view:
-                view = view[self._file.readinto(view) :]
+            with self._turn:
+                self._file.seek(first * self.channels * 4)
+                while view:
+                    view = view[self._file.readinto(view) :]
             out[:, first - start : last - start] = data.T
         return out
 
