@@ -67,8 +67,10 @@ def load_engine(name: str, device: str, settings: EngineSettings | None = None) 
     weights are not there.
     """
     from ttsr_studio.diffusion.batch_limit import is_out_of_memory
+    from ttsr_studio.engines.device import keep_float32
     from ttsr_studio.engines.plugin_checks import ENGINE_CHECKS, engine_misfit
 
+    keep_float32()
     try:
         load = ENGINES[name]
     except ModuleNotFoundError as error:  # of a built-in one

@@ -183,11 +183,12 @@ class AudioSREngine:
         cutoff_hz = lowest.flatten().to(self.device, torch.float32)
         mel = log_mel(low_pass(lr, cutoff_hz)[:, around - EDGE : EDGE - around], self.config.mels)
         parts = in_batches(len(mel), self._limits["vae"], lambda a, b: self._encode(mel[a:b], keys[a:b]), self._where)
+        latents = self._finite(torch.cat(parts), "encoder")
         power = lr[:, around:-around].unflatten(-1, (-1, GATE)).square().mean(-1)
         loudest = F.max_pool1d(power[:, None], 5, stride=1, padding=2)[:, 0]
         presence = loudest / (loudest + SILENCE * self.input_rms**2)
         known = upper_hz(self.config.mels).to(self.device) <= cutoff_hz[:, None]
-        tensors = AudioSRTensors(self.scale_factor * torch.cat(parts), mel, known, presence)
+        tensors = AudioSRTensors(self.scale_factor * latents, mel, known, presence)
         index = torch.arange(len(lr), device=self.device)
         return AudioSRConditioning(tensors, index, torch.zeros_like(index, dtype=torch.bool))
 
@@ -199,12 +200,13 @@ class AudioSREngine:
         """Log-mel [n, 8 T, mels] -> latent [n, latent, T, F], mean or sample of the posterior."""
         with self._using("vae") as vae:
             posterior = vae.encode(mel[:, None].to(self.dtype)).latent_dist  # type: ignore[operator]
-        mean, spread = posterior.mean.float(), posterior.std.float()
+        mean: Tensor = posterior.mean.float()
         if self.settings.posterior == "mean":
-            return self._finite(mean, "encoder")
+            return mean
         shape = self.noise_shape(mel.shape[1] * HOP)
         drawn = torch.stack([normal(key, "posterior", shape).transpose(-1, -2) for key in keys])
-        return self._finite(mean + spread * drawn.to(self.device), "encoder")
+        sample: Tensor = mean + posterior.std.float() * drawn.to(self.device)
+        return sample
 
     def unconditional(self, conditioning: AudioSRConditioning) -> AudioSRConditioning:
         return replace(conditioning, empty=torch.ones_like(conditioning.empty))
@@ -225,14 +227,13 @@ class AudioSREngine:
 
     def preview(self, x0: Tensor, level: str, conditioning: AudioSRConditioning) -> Tensor:
         """ "latent": [N, latent, T, F] as it is. "mel": the picture that the vocoder would get, [N, 8 T, mels]."""
-        return x0 if level == "latent" else self._pictures(x0, conditioning)
+        return x0 if level == "latent" else self._finite(self._pictures(x0, conditioning), "decoder")
 
     @torch.no_grad()
     def decode(self, x0: Tensor, conditioning: AudioSRConditioning) -> Tensor:
         mel = self._pictures(x0, conditioning)
-        audio = torch.cat(
-            in_batches(len(mel), self._limits["vocoder"], lambda a, b: self._vocode(mel[a:b]), self._where)
-        )
+        parts = in_batches(len(mel), self._limits["vocoder"], lambda a, b: self._vocode(mel[a:b]), self._where)
+        audio = self._finite(torch.cat(parts), "vocoder", mel)
         presence = conditioning.tensors.presence[conditioning.index]
         gate = F.interpolate(presence[:, None], scale_factor=GATE, mode="linear")[:, 0]
         return audio * gate
@@ -248,16 +249,19 @@ class AudioSREngine:
     def _decode_latent(self, latent: Tensor) -> Tensor:
         with self._using("vae") as vae:
             picture = vae.decode(latent.to(self.dtype).contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
-        return self._finite(picture.sample[:, 0].float(), "decoder")
+        return picture.sample[:, 0].float()  # type: ignore[no-any-return]
 
     def _vocode(self, mel: Tensor) -> Tensor:
         with self._using("vocoder") as vocoder:
             audio = vocode(vocoder, mel.to(self.dtype), tiled=self.settings.low_vram)
         samples = mel.shape[1] * HOP
-        return self._finite(audio[:, self.delay : self.delay + samples].float(), "vocoder")
+        return audio[:, self.delay : self.delay + samples].float()
 
-    def _finite(self, value: Tensor, part: str) -> Tensor:
-        if not bool(value.isfinite().all()):
+    def _finite(self, value: Tensor, part: str, before: Tensor | None = None) -> Tensor:
+        """What a part made of all rows, looked at once; with what the decoder had made `before` it."""
+        sound = value.isfinite().all()
+        if not bool(sound if before is None else sound & before.isfinite().all()):
+            part = "decoder" if before is not None and not bool(before.isfinite().all()) else part
             raise TtsrError(
                 f"{self.name}: its {part} ran out of the range of {self.dtype}; pass --precision bf16 or fp32"
             )
