@@ -31,7 +31,7 @@ _NEAR_DB, _FAR_DB, _COMES_AND_GOES_DB, _NOTHING_DB = 45.0, 80.0, 6.0, 125.0
 _DC_SHARE, _NEXT_TO_NOTHING = 1e-3, 3e-5
 """RMS of all but a constant level, of that and linear, below which there is nothing to judge."""
 
-_OF_A_WALL_DB = 38.0
+_OF_A_WALL_DB = 30.0
 """What valleys fall by at an edge that is only where little is left: a wall has more, a dark sound less."""
 
 _HISS = "what reaches the top is a steady hiss, or clicks, which may hide where the band ends"
