@@ -193,7 +193,7 @@ def entries(path: Path) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in archive.infolist()}
 
 
-def assert_valid(project: bytes) -> None:
-    """Hold a project against the public schema."""
-    schema = etree.XMLSchema(etree.parse(SCHEMAS / "Project.xsd"))
+def assert_valid(project: bytes, name: str = "Project") -> None:
+    """Hold a project, or its "MetaData", against the public schema."""
+    schema = etree.XMLSchema(etree.parse(SCHEMAS / f"{name}.xsd"))
     schema.assertValid(etree.fromstring(project))

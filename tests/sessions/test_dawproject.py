@@ -49,6 +49,7 @@ def test_references_change_and_nothing_else(ttsr: Ttsr, made: Path, tmp_path: Pa
     }
     assert_valid(old["project.xml"])
     assert_valid(new["project.xml"])
+    assert_valid(new["metadata.xml"], "MetaData")
     assert without_references(new["project.xml"]) == without_references(old["project.xml"])
     assert positions(new["project.xml"]) == positions(old["project.xml"])
     said = [each.attrib["path"] for each in etree.fromstring(new["project.xml"]).iter("File")]

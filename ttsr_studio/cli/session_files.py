@@ -282,7 +282,8 @@ def write_out(
         out.note(f"note: {note}")
     places = sum(change.replaced.values())
     done = "play renders" if target.way == "replace" else "have renders as alternatives"
-    out.result(told, f"{shown(target.out)}: {places} places of {len(renders)} media {done}")
+    where = f"{places} place{'' if places == 1 else 's'} of {len(renders)} media"
+    out.result(told, f"{shown(target.out)}: {where} {done}")
     return misfits
 
 

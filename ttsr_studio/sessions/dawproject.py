@@ -20,7 +20,7 @@ from ttsr_studio.sessions.writing import write_session
 from ttsr_studio.sessions.xml_text import Edit, Element, XmlText, attribute_change
 from ttsr_studio.storage.atomic import fit_name
 
-PROJECT, METADATA = "project.xml", "metadata.xml"
+PROJECT = "project.xml"
 KNOWN_VERSION = "1.0"
 SAME_LENGTH_S = 0.01
 
@@ -77,7 +77,7 @@ class DawProject:
         for each in self.audio:
             key = self.key_of[id(each)]
             known = media.get(key) or self._medium(each)
-            windows = parts.of_audio.get(id(each), [EVERYTHING_PLAYED])
+            windows = dict.fromkeys(parts.of_audio.get(id(each), [EVERYTHING_PLAYED]))
             media[key] = replace(known, uses=(*known.uses, *(self._use(each, *window) for window in windows)))
         self.by_key = media
         videos = {file_of(each).get("path") for each in self.document.root.walk() if each.tag == "Video"}
