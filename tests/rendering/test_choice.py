@@ -1,13 +1,16 @@
 """What one choice holds for, what a search may spend, and what is written beside a render: by the command line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import Ttsr, below, load, save, voice
 
+from ttsr_studio.analysis.difference import apart
 from ttsr_studio.report.validate import validate
 from ttsr_studio.search.registry import SEARCHES, uses_previews
 
@@ -193,6 +196,28 @@ def test_a_search_by_gradients_beats_its_own_draws_and_is_repeatable(ttsr: Ttsr,
             assert window["candidates"][1]["key"]["lineage"][-1][0] == "ascend"
     again = render(ttsr, stem, *climbing, "--choice", "clip", "--set", "through=4", "--set", "chains=1", "--batch", 1)
     assert again["output"]["sha256"] == report["output"]["sha256"]
+
+
+def test_diverse_renders_are_further_apart_and_say_in_what_they_differ(ttsr: Ttsr, stem: Path) -> None:
+    """The best stays the best; those beside it trade some of their score for distance, which words tell of."""
+    keeping = (*CRITIC, "--candidates", 12, "--choice", "window", "--keep-top", 3, "--page", "--seed", 2)
+
+    def kept(*more: object) -> tuple[dict[str, Any], float]:
+        report = render(ttsr, stem, *keeping, *more)
+        names = [best["name"] for best in report["best"]]
+        audio = torch.stack([torch.from_numpy(load(stem.with_name(name)).T.copy()) for name in names])
+        return report, float(apart(audio.float(), 5000, 48000)[np.triu_indices(3, 1)].mean())
+
+    (plain, near), (spread, far) = kept(), kept("--diverse")
+    assert far > near
+    assert spread["best"][0]["sha256"] == plain["best"][0]["sha256"]
+    assert spread["best"][0]["differs"] is None
+    for best in spread["best"][1:]:
+        assert re.fullmatch(
+            "hardly different|((brighter|darker|more|tone|breath|harder|softer|hits|,) ?)+", best["differs"]
+        )
+        assert f"beside the best: {best['differs']}" in stem.with_name("out.ttsr.html").read_text()
+    assert "pass --keep-top 2" in refused(ttsr, stem, "--diverse")
 
 
 def test_what_has_no_gradient_is_refused_by_name(ttsr: Ttsr, stem: Path) -> None:

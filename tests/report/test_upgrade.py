@@ -37,7 +37,8 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
     assert new["input"] == old["input"] | since
     assert new["output"] == old["output"] | {"lowered_db": 0.0, "limited": None}
     assert new["tool"] == old["tool"] | {"plugins": []}
-    same -= {"input", "output", "tool"}
+    assert new["best"] == [each | {"differs": None} for each in old["best"]]
+    same -= {"input", "output", "tool", "best"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
     assert "control" in new["tool"]["options"], "options keep their names"
 

@@ -43,7 +43,7 @@ class SessionPart:
         """Options of the jobs: stretches keep their level, and are joined before they are brought to a depth."""
         if not self.stretches:
             return options
-        return replace(options, loudness="off", depth="32f", keep_top=1, page=False, control=False)
+        return replace(options, loudness="off", depth="32f", keep_top=1, diverse=False, page=False, control=False)
 
     def see(self, outcome: FileOutcome) -> None:
         """Note what became of a job."""

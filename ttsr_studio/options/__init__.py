@@ -288,6 +288,9 @@ class OutputOptions:
     keep_top: int = option(
         1, "Write the best K renders: NAME, and NAME_top2 to NAME_topK beside it.",
         group="Listening", ge=1, takes="at least 1", metavar="K", held_by=FILES)
+    diverse: bool = option(
+        False, "With --keep-top, choose renders that are good and differ from each other, not just the next best.",
+        group="Listening", held_by=FILES)
     take: int = option(
         1, "Write the N-th best render in place of the best.",
         group="Listening", ge=1, takes="at least 1", metavar="N", held_by=("sidecar", "job"))
@@ -331,6 +334,8 @@ class RenderOptions(OutputOptions, EngineOptions, KnownOptions, VerifierOptions,
         for name, count in (("keep-top", self.keep_top), ("take", self.take)):
             if self.decode_top is not None and self.decode_top < count:
                 raise OptionError(f"--{name} {count}: --decode-top {self.decode_top} leaves fewer that are decoded")
+        if self.diverse and self.keep_top < 2:
+            raise OptionError("--diverse says how the renders beside the best are chosen; pass --keep-top 2 or more")
         if self.look is not None and self.decode_top is None:
             raise OptionError("--look says how candidates are scored before --decode-top of them; pass that too")
         object.__setattr__(self, "verifiers", expand_auto(self.verifiers, self.preset))

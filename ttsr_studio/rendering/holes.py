@@ -74,7 +74,8 @@ def one_candidate(session: Session) -> Session:
     """A session that makes one candidate a window, with the same engine and verifiers."""
     options = replace(
         session.options, search="random", candidates=1, budget=None, settings=(), neighbours=None, cosine=None,
-        stride=None, pivot=None, choice="window", finalists=None, decode_top=None, look=None, keep_top=1, take=1,
+        stride=None, pivot=None, choice="window", finalists=None, decode_top=None, look=None, keep_top=1, diverse=False,
+        take=1,
         control=False, targets=(),
     )  # fmt: skip
     return session.with_options(options)

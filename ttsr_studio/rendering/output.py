@@ -9,8 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ttsr_studio.analysis.difference import described
 from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.encode import Encoding, Written, write_audio
@@ -28,6 +30,9 @@ from ttsr_studio.report.earlier import earlier_report
 from ttsr_studio.report.file_records import BestRecord, MetadataInfo, OutputInfo
 from ttsr_studio.report.paths import beside, page_name, report_paths
 from ttsr_studio.report.schema import Report
+
+SECONDS_TOLD = 30.0
+"""Of renders, by which it is told in what they differ."""
 
 
 def make_folder(folder: Path) -> None:
@@ -80,14 +85,30 @@ def write_outputs(
     best: list[BestRecord] = []
     kept = list(distinct(reranking.order[: run.session.options.keep_top], recorder))
     scores = rank_scores([number for _, number in kept], reranking, recorder)
-    for (rank, number), score in zip(kept, scores, strict=True):
+    words = told_apart(run, material, renders, kept)
+    for (rank, number), score, said in zip(kept, scores, words, strict=True):
         there = number == reranking.chosen
         other = beside(target, f"top{rank}")
         info = chosen if there else write_render(run, material, renders[number], mix, other)
         figures = info.sha256, info.lufs, info.true_peak_db, info.gain_db
         parts = recorder.made_of(number)
-        best.append(BestRecord(rank, info.name, score, *figures, candidates=parts))
+        best.append(BestRecord(rank, info.name, score, *figures, candidates=parts, differs=said or None))
     return Outputs(chosen, best, baseline, replaced, mix)
+
+
+def told_apart(
+    run: RunningRender, material: Material, renders: Sequence[Scratch], kept: Sequence[tuple[int, int]]
+) -> list[str]:
+    """In what each of the best differs from the first, in words, by at most half a minute of the middle."""
+    if len(kept) < 2:
+        return [""] * len(kept)
+    rate = run.session.engine.sample_rate
+    parts = []
+    for _, number in kept:
+        render, length = renders[number], round(SECONDS_TOLD * rate)
+        start = max(0, (render.frames - length) // 2)
+        parts.append(torch.from_numpy(render.read(start, min(render.frames, start + length))))
+    return described(parts, material.search.cutoff_hz, rate)
 
 
 def rank_scores(numbers: Sequence[int], reranking: Reranking, recorder: Recorder) -> list[float | None]:

@@ -224,3 +224,5 @@ class BestRecord(Record):
     gain_db: float
     candidates: Sequence[Sequence[Count]]
     """Candidates that it is made of, by window that sounds, by segment."""
+    differs: str | None = None
+    """What it is beside the first of the best, in words: brighter, more breath, harder hits; null for the first."""

@@ -277,6 +277,9 @@ def facts(report: Json) -> Iterator[tuple[str, str]]:
         yield "Crossover", " to ".join(f"{hz / 1000:.2f}" for hz in found["crossover_hz"]) + " kHz"
         yield "Search", f"{search['name']}, {count} candidates a window, a choice for a {search['choice']}"
         yield "Candidates differ", "not known" if spread is None else f"by {spread:.1f} dB above the cutoff"
+    for best in report.get("best", ()):
+        if best.get("differs"):
+            yield f"Number {best['rank']}", f"beside the best: {best['differs']}"
     yield "Cost", f"{timing['nfe']:,} network evaluations, {timing['wall_s']:.1f} s on {tool['device']}"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttsr_studio.analysis.difference import apart, spread_out
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
@@ -261,7 +262,18 @@ class Joiner:
         panel, count = self.session.panel, self.session.n_best
         if not panel.choosing("window"):
             return [min(number, max(found.audio)) for number in range(count)]
+        if self.session.options.diverse:
+            return self._spread_out(found, winner)
         order = [winner, *(number for number in found.ranking(panel) if number != winner)]
+        return [order[min(place, len(order) - 1)] for place in range(count)]
+
+    def _spread_out(self, found: WindowCandidates, winner: int) -> list[int]:
+        """The winner, and others that are good and differ from it and from each other."""
+        decoded, count = list(found.audio), self.session.n_best
+        quality = found.combined(self.session.panel, decoded).values
+        rate = self.session.engine.sample_rate
+        distance = apart(torch.stack(list(found.audio.values())), self.setup.cutoff_hz(found.window), rate)
+        order = [decoded[place] for place in spread_out(quality, distance, decoded.index(winner), count)]
         return [order[min(place, len(order) - 1)] for place in range(count)]
 
     def _random(self, found: WindowCandidates, selection: Selection) -> Selection:

@@ -51,7 +51,9 @@ class TimeTask(SideTask):
         from ttsr_studio.rendering.inference.session import Session
 
         lengths = tuple(file_length(path) for path in self.sources)
-        cost = cost_of(replace(self.options, candidates=2, budget=None, keep_top=1, take=1, amount=1.0, tilt=0.0))
+        cost = cost_of(
+            replace(self.options, candidates=2, budget=None, keep_top=1, diverse=False, take=1, amount=1.0, tilt=0.0)
+        )
         if cost is None:
             return TimesNeeded(lengths, (None,) * len(lengths), None)
         speed = cost.speed(Session(self.options))
