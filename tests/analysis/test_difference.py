@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ttsr_studio.analysis.difference import apart, character, spread_out
+from ttsr_studio.analysis.difference import band_distances, character, spread_out
 
 
 def hiss(seed: int = 0, seconds: float = 1.0) -> torch.Tensor:
@@ -28,7 +28,7 @@ def test_words_say_what_was_done_to_a_sound() -> None:
 
 def test_distances_hear_what_lies_above_the_cutoff_alone() -> None:
     low = 0.5 * torch.sin(2 * torch.pi * 300 * torch.arange(48000) / 48000)
-    distance = apart(torch.stack([hiss(), hiss() + low, 2 * hiss(), hiss(1)]), 6000, 48000)
+    distance = band_distances(torch.stack([hiss(), hiss() + low, 2 * hiss(), hiss(1)]), 6000, 48000)
     assert distance[0, 1] < 0.1
     assert abs(distance[0, 2] - 6.02) < 0.2
     assert (distance == distance.T).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import Ttsr, below, load, save, voice
 
-from ttsr_studio.analysis.difference import apart
+from ttsr_studio.analysis.difference import band_distances
 from ttsr_studio.report.validate import validate
 from ttsr_studio.search.registry import SEARCHES, uses_previews
 
@@ -206,7 +206,7 @@ def test_diverse_renders_are_further_apart_and_say_in_what_they_differ(ttsr: Tts
         report = render(ttsr, stem, *keeping, *more)
         names = [best["name"] for best in report["best"]]
         audio = torch.stack([torch.from_numpy(load(stem.with_name(name)).T.copy()) for name in names])
-        return report, float(apart(audio.float(), 5000, 48000)[np.triu_indices(3, 1)].mean())
+        return report, float(band_distances(audio.float(), 5000, 48000)[np.triu_indices(3, 1)].mean())
 
     (plain, near), (spread, far) = kept(), kept("--diverse")
     assert far > near

@@ -55,7 +55,7 @@ def character(audio: Tensor, cutoff_hz: float, rate: int) -> Character:
     return Character(10 * float(levels.mean()), float(tonal), float(across.std(-1, correction=0).mean()))
 
 
-def apart(cores: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
+def band_distances(cores: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
     """How far candidates [N, channels, samples] are apart, [N, N], dB: over cells as wide as the ear's bands, 11 ms."""
     bins = bins_between(min(cutoff_hz, rate / 2 - 100), None, rate)
     bands = erb_bands(bins.start, bins.stop, rate)
@@ -114,7 +114,7 @@ def erb_bands(start: int, stop: int, rate: int) -> Tensor:
     return member / member.sum(1, keepdim=True)
 
 
-def described(renders: Sequence[Tensor], cutoff_hz: float, rate: int) -> list[str]:
+def character_words(renders: Sequence[Tensor], cutoff_hz: float, rate: int) -> list[str]:
     """What every render [channels, samples] but the first is beside the first, in words; nothing for the first."""
     every = [character(render, cutoff_hz, rate) for render in renders]
     return ["", *(each.beside(every[0]) for each in every[1:])]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttsr_studio.analysis.difference import described
+from ttsr_studio.analysis.difference import character_words
 from ttsr_studio.audio.decode import Blocks
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.encode import Encoding, Written, write_audio
@@ -85,7 +85,7 @@ def write_outputs(
     best: list[BestRecord] = []
     kept = list(distinct(reranking.order[: run.session.options.keep_top], recorder))
     scores = rank_scores([number for _, number in kept], reranking, recorder)
-    words = told_apart(run, material, renders, kept)
+    words = differences_told(run, material, renders, kept)
     for (rank, number), score, said in zip(kept, scores, words, strict=True):
         there = number == reranking.chosen
         other = beside(target, f"top{rank}")
@@ -96,7 +96,7 @@ def write_outputs(
     return Outputs(chosen, best, baseline, replaced, mix)
 
 
-def told_apart(
+def differences_told(
     run: RunningRender, material: Material, renders: Sequence[Scratch], kept: Sequence[tuple[int, int]]
 ) -> list[str]:
     """In what each of the best differs from the first, in words, by at most half a minute of the middle."""
@@ -108,7 +108,7 @@ def told_apart(
         render, length = renders[number], round(SECONDS_TOLD * rate)
         start = max(0, (render.frames - length) // 2)
         parts.append(torch.from_numpy(render.read(start, min(render.frames, start + length))))
-    return described(parts, material.search.cutoff_hz, rate)
+    return character_words(parts, material.search.cutoff_hz, rate)
 
 
 def rank_scores(numbers: Sequence[int], reranking: Reranking, recorder: Recorder) -> list[float | None]:
@@ -151,7 +151,7 @@ def write_render(
         else:
             written, metadata = write_native(material, done, blocks, target, replace)
     run.progress.written(material.seconds)
-    return done.described(target.name, written.sha256, sound.words, metadata)
+    return done.character_words(target.name, written.sha256, sound.words, metadata)
 
 
 def write_native(

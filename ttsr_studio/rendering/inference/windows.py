@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttsr_studio.analysis.difference import apart, spread_out
+from ttsr_studio.analysis.difference import band_distances, spread_out
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.windows import CrossFader, Window, even_core, plan_windows
@@ -272,7 +272,7 @@ class Joiner:
         decoded, count = list(found.audio), self.session.n_best
         quality = found.combined(self.session.panel, decoded).values
         rate = self.session.engine.sample_rate
-        distance = apart(torch.stack(list(found.audio.values())), self.setup.cutoff_hz(found.window), rate)
+        distance = band_distances(torch.stack(list(found.audio.values())), self.setup.cutoff_hz(found.window), rate)
         order = [decoded[place] for place in spread_out(quality, distance, decoded.index(winner), count)]
         return [order[min(place, len(order) - 1)] for place in range(count)]
 
