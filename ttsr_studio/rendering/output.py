@@ -151,7 +151,7 @@ def write_render(
         else:
             written, metadata = write_native(material, done, blocks, target, replace)
     run.progress.written(material.seconds)
-    return done.character_words(target.name, written.sha256, sound.words, metadata)
+    return done.described(target.name, written.sha256, sound.words, metadata)
 
 
 def write_native(
