@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap
 from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
-from ttsr_studio.batch.work import work_of
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve
@@ -136,6 +135,8 @@ def write_split(
     asked: SplitRequest, given: Mapping[str, Any], options: RenderOptions, jobs: Sequence[Job], left: int
 ) -> Split:
     """Write the bundle of jobs that are to be done."""
+    from ttsr_studio.batch.work import work_of  # `--help` does not wait for soundfile
+
     work = {job: work_of(job.source) for job in jobs}
     groups = spread_evenly(jobs, work, asked.per)
     gpu = options.device.startswith(("cuda", "gpu"))
