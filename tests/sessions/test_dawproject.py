@@ -166,6 +166,13 @@ def test_what_is_missing_fails_alone_and_the_rest_goes_on(ttsr: Ttsr, made: Path
     ]
 
 
+def test_what_is_in_the_archive_is_called_as_the_session_calls_it(ttsr: Ttsr, tmp_path: Path) -> None:
+    made = pack(tmp_path / "a.dawproject", project_xml(), {"audio/drums.wav": b"no audio at all"})
+    done = ttsr("session", made, "-o", tmp_path / "b.dawproject", *QUICK, "--tracks", "Drums & Bass")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("failed: audio/drums.wav: is not audio that can be read")
+
+
 def hostile(name: str, folder: Path) -> Path:
     """An archive to keep away from."""
     path, files = folder / "x.dawproject", {"audio/a.wav": b"RIFF"}

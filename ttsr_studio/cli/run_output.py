@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,27 @@ class RunOutput:
         quiet: whether nothing but failures, and JSON, is printed.
         verbose: whether details are printed.
         progress: the line of progress, which is cleared before anything else is printed.
+        names: what is said in place of paths that nobody knows, such as those of temporary files.
     """
 
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
     progress: RenderProgress | None = None
+    names: dict[str, str] = field(default_factory=dict)
+
+    def named(self, text: str) -> str:
+        """A text with the names that are known."""
+        for path, name in self.names.items():
+            text = text.replace(path, name)
+        return text
+
+    def _known(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {key: self.named(value) if isinstance(value, str) else value for key, value in data.items()}
 
     def result(self, data: dict[str, Any], line: str) -> None:
         """What became of a file."""
+        data, line = self._known(data), self.named(line)
         LOG.info("%s", line)
         self._clear()
         if self.as_json:
@@ -49,6 +61,7 @@ class RunOutput:
 
     def failure(self, data: dict[str, Any], reason: str) -> None:
         """Why there is nothing of a file."""
+        data, reason = self._known(data), self.named(reason)
         LOG.error("failed: %s", reason)
         self._clear()
         if self.as_json:

@@ -166,6 +166,9 @@ def render_media(
     if not asked.overwrite and not asked.skip_existing:
         whole = [Job(part.source, part.target, None) for part in parts if part.jobs]
         refuse_existing([*jobs, *whole], options, "pass --overwrite or --skip-existing, or another -o")
+    out.names = {
+        str(part.source): on_one_line(part.medium.reference) for part in parts if part.medium.entry and part.jobs
+    }
     for part in parts:
         say_left(part, out)
     for note in session.notes:
@@ -230,7 +233,9 @@ def render_jobs(
         return
 
     def note(outcome: FileOutcome) -> None:
-        part_of[outcome.job.target].see(outcome)
+        part = part_of[outcome.job.target]
+        part.see(outcome)
+        part.reason = out.named(part.reason)
 
     run_with_progress(session, Sessions(session), asked, waiting, (options_of, note, out))
 
