@@ -135,7 +135,7 @@ def blocks(page: Path) -> Iterator[list[str]]:
 
 
 def to_run(page: Path) -> list[list[str]]:
-    return [w for w in blocks(page) if w[0] in RUNNABLE and not {"audiosr", "|"} & set(w)]
+    return [w for w in blocks(page) if w[0] in RUNNABLE and not {"audiosr", "|", "--farm"} & set(w)]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if to_run(p)], ids=lambda p: p.relative_to(ROOT).as_posix())

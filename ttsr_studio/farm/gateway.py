@@ -82,7 +82,11 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
         import ray
         from ray._private.services import canonicalize_bootstrap_address
 
-        refuse_silent(canonicalize_bootstrap_address(settings.address))  # Ray would try for two minutes
+        try:
+            found = canonicalize_bootstrap_address(settings.address)
+        except ConnectionError:  # of "auto", with advice that is not for our users
+            found = None
+        refuse_silent(found)  # Ray would try for two minutes
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
