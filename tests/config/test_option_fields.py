@@ -137,9 +137,10 @@ def test_a_preset_may_set_it_and_the_render_has_it(name: str, tmp_path: Path) ->
     field = FIELDS[name]
     other = [each for each in field.choices if each != str(field.default)]
     value: Any = SAMPLES.get(name) or (other[0] if other else sample(field.kind, bool(field.several)))
-    if field.kind is bool:
-        value = not field.default
-    more = {"look": "decode-top = 1\n", "guidance-interval": "guidance = 2\n"}.get(name, "")
+    if field.default is True:
+        value = False
+    needed = {"look": "decode-top = 1\n", "guidance-interval": "guidance = 2\n", "diverse": "keep-top = 2\n"}
+    more = needed.get(name, "")
     if name in ("cosine", "stride", "neighbours", "pivot"):
         more = "search = 'zero-order'\n"
     if name == "set":
