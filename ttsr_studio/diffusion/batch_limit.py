@@ -57,6 +57,8 @@ def in_batches(count: int, limit: BatchLimit, run: Callable[[int, int], Part], w
             limit.rows = (stop - start) // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+            if torch.backends.mps.is_available():
+                torch.mps.empty_cache()
     return parts
 
 

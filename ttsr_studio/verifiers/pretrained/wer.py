@@ -71,6 +71,8 @@ class WER:
             model = whisper.load_model(str(folder / "whisper.pt"), device="cpu")
         except (RuntimeError, TypeError) as error:
             raise MissingError(f"whisper: its weights do not fit the model; {store.remedy('whisper')}") from error
+        if model.alignment_heads.is_sparse:  # Apple's GPUs have no sparse tensors; only times of words need it so
+            model.register_buffer("alignment_heads", model.alignment_heads.to_dense(), persistent=False)
         self._model = model.to(device)
         self.weights = manifest.checksums()
         self.licence = manifest.licence
