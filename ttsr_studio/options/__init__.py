@@ -106,8 +106,8 @@ class SearchOptions:
         group="Quality and budget", ge=1, takes="at least 1", unset="the preset's", metavar="N")
     budget: str | None = option(
         None, "The most that the search may spend, instead of a number of candidates: time for a file (30s, 10min), "
-        "or network evaluations for a window and channel (64nfe). With --candidates as well the smaller limit holds; "
-        "without it, time makes at most 128 of a window.",
+        "or network evaluations for a window and channel (64nfe). With --candidates the smaller limit holds; else "
+        "time makes at most 128.",
         group="Quality and budget", metavar="LIMIT")
     targets: Targets = option(
         (), "Search a window no further once its best candidate has this score. May be repeated.",
@@ -301,8 +301,7 @@ class OutputOptions:
         6.0, "List a stretch in the report where candidates differ by more than so many dB.",
         group="Listening", ge=0, allow_inf_nan=False, takes="0 dB or more", held_by=FILES, metavar="DB")
     page: bool = option(
-        False, "Write NAME.ttsr.html, a page to listen to the input and the best renders side by side, blind if "
-        "wanted, and to see why they were chosen.",
+        False, "Write NAME.ttsr.html, a page to hear input and best renders side by side, also blind, and to see why.",
         group="Listening", held_by=FILES)
     salvage: bool = option(
         False, "Render what is left of a file that is cut short or damaged.", group="Files", held_by=FILES)
