@@ -175,8 +175,8 @@ def render_command(**values: Any) -> None:
     """Render audio or video files, or all that lie in folders. Sources are never touched.
 
     Exit code 0 when nothing failed, 1 when files failed or --again came out different, 2 for a wrong command line, 130
-    when interrupted. The first Ctrl-C ends the file at hand with the best so far, the second one leaves it;
-    --skip-existing goes on, and makes that file anew.
+    when interrupted. The first Ctrl-C ends a file with its best so far, the second one leaves it; then
+    --skip-existing makes it anew.
     """
     with left_at_once():
         from ttsr_studio.cli.render_files import RenderArguments, render_files
