@@ -61,7 +61,8 @@ def test_every_option_but_those_of_no_flag_is_a_flag_and_every_flag_of_a_render_
     flags = {parameter.name for parameter in render_command.params}
     about_the_command = {
         "job", "inputs", "output", "again", "keep_rewards", "report", "overwrite", "skip_existing", "dry_run",
-        "as_json", "help_all", "quiet", "verbose", "log", "exit_codes", "progress", "path_map",
+        "as_json", "help_all", "quiet", "verbose", "log", "exit_codes", "progress", "path_map", "farm",
+        "farm_gpus", "farm_workers",
     }  # fmt: skip
     assert flags - {*about_the_command, *OF_SOME_SEARCHES} == {field.field for field in FIELDS.values() if field.flag}
 
