@@ -98,7 +98,6 @@ EXAMPLES = (
     ("ttsr render a.wav --dry-run", "what it would do, how long"),
     ("ttsr render a.wav --keep-top 3 --page", "three, to compare on a page"),
     ("ttsr render a.wav --budget 10min", "ten minutes of search"),
-    ("ttsr render reel.wav --farm auto", "on all machines of a farm"),
     ("ttsr render a.wav --again a.ttsr.json -o b.wav", "from a report, once more"),
 )
 
