@@ -173,7 +173,7 @@ EXAMPLES = (
 def render_command(**values: Any) -> None:
     """Render audio or video files, or all that lie in folders. Sources are never touched.
 
-    Exit code 0 when nothing failed, 1 when files failed or --again came out different, 2 for a wrong command line, 130
+    Exit code 0 when nothing failed, 1 when files failed or --again differs, 2 for a wrong command line, 130
     when interrupted. The first Ctrl-C ends a file with its best so far, the second one leaves it; then
     --skip-existing makes it anew.
     """
