@@ -290,7 +290,7 @@ class OutputOptions:
         group="Listening", ge=1, takes="at least 1", metavar="K", held_by=FILES)
     diverse: bool = option(
         False, "With --keep-top, choose renders that are good and differ from each other, not just the next best.",
-        group="Listening", held_by=FILES)
+        group="Search", held_by=FILES)
     take: int = option(
         1, "Write the N-th best render in place of the best.",
         group="Listening", ge=1, takes="at least 1", metavar="N", held_by=("sidecar", "job"))
