@@ -116,6 +116,8 @@ class Landing:
         held = Hold.SIDECAR if rule.wait_for_sidecar and not signature.sidecar else None
         with closing(self.context.open_queue()) as queue:
             queue.offer([Offer(path, signature, rule.priority if priority is None else priority, held)])
+            if priority is not None:  # a scan may have told of it before
+                queue.prioritise([path], priority)
             row = queue.find(path)
         assert row
         self.context.wake.everyone()

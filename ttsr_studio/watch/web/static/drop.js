@@ -1,6 +1,6 @@
 /* Files that come in: dropped or chosen, uploaded one after the other, and rendered when they are told to be. */
 
-import { change, look, upload } from "./api.js";
+import { change, look, token, upload } from "./api.js";
 import { candidatesOf, chosen, describePreset, fillChoices } from "./choices.js";
 import { table } from "./tables.js";
 import { about, count, id, long, make, maybe, roughly, say, set, show } from "./words.js";
@@ -111,7 +111,7 @@ export async function refreshStaged() {
   const before = staged.map((one) => one.id).join();
   staged = found;
   drawStaged();
-  if (staged.length && before !== staged.map((one) => one.id).join()) estimate();
+  if (!asked || before !== staged.map((one) => one.id).join()) estimate();
 }
 
 function wanted() {
@@ -121,7 +121,7 @@ function wanted() {
 
 /** Say how long it would take, before anything is begun. */
 async function estimate() {
-  if (!staged.length || sending.size) return;
+  if (!staged.length || sending.size || !token()) return;
   const question = { uploads: staged.map((one) => one.id), values: wanted() };
   const mine = (asked = JSON.stringify(question));
   say(id("time"), "How long this takes is being measured…");
