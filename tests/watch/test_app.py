@@ -187,10 +187,12 @@ def killed(one: Tab, other: Tab) -> None:
 def after_the_kill(one: Tab, other: Tab, root: Root) -> None:
     """Nothing was lost; what took too long is asked for in another way, and one is given up and taken up again."""
     other.until("document.getElementById('link').textContent === ''")
-    for name in ("Album/two.flac", "take one.wav"):
+    names = ("Album/two.flac", "take one.wav")
+    for name in names:
         row = f"[aria-label='Cancel {name}']"
         one.until(f'document.querySelector("{row}")')
         one.page.locator(row).click()
+    for name in names:
         again = f"[aria-label='Again: render again with other options, {name}']"
         one.page.locator(again).click()
         one.page.select_option("#again-candidates", "4")
@@ -207,7 +209,7 @@ def hear_and_choose(one: Tab, root: Root) -> Path:
     shutil.copyfile(root.renders / "take one_top2.wav", second)
     before = one.finished("take one.wav")
     one.press("Listen to take one.wav")
-    frame = opened(one)
+    frame = opened(one, 1)
     one.until("document.activeElement.id === 'listen-title'")
     frame.locator("#versions button").nth(2).click()
     frame.locator("#play").click()
@@ -228,20 +230,20 @@ def hear_and_choose(one: Tab, root: Root) -> Path:
     return second
 
 
-def opened(one: Tab) -> Any:
-    """The frame with the player, when it can play."""
-    handle = one.page.locator("#frame").element_handle()
-    frame = handle.content_frame()
-    until(lambda: frame.evaluate("typeof player !== 'undefined' && Boolean(player)"))
+def opened(one: Tab, rank: int) -> Any:
+    """The frame with the player, when it can play and this version is the render."""
+    frame = one.page.locator("#frame").element_handle().content_frame()
+    ready = f"typeof player !== 'undefined' && Boolean(player) && data.tracks[1].rank === {rank}"
+    until(lambda: frame.evaluate(ready))
     return frame
 
 
 def less_of_it(one: Tab, root: Root, whole: Path) -> None:
     """Half of what was made: the kept band nulls, and of the new one half is left."""
     before = one.finished("take one.wav")
-    frame = opened(one)
+    frame = opened(one, 2)
     frame.evaluate("amount.value = 0.5; amount.dispatchEvent(new Event('input'))")
-    frame.locator("#use").select_option(index=1)
+    frame.locator("#use").select_option(value="1")
     assert "at amount 0.5" in frame.locator("#choose").inner_text()
     frame.locator("#choose").click()
     one.finished("take one.wav", before["finished_at"])

@@ -38,8 +38,8 @@ class Queue(Leases):
             if row.state is JobState.FAILED and row.reason == Reason.GONE:
                 self._requeue(row, offer.held, offer.priority, Happened.BACK)
                 return True
-            known_whole = offer.held is Hold.UNSTABLE  # as it was told before: a scan that sees it first knows no better
-            if row.state is JobState.PENDING and row.held != offer.held and not known_whole:
+            late = offer.held is Hold.UNSTABLE  # a scan that sees for the first time what was told of before
+            if row.state is JobState.PENDING and row.held != offer.held and not late:
                 self.db.execute("UPDATE files SET held = ? WHERE id = ?", (offer.held, row.id))
             return False
         if offer.held is Hold.UNSTABLE and row.state is not JobState.PENDING:
