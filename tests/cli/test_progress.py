@@ -66,12 +66,11 @@ def test_the_bar_says_percent_and_time_left_and_is_gone_at_the_end(tmp_path: Pat
     assert max(map(len, bars)) <= 80, "it never takes a second line"
     assert any(re.search(r"\[1/2\] .*% .* left, .* for all$", line) for line in bars), bars[-5:]
     assert re.search(r"\[2/2\] a\.wav .*%", "\n".join(bars))
-    results = [line for line in left if "full band at" in line]
-    assert len(results) == 2
+    assert " ".join(" ".join(left).split()).count("full band at") == 2, "results wrap between words"
     assert [line for line in left if "%" in line or "━" in line] == []
     assert left[-1] == "2 rendered, 0 skipped, 0 failed"
     told = log.read_text()
-    assert all(line.strip() in told for line in results)
+    assert told.count("full band at") == 2
     assert re.search(r"^[\d-]+ [\d:,]+ INFO ttsr 0\.\d", told)
     assert re.search(r"DEBUG time: .*network", told)
 

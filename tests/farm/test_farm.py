@@ -228,9 +228,20 @@ def test_tuning_measures_the_same_on_a_farm(ttsr: Ttsr, farm: str, tmp_path: Pat
         assert done.exit_code == 0, done.output
         assert "not measured on the farm" not in done.output
     here, there = (measured(tmp_path / name / "tune.jsonl") for name in ("here", "there"))
-    assert here == there
+    assert [numbers(row) for row in here] == [pytest.approx(numbers(row), rel=1e-4) for row in there]
+    assert [texts(row) for row in here] == [texts(row) for row in there]
+
+
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """Of a row, its scores with it: how a process computes differs in the last digits with what it did before."""
+    flat = {**row, **row["scores"]}
+    return {name: value for name, value in flat.items() if isinstance(value, int | float)}
+
+
+def texts(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not isinstance(value, float | dict)}
 
 
 def measured(rows: Path) -> list[dict[str, Any]]:
     every = [json.loads(line) for line in rows.read_text().splitlines()]
-    return sorted(every, key=str)
+    return sorted(every, key=lambda row: str(row["key"]))

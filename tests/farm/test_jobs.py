@@ -108,7 +108,9 @@ def test_every_option_of_a_render_reaches_the_job(tmp_path: Path) -> None:
         (tmp_path / "job.json").write_text(json.dumps(data))
         there = given_by(read_job(tmp_path / "job.json"))
         assert outcome(there) == outcome(given), name
-        assert isinstance(outcome(given), RenderOptions) or name in ("look", "segment", "seam"), outcome(given)
+        assert isinstance(outcome(given), RenderOptions) or name in ("look", "segment", "seam", "diverse"), outcome(
+            given
+        )
 
 
 def outcome(given: dict[str, Any]) -> RenderOptions | str:
