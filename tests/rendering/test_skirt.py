@@ -145,6 +145,8 @@ def test_a_cutoff_ends_the_lift(ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path
     _, told = rendered(ttsr, filtered[0], tmp_path / "out.wav", "--cutoff", 5000)
     assert told["cutoff_hz"] == 5000
     assert told["skirts"][0]["hertz"][-1] <= 5000
+    _, replaced = rendered(ttsr, filtered[0], tmp_path / "above.wav", "--remove", "above")
+    assert replaced["skirts"] == []
 
 
 @pytest.mark.golden

@@ -282,6 +282,12 @@ def test_a_second_run_refuses_to_write_over_the_first(ttsr: Ttsr, made: Path, tm
     assert out.read_bytes() == first
     assert ttsr("session", made, "-o", out, *arguments, "--overwrite").exit_code == 0
     assert out.read_bytes() == first, "the same seed, the same session"
+    (tmp_path / "new.otio").write_text("another session")
+    (tmp_path / "new_ttsr").mkdir(exist_ok=True)
+    (tmp_path / "new_ttsr" / "session.ttsr.json").write_text(json.dumps({"output": str(tmp_path / "new.otio")}))
+    anothers = ttsr("session", made, "-o", out, *arguments, "--overwrite")
+    assert anothers.exit_code == 2
+    assert "holds those of new.otio; choose another name" in " ".join(anothers.output.split())
     itself = ttsr("session", made, "-o", made, *arguments, "--overwrite")
     assert itself.exit_code == 2
     assert "never touched" in itself.output

@@ -125,7 +125,22 @@ def target_of(asked: SessionArguments, session: SessionFile, tracks: frozenset[s
         raise OptionError(f"{shown(there)}: is no folder; choose another -o")
     if asked.way not in session.ways:
         raise OptionError(f"--as {asked.way}: {session.kind} has no place for that; it takes {', '.join(session.ways)}")
-    return Target(out, out.with_name(fit_name(f"{out.stem}_ttsr")), tracks, asked.way, asked.overwrite)
+    folder = out.with_name(fit_name(f"{out.stem}_ttsr"))
+    refuse_anothers_folder(folder, out)
+    return Target(out, folder, tracks, asked.way, asked.overwrite)
+
+
+def refuse_anothers_folder(folder: Path, out: Path) -> None:
+    """Raise OptionError where the report in a folder says that its renders are of a session of another name."""
+    try:
+        owner = Path(json.loads((folder / REPORT).read_bytes())["output"]).name
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # nobody's
+    if owner != out.name and out.with_name(owner).exists():
+        raise OptionError(
+            f"-o {shown(out)}: its renders would go into {shown(folder)}, which holds those of "
+            f"{on_one_line(owner)}; choose another name"
+        )
 
 
 def refuse_other_kind(asked: SessionArguments, session: SessionFile) -> None:

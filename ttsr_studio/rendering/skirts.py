@@ -12,14 +12,14 @@ from ttsr_studio.report.file_records import SkirtRecord
 
 
 def skirts_of(session: Session, source: Scratch, band: Bandwidth, rate: int) -> SkirtMap:
-    """Skirts of an input, at the engine's rate, as they are to be lifted; none where that is not asked for, or nothing
-    says that it was limited.
+    """Skirts of an input, at the engine's rate, as they are to be lifted; none where that is not asked for, what is
+    above is removed anyway, or nothing says that it was limited.
 
     Args:
         rate: of the file, Hz.
     """
     options, engine = session.options, session.engine
-    wanted = options.lift_skirt and not options.keep_skirt
+    wanted = options.lift_skirt and not options.keep_skirt and options.remove != "above"
     if not wanted or engine.sample_rate != Expectation.rate:
         return SkirtMap.none()
     found = find_skirts(source, engine.sample_rate, band, RATE_SHARE * rate / 2, Expectation(engine))
