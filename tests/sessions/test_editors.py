@@ -97,8 +97,15 @@ def by_melt(path: Path) -> tuple[Path, object]:
         "acodec=pcm_s24le",
         "vn=1",
         "ar=48000",
+        "real_time=-1",
     ]
-    subprocess.run([str(each) for each in command], check=True, capture_output=True, timeout=60)
+    for left in reversed(range(5)):
+        try:
+            subprocess.run([str(each) for each in command], check=True, capture_output=True, timeout=30)
+            break
+        except subprocess.TimeoutExpired:  # melt itself hangs now and then (1 of 48 calls), whatever it renders
+            if not left:
+                raise
     return wav, soundfile.read(wav, always_2d=True)[0]
 
 
