@@ -18,6 +18,8 @@ from tiny_engine import write_engine
 
 from ttsr_studio.cli.main import main
 from ttsr_studio.engines.builtin import engine
+from ttsr_studio.evaluation.benchmark import systems
+from ttsr_studio.evaluation.tuning import study
 from ttsr_studio.report import figures
 
 torch.set_num_threads(1)
@@ -61,9 +63,14 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def golden_module(quick: None, request: pytest.FixtureRequest) -> Iterator[None]:
     """In a module marked `golden` everything is as shipped, for fixtures of the module as well."""
+    kept = (study.engine_for, systems.session_for)  # the latest engine, tiny or as shipped
     with pytest.MonkeyPatch.context() as patch:
         as_shipped(request, patch)
+        for each in kept:
+            each.cache_clear()
         yield
+    for each in kept:
+        each.cache_clear()
 
 
 @pytest.fixture(autouse=True)
