@@ -1,6 +1,7 @@
 """What sessions that are texts share: files are named in them, and the names are changed where they stand."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ class Reference:
     aside: str = ""
 
 
-class TextSession:
+class TextSession(ABC):
     """A session that is one text, and its media files.
 
     Args:
@@ -53,9 +54,9 @@ class TextSession:
         self.folder, self.fixed = path.parent, False
         self.references: Sequence[Reference] = ()
 
+    @abstractmethod
     def finish(self, edits: list[Edit]) -> bytes:
         """The text with edits."""
-        raise NotImplementedError
 
     def media(self) -> Sequence[Medium]:
         """Every file that is named, in order."""
