@@ -472,12 +472,14 @@ def test_a_port_that_is_taken_is_an_os_error(root: Root, address: str) -> None:
 
 
 def test_the_port_is_free_again_afterwards(root: Root) -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     with served(root) as address:
         assert ask(address, "/")[0] == 200
     with pytest.raises(ConnectionRefusedError):
         ask(address, "/")
-    assert threading.active_count() <= threads
+    for thread in set(threading.enumerate()) - before:
+        thread.join(LONGEST)
+        assert not thread.is_alive(), thread.name
     with served(root, port=urlsplit(address).port or 0) as again:
         assert again == address
 
