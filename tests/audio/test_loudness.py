@@ -108,6 +108,26 @@ def test_gain(source: Loudness, render: Loudness, target: str | float, db: float
 
 
 @pytest.mark.parametrize(
+    ("render_lufs", "peak_db", "level_db", "db", "lowered", "held"),
+    [
+        (-20.3, -9.0, 0.0, 0.3, 0.0, 0.0),
+        (-14.0, -9.0, 0.0, -0.5, 0.0, 5.5),
+        (-26.0, -9.0, 0.0, 0.5, 0.0, -5.5),
+        (-14.0, -9.0, -6.0, -6.0, 0.0, 0.0),  # effects made all of it louder by 6 dB
+        (-9.0, -9.0, -6.0, -6.5, 0.0, 4.5),
+        (-14.0, 2.0, 0.0, -3.0, 2.5, 3.0),
+        (-14.0, 9.0, 0.0, -10.0, 9.5, 0.0),  # as soft as the source, and softer, by its peaks alone
+    ],
+)
+def test_what_was_there_keeps_its_level(
+    render_lufs: float, peak_db: float, level_db: float, db: float, lowered: float, held: float
+) -> None:
+    render = _loudness(render_lufs, peak_db)
+    gain = match_gain(_loudness(-20.0, -6.0), render, "keep", -1.0, level_db=level_db)
+    assert (gain.db, gain.lowered_db, gain.held_db) == pytest.approx((db, lowered, held), abs=1e-9)
+
+
+@pytest.mark.parametrize(
     ("bits", "source_db", "peaks_db", "db"),
     [
         (24, 6.0, (5.0, 6.0), -7.0),  # a hot float input: down to the ceiling
@@ -136,5 +156,5 @@ def test_a_full_scale_input_is_lowered_by_a_hair_for_the_dither_of_16_bits() -> 
 
 
 def test_unknown_targets_are_refused() -> None:
-    with pytest.raises(OptionError, match="known: match, off"):
+    with pytest.raises(OptionError, match="known: keep, match, off"):
         match_gain(_loudness(-20.0, -6.0), _loudness(-20.0, -6.0), "loud")

@@ -126,6 +126,15 @@ def test_effects_keep_their_state_between_blocks_whatever_these_are(monkeypatch:
         np.testing.assert_allclose(other, made[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("gain_db", [-9, 6])
+def test_a_gain_after_the_render_is_taken_back(ttsr: Ttsr, tmp_path: Path, gain_db: float) -> None:
+    source = save(tmp_path / "in.wav", below(voice(0.6, 16000), 6000, 16000), 16000, "FLOAT")
+    file = chain(tmp_path, f'[[after]]\nplugin = "Gain"\ngain_db = {gain_db}\n')
+    _, plain, _ = rendered(ttsr, source, tmp_path / "plain.wav")
+    _, report, _ = rendered(ttsr, source, tmp_path / "out.wav", "--chain", file)
+    assert report["output"]["gain_db"] == pytest.approx(plain["output"]["gain_db"] - gain_db, abs=0.06)
+
+
 @pytest.mark.parametrize(("depth", "loudness"), [("16", "match"), ("24", "off"), ("32f", "-14")])
 def test_peaks_are_limited_where_that_is_wanted(ttsr: Ttsr, tmp_path: Path, depth: str, loudness: str) -> None:
     audio = below(voice(2.0, 16000, 2), 6000, 16000)

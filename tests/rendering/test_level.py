@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from helpers import Ttsr, below, save, voice
+from helpers import Ttsr, band, below, level_db, save, voice
 
 QUICK = ("--candidates", 1, "--steps", 1)
 
@@ -76,3 +76,22 @@ def test_no_integer_output_clips_whatever_the_peaks(ttsr: Ttsr, tmp_path: Path) 
         steps = soundfile.read(tmp_path / "out" / f"{number}.wav", dtype="int16")[0]
         assert steps.min() > -32768, number
         assert steps.max() < 32767, number
+
+
+@pytest.mark.golden
+def test_what_was_there_keeps_its_level_where_most_is_made(ttsr: Ttsr, tmp_path: Path) -> None:
+    noise = 0.05 * np.random.default_rng(5).standard_normal((96000, 1))
+    source = save(tmp_path / "noise.wav", below(noise, 3000), subtype="FLOAT")
+    kept, report, said = rendered(ttsr, source, tmp_path / "kept.wav")
+    output = report["output"]
+    low = [level_db(band(audio, 100, 2000)) for audio in (soundfile.read(source, always_2d=True)[0], kept)]
+    assert low[1] == pytest.approx(low[0] - 0.5, abs=0.05)
+    assert output["lufs"] - report["input"]["lufs"] == pytest.approx(output["held_db"], abs=0.1)
+    assert output["held_db"] > 2
+    assert f"{output['held_db']:.1f} LU louder than the input, as what was there keeps its level" in said
+    matched, report, said = rendered(ttsr, source, tmp_path / "matched.wav", "--loudness", "match")
+    assert report["output"]["lufs"] == pytest.approx(report["input"]["lufs"], abs=0.1)
+    moved = level_db(band(matched, 100, 2000)) - low[0]
+    assert moved < -2
+    assert f"the loudness match lowers what was there by {-moved:.1f} dB" in said
+    assert f"loudness matched by -0.50 of {moved:.2f} dB" in output["gain_reason"]

@@ -26,7 +26,8 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
     assert new["schema_version"] == "3"
     assert new["annotations"] == old["brief"]
     assert new["n_best"] == old["finalists"]
-    assert new["random_baseline"] == (old.get("control") and old["control"] | {"lowered_db": 0.0, "limited": None})
+    level = {"lowered_db": 0.0, "held_db": 0.0, "limited": None}
+    assert new["random_baseline"] == (old.get("control") and old["control"] | level)
     for name, score in old["judged"].items():
         assert new["scores"][name] == without(score, "control") | {"random_baseline": score["control"]}
     for before, after in zip(old["windows"], new["windows"], strict=True):
@@ -35,7 +36,7 @@ def test_reports_of_schema_2_are_read_with_nothing_lost(path: Path) -> None:
     same = set(old) - {"schema_version", "brief", "finalists", "control", "judged", "windows"}
     since = {"bandwidth": [], "evidence_db": None, "beyond": [], "skirts": [], "codec": None, "lifted_lu": None}
     assert new["input"] == old["input"] | since
-    assert new["output"] == old["output"] | {"lowered_db": 0.0, "limited": None}
+    assert new["output"] == old["output"] | level
     assert new["tool"] == old["tool"] | {"plugins": []}
     assert new["best"] == [each | {"differs": None} for each in old["best"]]
     same -= {"input", "output", "tool", "best"}

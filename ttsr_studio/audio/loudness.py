@@ -17,6 +17,8 @@ _SILENCE = 1e-7  # below the last bit of 24
 _WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # pyloudnorm's: left, right, centre, the two surrounds
 _HOP = 0.1
 _EXACT_LU = 0.05
+MOST_MOVED_DB = 0.5
+"""By how much "keep" moves what was there at most, to come nearer to the loudness of the source."""
 _DITHER, _ROUNDING = 2.5, 5e-7
 """What dither and the positive end of a scale take of full scale: steps; and what float32 rounds, linear."""
 
@@ -57,11 +59,18 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Gain:
-    """One gain for the whole file in dB, why it is what it is, and by how many dB peaks have lowered it."""
+    """One gain for the whole file, dB, and why it is what it is.
+
+    Attributes:
+        lowered_db: by how much peaks have lowered it.
+        held_db: by how much louder than the source a render stays, so that what was there keeps its level; below 0:
+            softer.
+    """
 
     db: float
     reason: str
     lowered_db: float = 0.0
+    held_db: float = 0.0
 
 
 class LoudnessMeter:
@@ -143,19 +152,26 @@ def _lufs(power: np.ndarray) -> np.ndarray:
 
 
 def match_gain(
-    source: Loudness, render: Loudness, target: str | float, ceiling_dbtp: float = 0.0, bits: int | None = None
+    source: Loudness,
+    render: Loudness,
+    target: str | float,
+    ceiling_dbtp: float = 0.0,
+    bits: int | None = None,
+    level_db: float = 0.0,
 ) -> Gain:
-    """Return the gain for ``render``: "match" the source, "off", or a target in LUFS.
+    """Return the gain for ``render``: "match" the source, "keep" what was there, "off", or a target in LUFS.
 
-    Where loudness cannot be measured RMS stands in. The gain is lowered so that the true peak keeps to
-    ``ceiling_dbtp``, or to the source's own true peak where that is higher and the samples of both fit the file:
-    integers of so many ``bits`` hold nothing above full scale; None stands for floating point. Silence gets 0 dB.
+    "keep" comes as near to the source as it can with a gain that is `MOST_MOVED_DB` from ``level_db`` at most, which
+    is the one at which what was there has the level that it had. Where loudness cannot be measured RMS stands in. The
+    gain is lowered so that the true peak keeps to ``ceiling_dbtp``, or to the source's own true peak where that is
+    higher and the samples of both fit the file: integers of so many ``bits`` hold nothing above full scale; None
+    stands for floating point. Silence gets 0 dB.
     """
-    if isinstance(target, str) and target not in ("match", "off"):
-        raise OptionError(f"unknown loudness {target!r}; known: match, off, or a number in LUFS")
+    if isinstance(target, str) and target not in ("keep", "match", "off"):
+        raise OptionError(f"unknown loudness {target!r}; known: keep, match, off, or a number in LUFS")
     if source.silent or render.silent:
         return Gain(0.0, "silence: no gain")
-    wanted = _wanted(source, render, target)
+    wanted = _wanted(source, render, target, level_db)
     held = bits is None or source.sample_peak <= 1.0
     own = max(ceiling_dbtp, decibels(source.true_peak)) if held else ceiling_dbtp
     why = f", since {bits} bits hold nothing above full scale"
@@ -181,20 +197,30 @@ def _lowered(gain: Gain, render: Loudness, limit: float, why: str) -> Gain:
     over = decibels(render.true_peak) + gain.db - limit
     if over <= 1e-6:
         return gain
-    return Gain(gain.db - over, f"{gain.reason}, lowered by {over:.2f} dB to peak at {limit:.2f} dBTP{why}", over)
+    reason = f"{gain.reason}, lowered by {over:.2f} dB to peak at {limit:.2f} dBTP{why}"
+    held = max(0.0, gain.held_db - over) if gain.held_db > 0 else gain.held_db
+    return Gain(gain.db - over, reason, over, held)
 
 
-def _wanted(source: Loudness, render: Loudness, target: str | float) -> Gain:
+def gain_to_match(source: Loudness, render: Loudness) -> tuple[float, str]:
+    """The gain in dB that makes a render as loud as its source, and by which measure: loudness or RMS."""
+    if source.lufs is None or render.lufs is None:
+        return decibels(source.rms) - decibels(render.rms), "RMS"
+    return source.lufs - render.lufs, "loudness"
+
+
+def _wanted(source: Loudness, render: Loudness, target: str | float, level_db: float) -> Gain:
     if target == "off":
         return Gain(0.0, "loudness left as rendered")
     if not isinstance(target, str):
         if render.lufs is None:
             return Gain(target - decibels(render.rms), f"RMS to {target:g} dBFS: too short or quiet for LUFS")
         return Gain(target - render.lufs, f"loudness to {target:g} LUFS")
-    if source.lufs is None or render.lufs is None:
-        db, unit = decibels(source.rms) - decibels(render.rms), "RMS"
-    else:
-        db, unit = source.lufs - render.lufs, "loudness"
+    db, unit = gain_to_match(source, render)
     if abs(db) <= _EXACT_LU:  # no gain at all lets the low band null sample for sample
         return Gain(0.0, f"{unit} matches the source within {_EXACT_LU} dB")
+    if target == "keep" and abs(db - level_db) > MOST_MOVED_DB:
+        near = level_db + math.copysign(MOST_MOVED_DB, db - level_db)
+        reason = f"{unit} matched by {near:.2f} of {db:.2f} dB, since what was there keeps its level"
+        return Gain(near, reason, held_db=near - db)
     return Gain(db, f"{unit} matched to the source")

@@ -253,7 +253,8 @@ class OutputOptions:
     keep_original_audio: bool = option(
         False, "In a video, keep the original audio beside the new one.", group="Files", held_by=FILES)
     loudness: LoudnessTarget = option(
-        "match", "match for the loudness of the input, off for no gain at all, or a number of LUFS.",
+        "keep", "match for the loudness of the input; keep for the same as far as that moves what was there by at most "
+        "0.5 dB; off for no gain at all; or a number of LUFS.",
         group="Output", held_by=FILES, metavar="LUFS")
     ceiling: float = option(
         0.0, "The highest true peak in dBTP; the input's own where that is higher.",

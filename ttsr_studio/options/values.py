@@ -57,13 +57,13 @@ READ = {"rate": read_rate, "depth": read_depth}
 
 
 def parse_loudness(value: str | float) -> str | float:
-    """ "match", "off", or integrated loudness in LUFS from -70 to 0."""
-    if value in ("match", "off"):
+    """ "keep", "match", "off", or integrated loudness in LUFS from -70 to 0."""
+    if value in ("keep", "match", "off"):
         return value
     try:
         lufs = float(re.sub(r"\s*(LUFS|LKFS)$", "", str(value), flags=re.IGNORECASE))
     except ValueError:
-        raise OptionError(f"--loudness {value!r}: match, off, or LUFS such as -23{slip(value)}") from None
+        raise OptionError(f"--loudness {value!r}: keep, match, off, or LUFS such as -23{slip(value)}") from None
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
     return lufs

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.audio.effects import limiter, load_effects, processed
 from ttsr_studio.audio.formats import bits_of
-from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, fitting, match_gain
-from ttsr_studio.rendering.mixing import Mix, Pair, mixed
+from ttsr_studio.audio.loudness import Gain, Loudness, LoudnessMeter, decibels, fitting, gain_to_match, match_gain
+from ttsr_studio.rendering.mixing import Mix, Pair, at_output_rate, mixed
 from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.source import BLOCK, Material
 from ttsr_studio.report.file_records import LimitRecord, MetadataInfo, OutputInfo
@@ -61,6 +61,7 @@ class Finished:
             gain_db=self.gain.db,
             gain_reason=self.gain.reason,
             lowered_db=self.gain.lowered_db,
+            held_db=self.gain.held_db,
             limited=self.limit,
             metadata=metadata,
         )
@@ -73,15 +74,16 @@ def finish(run: RunningRender, material: Material, render: Scratch, mix: Mix) ->
     whole = Sum(render, aside) if aside else render
     audio = after(run, mixed(run, material, Pair(whole, material.whole, material.info.rate), mix, rate), rate)
     loudness = counted = measured(audio, rate)
-    if aside and options.loudness == "match":
+    if aside and options.loudness in ("keep", "match"):
         pair = Pair(render, material.search.lr, run.session.engine.sample_rate)
         own = measured(after(run, mixed(run, material, pair, mix, rate), rate), rate)
         counted = replace(own, sample_peak=loudness.sample_peak, true_peak=loudness.true_peak)
+    level_db = level_of_kept(run, material, rate)
     if options.limiter:
-        wanted = match_gain(material.programme.loudness, counted, options.loudness, np.inf)
+        wanted = match_gain(material.programme.loudness, counted, options.loudness, np.inf, level_db=level_db)
         if decibels(loudness.true_peak) + wanted.db > options.ceiling:
             return limited(run, material, Finished(audio, rate, loudness, wanted))
-    gain = gain_of(run, material, counted)
+    gain = gain_of(run, material, counted, level_db)
     return Finished(audio, rate, loudness.louder(gain.db), gain)
 
 
@@ -105,12 +107,24 @@ def measured(audio: Scratch, rate: int) -> Loudness:
     return meter.result()
 
 
-def gain_of(run: RunningRender, material: Material, loudness: Loudness) -> Gain:
+def level_of_kept(run: RunningRender, material: Material, rate: int) -> float:
+    """The gain in dB at which what was there keeps its level: 0 but for effects after the render."""
+    chain = run.session.options.chain
+    if run.session.options.loudness != "keep" or not chain or not chain.tables()["after"]:
+        return 0.0
+    there = at_output_rate(run, material, material.search.lr, run.session.engine.sample_rate, rate)
+    there = after(run, there, rate)
+    behind = measured(there, rate)
+    there.close()
+    return 0.0 if behind.silent else gain_to_match(material.programme.loudness, behind)[0]
+
+
+def gain_of(run: RunningRender, material: Material, loudness: Loudness, level_db: float) -> Gain:
     """The one gain of the whole file, of the loudness of what counts in a render."""
     options, bits = run.session.options, bits_of(material.form.sound.subtype)
     # Float files hold what is above full scale, so that "off" can mean off.
     ceiling = np.inf if options.loudness == "off" and bits is None else options.ceiling
-    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling, bits)
+    return match_gain(material.programme.loudness, loudness, options.loudness, ceiling, bits, level_db)
 
 
 def limited(run: RunningRender, material: Material, wanted: Finished) -> Finished:
@@ -135,7 +149,8 @@ def limited(run: RunningRender, material: Material, wanted: Finished) -> Finishe
         final.append(block * np.float32(10 ** (down / 20)))
     reason = f"{wanted.gain.reason}, peaks limited to {options.ceiling:.2f} dBTP"
     record = LimitRecord(options.ceiling, most, share, db - wanted.gain.db)
-    return Finished(final, wanted.rate, loudness.louder(down), Gain(db + down, reason), record)
+    gain = Gain(db + down, reason, held_db=wanted.gain.held_db)
+    return Finished(final, wanted.rate, loudness.louder(down), gain, record)
 
 
 def through_limiter(run: RunningRender, wanted: Finished, db: float) -> tuple[Scratch, Loudness, float, float]:

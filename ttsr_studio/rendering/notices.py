@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ttsr_studio.audio.loudness import MOST_MOVED_DB
 from ttsr_studio.options.values import parse_budget
 from ttsr_studio.rendering.beyond import beyond_in_words
 from ttsr_studio.rendering.holes import holes_in_words
@@ -17,6 +18,8 @@ SEARCHING = ("condition", "noise", "network", "solver", "decode")
 """Stages that a budget of time is for."""
 OVER = 1.25
 """By how much a search may pass its time before that is said: it ends within a solver step."""
+AUDIBLE_DB = 0.1
+"""Less is no news."""
 MOST_REGIONS = 2
 """Uncertain stretches that are named."""
 
@@ -46,7 +49,21 @@ def notices_of(report: Report) -> list[Notice]:
         notices.append(Notice("gain-lowered", out.gain_reason))
     elif out.limited:
         notices.append(Notice("limited", out.gain_reason))
-    return [*notices, *of_search(report), *of_scores(report)]
+    return [*notices, *of_search(report), *of_level(report), *of_scores(report)]
+
+
+def of_level(report: Report) -> Iterator[Notice]:
+    """Where the loudness of the input and the level of what was there could not both be kept."""
+    out = report.output
+    wanted = out.gain_db + out.lowered_db
+    if abs(out.held_db) > AUDIBLE_DB:
+        why = "" if out.lowered_db else ", as what was there keeps its level"
+        louder = "louder" if out.held_db > 0 else "softer"
+        text = f"{abs(out.held_db):.1f} LU {louder} than the input{why}; --loudness match makes it as loud"
+        yield Notice("level-kept", text)
+    elif report.tool.options.get("loudness") == "match" and abs(wanted) > MOST_MOVED_DB and not report.chain:
+        lowers = "lowers" if wanted < 0 else "raises"
+        yield Notice("level-moved", f"the loudness match {lowers} what was there by {abs(wanted):.1f} dB")
 
 
 def of_rate(report: Report) -> list[Notice]:

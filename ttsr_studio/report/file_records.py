@@ -178,6 +178,8 @@ class OutputInfo(Record):
     gain_reason: str
     lowered_db: Annotated[float, Field(ge=0)] = 0.0
     """By how much the gain was lowered for the peaks, dB."""
+    held_db: float = 0.0
+    """By how much louder than the input it stays, dB, so that what was there keeps its level; below 0: softer."""
     limited: LimitRecord | None = None
     """What a limiter did; null where there was none, or nothing to do for it."""
     metadata: MetadataInfo = field(default_factory=MetadataInfo)

@@ -97,7 +97,16 @@ NOTICES = {
     ),
     "gain-lowered": Explanation(
         "Peaks would have passed the ceiling, so the whole render is softer than the input by the given figure.",
-        "`--depth 32f` keeps the level; `--limiter` limits the peaks instead.",
+        "`--limiter` limits the peaks instead; `--depth 32f --loudness off` writes them above full scale.",
+    ),
+    "level-kept": Explanation(
+        "What was made makes the render louder than the input (or softer, where something was removed). The match to "
+        "the input's loudness went by 0.5 dB only, so that what was there stays where it was in a mix.",
+        "Nothing; `--loudness match` makes the whole as loud as the input.",
+    ),
+    "level-moved": Explanation(
+        "`--loudness match` moves what was there by the given figure, since what was made counts in the loudness.",
+        "Leave `--loudness` out to keep its level.",
     ),
     "limited": Explanation("A limiter lowered peaks, as `--limiter` asks for.", "Listen where it is loudest."),
     "lossy": Explanation(
