@@ -40,6 +40,8 @@ class NetworkConfig:
         cells, patches, width, depth: of the conditioner: channels by cell, by patch, of the core and its blocks.
         draw_cells, draw_patches, draw_width, draw_depth: of the denoiser.
         expansion: of the blocks of both cores.
+        context: channels that the conditioner keeps of a whole window, in the middle and at the end of its core; 0
+            for weights that have none.
         dropout: while training, in the conditioner's core.
     """
 
@@ -52,6 +54,7 @@ class NetworkConfig:
     draw_width: int = 288
     draw_depth: int = 6
     expansion: int = 2
+    context: int = 0
     dropout: float = 0.1
 
     def to_dict(self) -> dict[str, int | float]:
@@ -138,6 +141,28 @@ class FrameBlock(nn.Module):
         return back
 
 
+class WindowContext(nn.Module):
+    """What a whole window sounds like, given to each of its frames, [B, T, C] -> [B, T, C].
+
+    A gated mean over frames (Squeeze-and-Excitation, Hu et al. 2018, with its mean weighed by what a frame has to say):
+    how bright a recording is shows over seconds. It begins as no change.
+    """
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, 2 * channels)
+        self.leave = nn.Linear(channels, width)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = dense(self.enter, F.layer_norm(x, x.shape[-1:])).float().chunk(2, dim=-1)
+        share = gate.sigmoid()
+        mean = (value * share).sum(1, keepdim=True) / (share.sum(1, keepdim=True) + 1)
+        mixed: Tensor = x + self.leave(mean)
+        return mixed
+
+
 def fold(x: Tensor) -> Tensor:
     """Patches [B, C, 16, T] -> frames [B, T, 16 C]."""
     return x.permute(0, 3, 1, 2).flatten(2)
@@ -198,6 +223,7 @@ class Conditioner(nn.Module):
         self.core = nn.ModuleList(
             FrameBlock(width, config.expansion, d, config.dropout) for d in dilations(config.depth, HEARD_OCTAVES)
         )
+        self.contexts = nn.ModuleList(WindowContext(width, config.context) for _ in range(2 if config.context else 0))
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, folded)
         self.outer = nn.Sequential(CellBlock(patches), CellBlock(patches))
@@ -214,8 +240,10 @@ class Conditioner(nn.Module):
         first = self.before(self.enter(cells))
         patches = self.inner(self.down(first))
         frames = dense(self.squeeze, fold(patches)) + self.ears(inputs.ears).transpose(1, 2)
-        for block in self.core:
+        for i, block in enumerate(self.core):
             frames = block(frames)
+            if self.contexts and i + 1 in (len(self.core) // 2, len(self.core)):
+                frames = self.contexts[2 * (i + 1) // len(self.core) - 1](frames)
         frames = self.norm(frames)
         inside = self.outer(patches + unfold(dense(self.expand, frames), self.patches))
         out = pointwise(self.leave, self.after(first + self.up(inside))).float()
