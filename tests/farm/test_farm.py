@@ -1,12 +1,15 @@
 """`--farm`: workers as actors on a Ray cluster of nodes with one processor, all on this machine."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,13 @@ import soundfile
 from helpers import LONGEST, Ttsr, below, save, started, until, voice
 from watch_folder import counts, row, said, stem, watch
 
-from ttsr_studio.farm import works
+from ttsr_studio.farm import identity, works
 from ttsr_studio.farm.farm import Farm
 from ttsr_studio.farm.identity import installation
 from ttsr_studio.farm.messages import FarmSettings
+from ttsr_studio.farm.workers import FarmWorker
 from ttsr_studio.rendering.inference import windows
+from ttsr_studio.rendering.tasks import Limits
 
 ray = pytest.importorskip("ray", reason="ray is not installed: the extra farm")
 pytestmark = [pytest.mark.golden, pytest.mark.timeout(2 * LONGEST)]
@@ -155,7 +160,8 @@ def test_ctrl_c_ends_searches_with_the_best_so_far(farm: str, cluster: Any, tmp_
     endless = ("--candidates", 5000, "--steps", 20, "--verifier", "continuity", "--no-report")
     command = [sys.executable, "-m", "ttsr_studio", "render", source, "-o", tmp_path / "b.wav", *endless]
     with started([*command, "--farm", farm, "--farm-workers", 1], stderr=subprocess.PIPE) as process:
-        until(lambda: searching(farm))
+        with other(farm, "somebody") as asking:
+            until(lambda: any(each["stage"] == "searching" for each in asking.census().workers))
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=LONGEST)
     assert "stopping: this file is finished with the best so far" in told
@@ -163,28 +169,96 @@ def test_ctrl_c_ends_searches_with_the_best_so_far(farm: str, cluster: Any, tmp_
     assert soundfile.info(tmp_path / "b.wav").duration == 1.0
 
 
-def searching(farm: str) -> bool:
-    """Whether a worker of the farm searches, as it says itself."""
-    flags = FarmSettings(farm, identity=installation())
-    asked = Farm(flags)
+@contextmanager
+def other(farm: str, owner: str) -> Iterator[Farm]:
+    """Another command on the farm."""
+    made = Farm(FarmSettings(farm, identity=installation(), owner=owner))
     try:
-        assert asked.reach() is None
-        return any(each["stage"] == "searching" for each in asked.census())
+        assert made.reach() is None
+        yield made
     finally:
-        asked.close()
+        made.close()
 
 
-def test_status_says_what_each_machine_has(ttsr: Ttsr, farm: str) -> None:
-    told = json.loads(ttsr("farm", "status", farm, "--json").stdout)
-    assert sorted(each["slots"] for each in told["machines"]) == [0, 1, 1]
-    assert "room for 2 workers" in ttsr("farm", "status", farm).stdout
+def test_idle_workers_of_a_service_go_to_a_render_that_waits(ttsr: Ttsr, farm: str, tmp_path: Path) -> None:
+    with other(farm, "ttsr watch /mnt/stems") as service:
+        workers = [FarmWorker(service, Limits(60.0, None), tmp_path) for _ in range(2)]
+        assert all(each.ready(lambda: True) for each in workers)
+        over = threading.Event()
+
+        def idle() -> None:
+            while not over.wait(0.1):
+                for each in workers:
+                    each.rest(1.0)
+
+        resting = threading.Thread(target=idle)
+        resting.start()
+        done = ttsr("render", stem(tmp_path / "a.wav"), "-o", tmp_path / "b.wav", *QUICK[:-1], "--farm", farm)
+        over.set()
+        resting.join()
+    assert done.exit_code == 0, done.output
+    assert "waiting: all workers are held by ttsr watch /mnt/stems on" in done.stderr
+    assert f"process {os.getpid()} (2)" in done.stderr
+
+
+def test_who_has_two_workers_hands_one_over_and_a_node_that_drains_gets_no_more(
+    farm: str, cluster: Any, tmp_path: Path
+) -> None:
+    source = stem(tmp_path / "a.wav")
+    with other(farm, "first") as first, other(farm, "second") as second:
+        have, wants = [first.line(), first.line()], second.line()
+        assert all(line.open() for line in have)
+        until(lambda: not second.room and second.held())
+        assert not wants.open()
+        until(lambda: second.held() and first.hungry)
+        assert [line.open() for line in have] == [False, True], "it keeps one, and takes no second one"
+        assert until(wants.open)
+        assert wants.seat
+        assert [line.open() for line in have] == [False, True]
+        wants.rest(1.0)
+        assert wants.seat, "nobody waits"
+        leaving = next(each for each in cluster.worker_nodes if each.node_id == wants.seat.node)
+        drain(farm, leaving.node_id)
+        until(lambda: any(each.draining for each in second.machines))
+        done = wants.do(works.HashWork(works.OnShare.of(source, source)), "a.wav", lambda _: None)
+        assert done.sha256 == sha256(source.read_bytes()).hexdigest(), "it ends what it does"
+        assert not wants.open()
+        cluster.remove_node(leaving)
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def drain(farm: str, node: str) -> None:
+    """Say that a node is to end, as autoscalers do."""
+    from ray._raylet import GcsClient
+    from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+    preempted = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, why = GcsClient(address=farm).drain_node(node, preempted, "a test", 0)
+    assert accepted, why
+
+
+def test_status_says_what_each_machine_has_and_which_one_differs(
+    ttsr: Ttsr, farm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = ttsr("farm", "status", farm, "--json")
+    assert status.exit_code == 0, status.output
+    assert sorted((each["slots"], each["differs"]) for each in json.loads(status.stdout)["machines"]) == [
+        (0, None),
+        (1, None),
+        (1, None),
+    ]
+    ours = identity.installation()
+    monkeypatch.setattr(identity, "installation", lambda: ours | {"torch": "1.0", "weights of x": "0123456789ab"})
+    status = ttsr("farm", "status", farm)
+    assert "room for 2 workers" in status.stdout
+    wrong = [line for line in status.stdout.splitlines() if line.startswith("differs")]
+    assert (status.exit_code, len(wrong)) == (1, 3)
+    assert f"torch {ours['torch']} instead of 1.0; no weights of x; install there" in wrong[0]
 
 
 def test_other_versions_or_weights_are_one_clear_line(
     ttsr: Ttsr, farm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ttsr_studio.farm import identity
-
     ours = identity.installation()
     monkeypatch.setattr(identity, "installation", lambda: ours | {"torch": "1.0", "weights of builtin": "0123456789ab"})
     source = stem(tmp_path / "a.wav")

@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ttsr_studio.cli.help import grouped
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import OptionError, shown
 
 if TYPE_CHECKING:
     from ttsr_studio.farm.cases import FarmCases
@@ -80,17 +81,19 @@ def farm_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def farm_of(flags: FarmFlags, tell: Callable[[str], None]) -> Iterator["Farm"]:
+def farm_of(flags: FarmFlags, tell: Callable[[str], None], what: Path | None = None) -> Iterator["Farm"]:
     """A farm, let go at the end.
 
     Args:
         tell: told of every machine that cannot be used, in a line.
+        what: is worked on, for others on the farm who ask.
     """
     from ttsr_studio.farm.farm import Farm, worker_threads
     from ttsr_studio.farm.identity import installation
     from ttsr_studio.farm.messages import FarmSettings
 
-    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation())
+    owner = f"ttsr {click.get_current_context().info_name}" + (f" {shown(what)}" if what else "")
+    settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation(), owner=owner)
     farm = Farm(settings, tell)
     try:
         yield farm

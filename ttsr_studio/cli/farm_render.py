@@ -33,9 +33,9 @@ STAGES = {"loading": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95}
 """Share of a render at which its stages begin."""
 
 
-def open_farm(flags: FarmFlags, stack: ExitStack, tell: Callable[[str], None]) -> "Farm":
+def open_farm(flags: FarmFlags, what: Path, stack: ExitStack, tell: Callable[[str], None]) -> "Farm":
     """The farm, for as long as the stack lasts. Raises OptionError where it cannot be used."""
-    farm = stack.enter_context(farm_of(flags, tell))
+    farm = stack.enter_context(farm_of(flags, tell, what))
     if reason := farm.trouble():
         raise OptionError(f"--farm {flags.address}: {reason}")
     return farm

@@ -146,7 +146,7 @@ def begin_run(
         from ttsr_studio.cli.farm_render import FarmProgress, FarmRun, farm_search, open_farm, say_files_stop
         from ttsr_studio.farm.pool import Pool
 
-        farm = open_farm(asked.farm, stack, out.note)
+        farm = open_farm(asked.farm, jobs[0].source, stack, out.note)
     if farm and asked.farm and len(jobs) > 1:
         if asked.keep_rewards:
             raise OptionError("--keep-rewards: one file, which all machines of a farm would write; render file by file")

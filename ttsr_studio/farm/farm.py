@@ -11,7 +11,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,11 +35,18 @@ from ttsr_studio.farm.messages import (
     Open,
     Opened,
     Seat,
+    Wait,
     Whereabouts,
 )
 from ttsr_studio.rendering.tasks import LostError
 
 POLL_SECONDS = 0.2
+WAIT_SECONDS = 1.0
+"""Between two words that this one waits."""
+
+REST_SECONDS = 120.0
+"""For which a service keeps a worker without work, when nobody waits for it."""
+
 RETRY_SECONDS = 5.0
 """Between two tries to reach a farm that is away."""
 
@@ -84,7 +91,7 @@ class Link:
         theirs.close()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def send(self, message: Open | Do | Enough | Close | Ask) -> None:
+    def send(self, message: Open | Do | Enough | Close | Ask | Wait) -> None:
         """Tell the gateway; whether it is there yet shows by what is heard of it."""
         try:
             with self.lock:
@@ -130,6 +137,8 @@ class Farm:
         self._number, self._tried = 0, -RETRY_SECONDS
         self._reason: str | None = None
         self._unusable: str | None = None
+        self.hungry, self._waited = False, 0.0
+        self._holders: str | None = None
         self._told: set[str] = set()
         self._lock, self._connecting = threading.Lock(), threading.Lock()
         self._heard = threading.Event()
@@ -149,13 +158,27 @@ class Farm:
         """Why nothing can be done on the farm at the moment; None where something can."""
         return self.reach() or self._unusable
 
+    def held(self) -> str | None:
+        """Who holds all workers where this one has work and not a single one, which others are told; or None."""
+        if self.room or self.trouble() or any(line.seat or line.opening for line in list(self.lines.values())):
+            return None
+        if time.monotonic() - self._waited > WAIT_SECONDS:
+            self._waited = time.monotonic()
+            with contextlib.suppress(FarmAwayError):
+                self.send(Wait())
+        return self._holders and f"all workers are held by {self._holders}"
+
+    def may_have(self, line: "Line") -> bool:
+        """Whether a line may take a worker or keep its own: no second one while others wait for their first."""
+        return not (self.hungry and any(each.seat for each in list(self.lines.values()) if each is not line))
+
     def line(self) -> "Line":
         with self._lock:
             self._number += 1
             made = self.lines[self._number] = Line(self, self._number)
         return made
 
-    def send(self, message: Open | Do | Enough | Close | Ask) -> None:
+    def send(self, message: Open | Do | Enough | Close | Ask | Wait) -> None:
         """Raises FarmAwayError."""
         link = self._link
         if link is None:
@@ -168,13 +191,13 @@ class Farm:
             self._link.end()
             self._link.process.join(10)
 
-    def census(self) -> tuple[Mapping[str, Any], ...]:
-        """What all workers on the farm do, those of others too. Raises FarmAwayError."""
-        self.send(Ask())
+    def census(self, installed: bool = False) -> Census:
+        """What all workers on the farm do, those of others too; and how machines differ. Raises FarmAwayError."""
+        self.send(Ask(installed=installed))
         found = self._census.get()
         if found is None:
             raise FarmAwayError(f"the farm is away: {self._reason}")
-        return found.workers
+        return found
 
     @property
     def slots(self) -> int:
@@ -204,7 +227,7 @@ class Farm:
                 whose.inbox.put(message)
 
     def _see(self, state: FarmState) -> None:
-        self.machines = state.machines
+        self.machines, self.hungry, self._holders = state.machines, state.hungry, state.holders
         why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]
         none = "the farm has no machine that takes workers; join one by `ray start --address=…`"
         self._unusable = None if self.slots else f"{UNUSABLE}: {'; '.join(why)}" if why else none
@@ -221,30 +244,25 @@ class Line:
         self.farm, self.number = farm, number
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.seat: Seat | None = None
-        self.count = 0
+        self.opening, self.count = False, 0
 
     def open(self, go_on: Callable[[], bool] = lambda: True) -> bool:
-        """Have a live worker; False where there is no room, or no farm, at the moment, or one is not waited for."""
+        """Have a live worker.
+
+        False where there is no room or no farm at the moment, others wait for a first one, or it is not waited for.
+        """
         self._catch_up()
         if self.seat and self._still_used():
             return True
-        if self.farm.reach() or not self.farm.room:
+        if self.farm.reach() or not self.farm.room or not self.farm.may_have(self):
             return False
+        self.opening = True
         try:
-            self.farm.send(Open(self.number))
+            return self._open(go_on)
         except FarmAwayError:
             return False
-        while go_on():
-            match self._next():
-                case Opened(seat=seat):
-                    self.seat = seat
-                    return True
-                case NoRoom(lost=True):
-                    self.farm.send(Open(self.number))
-                case NoRoom() | FarmGone():
-                    return False
-        self.close()
-        return False
+        finally:
+            self.opening = False
 
     def do(self, work: Any, what: str, tell: Callable[[Whereabouts | None], None], *, stopped: bool = False) -> Any:
         """Have work done: what it returned, or a `TaskFailed`.
@@ -280,6 +298,25 @@ class Line:
         with contextlib.suppress(FarmAwayError):  # then it has ended
             self.farm.send(Enough(self.number, leave))
 
+    def _open(self, go_on: Callable[[], bool]) -> bool:
+        self.farm.send(Open(self.number))
+        while go_on():
+            match self._next():
+                case Opened(seat=seat):
+                    self.seat = seat
+                    return True
+                case NoRoom(lost=True):
+                    self.farm.send(Open(self.number))
+                case NoRoom() | FarmGone():
+                    return False
+        self.close()
+        return False
+
+    def rest(self, seconds: float) -> None:
+        """End the worker after so long without work, or where somebody waits for one, or its machine is to end."""
+        if self.seat and (seconds > REST_SECONDS or self.farm.hungry or not self._still_used()):
+            self.close()
+
     def close(self) -> None:
         """End the worker, whatever it does."""
         self.seat = None
@@ -287,10 +324,10 @@ class Line:
             self.farm.send(Close(self.number))
 
     def _still_used(self) -> bool:
-        """Whether its machine takes new work: one that is to end soon, or is gone, does not."""
+        """Whether its machine takes new work: one that is to end soon, or is gone, does not; nor where others wait."""
         assert self.seat is not None
         machine = next((each for each in self.farm.machines if each.node == self.seat.node), None)
-        if machine is not None and not machine.draining:
+        if machine is not None and not machine.draining and self.farm.may_have(self):
             return True
         self.close()
         return False

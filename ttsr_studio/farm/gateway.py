@@ -11,12 +11,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ttsr_studio.farm.actor import RenderActor
+from ttsr_studio.farm.census import census, differences
 from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
@@ -33,8 +33,10 @@ from ttsr_studio.farm.messages import (
     Open,
     Opened,
     Seat,
+    Wait,
     Whereabouts,
 )
+from ttsr_studio.farm.waiting import WaitingList, holders, worker_name
 
 BEAT_SECONDS = 1.0
 TOLD_SECONDS = 0.4
@@ -43,8 +45,8 @@ TOLD_SECONDS = 0.4
 MEET_SECONDS = 300.0
 """For a worker to start and import what it needs."""
 
-CENSUS_SECONDS = 5.0
-"""For a worker to say what it does."""
+PLACE_SECONDS = 20.0
+"""For Ray to start a process on a machine that has room; later somebody else was quicker."""
 
 KNOCK_SECONDS, KNOCKS = 1.0, 3
 """The head is gone when so many connections to it in a row are refused."""
@@ -93,7 +95,8 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
                 _skip_env_hook=True,
             )  # fmt: skip
     except Exception as error:
-        pipe.send(FarmGone(" ".join(str(error).split())[:300]))
+        kind = "" if type(error) is ConnectionError else f"{type(error).__name__}: "
+        pipe.send(FarmGone(kind + " ".join(str(error).split())[:300]))
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ray has handlers of its own
@@ -143,7 +146,8 @@ class Gateway:
         self.pipe, self.settings = pipe, settings
         self.kind: Any = ray.remote(RenderActor)
         self.desks: dict[int, Desk] = {}
-        self.machines = Machines(ray, settings)
+        self.owner = f"{settings.owner} on {socket.gethostname()}, process {os.getppid()}"
+        self.machines, self.waiting = Machines(ray, settings), WaitingList()
         self.beaten, self.number = 0.0, 0
         self.inbox: list[Any] = []
         self.fresh = threading.Condition()
@@ -173,12 +177,16 @@ class Gateway:
 
     # What the parent says
 
-    def _hear(self, message: Open | Do | Enough | Close | Ask) -> None:
+    def _hear(self, message: Open | Do | Enough | Close | Ask | Wait) -> None:
         desk = self.desks.get(message.line)
         if isinstance(message, Open):
             self._open(message.line)
         elif isinstance(message, Ask):
-            self.pipe.send(Census(tuple(census(self.ray))))
+            differing = differences(self.ray, self.machines) if message.installed else {}
+            self.pipe.send(Census(tuple(census(self.ray)), differing))
+        elif isinstance(message, Wait):
+            self.beaten *= self.waiting.count > 0  # who holds them is said at once
+            self.waiting.wait()
         elif desk is None:
             if isinstance(message, Do):
                 self.pipe.send(Lost(message.line, message.number, "its worker is gone", True))
@@ -202,12 +210,12 @@ class Gateway:
         self.number += 1
         place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
         options = {
-            "name": f"ttsr-{socket.gethostname()}-{os.getpid()}-{self.number}",
+            "name": worker_name(self.owner, self.number),
             "max_restarts": 0,
             "max_task_retries": 0,
             "max_concurrency": 4,
             "scheduling_strategy": place,
-            **self.machines.resources(machine),
+            **self.machines.resources(machine.resources),
         }
         actor: Any = self.kind.options(**options).remote(self.settings.threads)
         self.desks[line] = Desk(actor, machine.node, actor.meet.remote(self.machines.wanted))
@@ -256,8 +264,20 @@ class Gateway:
             machine, desk.met = self.machines.by_node.get(desk.node), None
             address = machine.address if machine else ""
             self.pipe.send(Opened(line, Seat(desk.node, who["host"], address, who["pid"])))
+            self.waiting.leave()
+        elif now - desk.began > PLACE_SECONDS and not self._placed(desk):
+            self._close(line)
+            self.pipe.send(NoRoom(line))
         elif now - desk.began > MEET_SECONDS:
             self._refuse(line, desk, f"a worker did not start within {MEET_SECONDS:.0f} s")
+
+    @staticmethod
+    def _placed(desk: Desk) -> bool:
+        """Whether a process was begun for a worker: until somebody else's ends there may be no room for it."""
+        from ray._private.state import state
+
+        found = state.actor_table(desk.actor._actor_id.hex())
+        return not found or found["State"] != "PENDING_CREATION" or bool(found["Address"]["Port"])
 
     def _refuse(self, line: int, desk: Desk, why: str) -> None:
         """Use a machine no more."""
@@ -302,19 +322,11 @@ class Gateway:
         if time.monotonic() - self.beaten >= BEAT_SECONDS:
             self._look()
             self.beaten = time.monotonic()
-            self.pipe.send(self.machines.state())
+            who = holders(self.ray) or "other programs" if self.waiting.count else None
+            self.pipe.send(replace(self.machines.state(), hungry=self.waiting.others(), holders=who))
 
     def _look(self) -> None:
         self.machines.look(desk.node for desk in self.desks.values())
-
-
-def census(ray: Any) -> Iterator[dict[str, Any]]:
-    """What all our workers on the farm do, whosever they are; those that do not answer at once are left out."""
-    names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True) if each["namespace"] == NAMESPACE]
-    for name in sorted(names):
-        with contextlib.suppress(Exception):  # it may end meanwhile
-            actor = ray.get_actor(name, namespace=NAMESPACE)
-            yield ray.get(actor.at.remote(), timeout=CENSUS_SECONDS) | {"owner": name.rpartition("-")[0]}
 
 
 def last_line(error: Exception) -> str:

@@ -57,6 +57,8 @@ class FarmSearch:
         )
         for piece in self.pool.run(pieces):
             if search.stop and search.stop.asked:
+                if not turn.started and self.pool.farm.held():
+                    raise KeyboardInterrupt  # there is no best so far, and no telling when there will be
                 self.pool.enough()
             if piece is None:
                 standings = list(self.pool.standings.values())

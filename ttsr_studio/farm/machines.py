@@ -1,7 +1,7 @@
 """The machines of a farm, as the gateway sees them: which there are, what room they have, and which are not used."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,9 @@ class Machines:
 
     def look(self, taken: Iterable[str]) -> None:
         """Ask which machines are there; workers take a place on some of them."""
-        from ray._private.state import state
+        from ray._private import state as of_ray
 
+        state: Any = of_ray.state
         draining, counts = set(state.get_draining_nodes()), Counter(taken)
         self.by_node = {
             node["NodeID"]: Machine(
@@ -34,9 +35,11 @@ class Machines:
             for node in self.ray.nodes()
             if node["Alive"]
         }
+        left = state.available_resources_per_node()
         for node, each in self.by_node.items():
-            slots = self._slots(each)
-            self.by_node[node] = replace(each, slots=slots, free=max(0, slots - counts[node]))
+            slots = self._slots(each.resources)
+            free = max(0, min(slots - counts[node], self._slots(left.get(node, {}), each.resources)))
+            self.by_node[node] = replace(each, slots=slots, free=free)
 
     def best(self) -> Machine | None:
         """The machine with most room for another worker; None where there is no room."""
@@ -55,9 +58,9 @@ class Machines:
     def state(self) -> FarmState:
         return FarmState(tuple(self.by_node.values()))
 
-    def resources(self, machine: Machine) -> dict[str, float]:
-        """What a worker asks of a machine, as Ray names it."""
-        gpus, cpus = self.gpus, machine.resources.get("CPU", 0.0)
+    def resources(self, there: Mapping[str, float]) -> dict[str, float]:
+        """What a worker asks of a machine that has so much, as Ray names it."""
+        gpus, cpus = self.gpus, there.get("CPU", 0.0)
         return {"num_gpus": gpus, "num_cpus": 0.0 if gpus else min(self.settings.threads, cpus)}
 
     @property
@@ -67,8 +70,9 @@ class Machines:
             return self.settings.gpus
         return float(any(each.resources.get("GPU") for each in self.by_node.values()))
 
-    def _slots(self, machine: Machine) -> int:
-        asked = self.resources(machine)
+    def _slots(self, left: Mapping[str, float], there: Mapping[str, float] | None = None) -> int:
+        """Workers that a machine takes with what is left of what is there."""
+        asked = self.resources(left if there is None else there)
         if asked["num_gpus"]:
-            return int(machine.resources.get("GPU", 0.0) / asked["num_gpus"] + 1e-6)
-        return int(machine.resources.get("CPU", 0.0) / asked["num_cpus"] + 1e-6) if asked["num_cpus"] else 0
+            return int(left.get("GPU", 0.0) / asked["num_gpus"] + 1e-6)
+        return int(left.get("CPU", 0.0) / asked["num_cpus"] + 1e-6) if asked["num_cpus"] else 0

@@ -21,6 +21,7 @@ class FarmSettings:
         threads: of one worker, on a machine that has so many processors.
         identity: what the machines must have as it is here, see `identity`.
         log: takes what Ray prints; None for nowhere.
+        owner: what asks for workers, as others on the farm read it.
     """
 
     address: str
@@ -28,6 +29,7 @@ class FarmSettings:
     threads: int = 1
     identity: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    owner: str = "ttsr"
 
 
 # To the gateway
@@ -73,7 +75,19 @@ class Close:
 
 @dataclass(frozen=True)
 class Ask:
-    """What do all workers do, those of other commands and services too?"""
+    """What do all workers do, those of other commands and services too?
+
+    Attributes:
+        installed: whether it is asked as well how the machines' installations differ, which takes seconds.
+    """
+
+    line: int = 0
+    installed: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """There is work, and not a single worker for it; said again while that is so."""
 
     line: int = 0
 
@@ -96,7 +110,7 @@ class Machine:
     """A node of the farm.
 
     Attributes:
-        slots, free: workers that it takes, and those of them that are not taken by this run.
+        slots, free: workers that it takes, and those of them that nobody has.
         refused: why it is not used, None where it is.
     """
 
@@ -112,9 +126,16 @@ class Machine:
 
 @dataclass(frozen=True)
 class FarmState:
-    """The machines that are there, said every second."""
+    """The machines that are there, said every second.
+
+    Attributes:
+        hungry: whether some other command waits for a first worker.
+        holders: who holds the workers, where this one waits for its first; None where that is not known.
+    """
 
     machines: tuple[Machine, ...]
+    hungry: bool = False
+    holders: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,9 +178,14 @@ class Whereabouts:
 
 @dataclass(frozen=True)
 class Census:
-    """All workers on the farm: node, pid, owner, does, stage, share, memory."""
+    """All workers on the farm: node, pid, owner, does, stage, share, memory.
+
+    Attributes:
+        differences: how machines differ from what is wanted, by node: in a line, or None where they do not.
+    """
 
     workers: tuple[Mapping[str, object], ...]
+    differences: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ ROOM_SECONDS = 1.0
 AWAY_SECONDS = 600.0
 """For which a farm that went away is waited for."""
 
+REMIND_SECONDS = 60.0
+"""Between two words that it waits still."""
+
 MOST_LOST = 6
 """Workers that may end in a row over one piece of work; lost machines do not count."""
 
@@ -91,7 +94,7 @@ class Pool:
         self.lines: list[Line] = []
         self.standings: dict[int, Whereabouts] = {}
         self.workers = 0
-        self._said: str | None = None
+        self._said: tuple[str | None, float] = None, 0.0
         self._asked: bool | None = None
 
     def run(self, pieces: Pieces) -> Iterator[Piece | None]:
@@ -134,18 +137,16 @@ class Pool:
             yield None
 
     def _patience(self, away_from: float | None) -> float | None:
-        """Since when nothing can be done; None where something can. Raises FarmError when it has been long enough."""
-        reason = self.farm.trouble()
-        if reason is None:
-            self._said = None
-            return None
-        now = time.monotonic()
-        if reason.startswith(UNUSABLE) or now - (away_from or now) > AWAY_SECONDS:
-            raise FarmError(reason)
-        if self._said is None:
-            self._said = reason
-            self.tell(f"waiting: {reason}")
-        return away_from or now
+        """Since when the farm is away; None where it is not. Raises FarmError when it has been long enough."""
+        now, away = time.monotonic(), self.farm.trouble()
+        if away and (away.startswith(UNUSABLE) or now - (away_from or now) > AWAY_SECONDS):
+            raise FarmError(away)
+        reason, (said, at) = away or self.farm.held(), self._said
+        if reason != said or (reason and now - at > REMIND_SECONDS):
+            self._said = reason, now
+            if reason:
+                self.tell(f"{'still ' if reason == said else ''}waiting: {reason}")
+        return (away_from or now) if away else None
 
     def enough(self, leave: bool = False) -> None:
         """Have pieces in hand end with the best so far; with `leave` at once, with nothing."""

@@ -40,9 +40,17 @@ class FarmWorker:
         """Have a live worker before a job is taken; False where the farm has no room for one now."""
         return self.line.open(go_on)
 
-    def trouble(self) -> str | None:
-        """Why nothing can be done at the moment, in a line; None where something can."""
-        return self.farm.trouble()
+    def trouble(self, due: bool) -> str | None:
+        """Why nothing can be done at the moment, in a line; None where something can.
+
+        Args:
+            due: whether there is something to do, for which workers are asked of those that hold them.
+        """
+        return self.farm.trouble() or (self.farm.held() if due else None)
+
+    def rest(self, seconds: float) -> None:
+        """Nothing has been there to do for so long."""
+        self.line.rest(seconds)
 
     def stop(self) -> None:
         self.line.close()

@@ -133,8 +133,16 @@ class RenderWorker(Protocol):
         """Whether it can be given a task now, after what that takes; False as well once `go_on` answers so."""
         ...
 
-    def trouble(self) -> str | None:
-        """Why no worker can do anything at the moment, in a line; None where that is not so."""
+    def trouble(self, due: bool) -> str | None:
+        """Why no worker can do anything at the moment, in a line; None where that is not so.
+
+        Args:
+            due: whether there is something to do.
+        """
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Nothing has been there to do for so long: what is not worth keeping is let go."""
         ...
 
     def hash(self, source: Path, on_progress: OnProgress) -> str:

@@ -18,9 +18,6 @@ from ttsr_studio.watch.queue.states import Failure, JobState
 from ttsr_studio.watch.queue.store import JobRecord
 from ttsr_studio.watch.workers.supervisor import Supervisor
 
-IDLE_SECONDS = 900.0
-"""After so long without work the engine is unloaded."""
-
 MOST_LOST = 3
 """Workers on other machines that may go away during one job before that counts as a crash over the file."""
 
@@ -52,12 +49,12 @@ class JobRunner:
 
     def step(self) -> bool:
         """Do one job; False when there was none to do."""
-        ready = self.root.available and not self._waits() and self.queue.due()
+        due = self.root.available and self.queue.due()
+        ready = self.root.available and not self._waits(due) and due
         ready = ready and self.worker.ready(lambda: not self.context.stop.asked.is_set())
         claim = self.queue.claim(self.context.owner) if ready else None
         if claim is None:
-            if time.monotonic() - self.rested > IDLE_SECONDS:
-                self.worker.stop()
+            self.worker.rest(time.monotonic() - self.rested)
             return False
         try:
             self._do(claim)
@@ -182,18 +179,27 @@ class JobRunner:
         else:
             self.queue.moved(row.id)
 
-    def _waits(self) -> bool:
-        """Whether the disk is too full to begin anything, or the farm away; said once, and in the database for all."""
+    def _waits(self, due: bool) -> bool:
+        """Whether the disk is too full to begin anything, or the farm away or taken.
+
+        Said once, and in the database for all.
+        """
         try:
             full = shortage(self.root, self.policy.keep_free)
         except OSError:
             return not self.root.available
-        reason = full or self.worker.trouble()
+        reason = full or self.worker.trouble(due)
         with self.context.saying:
             before = self.queue.fact("waiting")
             if (before is None) != (reason is None):
                 self.queue.set_waiting(reason)
-                gone = ("disk full" if full else "farm away") if reason else None
-                back = "farm is back" if before and "the farm" in before else "disk has room"
-                self.log(gone or back, reason=reason)
+                gone, back = names_of(reason or before or "")
+                self.log(gone if reason else back, reason=reason and reason.removeprefix("the farm is away: "))
         return reason is not None
+
+
+def names_of(reason: str) -> tuple[str, str]:
+    """The events of a time of waiting, from what is waited for: its begin and its end."""
+    if "held by" in reason:
+        return "farm taken", "farm has room"
+    return ("farm away", "farm is back") if "the farm" in reason else ("disk full", "disk has room")

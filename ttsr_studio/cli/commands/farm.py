@@ -1,6 +1,7 @@
 """`ttsr farm`: the machines of a Ray cluster on which `--farm` works."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,21 +30,36 @@ class StatusCommand(OneLineErrors, click.Command):
 @click.argument("address", default="auto", metavar="[ADDRESS]")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(address: str, as_json: bool) -> None:
-    """Machines, their cards, and what each does.
+    """Machines, their cards, what each does, and which of them differ from this one.
 
-    ADDRESS is the head's HOST:PORT; without it, the cluster that this machine belongs to.
+    ADDRESS is the head's HOST:PORT; without it, the cluster that this machine belongs to. Exit code 1 when a machine
+    has other versions, code or weights than this one or cannot say which, 2 when the farm cannot be reached.
     """
+    from ttsr_studio.farm.census import remedy
     from ttsr_studio.farm.farm import check_farm
 
     flags = FarmFlags(check_farm(address))
     with farm_of(flags, lambda line: None) as farm:
         if reason := farm.reach():
             raise OptionError(f"{address}: {reason}")
-        workers, machines = farm.census(), farm.machines
+        found, machines = farm.census(installed=True), farm.machines
+    workers = found.workers
+    names = {each.node: f"{each.host} ({each.address}, {each.node[:8]})" for each in machines}
+    differing = {names.get(node, node[:8]): line for node, line in found.differences.items() if line}
     if as_json:
-        told = {"machines": [asdict(each) for each in machines], "workers": [dict(each) for each in workers]}
-        click.echo(json.dumps(told, indent=2))
-        return
+        told = [{**asdict(each), "differs": found.differences.get(each.node)} for each in machines]
+        click.echo(json.dumps({"machines": told, "workers": [dict(each) for each in workers]}, indent=2))
+    else:
+        say_status(machines, workers)
+        for name, line in differing.items():
+            click.echo(f"differs from this machine: {name}: {line}; {remedy(line)}")
+        if not differing:
+            click.echo("all have the versions, the code and the weights of this machine")
+    sys.exit(1 if differing else 0)
+
+
+def say_status(machines: Sequence["Machine"], workers: Sequence[Mapping[str, Any]]) -> None:
+    """Say what there is, and what goes on."""
     slots = sum(each.slots for each in machines)
     click.echo(f"{several_of(len(machines), 'machine')}, room for {several_of(slots, 'worker')}, {len(workers)} there")
     for each in machines:

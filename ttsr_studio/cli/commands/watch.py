@@ -257,7 +257,7 @@ def farm_workers_of(
     """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
     from ttsr_studio.farm.workers import FarmWorker
 
-    with farm_of(flags, lambda line: tell("machine not used", {"reason": line})) as farm:
+    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), root.path) as farm:
         away = farm.reach() if options.once else None
         if away:
             raise OptionError(f"--farm {flags.address}: {away}; start its head, or leave --once out to wait for it")

@@ -31,6 +31,9 @@ POLL_SECONDS = 0.2
 MEASURE_SECONDS = 1.0
 """Between two measurements of memory."""
 
+IDLE_SECONDS = 900.0
+"""After so long without work the engine is unloaded."""
+
 
 class Worker:
     """A process that was just started."""
@@ -98,9 +101,14 @@ class Supervisor:
         """A process is started with the first task, and costs nothing until then."""
         return go_on()
 
-    def trouble(self) -> str | None:
+    def trouble(self, due: bool) -> str | None:
         """There is always this machine."""
         return None
+
+    def rest(self, seconds: float) -> None:
+        """Unload the engine after a long time without work."""
+        if seconds > IDLE_SECONDS:
+            self.stop()
 
     def hash(self, source: Path, on_progress: OnProgress) -> str:
         """The sha256 of a file. Raises what `render` does."""
