@@ -26,7 +26,7 @@ def census(ray: Any) -> Iterator[dict[str, Any]]:
             yield ray.get(actor.at.remote(), timeout=CENSUS_SECONDS) | {"owner": owner_of(name)}
 
 
-def differences(ray: Any, machines: Machines) -> dict[str, str | None]:
+def differing_machines(ray: Any, machines: Machines) -> dict[str, str | None]:
     """How every machine differs from what is installed here, in a line; None where it does not.
 
     Of weights that are not here, those of the first machine that has some are wanted of the others.
@@ -56,7 +56,7 @@ def answer_of(ray: Any, answer: Any) -> Installation | str:
         return "no ttsr-studio that can be imported: " + " ".join((lines or [type(error).__name__])[-1].split())[:200]
 
 
-def remedy(difference: str) -> str:
+def how_it_agrees(difference: str) -> str:
     """What to do about a machine that differs so, in words."""
     parts = difference.split("; ")
     steps = ["install there what is installed here"] if any("weights of" not in part for part in parts) else []

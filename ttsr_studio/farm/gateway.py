@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ttsr_studio.farm.actor import RenderActor
-from ttsr_studio.farm.census import census, differences
+from ttsr_studio.farm.census import census, differing_machines
 from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
@@ -182,7 +182,7 @@ class Gateway:
         if isinstance(message, Open):
             self._open(message.line)
         elif isinstance(message, Ask):
-            differing = differences(self.ray, self.machines) if message.installed else {}
+            differing = differing_machines(self.ray, self.machines) if message.installed else {}
             self.pipe.send(Census(tuple(census(self.ray)), differing))
         elif isinstance(message, Wait):
             self.beaten *= self.waiting.count > 0  # who holds them is said at once

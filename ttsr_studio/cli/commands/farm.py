@@ -35,7 +35,7 @@ def status_command(address: str, as_json: bool) -> None:
     ADDRESS is the head's HOST:PORT; without it, the cluster that this machine belongs to. Exit code 1 when a machine
     has other versions, code or weights than this one or cannot say which, 2 when the farm cannot be reached.
     """
-    from ttsr_studio.farm.census import remedy
+    from ttsr_studio.farm.census import how_it_agrees
     from ttsr_studio.farm.farm import check_farm
 
     flags = FarmFlags(check_farm(address))
@@ -52,7 +52,7 @@ def status_command(address: str, as_json: bool) -> None:
     else:
         say_status(machines, workers)
         for name, line in differing.items():
-            click.echo(f"differs from this machine: {name}: {line}; {remedy(line)}")
+            click.echo(f"differs from this machine: {name}: {line}; {how_it_agrees(line)}")
         if not differing:
             click.echo("all have the versions, the code and the weights of this machine")
     sys.exit(1 if differing else 0)
