@@ -19,8 +19,8 @@ PIP = [
 EXAMPLE = {"speech"}
 TEST = {"speech", "audiosr", "judges", "tune", "evaluate", "chain", "sessions", "farm", "docs", "dev"}
 LEAST_COVERED = 10
-WITHOUT_DEPENDENCIES = ("audiosr==0.0.7", "audiobox_aesthetics==0.0.4")
-"""Installed for tests without what they ask for: one is there to be compared with, one module of the other is used."""
+WITHOUT_DEPENDENCIES = ("audiosr==0.0.7", "audiobox_aesthetics==0.0.4", "distillmos==0.9.1", "xls-r-sqa==0.1.0")
+"""Installed for tests without what they ask for: one is there to be compared with, of the others a module is used."""
 
 
 def run(*command: str | Path) -> None:

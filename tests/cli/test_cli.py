@@ -69,7 +69,7 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
     [
         (
             ["--verifier", "taste"],
-            "unknown verifier 'taste'; known: aesthetics, clap, consensus, continuity, critic, dnsmos",
+            "unknown verifier 'taste'; known: aesthetics, clap, consensus, continuity, critic, distillmos",
         ),
         (["--solver", "magic"], "euler"),
         (["--budget", "9000"], "64nfe"),

@@ -18,8 +18,18 @@ from ttsr_studio.verifiers.protocol import Context, Verifier
 from ttsr_studio.verifiers.registry import BUILT_IN, VERIFIERS, load_verifier, load_verifiers
 
 RATE = 48000
-ELSEWHERE = {"self_consistency", "speaker", "wer", "aesthetics", "clap"}
-"""Tested in files of their own: they need weights, or a trajectory."""
+ELSEWHERE = {
+    "self_consistency",
+    "speaker",
+    "wer",
+    "aesthetics",
+    "clap",
+    "medoid",
+    "medoid_zimtohrli",
+    "distillmos",
+    "sigmos",
+}
+"""Tested in files of their own: they need weights, a trajectory or other candidates, or take long."""
 CUTOFF = 6000.0
 
 
@@ -242,7 +252,7 @@ def test_dnsmos_names_the_extra_when_it_is_not_installed(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_verifier_lists_the_known_ones() -> None:
-    with pytest.raises(OptionError, match="continuity, critic, dnsmos"):
+    with pytest.raises(OptionError, match="continuity, critic, distillmos, dnsmos"):
         load_verifier("pesq")
 
 

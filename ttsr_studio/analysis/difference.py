@@ -57,13 +57,20 @@ def character(audio: Tensor, cutoff_hz: float, rate: int) -> Character:
 
 def band_distances(cores: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
     """How far candidates [N, channels, samples] are apart, [N, N], dB: over cells as wide as the ear's bands, 11 ms."""
+    # One by one: a spectrogram takes twice the memory of its audio.
+    return cell_distances(torch.stack([band_cells(core, cutoff_hz, rate) for core in cores]))
+
+
+def band_cells(core: Tensor, cutoff_hz: float, rate: int) -> Tensor:
+    """Levels of a candidate [channels, samples] in those cells, [cells], dB."""
     bins = bins_between(min(cutoff_hz, rate / 2 - 100), None, rate)
-    bands = erb_bands(bins.start, bins.stop, rate)
-    rows = []
-    for core in cores:  # a spectrogram takes twice the memory of its audio
-        power = power_spectrogram(core)[..., bins, :]
-        rows.append(10 * (torch.einsum("eb,cbt->cet", bands.to(power), power) + FLOOR).log10().flatten())
-    cells = torch.stack(rows)
+    power = power_spectrogram(core)[..., bins, :]
+    bands = erb_bands(bins.start, bins.stop, rate).to(power)
+    return 10 * (torch.einsum("eb,cbt->cet", bands, power) + FLOOR).log10().flatten()
+
+
+def cell_distances(cells: Tensor) -> NDArray[np.float64]:
+    """Root mean square differences of [N, cells], [N, N]."""
     return np.asarray((torch.cdist(cells, cells) / cells.shape[1] ** 0.5).double().cpu().numpy(), np.float64)
 
 

@@ -38,7 +38,7 @@ class Panel:
 
     def scope(self, verifier: Verifier) -> Scope:
         """What a verifier scores here. What needs a window's internals cannot be asked for a clip."""
-        if self.asked == "auto" or {"expected", "early"} & verifier.needs:
+        if self.asked == "auto" or {"expected", "early", "others"} & verifier.needs:
             return verifier.scope
         return self.asked
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.spectra import power_spectrogram
 
-Need = Literal["reference", "expected", "early", "input"]
+Need = Literal["reference", "expected", "early", "others", "input"]
 Scope = Literal["window", "clip"]
 
 
@@ -115,7 +115,8 @@ class Verifier(Protocol):
         name: registry name.
         unit: native unit of the score ("dB", "MOS", ...).
         scope: "window" scores a window's candidates, "clip" needs the whole and scores the n best assembled renders.
-        needs: parts of the context it cannot work without.
+        needs: parts of the context it cannot work without; "others" for one that compares a window's candidates, which
+            is given all that are decoded whenever there are more.
         weights: {file name: sha256} of the weights in use, empty when there are none.
         licence: licence of those weights, or of the method.
 

@@ -17,6 +17,8 @@ BUILT_IN = {
     "lowband": "ttsr_studio.verifiers.signal.lowband:Lowband",
     "consensus": "ttsr_studio.verifiers.signal.consensus:Consensus",
     "self_consistency": "ttsr_studio.verifiers.signal.self_consistency:SelfConsistency",
+    "medoid": "ttsr_studio.verifiers.signal.medoid:Medoid",
+    "medoid_zimtohrli": "ttsr_studio.verifiers.signal.medoid:MedoidZimtohrli",
     "continuity": "ttsr_studio.verifiers.signal.continuity:Continuity",
     "critic": "ttsr_studio.verifiers.critic.verifier:Critic",
     "speaker": "ttsr_studio.verifiers.pretrained.speaker:Speaker",
@@ -24,8 +26,10 @@ BUILT_IN = {
     "aesthetics": "ttsr_studio.verifiers.pretrained.aesthetics:Aesthetics",
     "clap": "ttsr_studio.verifiers.pretrained.clap:CLAP",
     "dnsmos": "ttsr_studio.verifiers.pretrained.dnsmos:DNSMOS",
+    "sigmos": "ttsr_studio.verifiers.pretrained.sigmos:SIGMOS",
+    "distillmos": "ttsr_studio.verifiers.pretrained.distillmos:DistillMOS",
 }
-ONLY_IN_A_SEARCH = {"consensus", "self_consistency"}
+ONLY_IN_A_SEARCH = {"consensus", "self_consistency", "medoid", "medoid_zimtohrli"}
 """What compares candidates with each other, and cannot score finished files."""
 
 VERIFIERS: Registry[Factory] = Registry(

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -77,3 +78,24 @@ def whisper(source: Path, place: Path, precision: str, tell: Tell) -> dict[str, 
     tell(f"{len(data['model_state_dict'])} weights")
     shutil.copyfile(source, place / "whisper.pt")
     return {"dims": {name: int(value) for name, value in data["dims"].items()}}
+
+
+def sigmos(source: Path, place: Path, precision: str, tell: Tell) -> dict[str, Any]:
+    """Copy SIGMOS as ONNX, once ONNX Runtime finds in it what takes spectra and gives seven opinions.
+
+    Raises InputError when it is another model, or none.
+    """
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+        (given,) = session.get_inputs()
+        said = session.run(None, {given.name: np.zeros((1, 3, 4, 481), np.float32)})[0]
+    except Exception as error:  # its own classes have no common base but this
+        why = " ".join(str(error).split())[:160]
+        raise InputError(f"{shown(source)}: not a model of SIGMOS ({why})") from error
+    if np.shape(said) != (1, 7):
+        raise InputError(f"{shown(source)}: not a model of SIGMOS: it gives {np.shape(said)} in place of 7 opinions")
+    tell(f"takes {given.name}, gives 7 opinions")
+    shutil.copyfile(source, place / "sigmos.onnx")
+    return {"input": given.name}

@@ -93,6 +93,11 @@ VERIFIER_MODELS = {
             "production quality and enjoyment (Tjandra et al. 2025), for the verifier aesthetics",
         ),
         Model(
+            "sigmos", "verifier", "TigreGotico/sigmos-onnx", ("model-sigmos_1697718653_41d092e8-epo-200.onnx",),
+            26_300_000, "MIT", "seven opinions of speech at 48 kHz (Ristea et al. 2023), for the verifier sigmos",
+            "ttsr_studio.weights.convert:sigmos", 26_300_000, "speech",
+        ),
+        Model(
             "whisper", "verifier", "openai/whisper", ("base.en.pt",), 145_000_000, "MIT",
             "speech recognition (Radford et al. 2023), for the verifier wer",
             "ttsr_studio.weights.convert:whisper", 145_000_000, "judges",

@@ -56,7 +56,7 @@ def check_studied(verifiers: Sequence[str]) -> None:
     """Refuse what cannot score windows, before anything runs. Raises OptionError or MissingError."""
     if "lsd" in members(verifiers):
         raise OptionError("--judge lsd: the oracle is what verifiers are compared with")
-    for verifier in load_verifiers(members(verifiers), frozenset({"expected", "early", "input"})):
+    for verifier in load_verifiers(members(verifiers), frozenset({"expected", "early", "others", "input"})):
         if verifier.scope != "window":
             raise OptionError(f"--judge {verifier.name}: scores whole clips, and here windows are scored")
 

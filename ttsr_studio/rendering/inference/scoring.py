@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ttsr_studio.analysis.spectra import power_spectrogram
@@ -31,6 +32,11 @@ Place = tuple[int, int]
 
 def needs_early(verifier: Verifier) -> bool:
     return "early" in verifier.needs
+
+
+def compares(verifier: Verifier) -> bool:
+    """Whether a score depends on the other candidates of the window."""
+    return "others" in verifier.needs
 
 
 def early_level(config: SamplingConfig) -> str | None:
@@ -93,7 +99,9 @@ def score_assembled(panel: Panel, setup: ScoringSetup, window: WindowCandidates,
     """
     context = setup.context(window)
     verifiers = [
-        v for v in panel.scoring("window") if not needs_early(v) and getattr(v, "instead_of_input", "") != "nothing"
+        v
+        for v in panel.scoring("window")
+        if not needs_early(v) and not compares(v) and getattr(v, "instead_of_input", "") != "nothing"
     ]
     return {name: values[0] for v in verifiers for name, values in score_columns(v, audio[None], context).items()}
 
@@ -146,7 +154,7 @@ class CandidateScorer:
         """Scores of x0-predictions that are decoded for it."""
         raw = by_window(self.config.engine.decode(x0, rows), self.lr.shape[1])
         asked = self.verifiers if self.config.trace_held_out else self.config.panel.choosing("window")
-        verifiers = [verifier for verifier in asked if not needs_early(verifier)]
+        verifiers = [v for v in asked if not needs_early(v) and not compares(v)]
         scores: list[Scores] = [{} for _ in places]
         for window, mine in places_by_window(places).items():
             own = self.windows[window]
@@ -198,13 +206,17 @@ class CandidateScorer:
             if not own.audio:
                 self._score_input(own, context)
             for verifier in self.verifiers:
-                if verifier.name not in own.previewed:
+                if verifier.name not in own.previewed and not compares(verifier):
                     self._score(own, numbers, verifier, merged, context)
         if len(numbers) == self.config.most:
             with self.stages.timed("observe"):
                 own.apart = self._apart(context.power(merged))
         for number, audio in zip(numbers, merged.cpu(), strict=True):
             own.candidates[number].audio, own.candidates[number].x0 = audio, None
+        with self.stages.timed("verify"):
+            for verifier in filter(compares, self.verifiers):
+                decoded = torch.stack(list(own.audio.values()))
+                self._score(own, list(own.audio), verifier, decoded, replace(context, raw=None))
 
     def compare(self, window: int) -> None:
         """Say how far a window's candidates are apart, where that is not known of all of them."""
@@ -237,7 +249,7 @@ class CandidateScorer:
         same = replace(context, raw=given, early=None, _mono={}, _powers=[])
         for verifier in self.verifiers:
             known = verifier.name in own.previewed or goes_by_input(verifier, context.annotations)
-            if not needs_early(verifier) and not known:
+            if not needs_early(verifier) and not compares(verifier) and not known:
                 own.input_scores |= {name: values[0] for name, values in score_columns(verifier, given, same).items()}
 
 

@@ -125,7 +125,7 @@ def load_panel(options: RenderOptions, device: str) -> Panel:
 
     Raises OptionError or MissingError for verifiers that cannot be loaded, and weights that fit none of them.
     """
-    available: set[Need] = {"expected", "early", "input"}
+    available: set[Need] = {"expected", "early", "others", "input"}
     available |= {"reference"} if options.reference else set()
     left_out: dict[str, str] = {}
 

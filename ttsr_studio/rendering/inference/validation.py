@@ -78,6 +78,10 @@ def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
     options, panel = session.options, session.panel
     if panel.choosing("window"):
         choosing = [verifier.name for verifier in panel.search]
+        silent = all({"early", "others"} & verifier.needs for verifier in panel.choosing("window"))
+        if silent and uses_previews(options.search):
+            names = ", ".join(choosing)
+            yield OptionError(f"--search {options.search} goes by scores on the way, and {names} has none; add critic")
         for name, _ in options.targets:
             if name.split("/")[0] not in choosing:
                 yield OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(choosing)}")
