@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import voice
 from safetensors.torch import save_file
+from tiny_onnx import write_planes
 from torch import Tensor
 
 from ttsr_studio.weights import store
@@ -140,6 +141,7 @@ def install_every_model(folder: Path, patch: pytest.MonkeyPatch) -> Path:
         "wavlm-sv": write_wavlm(made / "wavlm"),
         "clap-general": write_clap(made / "clap", 0),
         "aesthetics": write_aesthetics(made / "aesthetics"),
+        "sigmos": write_planes(made / "sigmos.onnx", np.ones((3, 7), np.float32)),
     }
     patch.setenv(store.VARIABLE, str(folder / "models"))
     for name, path in sources.items():

@@ -337,7 +337,18 @@ def test_every_verifier_scores_a_render_with_the_network_blocked(
     ttsr: Ttsr, tmp_path: Path, every_model: Path, no_network: None
 ) -> None:
     source = stem(tmp_path, 1.2)
-    names = ("critic", "consensus", "continuity", "self_consistency", "speaker", "wer", "aesthetics", "clap", "dnsmos")
+    names = (
+        "critic",
+        "consensus",
+        "continuity",
+        "self_consistency",
+        "speaker",
+        "wer",
+        "aesthetics",
+        "clap",
+        "sigmos",
+        "dnsmos",
+    )
     verifiers = [part for name in names for part in ("--verifier", name)]
     report = render(ttsr, source, *verifiers, "--candidates", 3, "--captions", "speech", "--captions", "a drum")
     assert set(report["verifiers"]) == set(names)
@@ -367,7 +378,7 @@ def test_every_verifier_scores_a_render_with_the_network_blocked(
     assert listed.exit_code == 0, listed.output
     assert all(name in listed.output for name in names)
     assert "not here" not in listed.output
-    assert ttsr("models", "verify").output.count("checksums as installed") == 4
+    assert ttsr("models", "verify").output.count("checksums as installed") == 5
 
 
 def test_a_panel_needs_no_column_of_a_stranger() -> None:
