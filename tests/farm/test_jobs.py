@@ -23,7 +23,7 @@ from ttsr_studio.cli.commands.render import render_command
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError
-from ttsr_studio.farm.jobs_commands import program_words, shell_word
+from ttsr_studio.farm.jobs_commands import command_lines, program_words, shell_word
 from ttsr_studio.farm.jobs_split import options_of_job
 from ttsr_studio.options import RenderOptions
 
@@ -136,6 +136,7 @@ def test_long_files_are_spread_evenly_the_longest_first(ttsr: Ttsr, tmp_path: Pa
     asked = ("jobs", "split", tmp_path / "in", "-o", tmp_path / "out", "--into", tmp_path / "b", *TINY, "--per", 2)
     result = ttsr(*asked, "--json")
     told = {"bundle": str(tmp_path / "b"), "jobs": 3, "files": 6, "audio_s": 11.0, "left_out": 0}
+    told["unreadable"] = []
     assert (result.exit_code, json.loads(result.stdout)) == (0, told)
     jobs = [json.loads((tmp_path / "b" / "jobs" / f"{number}.json").read_text()) for number in (1, 2, 3)]
     loads = [[lengths[int(Path(name).stem)] for name in job["inputs"]] for job in jobs]
@@ -163,6 +164,7 @@ def test_long_files_are_spread_evenly_the_longest_first(ttsr: Ttsr, tmp_path: Pa
         (["a.wav", "--per", "0"], "0 is not in the range"),
         (["a.wav", "--map", "here"], "write HERE=THERE"),
         (["a.wav", "--ttsr", "'"], "quote it as a shell wants it"),
+        (["a.wav", "--ttsr", '"C:\\ttsr'], "quote it as a shell wants it"),
         (["a.wav", "--overwrite", "--skip-existing"], "exclude each other"),
         (["a.wav", "--into", "sub"], "sub: holds other things"),
         (["a.wav", "--into", "a.wav"], "a.wav' is a file"),
@@ -214,7 +216,9 @@ def test_what_became_of_every_file_and_what_is_run_again(
     (tmp_path / "in" / "bad.wav").write_text("no audio")
     bundle, out = tmp_path / "b", tmp_path / "out"
     files = [tmp_path / "in" / f"{name}.wav" for name in ("a", "b", "bad", "c", "d", "e", "f", "g")]
-    assert ttsr("jobs", "split", *files, "-o", out, "--into", bundle, *TINY).exit_code == 0
+    made = ttsr("jobs", "split", *files, "-o", out, "--into", bundle, *TINY)
+    assert (made.exit_code, "1 file cannot be rendered as it is; their jobs" in made.stderr) == (0, True)
+    assert f"  {tmp_path / 'in' / 'bad.wav'}: is not audio" in made.stderr
     assert collected(ttsr, bundle)[0] == 3
     number = {Path(json.loads(path.read_text())["inputs"][0]).stem: path for path in (bundle / "jobs").glob("*.json")}
     for name in ("a", "b", "bad"):
@@ -254,6 +258,7 @@ def test_what_became_of_every_file_and_what_is_run_again(
         assert ttsr("render", "--job", path).exit_code == 0
     assert collected(ttsr, tmp_path / "again")[0] == 0
     assert sorted(path.stem for path in out.glob("*.wav")) == ["a", "b", "c", "f"]
+    assert f"a.wav -> {out / 'a.wav'}\n" in ttsr("jobs", "collect", moved, "--all").output
     text = ttsr("jobs", "collect", moved, "--again", tmp_path / "more", "--everything").output
     assert "1 left out" in text, "the job file that is none cannot be taken"
     assert {Path(line.split(": ")[1]).stem for line in text.splitlines() if "[input]" in line} == {"bad"}
@@ -358,8 +363,14 @@ def test_nodes_may_call_folders_otherwise(ttsr: Ttsr, tmp_path: Path) -> None:
     assert told["jobs"][0]["files"][0]["input"] == str(share / "in" / "a.wav")
     windows = ttsr("jobs", "commands", bundle, "--map", f"{share}=Z:\\the share").output
     assert windows == 'ttsr render --job "Z:\\the share\\b\\jobs\\1.json" --exit-codes fault\n'
-    outside = ttsr(*asked, "--replace", "--map", f"{tmp_path / 'else'}=/x")
-    assert "1 inputs lie outside" in outside.output
+    (tmp_path / "else").mkdir()
+    elsewhere = ("--map", f"{tmp_path / 'else'}=/x")
+    assert ttsr(*asked, "--replace", *maps, *elsewhere).exit_code == 0, "a studio may give all of its maps"
+    assert "1 inputs lie outside" in ttsr(*asked, "--replace", "--map", f"{share / 'out'}=/x").output
+    for wrong in (elsewhere, (*maps, "--map", f"{tmp_path / 'shared'}=/x")):
+        refused = ttsr(*asked, "--replace", *wrong)
+        assert (refused.exit_code, "no input, output or bundle lies in it; nearest: " in refused.output) == (2, True)
+    assert "does not lie in it" in ttsr("jobs", "commands", bundle, *elsewhere).output
 
 
 def test_words_and_maps_are_read_as_people_write_them(tmp_path: Path) -> None:
@@ -375,7 +386,13 @@ def test_words_and_maps_are_read_as_people_write_them(tmp_path: Path) -> None:
         "my image.sif",
         "ttsr",
     ]
-    assert program_words("C:\\ttsr\\ttsr.exe") == ["C:\\ttsr\\ttsr.exe"]
+    spaced = "C:\\Program Files\\ttsr\\ttsr.exe"
+    for given in (spaced, f'"{spaced}"', f"'{spaced}'"):
+        assert program_words(f"{given} --x 'a b'") == [spaced, "--x", "a b"]
+    assert program_words("venv\\Scripts\\ttsr.exe") == ["venv\\Scripts\\ttsr.exe"]
+    assert program_words("/opt/my\\ tools/ttsr") == ["/opt/my tools/ttsr"]
+    line = next(command_lines("Z:\\b", 1, [spaced]))
+    assert line == f'"{spaced}" render --job Z:\\b\\jobs\\1.json --exit-codes fault'
     for word in ("plain", "it's", "a\nb%\\n'", os.fsdecode(b"\xff\x01"), "é “x”"):
         shell = subprocess.run(["sh", "-c", f"printf %s {shell_word(word)}"], capture_output=True)
         assert (os.fsdecode(shell.stdout), shell_word(word).count("\n")) == (word, 0)

@@ -1,7 +1,7 @@
 """Paths as another machine has them, where it mounts the same share elsewhere."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -34,6 +34,11 @@ class PathMap:
             if whole.is_relative_to(source):  # on Windows whatever the case of letters
                 return str(target.joinpath(*whole.parts[len(source.parts) :]))
         return None
+
+    def unused(self, paths: Collection[str]) -> list[tuple[str, str]]:
+        """Rules whose folder holds none of these paths."""
+        folders = {each for path in paths if (whole := pure(path)) for each in (whole, *whole.parents)}
+        return [rule for rule in self.rules if pure(rule[0]) not in folders]
 
     def of(self, path: str) -> str:
         """The same; a path that no rule is of stays."""

@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -17,6 +17,7 @@ from ttsr_studio.batch.job_lock import BusyError, held
 from ttsr_studio.batch.job_run import carry_out
 from ttsr_studio.batch.path_map import AS_THEY_ARE
 from ttsr_studio.batch.path_rules import read_rules
+from ttsr_studio.batch.python_words import OUTPUT
 from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.cli.interrupt import INTERRUPTED
 from ttsr_studio.cli.openjd_words import OpenJdWords
@@ -106,6 +107,8 @@ def told_code(
         places: of its result and its done file.
     """
     status, message, fault, results = ending
+    message = OUTPUT.sub('"output"', message)
+    results = [replace(each, reason=OUTPUT.sub('"output"', each.reason)) for each in results]
     code, unwritten = flags.code(status, fault), flags.code("refused", "surroundings")
     failed = write_answers(*places, JobResult(status, code, message, fault, results), unwritten)
     if message or failed:

@@ -17,10 +17,33 @@ PLAIN = re.compile(r"[ -~\u00a1-\ud7ff\ue000-\uffff]*")
 """What may stand in a line of text and means nothing to a terminal."""
 
 
+WINDOWS_WORD = re.compile(
+    r"""\s*(?:"([^"]*)"|'([^']*)'|((?:[a-z]:\\|\\\\)[^"']*?\.(?:exe|com|bat|cmd))|([^\s"']+))(?=\s|$)""", re.IGNORECASE
+)
+"""A word in quotes, a program's whole path, which may hold spaces, or a word without any."""
+
+
+def windows_words(text: str) -> list[str]:
+    """The words of a command line of Windows. Raises ValueError."""
+    words, at = [], 0
+    while at < len(text.rstrip()):
+        found = WINDOWS_WORD.match(text, at)
+        if found is None:
+            raise ValueError("No closing quotation")
+        words.append(next(word for word in found.groups() if word is not None))
+        at = found.end()
+    return words
+
+
+def of_windows(text: str) -> bool:
+    """Whether a program is named as on Windows."""
+    return "\\" in text and not text.lstrip("\"' ").startswith("/")
+
+
 def program_words(text: str) -> list[str]:
     """The words that start `ttsr` on a node: a program, or one with arguments. Raises OptionError for none."""
     try:
-        words = shlex.split(text, posix="\\" not in text)
+        words = windows_words(text) if of_windows(text) else shlex.split(text)
     except ValueError as error:
         raise OptionError(f"--ttsr {text!r}: {error}; quote it as a shell wants it") from error
     if not words:
@@ -44,7 +67,7 @@ def shell_word(word: str, windows: bool = False) -> str:
 def command_lines(place: str, jobs: int, program: Sequence[str]) -> Iterator[str]:
     """A line for each job of a bundle that lies at an absolute place, as nodes have it."""
     folder = pure(place)
-    windows = isinstance(folder, PureWindowsPath)
+    windows = isinstance(folder, PureWindowsPath) or of_windows(program[0])
     begin = " ".join(shell_word(word, windows) for word in [*program, "render", "--job"])
     for number in range(1, jobs + 1):
         job = str(folder / "jobs" / f"{number}.json") if folder else f"{place}/jobs/{number}.json"

@@ -5,23 +5,35 @@ import heapq
 import math
 import os
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ttsr_studio.audio.formats import VIDEO_SUFFIXES
 from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap
 from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
-from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve
+from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.config.sidecar import sidecar
-from ttsr_studio.errors import MissingError, OptionError, PluginError, shown, unknown
+from ttsr_studio.errors import (
+    MissingError,
+    OptionError,
+    PluginError,
+    TtsrError,
+    in_one_line,
+    nearest,
+    shown,
+    unknown,
+)
 from ttsr_studio.farm.jobs_bundle import Bundle, JobData, refuse_taken, write_bundle
 from ttsr_studio.options import RenderOptions
 
 Spread = TypeVar("Spread", bound=Hashable)
 DEVICES = ("auto", "cpu", "cuda", "gpu", "mps")
+DECODED = {*VIDEO_SUFFIXES, ".mp3", ".m4a", ".aac", ".opus", ".wma"}
+"""Files that are only looked at by decoding them."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,7 @@ class Split:
         seconds: of audio, all channels together.
         left_out: outputs that are there already.
         unmapped: files that lie outside of all folders that are mapped.
+        unreadable: what is wrong with files whose jobs will fail, a line each.
     """
 
     bundle: Bundle | None
@@ -68,6 +81,7 @@ class Split:
     seconds: float
     left_out: int
     unmapped: int
+    unreadable: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -146,11 +160,48 @@ def write_split(
     common |= {"existing": "overwrite" if asked.existing == "overwrite" else "skip"}
     common |= {} if asked.report else {"report": False}
     data = [common | of_group(number, group, asked.maps) for number, group in enumerate(groups, 1)]
+    of_jobs = [path for job in jobs for path in (job.source, job.target)]
+    refuse_unused_maps(asked, [*of_jobs, *paths_in(given), presets.locate(asked.preset)])
     read = [path for job in jobs for path in (job.source, sidecar(job.source), job.reference) if path and path.exists()]
     write_bundle(bundle, data, files, [Path(os.path.abspath(path)) for path in read], asked.replace)
-    rules = bool(asked.maps.rules)
-    unmapped = [job for job in jobs if rules and asked.maps.find(os.path.abspath(job.source)) is None]
-    return Split(bundle, len(jobs), sum(work.values()), left, len(unmapped))
+    mapped = asked.maps.rules
+    unmapped = [job for job in jobs if mapped and asked.maps.find(os.path.abspath(job.source)) is None]
+    broken = tuple(line for job in jobs if (line := why_unreadable(job.source, options, given)))
+    return Split(bundle, len(jobs), sum(work.values()), left, len(unmapped), broken)
+
+
+def refuse_unused_maps(asked: SplitRequest, paths: Sequence[Path]) -> None:
+    """Raise OptionError for a folder that is mapped and holds nothing of the bundle.
+
+    One that is there may stand beside another that is used: a studio may always give the same maps.
+    """
+    every = [os.path.abspath(path) for path in (*paths, asked.into)]
+    unused = asked.maps.unused(every)
+    all_unused = len(unused) == len(asked.maps.rules)
+    for here, there in unused:
+        if all_unused or not Path(here).is_dir():
+            near = nearest(here, {str(folder) for path in every for folder in Path(path).parents[:-1]})
+            raise OptionError(f"--map {shown(Path(here))}={there}: no input, output or bundle lies in it{near}")
+
+
+def paths_in(given: Mapping[str, Any]) -> Iterator[Path]:
+    """Files that options name."""
+    for value in given.values():
+        yield from (each for each in (value if isinstance(value, tuple | list) else [value]) if isinstance(each, Path))
+
+
+def why_unreadable(path: Path, options: RenderOptions, given: Collection[str]) -> str | None:
+    """Why the render of a file will fail, in a line, as far as that shows without decoding it; else None."""
+    from ttsr_studio.audio.decode import probe
+
+    try:
+        options = with_sidecar(path, options, given)
+        with path.open("rb") as file:
+            if path.suffix.lower() not in DECODED or not file.read(1):
+                probe(path, options.salvage, options.stream)
+    except (OSError, TtsrError) as error:
+        return in_one_line(path, error)
+    return None
 
 
 def of_group(number: int, group: Sequence[Job], maps: PathMap) -> JobData:

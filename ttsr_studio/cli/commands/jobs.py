@@ -1,6 +1,7 @@
 """`ttsr jobs`: renders as bundles of jobs for render managers, and what became of them."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def jobs_split(**given: Any) -> None:
     """Write a bundle: numbered job files, a command list, a SLURM array and an Open Job Description template.
 
     Nothing is rendered, and no source is touched. Files are spread over the jobs evenly by length, the longest first.
-    Names of outputs, and what is refused, are those of `ttsr render` with the same options.
+    Names of outputs, and what is refused, are those of `ttsr render` with the same options. A file that cannot be read
+    is named, and its job stays in the bundle: `collect` then says what became of every input.
     """
     if given["overwrite"] and given["skip_existing"]:
         raise OptionError("--overwrite and --skip-existing exclude each other; pass one of them")
@@ -101,8 +103,10 @@ def jobs_split(**given: Any) -> None:
     )
     made = split(asked)
     if given["as_json"]:
-        told = {"bundle": str(asked.into) if made.bundle else None, "jobs": made.jobs, "files": made.files}
-        click.echo(json.dumps(told | {"audio_s": round(made.seconds, 3), "left_out": made.left_out}))
+        told: dict[str, Any] = {"bundle": str(asked.into) if made.bundle else None}
+        told |= {"jobs": made.jobs, "files": made.files}
+        told |= {"audio_s": round(made.seconds, 3), "left_out": made.left_out, "unreadable": list(made.unreadable)}
+        click.echo(json.dumps(told))
     else:
         if others := passed_over(asked.inputs):
             click.echo(others, err=True)
@@ -118,6 +122,13 @@ def say_split(made: Split, into: Path) -> None:
         return
     if made.unmapped:
         click.echo(f"note: {made.unmapped} inputs lie outside of what --map names; nodes must see them there", err=True)
+    if made.unreadable:
+        kept = "their jobs are in the bundle, and will fail with these words:"
+        click.echo(f"note: {number_of(len(made.unreadable), 'file')} cannot be rendered as it is; {kept}", err=True)
+        for line in made.unreadable[:SHOWN]:
+            click.echo(f"  {line}", err=True)
+        if len(made.unreadable) > SHOWN:
+            click.echo("  and more; --json names every file", err=True)
     long = f"{time_words(made.seconds)} of audio, channels together"
     click.echo(f"wrote {number_of(made.jobs, 'job')} of {number_of(made.files, 'file')} ({long}) into {shown(into)}")
     click.echo(f"next, one of:\n  a task for each line of {shown(into / 'commands.txt')}")
@@ -142,7 +153,10 @@ def number_of(count: int, what: str) -> str:
 @click.option("--replace", "replaced", is_flag=True, help="With --again: take the place of a bundle that lies there.")
 @click.option("--over", is_flag=True, help="The farm has ended: what has begun and left no result has crashed.")
 @click.option("--no-look", is_flag=True, help="Do not look whether outputs are there.")
-@click.option("--all", "every", is_flag=True, help=f"Name every file, not only the first {SHOWN} that are not done.")
+@click.option(
+    "--all", "every", is_flag=True,
+    help=f"Name every file, those that are done with their outputs; not only the first {SHOWN} that are not done.",
+)  # fmt: skip
 def jobs_collect(
     bundle: Path, as_json: bool, again: Path | None, everything: bool, replaced: bool, over: bool, no_look: bool,
     every: bool,
@@ -179,7 +193,8 @@ def say_collected(found: Collection, every: bool) -> None:
         told[file.status] += 1
         if every or told[file.status] <= SHOWN:
             name, fault = shown(Path(file.input)), f" [{file.fault}]" if file.fault else ""
-            reason = file.reason if file.reason.startswith(name) else ": ".join(filter(None, (name, file.reason)))
+            done = f"-> {shown(Path(file.output))}" if file.status == "done" and file.output else file.reason
+            reason = done if done.startswith(name) else f"{name}{' ' if done[:2] == '->' else ': '}{done}".rstrip(": ")
             click.echo(f"{file.status:9} job {job.number}{fault}: {reason}")
         elif told[file.status] == SHOWN + 1:
             click.echo(f"{file.status:9} and more; --all names every file")
@@ -207,6 +222,8 @@ def jobs_commands(bundle: Path, maps: tuple[str, ...], program: str | None) -> N
     """Print the command list of a bundle for where it lies now, as after it was moved."""
     found = read_bundle(bundle)
     found = replace(found, maps=PathMap(tuple(map(parse_map, maps)))) if maps else found
+    if maps and found.maps.find(os.path.abspath(bundle)) is None:
+        raise OptionError(f"--map {shown(Path(maps[0]))}: {shown(bundle)}, the bundle, does not lie in it")
     found = replace(found, program=tuple(program_words(program))) if program else found
     for line in found.lines():
         click.echo(line)
