@@ -100,6 +100,14 @@ def test_more_than_there_is_is_refused(ttsr: Ttsr, tmp_path: Path) -> None:
     assert "o_top2.wav: exists already" in result.output
 
 
+def test_messages_say_output_where_a_command_line_has_o(ttsr: Ttsr, tmp_path: Path) -> None:
+    stem(tmp_path / "in.wav")
+    (tmp_path / "out").write_text("somebody's")
+    result = ttsr("render", "--job", job(tmp_path, output="out/o.wav"))
+    assert 'choose another "output"' in answered(tmp_path)[0]["message"]
+    assert 'choose another "output"' in result.output
+
+
 def test_one_bad_file_does_not_stop_the_others(ttsr: Ttsr, tmp_path: Path) -> None:
     stem(tmp_path / "in.wav")
     (tmp_path / "bad.wav").write_text("no audio")
@@ -273,7 +281,7 @@ def searching(progress: Path) -> bool:
 
 
 def test_a_job_can_be_called_off(tmp_path: Path, ttsr: Ttsr) -> None:
-    stem(tmp_path / "in.wav", 30.0)
+    stem(tmp_path / "in.wav", 2.0)
     stem(tmp_path / "two.wav")
     long = {"candidates": 5000, "steps": 20, "verifier": "continuity"}
     files = {"inputs": ["in.wav", "two.wav"], "output": "out/", "cancel": "cancel", "progress": "p.json"}
