@@ -51,7 +51,7 @@ def main(file: Path, candidates: int, verifiers: tuple[str, ...], repeats: int) 
     context = round(session.engine.context_seconds * rate)
     window = plan_windows(frames, core, context, round(FADE_SECONDS * rate), session.engine.hop)[0]
     for _ in range(repeats):
-        bare = bare_seconds_per_row(session, window.render_stop - window.render_start, session.options.batch)
+        bare = bare_seconds_per_row(session, window.render_stop - window.render_start, session.rows)
         with tempfile.TemporaryDirectory() as folder:
             result = render(session, RenderRequest(file, Path(folder) / "out.wav")).summary
         stages = result["stages"]

@@ -2,10 +2,12 @@
 
 What is done to them is done on the CPU. A function that is given tensors of several devices raises as CUDA does (single
 numbers of the CPU may be mixed in, and CPU tensors that index), as does `numpy()`; float64 on "mps" raises as there.
-Inside of `steps`, whatever makes the caller wait for the device raises, too.
+Inside of `steps`, whatever makes the caller wait for the device raises, too. Its memory is counted, as large as told.
 """
 
+import math
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -78,9 +80,11 @@ def held(x: Any) -> Any:
 class Pretence(TorchFunctionMode):
     """Runs functions that are given pretending tensors on what they hold."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, memory: float = math.inf) -> None:
         super().__init__()
         self.pretended, self.stepping = device, False
+        self.memory, self.blocks = memory, dict[int, list[int]]()
+        self.allocated = self.peak = self.emptied = 0
 
     @contextmanager
     def steps(self) -> Iterator[None]:
@@ -131,7 +135,34 @@ class Pretence(TorchFunctionMode):
             return x
         if self.pretended.type == "mps" and x.dtype in WIDE:
             raise MixedDevicesError(f"MPS has no {x.dtype}")
-        return Pretending(x, self.pretended)
+        made = Pretending(x, self.pretended)
+        self.allocate(x, made)
+        return made
+
+    def allocate(self, x: Tensor, holder: Pretending) -> None:
+        """Count what a tensor takes until its last holder is gone. Raises OutOfMemoryError where it does not fit."""
+        size, place = x.untyped_storage().nbytes(), x.untyped_storage().data_ptr()
+        if self.memory == math.inf or not size:
+            return
+        if place not in self.blocks:
+            if self.allocated + size > self.memory:
+                raise torch.cuda.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes")
+            self.allocated += size
+            self.peak = max(self.peak, self.allocated)
+            self.blocks[place] = [size, 0]
+        self.blocks[place][1] += 1
+        weakref.finalize(holder, self.give_back, place)
+
+    def empty(self) -> None:
+        self.emptied += 1
+
+    def forget_peak(self, *_: Any) -> None:
+        self.peak = self.allocated
+
+    def give_back(self, place: int) -> None:
+        self.blocks[place][1] -= 1
+        if not self.blocks[place][1]:
+            self.allocated -= self.blocks.pop(place)[0]
 
     def refuse_mixed(self, name: str, args: Sequence[Any], tensors: Sequence[Tensor]) -> None:
         """Raise MixedDevicesError where CUDA would."""
@@ -183,9 +214,9 @@ class PretendEvent:
 
 
 @contextmanager
-def pretend(name: str) -> Iterator[Pretence]:
-    """A machine with such a device, "cuda:0" or "mps:0", for what runs inside."""
-    pretence = Pretence(torch.device(name))
+def pretend(name: str, memory: float = math.inf) -> Iterator[Pretence]:
+    """A machine with such a device, "cuda:0" or "mps:0", of so many bytes, for what runs inside."""
+    pretence = Pretence(torch.device(name), memory)
     to: Callable[..., nn.Module] = nn.Module.to
 
     def moved(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
@@ -206,7 +237,12 @@ def pretend(name: str) -> Iterator[Pretence]:
         patch.object(torch.cuda, "Event", lambda **_: PretendEvent(pretence)),
         patch("torch.mps.event.Event", lambda **_: PretendEvent(pretence)),
         patch.object(torch.cuda, "synchronize", lambda *_: pretence.refuse_waiting("synchronize")),
-        patch.object(torch.cuda, "empty_cache", lambda: None),
+        patch.object(torch.cuda, "empty_cache", pretence.empty),
+        patch.object(torch.cuda, "memory_allocated", lambda *_: pretence.allocated),
+        patch.object(torch.cuda, "memory_reserved", lambda *_: pretence.allocated),
+        patch.object(torch.cuda, "max_memory_allocated", lambda *_: pretence.peak),
+        patch.object(torch.cuda, "reset_peak_memory_stats", pretence.forget_peak),
+        patch.object(torch.cuda, "mem_get_info", lambda *_: (memory - pretence.allocated, memory)),
         patch.object(torch.mps, "synchronize", lambda: pretence.refuse_waiting("synchronize")),
     ]
     with ExitStack() as stack, pretence:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from tests.pretend_device import MixedDevicesError, pretend
 from ttsr_studio.cli.main import main
+from ttsr_studio.diffusion import device_memory
 from ttsr_studio.diffusion.denoiser import MeteredDenoiser
 from ttsr_studio.engines.builtin import engine
 from ttsr_studio.engines.builtin.engine import load_file
@@ -120,6 +121,38 @@ def test_nobody_waits_for_the_device_between_steps(stem: Path, monkeypatch: pyte
 @pytest.mark.parametrize("option", [("--batch", "1"), ("--batch", "8")], ids=lambda option: option[1])
 def test_a_render_is_the_same_at_every_batch(stem: Path, option: tuple[str, str]) -> None:
     assert rendered(stem, "cpu", *option) == rendered(stem, "cpu", "--batch", "32")
+
+
+def batches_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every batch that the network is given."""
+    seen: list[int] = []
+    run = MeteredDenoiser._run
+    monkeypatch.setattr(MeteredDenoiser, "_run", lambda self, x, *rest: (seen.append(len(x)), run(self, x, *rest))[1])
+    return seen
+
+
+FEW = ("--verifier", "lowband", "--choice", "window", "--candidates")
+
+
+def test_a_batch_is_what_a_cards_memory_holds(stem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_memory, "FIRST", 2)
+    largest = {}
+    for megabytes in (110, 1000):
+        monkeypatch.setattr(device_memory, "FOUND", {})
+        seen = batches_seen(monkeypatch)
+        with pretend("cuda:0", megabytes * 1e6) as machine:
+            rendered(stem, "cuda:0", *FEW, "6")
+            assert machine.allocated < machine.peak < megabytes * 1e6
+        largest[megabytes] = max(seen)
+    assert 2 <= largest[110] < largest[1000] == 12
+
+
+def test_a_batch_is_halved_where_memory_runs_out(stem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = batches_seen(monkeypatch)
+    with pretend("cuda:0", 60e6) as machine:
+        rendered(stem, "cuda:0", *FEW, "6", "--batch", "12")
+        assert machine.emptied
+    assert seen[0] == 12
 
 
 def test_mistakes_are_found() -> None:

@@ -229,9 +229,9 @@ class EngineOptions:
     device: str = option(
         "auto", "What to compute on: auto, cpu, cuda or mps.", group="Basics", held_by=("job", "evaluation"),
         metavar="NAME")
-    batch: int = option(
-        32, "How many rows the device computes at once; halved when its memory runs out.",
-        group="Sampler", ge=1, takes="at least 1", metavar="N")
+    batch: int | None = option(
+        None, "How many rows the device computes at once; halved when its memory runs out.",
+        group="Sampler", ge=1, takes="at least 1", unset="32; on NVIDIA's cards as many as fit", metavar="N")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "Precision of the engine's networks; auto takes the fastest that the device is good at.",
         group="Sampler")

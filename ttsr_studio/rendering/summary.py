@@ -161,7 +161,7 @@ def tool_info(session: Session) -> ToolInfo:
         options=resolved.to_json(),
         seed=session.options.seed,
         device=session.device,
-        batch_size=session.limit.rows or session.options.batch,
+        batch_size=session.rows,
         versions=versions(session.options),
         plugins=[PluginInfo(p.kind, p.name, p.package, p.version) for p in session.parts().values() if p],
     )

@@ -16,6 +16,9 @@ from ttsr_studio.rendering.tasks import Limits
 MOST_CRASHES = 3
 """Workers that may crash over one file: as asked, with smaller batches, with the smallest (and on the CPU)."""
 
+EASED_BATCH = 8
+"""Rows at once after a first crash, where nothing else was asked for."""
+
 
 @dataclass(frozen=True)
 class Backoff:
@@ -74,7 +77,7 @@ def ease(options: RenderOptions, crashes: int, cpu: bool) -> RenderOptions:
     if crashes == 0:
         return options
     if crashes + 1 < MOST_CRASHES:
-        return replace(options, batch=max(1, options.batch // 4))
+        return replace(options, batch=max(1, options.batch // 4) if options.batch else EASED_BATCH)
     return replace(options, batch=1, device="cpu" if cpu else options.device)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
+from ttsr_studio.diffusion.device_memory import fitting_rows
 from ttsr_studio.rendering.inference.gradient import SlopeFinder
 from ttsr_studio.rendering.inference.sampling import CandidateSampler, Monitor, Sampled
 from ttsr_studio.rendering.inference.scoring import CandidateScorer, by_window, early_level, early_verifiers
@@ -82,6 +83,16 @@ class CandidateBatch:
     def rehearse(self) -> None:
         """Run the network once, so that its speed is known; the prediction is thrown away."""
         self.sampler.mean_predictions(self.keys)
+
+    def fitting_rows(self, remembered: tuple[str, ...]) -> int:
+        """Rows of a batch that fit in the device's memory, by all that becomes of a row but its scores."""
+        engine, heard = self.config.engine, self.scorer.lr[:1]
+
+        def run(rows: int) -> Tensor:
+            x0, conditioning = self.sampler.trial(self.keys[0], -(-rows // self.channels))
+            return self.config.crossover.merge(heard, by_window(engine.decode(x0, conditioning), self.channels))
+
+        return fitting_rows(engine.device, (engine.name, *map(str, heard.shape[1:]), *remembered), run)
 
     def solve(self, tasks: Sequence[Task]) -> bool:
         """Take tasks of one shape on as one batch of rows.

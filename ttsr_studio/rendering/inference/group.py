@@ -89,6 +89,8 @@ def search_group(
         stages,
         Monitor(progress.step) if tied else Monitor(progress.step, budget.over),
     )
+    if session.limit.rows is None:
+        session.limit.rows = batch.fitting_rows((session.engine.precision, str(session.options.window)))
     if budget.unknown:
         batch.rehearse()
     each = budget.of_windows(len(keys))
@@ -149,7 +151,7 @@ def search_windows_apart(
     options, panel = session.options, session.panel
     runs = [Run(session.start(Problem(key, session.plan), each), each, session.plan) for key in batch.keys]
     halt = budget.halt(dict(options.targets), lambda window: batch.windows[window].best_scores(panel))
-    rows = max(1, options.batch // batch.channels)
+    rows = max(1, session.rows // batch.channels)
     drive(runs, watched(batch.solve), batch.score, batch=rows, halt=halt, room=budget.room)
     return runs
 
@@ -158,7 +160,7 @@ def search_together(
     session: Session, batch: CandidateBatch, budget: GroupBudget, each: Budget, watched: Watched
 ) -> list[Run]:
     """Search all windows of a clip as one problem: one run, which stands for every window."""
-    options, rows = session.options, max(1, session.options.batch // batch.channels)
+    options, rows = session.options, max(1, session.rows // batch.channels)
     tied = Tied(batch, rows)
     run = Run(session.start(Problem(batch.keys[0], session.plan), each), each, session.plan)
     halt = budget.halt(dict(options.targets), tied.best)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.audio.windows import Window
-from ttsr_studio.diffusion.denoiser import BACKWARD, Allowance, Checkpointed, MeteredDenoiser
+from ttsr_studio.diffusion.batch_limit import BatchLimit
+from ttsr_studio.diffusion.denoiser import BACKWARD, Allowance, Checkpointed, Meter, MeteredDenoiser
 from ttsr_studio.diffusion.model import Conditioning, Engine
 from ttsr_studio.diffusion.noise import NoiseKey, ascended, draw, normal, renoise
 from ttsr_studio.diffusion.samplers.base import Denoise, State, peek
@@ -114,6 +115,15 @@ class CandidateSampler:
         level = torch.full((len(x),), sigma)
         denoiser = MeteredDenoiser(engine, self.conditioning, self.stages.network, limit=self.config.limit)
         return 0.5 * (denoiser(x, level) + denoiser(-x, level))
+
+    def trial(self, key: NoiseKey, candidates: int) -> tuple[Tensor, Conditioning]:
+        """Predictions at the highest noise of the first window's channels, for their memory alone: none is counted."""
+        config, sigma = self.config, float(self.config.sigmas[0])
+        conditioning = self.rows([0] * candidates)
+        noise = normal(key, "expected", self.noise_shape).expand(len(conditioning), *self.noise_shape)
+        whole = BatchLimit(2 * len(conditioning))
+        denoiser = MeteredDenoiser(config.engine, conditioning, Meter(), guidance=config.guidance, limit=whole)
+        return denoiser(config.engine.start(noise, sigma), torch.full((len(conditioning),), sigma)), conditioning
 
     def run(self, tasks: Sequence[Task], origins: Sequence[Standing], noise: Tensor | None = None) -> Sampled | None:
         """Take tasks of one shape on as one batch of rows; None when it was given up.

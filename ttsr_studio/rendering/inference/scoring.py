@@ -11,6 +11,7 @@ from ttsr_studio.analysis.spectra import power_spectrogram
 from ttsr_studio.analysis.uncertainty import Disagreement, disagreement
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.windows import Window
+from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.model import Conditioning
 from ttsr_studio.rendering.inference.state import PreviewScores, SamplingConfig, Scores, WindowCandidates
 from ttsr_studio.rendering.inference.timing import Stages
@@ -182,7 +183,24 @@ class CandidateScorer:
                 own.scores |= {v.name: float(v.score_preview(preview)) for v in verifiers}
 
     def score_decoded(self, places: Sequence[Place], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
-        """Decode finished candidates, merge them with their windows' input, keep the cores and their scores."""
+        """Decode finished candidates, merge them with their windows' input, keep the cores and their scores.
+
+        Where memory runs out, fewer at once; and so from then on.
+        """
+        channels, limit = self.lr.shape[1], self.config.limit
+        candidates = BatchLimit(max(1, (limit.rows or len(x0)) // channels))
+
+        def some(start: int, stop: int) -> None:
+            own = slice(start * channels, stop * channels)
+            part = rows if stop - start == len(places) else rows.rows(torch.arange(own.start, own.stop))
+            self._decoded(places[start:stop], x0[own], None if early is None else early[own], part)
+
+        most = candidates.rows
+        in_batches(len(places), candidates, some, f"decoding and scoring on {x0.device}")
+        if candidates.rows != most:
+            limit.rows = channels * (candidates.rows or 1)
+
+    def _decoded(self, places: Sequence[Place], x0: Tensor, early: Tensor | None, rows: Conditioning) -> None:
         channels = self.lr.shape[1]
         with self.stages.timed("decode"):
             raw = by_window(self.config.engine.decode(x0, rows), channels)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ttsr_studio.audio.crossover import MapCrossover
 from ttsr_studio.diffusion.batch_limit import BatchLimit
+from ttsr_studio.diffusion.device_memory import USUAL
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
@@ -48,6 +49,11 @@ class Session(SessionSettings):
         self.limit = limit or BatchLimit(options.batch)
         super().__init__(options, engine, panel)
         self.validate()
+
+    @property
+    def rows(self) -> int:
+        """Of a batch: as many as asked for, or found to fit."""
+        return self.limit.rows or USUAL
 
     def validate(self) -> None:
         """Raise OptionError for the first of the options that does not fit the others, the engine or the verifiers."""

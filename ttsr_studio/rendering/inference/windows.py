@@ -26,6 +26,9 @@ FADE_SECONDS = 0.08
 GROUP_BYTES = 200_000_000
 """About how much the candidates of the windows in flight may take."""
 
+GROUPS_ON_A_GPU = 5
+"""Times as many windows are in flight there: a large batch needs them."""
+
 CLIP_BYTES = 2_000_000_000
 """The most that the candidates of a whole file may take, when it is chosen as one."""
 
@@ -103,7 +106,8 @@ def plan_search(session: Session, source: SearchInput) -> SearchPlan:
     context, length = round(engine.context_seconds * rate), round((engine.window_seconds or 0) * rate)
     windows = plan_windows(frames, core, context, fade, engine.hop, length)
     together = session.options.choice == "clip"
-    groups = [windows] if together else list(in_groups(windows, source.lr.channels, session.candidates))
+    room = GROUP_BYTES * (1 if engine.device.type == "cpu" else GROUPS_ON_A_GPU)
+    groups = [windows] if together else list(in_groups(windows, source.lr.channels, session.candidates, room))
     return SearchPlan(groups, fade, np.float32(engine.input_rms / source.level if source.level else 0.0))
 
 
@@ -284,10 +288,10 @@ class Joiner:
         return Selection(selection.edges, tuple(decoded[int(i)] for i in numbers))
 
 
-def in_groups(windows: list[Window], channels: int, candidates: int) -> Iterator[list[Window]]:
-    """Windows in groups whose candidates fit `GROUP_BYTES`."""
+def in_groups(windows: list[Window], channels: int, candidates: int, room: int) -> Iterator[list[Window]]:
+    """Windows in groups whose candidates fit into `room` bytes."""
     size = 4 * channels * (windows[0].render_stop - windows[0].render_start) * (candidates + 16)
-    count = max(1, GROUP_BYTES // size)
+    count = max(1, room // size)
     for start in range(0, len(windows), count):
         yield windows[start : start + count]
 
