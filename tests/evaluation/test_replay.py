@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ttsr_studio.engines.builtin.engine import WEIGHTS
 from ttsr_studio.evaluation.replay.scaling_report import write_scaling
 from ttsr_studio.evaluation.replay.selection import Voter, segment_votes, votes
-from ttsr_studio.verifiers.ensemble import RULES, Rule, combine
+from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.panel import Panel
+from ttsr_studio.verifiers.rules import RULES, Rule
 
 Array = NDArray[np.float64]
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
@@ -175,7 +176,7 @@ def test_choices_by_segment_window_and_clip(ttsr: Ttsr, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_ensembles_are_those_of_a_search(rule: Rule) -> None:
     rng = np.random.default_rng(1)
-    columns = {name: rng.standard_normal(12).round(1) for name in ("critic", "eyes/a", "eyes/b", "flat")}
+    columns = {name: rng.standard_normal(12).round(1) for name in ("critic", "typical", "eyes/a", "eyes/b", "flat")}
     columns["flat"][:] = 7
     gaps = columns | {"critic": np.where(np.arange(12) % 5 == 0, np.nan, columns["critic"])}
     drawn = rng.permuted(np.tile(np.arange(12), (20, 1)), axis=1)[:, :7]
@@ -185,9 +186,33 @@ def test_ensembles_are_those_of_a_search(rule: Rule) -> None:
             assert np.allclose(said, expected, equal_nan=True)
     parts = {name: rng.standard_normal((12, 3)) for name in columns}
     heard = np.ones(drawn.shape, bool)
-    panel = Panel(tuple(Voter(name) for name in ("critic", "eyes", "flat")))  # type: ignore[arg-type]
-    for row, said in zip(drawn, segment_votes(parts, drawn, heard), strict=True):
-        assert np.allclose(3 * panel.combine_segments({name: values[row] for name, values in parts.items()}), said)
+    names = ("critic", "typical", "eyes", "flat")
+    panel = Panel(tuple(Voter(name) for name in names), rule=rule)  # type: ignore[arg-type]
+    count = len(names) - (rule == "pessimism")
+    for row, said in zip(drawn, segment_votes(parts, drawn, heard, rule), strict=True):
+        assert np.allclose(count * panel.combine_segments({name: values[row] for name, values in parts.items()}), said)
+
+
+def test_rules_that_hedge_are_replayed(ttsr: Ttsr, tmp_path: Path) -> None:
+    """The verifier is gamed: what it likes best is bad, and is like no other draw."""
+    rng = np.random.default_rng(2)
+    records = []
+    for clip in range(12):
+        truth = rng.standard_normal(DRAWS)
+        gamed, like = truth.copy(), -1 + 0.1 * rng.standard_normal(DRAWS)
+        gamed[3], truth[3], like[3] = 6.0, -6.0, -4.0
+        records.append(record({"critic": gamed, "typical": like, "lsd": truth}, f"clip {clip}"))
+    file = write(tmp_path / "r.jsonl", records)
+    said = replayed(
+        ttsr, file, "plain: n=16 verifier=critic", "cautious: n=16 verifier=critic ensemble=pessimism",
+        "poisson: n=16 search=poisson mean=0.25 verifier=critic", "poisson less: n=16 search=poisson verifier=critic",
+    )  # fmt: skip
+    assert said["plain"]["value"]["mean"] == pytest.approx(-6)
+    assert said["cautious"]["value"]["mean"] > 1
+    assert said["plain"]["value"]["mean"] < said["poisson less"]["value"]["mean"] < said["poisson"]["value"]["mean"]
+    assert said["poisson"]["nfe"]["mean"] == pytest.approx(4 * 4, rel=0.1)
+    refused = ttsr("replay", file, "--policy", "a: n=2 verifier=critic choice=segment ensemble=shrunk")
+    assert "segments are combined by deviations; no ensemble but pessimism" in refused.output
 
 
 def test_previews_are_compared_by_verifier_and_step(ttsr: Ttsr, corpus: Path) -> None:
@@ -230,14 +255,14 @@ def test_without_an_oracle_another_column_is_the_outcome(ttsr: Ttsr, tmp_path: P
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("a: candidates=3", "unknown --policy key 'candidates'; known: choice, ensemble, keep, n, nfe,"),
+        ("a: candidates=3", "unknown --policy key 'candidates'; known: choice, ensemble, keep, mean, n, nfe,"),
         ("a: n=4 nfe=9 verifier=half", "n and nfe exclude each other"),
         ("a: n=4", "who chooses? verifier=A+B; known: half, lsd, noise, right"),
         ("a: n=4 verifier=ears", "unknown policy 'a': verifier 'ears'; known: half, lsd, noise, right"),
         ("a: n=17 verifier=half", "17 draws, but the file holds 16 of a window (clip 0, 4000 Hz)"),
         ("a: nfe=3 verifier=half", "nfe=3 is not enough for one run of 4 evaluations"),
         ("a: search=halving rungs=0.5,0.75 verifier=noise", "verifier of previews 'noise'; known: half, right"),
-        ("a: search=zero-order", "search=zero-order: unknown value 'zero-order'; known: halving, random"),
+        ("a: search=zero-order", "search=zero-order: unknown value 'zero-order'; known: halving, poisson, random"),
         ("a: rungs=0.5 verifier=half", "rungs: of search=halving only"),
         ("a: search=halving rungs=0.5,0.2 verifier=half", "above 0 and below 1, ascending"),
         ("a: verifier=half target=right:1", "unknown policy 'a': target 'right'; known: half"),

@@ -25,6 +25,7 @@ RUN = {"euler": 4, "heun": 7}
 
 LEAST = {
     "random": {"euler": 4, "heun": 7},
+    "poisson": {"euler": 4, "heun": 7},
     "zero-order": {"euler": 4, "heun": 7},
     "paths": {"euler": 3 + 2 * 4, "heun": 3 * 2 + 2 * 7},  # three steps, then two children from the very top
     "halving": {"euler": 2 + 1 + 1, "heun": 2 * 2 + 2 + 1},
@@ -39,6 +40,7 @@ LEAST = {
 
 SPENT = {
     "random": {"euler": 10 * 4, "heun": 5 * 7},
+    "poisson": {"euler": 10 * 4, "heun": 5 * 7},  # at most
     "zero-order": {"euler": (1 + 9) * 4, "heun": (1 + 4) * 7},
     "paths": {"euler": 3 * 3 + (3 * 2 + 1) * 4, "heun": 2 * 6 + (2 * 2) * 7},
     "halving": {"euler": 20 * 1 + 10 * 1 + 5 * 2, "heun": 11 * 2 + 5 * 2 + 2 * 3},
@@ -56,6 +58,7 @@ DESCENT: dict[str, Any] = {"level": 0.6, "rise": 0.25, "fall": 0.4}
 """Settings of `paths` that take it from step 1 in three rounds: back to 0 and down to 2, to 1 and 3, to 1 and 4."""
 
 ALL_SEARCHES = pytest.mark.parametrize("name", SEARCHES)
+SPENDING_ALL = pytest.mark.parametrize("name", [name for name in SEARCHES if name != "poisson"])
 ALL_COURSES = pytest.mark.parametrize("solver", RUN)
 
 
@@ -66,7 +69,7 @@ def test_the_numbers_by_hand_are_of_all_searches() -> None:
 # Better for more.
 
 
-@ALL_SEARCHES
+@SPENDING_ALL
 def test_more_budget_finds_better_candidates(name: str) -> None:
     """The mean squared distance to the goal shrinks from one run to 8, and again to 40."""
     least = LEAST[name]["euler"]
@@ -86,6 +89,19 @@ def test_the_winner_is_the_best_that_came_to_its_end(name: str) -> None:
         finished = {number: mine.scores["near"][number] for number in mine.audio}
         assert world.winner(run).index == max(finished, key=lambda number: finished[number])
         assert world.winner(run).step == world.plan.steps
+
+
+def test_best_of_poisson_draws_a_number_of_its_own_in_every_window() -> None:
+    spent = [run.nfe // 4 for run in World(200).search("poisson", 16 * 4)]
+    assert 1 <= min(spent) < 6
+    assert 11 < max(spent) <= 16
+    assert np.mean(spent) == pytest.approx(8, abs=0.6), "half of the budget, on average"
+    assert np.var(spent) == pytest.approx(7, rel=0.4), "as a Poisson number varies"
+    assert spent == [run.nfe // 4 for run in World(200).search("poisson", 16 * 4)]
+    whole = [run.nfe // 4 for run in World(50).search("poisson", 16 * 4, mean=1.0)]
+    assert np.mean(whole) > 13
+    with pytest.raises(OptionError, match=r"a mean of 1.5 of the budget; above 0, at most 1"):
+        World(1).search("poisson", 16, mean=1.5)
 
 
 def test_elitist_pivot_never_gets_worse_and_the_papers_may() -> None:
@@ -159,7 +175,7 @@ def test_a_level_goes_to_the_nearest_step_by_its_logarithm() -> None:
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 @ALL_COURSES
-@ALL_SEARCHES
+@SPENDING_ALL
 def test_a_search_spends_what_it_says_and_what_was_worked_out_by_hand(name: str, solver: str, guidance: float) -> None:
     """By window and channel, on the network's own count; guidance doubles it, and what is left over is not spent."""
     world, each = World(3, channels=2, solver=solver, guidance=guidance), 2 if guidance != 1.0 else 1

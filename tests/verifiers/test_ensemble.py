@@ -80,7 +80,7 @@ def test_a_verifier_of_weight_0_excludes_nobody() -> None:
         ({}, "rank", None, "no verifier"),
         ({"a": np.zeros(2), "b": np.zeros(3)}, "rank", None, "same candidates"),
         ({"a": np.zeros(0)}, "rank", None, "same candidates"),
-        ({"a": np.zeros(2)}, "mean", None, "known: minrank, rank, zsum"),
+        ({"a": np.zeros(2)}, "mean", None, "known: minrank, pessimism, rank, shrunk, zsum"),
         ({"a": np.zeros(2)}, "rank", {"b": 1.0}, "known: a"),
         ({"a": np.zeros(2)}, "rank", {"a": -1.0}, "0 or more"),
         ({"a": np.zeros(2)}, "rank", {"a": 0.0}, "at least one"),
@@ -89,3 +89,30 @@ def test_a_verifier_of_weight_0_excludes_nobody() -> None:
 def test_what_does_not_fit_is_refused(scores, rule, weights, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(OptionError, match=message):
         combine(scores, rule, weights)
+
+
+def test_a_shrunk_vote_believes_an_outlier_of_few_less_than_one_of_many() -> None:
+    few = np.array([0.0, 1.0, 2.0, 9.0])
+    many = np.concatenate([np.linspace(0, 2, 99), [9.0]])
+
+    def lead(scores: np.ndarray, rule: str) -> float:
+        votes = np.sort(combine({"a": scores}, rule).values)  # type: ignore[arg-type]
+        return float((votes[-1] - votes[-2]) / (votes[-2] - votes[0]))
+
+    assert lead(few, "shrunk") < 0.8 * lead(few, "zsum")
+    assert lead(many, "shrunk") > 0.8 * lead(many, "zsum")
+    scores = {"a": few, "b": np.array([3.0, 2.0, 2.5, 0.0])}
+    assert combine(scores, "shrunk").values.shape == (4,)
+    assert combine({"a": np.full(3, 0.1) * 3, "b": few[:3]}, "shrunk").values.argmax() == 2, "a constant adds nothing"
+
+
+def test_pessimism_passes_over_a_winner_that_is_unlike_the_others() -> None:
+    scores = {"a": np.array([0.0, 1.0, 2.0, 3.0, 4.0]), "typical": -np.array([1.0, 0.9, 1.1, 1.0, 3.0])}
+    assert combine(scores, "zsum").values.argmax() != 4
+    plain, hedged = combine({"a": scores["a"]}, "zsum").values, combine(scores, "pessimism").values
+    assert (plain.argmax(), hedged.argmax()) == (4, 3)
+    np.testing.assert_allclose(hedged[:2], plain[:2], err_msg="what is typical loses nothing")
+    assert combine(scores, "pessimism", {"typical": 0.0}).values.argmax() == 4
+    alike = {"a": scores["a"], "typical": np.full(5, -1.0)}
+    np.testing.assert_allclose(combine(alike, "pessimism").values, plain)
+    assert combine({"typical": scores["typical"]}, "pessimism").values.argmin() == 4

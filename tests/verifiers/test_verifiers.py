@@ -26,6 +26,7 @@ ELSEWHERE = {
     "clap",
     "medoid",
     "medoid_zimtohrli",
+    "typical",
     "distillmos",
     "sigmos",
 }

@@ -55,6 +55,21 @@ def character(audio: Tensor, cutoff_hz: float, rate: int) -> Character:
     return Character(10 * float(levels.mean()), float(tonal), float(across.std(-1, correction=0).mean()))
 
 
+def description(power: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
+    """What a power spectrogram [channels, bins, frames] is like above the cutoff, [F].
+
+    By bands as wide as the ear's: their mean levels in dB; then how much the bins of a band differ at a time (partials
+    have more of it), and how much a band changes within 96 ms (hits have more), both of log10 power, means over bands.
+    """
+    bins = bins_between(min(cutoff_hz, rate / 2 - 100), None, rate)
+    logs = heard_cells(power[..., bins, :])
+    means = erb_bands(bins.start, bins.stop, rate).to(logs).T
+    levels = logs @ means
+    tonal = (logs.square() @ means - levels.square()).clamp_min(0).sqrt().mean()
+    onset = levels.unfold(1, min(FRAMES, levels.shape[1]), 1).std(-1, correction=0).mean()
+    return np.array([*(10 * levels.mean(dim=(0, 1))).tolist(), float(tonal), float(onset)], np.float64)
+
+
 def band_distances(cores: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
     """How far candidates [N, channels, samples] are apart, [N, N], dB: over cells as wide as the ear's bands, 11 ms."""
     # One by one: a spectrogram takes twice the memory of its audio.

@@ -149,8 +149,10 @@ class VerifierOptions:
         "{verifiers}. NAME? is left out where it is not installed; auto stands for critic, consensus, and all others "
         "that are installed and suit the material.",
         group="Verifiers", name="verifier", several="names", metavar="NAME", unset="the preset's")
-    ensemble: Literal["rank", "zsum", "minrank"] = option(
-        "rank", "How the scores of several verifiers are combined.", group="Verifiers")
+    ensemble: Literal["rank", "zsum", "minrank", "shrunk", "pessimism"] = option(
+        "rank", "How the scores of several verifiers are combined: their mean rank, their sum in standard deviations, "
+        "the lowest rank, a sum that goes by ranks where candidates are few, or a sum less what is untypical of the "
+        "candidates.", group="Verifiers")
     weights: Weights = option(
         (), "How much a verifier counts among several, 0 or more. May be repeated.",
         group="Verifiers", name="weight", several="NAME=W", unset="1 each")

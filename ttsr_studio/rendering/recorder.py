@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from ttsr_studio.report.search_records import CandidateRecord, PreviewRecord, Sc
 from ttsr_studio.verifiers.ensemble import Combined
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Scope
+from ttsr_studio.verifiers.rules import TYPICAL
 
 BLOCK = 1 << 18
 TOLERANCE = 1e-9
@@ -161,7 +162,8 @@ class Recorder:
                 last = len(each.selections) - 1
                 baseline = each.value(last, name) if self.session.options.control else None
                 rows.append(ScoredChoice(each.input_scores.get(name), values, each.value(kept, name), baseline))
-        return score_record(role, "window", rows)
+        record = score_record(role, "window", rows)
+        return replace(record, harm=[]) if name == TYPICAL else record  # others may well be more usual
 
     def _window(self, notes: WindowNotes, kept: int) -> WindowRecord:
         window = notes.window
@@ -266,7 +268,9 @@ def spread(values: np.ndarray) -> bool:
 
 def reason(notes: WindowNotes, selection: Selection, panel: Panel, asked: int = 1) -> str:
     """Why this candidate, or these, in one line."""
-    verifiers = [verifier.name for verifier in panel.choosing("window")]
+    hedged = panel.rule == "pessimism"
+    verifiers = [v.name for v in panel.choosing("window") if not (hedged and v.name == TYPICAL)]
+    less = ", less what is untypical" if hedged else ""
     stopped = {"time": "; time ran out", "target": "; target met", "interrupted": "; interrupted"}.get(
         notes.cut or "", ""
     )
@@ -276,8 +280,10 @@ def reason(notes: WindowNotes, selection: Selection, panel: Panel, asked: int = 
         return f"draw {selection.main}, in the render that clip verifiers chose"
     if selection.spliced:
         several = ", ".join(map(str, selection.numbers))
-        return f"segments of candidates {several}: best path by {', '.join(verifiers)} less the price of seams{stopped}"
-    by = verifiers[0] if len(verifiers) == 1 else f"{panel.rule} of {', '.join(verifiers)}"
+        by = ", ".join(verifiers) + less
+        return f"segments of candidates {several}: best path by {by} less the price of seams{stopped}"
+    rule = "zsum" if hedged else panel.rule
+    by = (verifiers[0] if len(verifiers) == 1 else f"{rule} of {', '.join(verifiers)}") + less
     return ranked_reason(notes, selection, by, bool(panel.choosing("clip")), asked) + left_out(notes) + stopped
 
 

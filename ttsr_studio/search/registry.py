@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "random": ("ttsr_studio.search.algorithms.random:random_search", ""),
+    "poisson": ("ttsr_studio.search.algorithms.poisson:poisson_search", "mean"),
     "zero-order": ("ttsr_studio.search.algorithms.zero_order:zero_order_search", "neighbours cosine stride pivot"),
     "paths": ("ttsr_studio.search.algorithms.paths:paths_search", "branches level rise fall"),
     "halving": ("ttsr_studio.search.algorithms.successive_halving:halving_search", "rungs keep"),

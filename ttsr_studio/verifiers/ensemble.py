@@ -2,22 +2,18 @@
 
 It takes the raw scores of one window, so it is no entry of the registry. The result is the average or lowest rank, 0
 (worst of all) to 1 (best of all), or a sum of z-scores, in standard deviations. Higher is better. Ranking is as the
-paper does it, with average ranks for ties; summing z-scores keeps how much better.
+paper does it, with average ranks for ties; summing z-scores keeps how much better. `rules` has them one by one.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ttsr_studio.errors import OptionError, unknown
-
-Rule = Literal["rank", "zsum", "minrank"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+from ttsr_studio.verifiers.rules import RULES, TYPICAL, Rule, ranks, tally, untypical
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,8 @@ def combine(
     Args:
         scores: every verifier's score of every candidate of a window.
         rule: "rank" (weighted mean of ranks), "zsum" (weighted sum of z-scores; a verifier that scores all
-            alike adds 0) or "minrank" (the worst rank that any verifier with a weight above 0 gives).
+            alike adds 0), "minrank" (the worst rank that any verifier with a weight above 0 gives), "shrunk" (zsum with
+            z-scores drawn towards ranks) or "pessimism" (zsum less, by its weight, what "typical" finds untypical).
         weights: 0 or more per verifier; 1 for those not named.
 
     Columns "name/scale" are the scales of one verifier: their ranks are averaged and count as its one score, as the
@@ -60,16 +57,19 @@ def combine(
     weight = _check(scores, weights or {})
     finite = {name: np.isfinite(score) for name, score in scores.items()}
     left_out = tuple(name for name, ok in finite.items() if not ok.any())
-    voters = [name for name in scores if name not in left_out and weight[name] > 0]
+    asked = [name for name in scores if name not in left_out and weight[name] > 0]
+    voters = [name for name in asked if rule != "pessimism" or name != TYPICAL]
     size = len(next(iter(scores.values())))
-    if not voters:
+    if not asked:
         return Combined(np.zeros(size), (), left_out)
-    valid = np.logical_and.reduce([finite[name] for name in voters])
+    valid = np.logical_and.reduce([finite[name] for name in asked])
     values = np.full(size, -np.inf)
     if valid.any():
-        votes = np.stack([_vote(np.asarray(scores[name], np.float64)[valid], rule) for name in voters])
+        votes = [RULES[rule](np.asarray(scores[name], np.float64)[valid]) for name in voters]
         share = np.array([weight[name] for name in voters])
-        values[valid] = votes.min(0) if rule == "minrank" else share @ votes / (share.sum() if rule == "rank" else 1)
+        values[valid] = tally(np.stack(votes), share, rule) if voters else 0.0
+        if len(asked) > len(voters):
+            values[valid] -= weight[TYPICAL] * untypical(np.asarray(scores[TYPICAL], np.float64)[valid])
     return Combined(values, tuple(int(i) for i in np.flatnonzero(~valid)), left_out)
 
 
@@ -86,7 +86,7 @@ def _mean_rank(parts: NDArray[np.float64]) -> NDArray[np.float64]:
     valid = np.isfinite(parts).all(axis=0)
     values = np.full(parts.shape[1], np.nan)
     if valid.any():
-        values[valid] = np.mean([_vote(part[valid], "rank") for part in parts], axis=0)
+        values[valid] = np.mean([ranks(part[valid]) for part in parts], axis=0)
     return values
 
 
@@ -106,14 +106,3 @@ def _check(scores: Mapping[str, NDArray[np.float64]], weights: Mapping[str, floa
     if not any(weight.values()):
         raise OptionError("the weights of all verifiers are 0; give at least one a weight")
     return weight
-
-
-def _vote(score: NDArray[np.float64], rule: Rule) -> NDArray[np.float64]:
-    """Turn finite scores [n] of one verifier into ranks from 0 to 1, or into z-scores."""
-    if rule != "zsum":
-        ranks: NDArray[np.float64] = rankdata(score, method="average") - 1
-        return ranks / (len(score) - 1) if len(score) > 1 else np.ones(1)
-    deviation = score - score.mean()
-    spread = float(score.std())
-    # A constant verifier has only rounding noise to amplify.
-    return np.zeros(len(score)) if spread <= 1e-12 * max(1.0, float(np.abs(score).max())) else deviation / spread

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ttsr_studio.verifiers.ensemble import Combined, Rule, combine
+from ttsr_studio.verifiers.ensemble import Combined, combine
 from ttsr_studio.verifiers.protocol import Scope, Verifier
+from ttsr_studio.verifiers.rules import TYPICAL, Rule, untypical
 
 Asked = Literal["auto", "window", "clip"]
 
@@ -67,9 +68,10 @@ class Panel:
 
         Ranks would make a segment where all candidates are alike weigh as much as one where they differ, so whatever
         the rule is, this is the weighted mean of deviations from the segment's mean, over the deviations' size in the
-        whole window. Scales of one verifier share its weight. A candidate that a verifier could not score gets -inf.
+        whole window; pessimism takes from it what is untypical of a segment's candidates. Scales of one verifier share
+        its weight. A candidate that a verifier could not score gets -inf.
         """
-        total, weight = np.zeros(next(iter(columns.values())).shape), 0.0
+        total, weight, doubt = np.zeros(next(iter(columns.values())).shape), 0.0, 0.0
         names = [name.split("/")[0] for name in columns]
         voters = {verifier.name for verifier in self.search}
         for column, values in columns.items():
@@ -78,9 +80,12 @@ class Panel:
             known = np.isfinite(values)
             if name not in voters or not share or not known.any():
                 continue
+            if self.rule == "pessimism" and name == TYPICAL:
+                doubt = share * untypical(np.where(known, values, -np.inf).T).T
+                continue
             filled = np.where(known, values, np.nan)
             apart = filled - np.nanmean(filled, axis=0, keepdims=True)
             size = float(np.sqrt(np.nanmean(np.square(apart))))
             z = apart / size if size > 1e-12 else np.zeros_like(apart)
             total, weight = total + share * np.where(known, z, -np.inf), weight + share
-        return total / weight if weight else total
+        return (total - doubt) / (weight or 1.0)

@@ -29,7 +29,7 @@ BUILT_IN = {
     "sigmos": "ttsr_studio.verifiers.pretrained.sigmos:SIGMOS",
     "distillmos": "ttsr_studio.verifiers.pretrained.distillmos:DistillMOS",
 }
-ONLY_IN_A_SEARCH = {"consensus", "self_consistency", "medoid", "medoid_zimtohrli"}
+ONLY_IN_A_SEARCH = {"consensus", "self_consistency", "medoid", "medoid_zimtohrli", "typical"}
 """What compares candidates with each other, and cannot score finished files."""
 
 VERIFIERS: Registry[Factory] = Registry(

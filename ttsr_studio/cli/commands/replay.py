@@ -13,8 +13,10 @@ A policy is NAME: KEY=VALUE ..., with the keys
   n=8                      draws that are started (all there are)
   nfe=32                   instead of n: evaluations of a window and channel
   verifier=critic+lsd      who chooses
-  ensemble=zsum            how several are combined: rank, zsum, minrank
+  ensemble=zsum            how several are combined: rank, zsum, minrank,
+                           shrunk, pessimism (goes by the column typical)
   search=halving           with rungs=0.25,0.5 and keep=0.5, as in ttsr render
+  search=poisson           with mean=0.5: best of a Poisson number of draws
   choice=segment           what one choice holds for: window, segment, clip
   target=critic:-1.2       draw one by one, no further once the best has it
 \b

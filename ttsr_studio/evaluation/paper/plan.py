@@ -19,9 +19,9 @@ from ttsr_studio.evaluation.benchmark.system_spec import make_options
 from ttsr_studio.evaluation.benchmark.systems import session_for
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search.registry import search_settings
-from ttsr_studio.verifiers.ensemble import Rule
 from ttsr_studio.verifiers.protocol import Verifier
 from ttsr_studio.verifiers.registry import load_verifier
+from ttsr_studio.verifiers.rules import Rule
 
 PAPER_KINDS = ("speech", "music", "sfx")
 LR_INPUT, DRAW, ORACLE_LSD = "LR input", "Vanilla (one draw)", "Oracle LSD (ceiling)"

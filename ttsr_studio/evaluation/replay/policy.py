@@ -1,7 +1,7 @@
 """Policies of a search as the user writes them: `NAME: KEY=VALUE ...`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ttsr_studio.config.option_fields import FIELDS
@@ -10,9 +10,9 @@ from ttsr_studio.evaluation.replay.score_file import ScoreFile, columns_named
 from ttsr_studio.options.values import parse_pairs, parse_targets
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
-from ttsr_studio.verifiers.ensemble import RULES, Rule
+from ttsr_studio.verifiers.rules import RULES, TYPICAL, Rule
 
-REPLAYED_SEARCHES = ("random", "halving")
+REPLAYED_SEARCHES = ("random", "halving", "poisson")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Policy:
         n: draws that are started; None for what `nfe` allows, or for all there are.
         nfe: the most evaluations of a window and channel.
         rungs, keep: of halving, see `search.halving`.
+        mean: of poisson, see `search.poisson`.
         choice: what one choice holds for, "window", "segment" (without the price of seams) or "clip".
         targets: (verifier, score): draws one by one, no further once the best so far has all of these.
     """
@@ -35,6 +36,7 @@ class Policy:
     search: str = "random"
     rungs: tuple[float, ...] = (0.25, 0.5)
     keep: float = 0.5
+    mean: float = 0.5
     ensemble: Rule = "rank"
     choice: str = "window"
     targets: tuple[tuple[str, float], ...] = ()
@@ -55,8 +57,9 @@ POLICY_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "search": ("search", one_of(REPLAYED_SEARCHES)),
     "rungs": ("rungs", lambda text: tuple(float(part) for part in text.split(","))),
     "keep": ("keep", float),
+    "mean": ("mean", float),
     "verifier": ("verifiers", lambda text: tuple(text.replace("+", ",").split(","))),
-    "ensemble": ("ensemble", one_of(RULES)),
+    "ensemble": ("ensemble", one_of(tuple(RULES))),
     "choice": ("choice", one_of(FIELDS["choice"].choices)),
     "target": ("targets", lambda text: parse_targets(part.replace(":", "=") for part in text.split("+"))),
 }
@@ -79,14 +82,21 @@ def parse_policy(text: str) -> Policy:
         except (ValueError, OptionError) as error:
             raise OptionError(f"policy {name!r}: {key}={value}: {error}") from None
     policy = Policy(name, **fields)
+    if policy.ensemble == "pessimism" and policy.verifiers and TYPICAL not in policy.verifiers:
+        policy = replace(policy, verifiers=(*policy.verifiers, TYPICAL))
     halves = {"rungs", "keep"} & set(fields)
     for wrong, why in (
         (policy.n is not None and policy.nfe is not None, "n and nfe exclude each other"),
         (min(policy.n or 1, policy.nfe or 1) < 1, "n and nfe are 1 or more"),
         (bool(halves) and policy.search != "halving", f"{', '.join(sorted(halves))}: of search=halving only"),
         (not 0 < policy.keep < 1, "keep is above 0 and below 1"),
-        (policy.choice == "segment" and "ensemble" in fields, "segments are combined by deviations; no ensemble"),
-        (bool(policy.targets) and policy.search == "halving", "halving knows no target"),
+        ("mean" in fields and policy.search != "poisson", "mean: of search=poisson only"),
+        (not 0 < policy.mean <= 1, "mean is above 0, and 1 or less"),
+        (
+            policy.choice == "segment" and fields.get("ensemble", "pessimism") != "pessimism",
+            "segments are combined by deviations; no ensemble but pessimism",
+        ),
+        (bool(policy.targets) and policy.search != "random", f"{policy.search} knows no target here"),
         (bool(policy.targets) and policy.choice == "clip", "a target is of windows, and choice=clip draws whole clips"),
     ):
         if wrong:
@@ -99,7 +109,7 @@ def starts(policy: Policy, plan: SamplingPlan, most: int) -> int:
     if policy.n is not None or policy.nfe is None:
         return most if policy.n is None else policy.n
     budget = policy.nfe
-    if policy.search == "random":
+    if policy.search != "halving":
         count = budget // plan.run
     else:
         stops = rung_steps(policy.rungs, plan)

@@ -14,15 +14,16 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ttsr_studio.evaluation.replay.policy import Policy, starts
 from ttsr_studio.evaluation.replay.score_file import Array, Columns, Draws, Recording, columns_named, in_all
+from ttsr_studio.search.algorithms.poisson import poisson_counts
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
-from ttsr_studio.verifiers.ensemble import Rule, combine
+from ttsr_studio.verifiers.ensemble import combine
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Verifier
+from ttsr_studio.verifiers.rules import RULES, TYPICAL, Rule, ranks, tally, untypical
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -88,6 +89,12 @@ def choose_draw(policy: Policy, window: Draws, drawn: Index, plan: SamplingPlan)
     if policy.search == "halving":
         drawn, nfe = halved(policy, window, drawn, plan)
         scored = np.ones(drawn.shape, bool)
+    elif policy.search == "poisson":
+        counts = poisson_counts(
+            np.random.default_rng([len(drawn), drawn.shape[1]]), drawn.shape[1], policy.mean, len(drawn)
+        )
+        scored = np.arange(drawn.shape[1]) < counts[:, None]
+        nfe = float(counts.mean() * plan.run)
     elif policy.targets:
         counts = until_met(policy, window, drawn)
         scored = np.arange(drawn.shape[1]) < counts[:, None]
@@ -150,26 +157,31 @@ class Voter:
 def by_segment(policy: Policy, window: Draws, drawn: Index, scored: Mask) -> Array:
     """Chances [M, S] when every segment takes the best of what was scored, seams being free."""
     columns = columns_of(policy, window.segments)
-    best = segment_votes(columns, drawn, scored).argmax(axis=1)
+    best = segment_votes(columns, drawn, scored, policy.ensemble).argmax(axis=1)
     chances = np.zeros((window.count, len(window.shares)))
     np.add.at(chances, (np.take_along_axis(drawn, best, axis=1), np.arange(best.shape[1])[None]), 1 / len(drawn))
     return chances
 
 
-def segment_votes(columns: Columns, drawn: Index, scored: Mask) -> Array:
+def segment_votes(columns: Columns, drawn: Index, scored: Mask, rule: Rule = "zsum") -> Array:
     """An ensemble's scores of the segments of drawings [R, n], each compared within itself: [R, n, S].
 
     The same as `Panel.combine_segments` row by row, all rows at once where everything is scored.
     """
     names = [column.split("/")[0] for column in columns]
     if scored.all() and all(np.isfinite(values).all() for values in columns.values()):
-        total = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1]))
+        total, doubt = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1])), 0.0
+        voting = [name for name in names if rule != "pessimism" or name != TYPICAL]
         for name, values in zip(names, columns.values(), strict=True):
+            if name not in voting:
+                doubt = untypical(values[drawn].swapaxes(1, 2)).swapaxes(1, 2)
+                continue
             apart = values[drawn] - values[drawn].mean(axis=1, keepdims=True)
             size = np.sqrt(np.square(apart).mean(axis=(1, 2), keepdims=True))
             total += np.where(size > 1e-12, apart / np.where(size > 1e-12, size, 1.0), 0.0) / names.count(name)
+        total -= doubt
         return total
-    panel = Panel(tuple(cast(Verifier, Voter(name)) for name in names))
+    panel = Panel(tuple(cast(Verifier, Voter(name)) for name in names), rule=rule)
     rows = []
     for numbers, mask in zip(drawn, scored, strict=True):
         combined = np.full((len(numbers), next(iter(columns.values())).shape[1]), -np.inf)
@@ -195,21 +207,7 @@ def votes(columns: Mapping[str, Array], drawn: Index, rule: Rule, scored: Mask |
     groups: dict[str, list[Array]] = {}
     for name, values in taken.items():
         groups.setdefault(name.split("/")[0], []).append(values)
-    scores = [parts[0] if len(parts) == 1 else np.mean([ranks(part) for part in parts], 0) for parts in groups.values()]
-    if rule == "zsum":
-        total: Array = np.sum([deviations(values) for values in scores], axis=0)
-        return total
-    ranked = np.array([ranks(values) for values in scores])
-    return np.asarray(ranked.mean(axis=0) if rule == "rank" else ranked.min(axis=0))
-
-
-def ranks(values: Array) -> Array:
-    """Average ranks within rows, 0 to 1."""
-    return np.asarray((rankdata(values, axis=1) - 1) / max(1, values.shape[1] - 1))
-
-
-def deviations(values: Array) -> Array:
-    """z-scores within rows; 0 in a row that is constant."""
-    apart, spread = values - values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
-    flat = spread <= 1e-12 * np.maximum(1.0, np.abs(values).max(axis=1, keepdims=True))
-    return np.where(flat, 0.0, apart / np.where(flat, 1.0, spread))
+    scores = {n: parts[0] if len(parts) == 1 else np.mean([ranks(p) for p in parts], 0) for n, parts in groups.items()}
+    doubted = scores.pop(TYPICAL, None) if rule == "pessimism" else None
+    total = tally(np.stack([RULES[rule](values) for values in scores.values()]), np.ones(len(scores)), rule)
+    return total if doubted is None else total - untypical(doubted)

@@ -23,6 +23,7 @@ from ttsr_studio.search.registry import SEARCHES
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Need, Verifier
 from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
+from ttsr_studio.verifiers.rules import TYPICAL
 
 
 class Session(SessionSettings):
@@ -147,6 +148,10 @@ def load_panel(options: RenderOptions, device: str) -> Panel:
     search, held_out = tuple(load(options.verifiers)), tuple(load(options.hold_out))
     if not search:
         raise MissingError(f"none of the optional verifiers is here: {'; '.join(left_out.values())}")
+    if options.ensemble == "pessimism":
+        if TYPICAL in options.hold_out:
+            raise OptionError(f"--hold-out {TYPICAL}: --ensemble pessimism goes by it; leave one of the two out")
+        search = search if TYPICAL in [verifier.name for verifier in search] else (*search, *load([TYPICAL]))
     weights = dict(options.weights)
     choosing = [verifier.name for verifier in search]
     for name in weights:
