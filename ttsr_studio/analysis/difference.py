@@ -55,7 +55,7 @@ def character(audio: Tensor, cutoff_hz: float, rate: int) -> Character:
     return Character(10 * float(levels.mean()), float(tonal), float(across.std(-1, correction=0).mean()))
 
 
-def description(power: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
+def band_description(power: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:
     """What a power spectrogram [channels, bins, frames] is like above the cutoff, [F].
 
     By bands as wide as the ear's: their mean levels in dB; then how much the bins of a band differ at a time (partials

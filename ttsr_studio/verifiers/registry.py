@@ -19,6 +19,7 @@ BUILT_IN = {
     "self_consistency": "ttsr_studio.verifiers.signal.self_consistency:SelfConsistency",
     "medoid": "ttsr_studio.verifiers.signal.medoid:Medoid",
     "medoid_zimtohrli": "ttsr_studio.verifiers.signal.medoid:MedoidZimtohrli",
+    "typical": "ttsr_studio.verifiers.signal.typical:Typical",
     "continuity": "ttsr_studio.verifiers.signal.continuity:Continuity",
     "critic": "ttsr_studio.verifiers.critic.verifier:Critic",
     "speaker": "ttsr_studio.verifiers.pretrained.speaker:Speaker",

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttsr_studio.analysis.difference import description
+from ttsr_studio.analysis.difference import band_description
 from ttsr_studio.analysis.spectra import power_spectrogram
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 from ttsr_studio.verifiers.rules import MAD
@@ -48,7 +48,7 @@ class Typical:
         scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
         usable = audio.flatten(1).isfinite().all(1).cpu()
         given = audio[usable]
-        rows = [description(power_spectrogram(x), context.cutoff_hz, context.sample_rate) for x in given]
+        rows = [band_description(power_spectrogram(x), context.cutoff_hz, context.sample_rate) for x in given]
         scores[usable] = torch.from_numpy(typicality(np.stack(rows)) if rows else np.zeros(0))
         return scores
 
