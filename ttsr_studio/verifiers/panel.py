@@ -71,7 +71,8 @@ class Panel:
         whole window; pessimism takes from it what is untypical of a segment's candidates. Scales of one verifier share
         its weight. A candidate that a verifier could not score gets -inf.
         """
-        total, weight, doubt = np.zeros(next(iter(columns.values())).shape), 0.0, 0.0
+        total, weight = np.zeros(next(iter(columns.values())).shape), 0.0
+        doubt = np.zeros_like(total)
         names = [name.split("/")[0] for name in columns]
         voters = {verifier.name for verifier in self.search}
         for column, values in columns.items():

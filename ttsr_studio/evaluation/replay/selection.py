@@ -170,7 +170,8 @@ def segment_votes(columns: Columns, drawn: Index, scored: Mask, rule: Rule = "zs
     """
     names = [column.split("/")[0] for column in columns]
     if scored.all() and all(np.isfinite(values).all() for values in columns.values()):
-        total, doubt = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1])), 0.0
+        total = np.zeros((*drawn.shape, next(iter(columns.values())).shape[1]))
+        doubt = np.zeros_like(total)
         voting = [name for name in names if rule != "pessimism" or name != TYPICAL]
         for name, values in zip(names, columns.values(), strict=True):
             if name not in voting:

@@ -65,4 +65,5 @@ def typicality(described: NDArray[np.float64]) -> NDArray[np.float64]:
     unit = z / np.where(size > 0, size, 1.0)
     taken_back = features / (features + count)
     shape = (1 - taken_back) * unit.T @ unit / count + taken_back * np.eye(features)
-    return 0 - np.sqrt(np.maximum(0.0, (z * np.linalg.solve(shape, z.T).T).sum(axis=1) / features))
+    squared = (z * np.linalg.solve(shape, z.T).T).sum(axis=1) / features
+    return np.asarray(0 - np.sqrt(np.maximum(0.0, squared)))
