@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "ttsr_studio"
 # From the top down: a room imports from the layers below its own, never from its neighbours.
 LAYERS = [
     {"__main__"},
-    {"cli"},
+    {"cli", "training"},
     {"farm"},
     {"watch", "evaluation", "batch", "sessions"},
-    {"rendering", "config", "diagnostics", "training", "integrations"},
+    {"rendering", "config", "diagnostics", "integrations"},
     {"engines", "verifiers", "search", "report"},
     {"diffusion", "analysis", "audio", "weights", "options"},
     {"storage", "plugins"},

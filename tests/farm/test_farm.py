@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 from helpers import LONGEST, Ttsr, below, save, started, until, voice
+from tiny_engine import write_engine
 from watch_folder import counts, row, said, stem, watch
 
 from ttsr_studio.farm import identity, works
@@ -26,6 +27,10 @@ from ttsr_studio.farm.messages import FarmSettings
 from ttsr_studio.farm.workers import FarmWorker
 from ttsr_studio.rendering.inference import windows
 from ttsr_studio.rendering.tasks import Limits
+from ttsr_studio.training.bank import EngineFile
+from ttsr_studio.training.critic import main as draw_and_rank
+from ttsr_studio.training.data import held_out
+from ttsr_studio.training.shards import main as pack
 
 ray = pytest.importorskip("ray", reason="ray is not installed: the extra farm")
 pytestmark = [pytest.mark.golden, pytest.mark.timeout(2 * LONGEST)]
@@ -304,6 +309,28 @@ def test_tuning_measures_the_same_on_a_farm(ttsr: Ttsr, farm: str, tmp_path: Pat
     here, there = (measured(tmp_path / name / "tune.jsonl") for name in ("here", "there"))
     assert [numbers(row) for row in here] == [pytest.approx(numbers(row), rel=1e-4) for row in there]
     assert [texts(row) for row in here] == [texts(row) for row in there]
+
+
+def test_training_data_are_the_same_from_a_farm(farm: str, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    rows = ["file,kind,speaker_or_class,eval_only,band_edge_hz,floor_edge_hz"]
+    kept = next(f"voice {i}" for i in range(99) if held_out(f"voice {i}"))
+    for number, group in enumerate(("a", "b", kept)):
+        stem(folder / f"{number}.wav", seconds=0.7, seed=number)
+        rows.append(f"{number}.wav,speech,{group},,24000,24000")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    engine, _ = write_engine(tmp_path)
+    sizes = {"width": 16, "depth": 1, "batch": 2, "frames": 20, "windows": 4, "held-windows": 2, "count": 2}
+    sizes |= {"expect-steps": 1, "rank-steps": 1}
+    flags = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
+    for name, more in (("here", []), ("there", ["--farm", farm, "--farm-workers", "1"])):
+        pack([str(tmp_path / name), str(folder), *more])
+        draw_and_rank([str(tmp_path / name), str(folder), "--engine", str(engine), *flags, *more])
+    for name in ("shard00.bin", "bank0.pt", "held.pt"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name
+    part = EngineFile.of(engine)
+    assert not replace(part, path=tmp_path / "gone").here()
+    assert replace(part.shipped(), path=tmp_path / "gone").load().sample_rate == 48000
 
 
 def numbers(row: dict[str, Any]) -> dict[str, float]:

@@ -22,7 +22,8 @@ from ttsr_studio.training import critic as critic_training
 from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
 from ttsr_studio.training.critic import ranking_loss
 from ttsr_studio.training.data import Batch, Corpus, Pairs, TrainingClip, at_speed, held_out, load_clips
-from ttsr_studio.training.shards import forward, inverse, load_shards
+from ttsr_studio.training.packing import forward, inverse
+from ttsr_studio.training.shards import load_shards
 from ttsr_studio.training.shards import main as pack
 from ttsr_studio.training.synthesis import piece
 from ttsr_studio.verifiers.critic.verifier import Critic

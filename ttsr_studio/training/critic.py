@@ -9,39 +9,28 @@ Both stages and the bank are resumable.
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
-from ttsr_studio.analysis.spectra import N_FFT, POWER_FLOOR, power_spectrogram
-from ttsr_studio.diffusion.batch_limit import BatchLimit
-from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
-from ttsr_studio.diffusion.model import Engine
-from ttsr_studio.diffusion.noise import NoiseKey, draw
-from ttsr_studio.diffusion.samplers.registry import get_sampler
-from ttsr_studio.diffusion.schedules import sigmas
-from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.errors import InputError, pip_install
+from ttsr_studio.training.bank import EDGE_MARGIN_HZ, Bank, BankPlan, BankSource, EngineFile, make_bank
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean, same_sizes
 from ttsr_studio.training.shards import load_shards
+from ttsr_studio.training.spread import WorkPlace, add_farm, where_to_work
 from ttsr_studio.verifiers.critic.network import CriticConfig, CriticNetwork, load_critic
 from ttsr_studio.weights.checkpoint import export
 
 STAGES = ("expect", "rank")
-EDGE_MARGIN_HZ = 200
 CLIP = 4.0
 """Deviations of the truth from its mean count up to about this many standard deviations."""
-
-RATING_WEIGHT = 0.3
-"""Of a point of Zimtohrli (1 to 5) against a unit of log-spectral distance: candidates differ about alike in both."""
 
 RANK_SCALE = 0.02
 """Difference of expected distances at which the ranking loss bends."""
@@ -64,40 +53,6 @@ def ranking_loss(expected: Tensor, distance: Tensor) -> Tensor:
     return loss.sum() / order.abs().sum().clamp(min=1e-6)
 
 
-@dataclass
-class Bank:
-    """Windows of engine candidates.
-
-    Attributes:
-        lr: [W, samples], float16; cutoff_hz, edge_hz [W].
-        truth: views [W, views, T], float16.
-        views: of the candidates, [W, K, views, T], float16.
-        distance: to the truth, from cutoff to edge, [W, K].
-    """
-
-    lr: Tensor
-    cutoff_hz: Tensor
-    edge_hz: Tensor
-    truth: Tensor
-    views: Tensor
-    distance: Tensor
-
-    def __len__(self) -> int:
-        return len(self.lr)
-
-    def rows(self, index: Tensor) -> "Bank":
-        return Bank(*(value[index].float() for value in self.__dict__.values()))
-
-
-@dataclass(frozen=True)
-class BankPlan:
-    """How many windows a bank has, how many candidates each, and the number of the first batch they come from."""
-
-    windows: int
-    count: int
-    first: int
-
-
 @dataclass(frozen=True)
 class StagePlan:
     """How long and how fast a stage trains.
@@ -113,75 +68,6 @@ class StagePlan:
     peak: float
     every: int
     stop: int
-
-
-def candidates(engine: Engine, batch: Batch, count: int, seed: int) -> Tensor:
-    """Draw candidates as a render does: [B, count, samples]."""
-    rows = len(batch.lr)
-    keys = [NoiseKey(1000 * seed + i) for i in range(rows)]
-    padded = F.pad(batch.lr, (engine.lookaround, engine.lookaround))
-    conditioning = engine.condition(padded[:, None], batch.cutoff_hz[:, :1], keys)
-    index = torch.arange(rows).repeat_interleave(count)
-    shape = engine.noise_shape(batch.lr.shape[-1])
-    noise = torch.stack([draw(key.child("draw", k), shape) for key in keys for k in range(count)])
-    low, high = engine.sigma_range
-    levels = sigmas(engine.default_schedule, engine.default_steps, low, high, **engine.schedule_options)
-    chosen = conditioning.rows(index)
-    denoiser = MeteredDenoiser(engine, chosen, Meter(), limit=BatchLimit(len(index)))
-    x0, _ = get_sampler(engine.default_solver)(
-        denoiser, engine.start(noise * engine.default_temperature, float(levels[0])), levels
-    )
-    audio: Tensor = engine.decode(x0, chosen).unflatten(0, (rows, count))
-    return audio
-
-
-def truth_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
-    """Distance of [B, K, samples] to [B, samples], [B, K]: log-spectral from cutoff to edge, and by Zimtohrli."""
-    import zimtohrli  # In the extra "evaluate".
-
-    rows = zip(truth.numpy(), audio.numpy(), strict=True)
-    ratings = [[zimtohrli.mos_from_signals(true, one) for one in many] for true, many in rows]
-    return log_distances(audio, truth, cutoff_hz, edge_hz) + RATING_WEIGHT * (5 - torch.tensor(ratings))
-
-
-def log_distances(audio: Tensor, truth: Tensor, cutoff_hz: Tensor, edge_hz: Tensor) -> Tensor:
-    """Log-spectral distance of [B, K, samples] to [B, samples] from cutoff to edge, [B, K]."""
-    hz = torch.arange(N_FFT // 2 + 1) * (48000 / N_FFT)
-    mask = ((hz[None] >= cutoff_hz[:, None]) & (hz[None] <= edge_hz[:, None] - EDGE_MARGIN_HZ)).float()[:, :, None]
-    true = power_spectrogram(truth).clamp_min(POWER_FLOOR).log10()
-    count = mask.sum(1).clamp(min=1)
-    made = (power_spectrogram(x).clamp_min(POWER_FLOOR).log10() for x in audio.unbind(1))
-    return torch.stack([(((x - true) ** 2 * mask).sum(1) / count).sqrt().mean(-1) for x in made], dim=1)
-
-
-@torch.no_grad()
-def make_bank(net: CriticNetwork, engine: Engine, pairs: Pairs, path: Path, plan: BankPlan) -> Bank:
-    """Load the bank at `path`, or draw it; parts are kept, so a stopped call goes on."""
-    if path.exists():
-        return Bank(**torch.load(path, weights_only=True))
-    parts = []
-    for step in range(-(-plan.windows // pairs.size)):
-        part = path.with_name(f"{path.stem}-{step}.part")
-        if not part.exists():
-            batch = pairs.batch(plan.first + step)
-            audio = candidates(engine, batch, plan.count, plan.first + step)
-            edge = batch.edge_hz
-            torch.save(
-                asdict(
-                    Bank(
-                        batch.lr.half(), batch.cutoff_hz[:, 0], edge, net.views(batch.hr).half(),
-                        net.views(audio).half(), truth_distances(audio, batch.hr, batch.cutoff_hz[:, 0], edge),
-                    )
-                ),
-                part,
-            )  # fmt: skip
-        parts.append(part)
-    stored = [torch.load(part, weights_only=True) for part in parts]
-    whole = {name: torch.cat([part[name] for part in stored]) for name in stored[0]}
-    torch.save(whole, path)
-    for part in parts:
-        part.unlink()
-    return Bank(**whole)
 
 
 def scored(net: CriticNetwork, bank: Bank) -> tuple[Tensor, Tensor]:
@@ -309,6 +195,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     made.add_argument("--start-from", type=existing, help="weights of a first stage; only ranking is left")
     made.add_argument("--stop-after", type=int, help="steps of this call; the next call goes on from there")
+    add_farm(made, "draws the candidates, on its processors")
     return made
 
 
@@ -340,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run.next_stage()
         run.save()
     if run.stage == 1 and given.engines:
-        bank, held_bank = make_banks(run, pairs, held, given)
+        with where_to_work(given) as spread:
+            bank, held_bank = make_banks(config, pairs, held, given, spread)
         rank(run, bank, held_bank, StagePlan(given.rank_steps, 3e-4, min(given.every, 100), run.step + left))
         if run.step < given.rank_steps:
             return
@@ -350,16 +238,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     export(run.average, config.to_dict(), given.folder / "critic.safetensors", training)
 
 
-def make_banks(run: CriticRun, pairs: Pairs, held: Pairs, given: Namespace) -> tuple[Bank, Bank]:
+def make_banks(
+    config: CriticConfig, pairs: Pairs, held: Pairs, given: Namespace, spread: WorkPlace
+) -> tuple[Bank, Bank]:
     """The bank that the engines share, and the validation bank, by the last of them."""
-    engines = [cast(Engine, load_file("cpu", path, None)) for path in given.engines]
+    sources = [BankSource(EngineFile.of(path), config, spread) for path in given.engines]
     parts = []
-    for number, engine in enumerate(engines):
-        plan = BankPlan(given.windows // len(engines), given.count, 1_000_000 * (number + 1))
-        parts.append(make_bank(run.average, engine, pairs, given.folder / f"bank{number}.pt", plan))
+    for number, source in enumerate(sources):
+        plan = BankPlan(given.windows // len(sources), given.count, 1_000_000 * (number + 1))
+        parts.append(make_bank(source, pairs, given.folder / f"bank{number}.pt", plan))
     bank = Bank(**{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
     plan = BankPlan(given.held_windows, given.count, 0)
-    return bank, make_bank(run.average, engines[-1], held, given.folder / "held.pt", plan)
+    return bank, make_bank(sources[-1], held, given.folder / "held.pt", plan)
 
 
 if __name__ == "__main__":
