@@ -4,9 +4,10 @@ python benchmarks/farm_chaos.py --files 200 --kills 60 --nodes 2
 
 The farm is a Ray cluster of nodes with one processor each on this machine. SIGKILL goes to actors by their process, to
 nodes with all that is on them, to the service, and to the head with the whole cluster, evenly over the files; what was
-killed is started again. One file in 40 is no audio. At the end every file must be done or failed with a reason of its
-own, done only once, whole, with the same bytes as a render on this machine alone, and every source must be what it was;
-nothing of it may count against a file. Exit code 1 otherwise.
+killed is started again. Other nodes are drained: they end when their worker has finished what it does. One file in 40
+is no audio. At the end every file must be done or failed with a reason of its own, done only once, whole, with the same
+bytes as a render on this machine alone, and every source must be what it was; nothing of it may count against a file.
+Exit code 1 otherwise.
 """
 
 import argparse
@@ -40,7 +41,10 @@ from ttsr_studio.watch.queue.states import JobState
 STORE = 100 * 2**20
 """Bytes of a node's object store."""
 
-WEIGHTS = {"actor": 16, "node": 2, "service": 2, "head": 1}
+WEIGHTS = {"actor": 16, "drain": 2, "node": 2, "service": 2, "head": 1}
+DRAIN_SECONDS = 120.0
+"""For a node that is to end to finish what its worker does."""
+
 BROKEN = 40
 """One file in so many is no audio."""
 
@@ -53,6 +57,7 @@ class Farm:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.count, self.nodes = nodes, list[Any]()
+        self.leaving: list[tuple[Any, float]] = []
         self.start()
 
     def start(self) -> None:
@@ -70,16 +75,38 @@ class Farm:
         self.nodes.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
 
+    def drain(self, node: Any) -> None:
+        """Say that a node is to end, as autoscalers do, and put another in its place."""
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        preempted = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        GcsClient(address=self.address).drain_node(node.node_id, preempted, "chaos", 0)
+        self.nodes.remove(node)
+        self.leaving.append((node, time.monotonic()))
+        self.add()
+
+    def end_drained(self) -> list[str]:
+        """End nodes that are drained and have no worker any more; what is wrong with others."""
+        wrong = []
+        for node, since in list(self.leaving):
+            late = time.monotonic() - since > DRAIN_SECONDS
+            if late or not self.actors([node]):
+                wrong += [f"a worker is on a drained node after {DRAIN_SECONDS:.0f} s"] if late else []
+                self.leaving.remove((node, since))
+                self.cluster.remove_node(node)
+        return wrong
+
     def lose_head(self) -> None:
         """The head goes, and with it the cluster: nodes find no way back to one that starts anew."""
         self.cluster.remove_node(self.cluster.head_node, allow_graceful=False)
-        for node in self.nodes:
+        for node in (*self.nodes, *(node for node, _ in self.leaving)):
             node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-        self.nodes = []
+        self.nodes, self.leaving = [], []
 
-    def actors(self) -> list[psutil.Process]:
-        """Processes of workers, which the nodes start."""
-        ours = {node.all_processes["raylet"][0].process.pid for node in self.nodes}
+    def actors(self, nodes: list[Any] | None = None) -> list[psutil.Process]:
+        """Processes of workers, which the nodes start; without those on nodes that are to end."""
+        ours = {node.all_processes["raylet"][0].process.pid for node in (self.nodes if nodes is None else nodes)}
         every = [each for each in psutil.process_iter(["name", "ppid"]) if each.info["ppid"] in ours]
         return [each for each in every if each.info["name"].startswith("ray::RenderActor")]
 
@@ -147,12 +174,15 @@ def disturb(root: Path, farm: Farm, given: argparse.Namespace) -> tuple[Counter[
         if service.poll() is not None:
             wrong.append(f"the service ended with {service.returncode}: {(root / 'errors.txt').read_text()[-500:]}")
             break
+        wrong += farm.end_drained()
         through = done_with(root)
         if todo and farm.actors() and through >= 0.9 * given.files * (given.kills - len(todo)) / given.kills:
             kind = todo.pop(0)
             kills[kind] += 1
             if kind == "actor":
                 rng.choice(farm.actors()).kill()
+            elif kind == "drain":
+                farm.drain(rng.choice(farm.nodes))
             elif kind == "node":
                 farm.lose_node(rng.choice(farm.nodes))
                 farm.add()

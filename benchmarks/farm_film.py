@@ -4,8 +4,9 @@ python benchmarks/farm_film.py --seconds 600 --channels 2 --nodes 3 --lose
 python benchmarks/farm_film.py --seconds 60 --nodes 1 2
 
 With `--lose` it is rendered once more on the last number of nodes, one of which goes away in the middle. Efficiency is
-the time of a local render divided by the farm's times its nodes; starting workers is counted apart. Exit code 1 where
-bytes differ.
+the time of a local render divided by the farm's times its nodes; starting workers is counted apart. On a machine that
+others use as well, it says little: therefore the processor seconds of all processes are told too, with and without what
+the start takes (of the command, its gateway, and every worker until it searches). Exit code 1 where bytes differ.
 """
 
 import argparse

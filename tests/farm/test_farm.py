@@ -23,6 +23,7 @@ from watch_folder import counts, row, said, stem, watch
 from ttsr_studio.farm import identity, works
 from ttsr_studio.farm.farm import Farm
 from ttsr_studio.farm.identity import installation
+from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import FarmSettings
 from ttsr_studio.farm.workers import FarmWorker
 from ttsr_studio.rendering.inference import windows
@@ -230,6 +231,26 @@ def test_who_has_two_workers_hands_one_over_and_a_node_that_drains_gets_no_more(
         assert not wants.open()
         cluster.remove_node(leaving)
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def test_two_workers_share_a_card_and_no_third_one(farm: str, cluster: Any) -> None:
+    """The card is one in Ray's books only."""
+    node = cluster.add_node(num_cpus=0, num_gpus=1, object_store_memory=STORE)
+    settings = FarmSettings(farm, gpus=0.5, identity=installation(), owner="halves")
+    halves = Farm(settings)
+    try:
+        until(lambda: halves.reach() is None and halves.slots == 2)
+        lines = [halves.line() for _ in range(3)]
+        assert [line.open() for line in lines] == [True, True, False]
+        at = [(each["node"], each["cards"]) for each in halves.census().workers if each["owner"].startswith("halves")]
+        assert at == [(node.node_id, "0")] * 2
+    finally:
+        halves.close()
+        cluster.remove_node(node)
+    ours = Machines(None, settings)
+    for gpus, cards, slots in ((0.6, 2, 2), (0.25, 2, 8), (2.0, 3, 1)):
+        ours.settings = replace(settings, gpus=gpus)
+        assert ours.slots_in({"GPU": float(cards)}) == slots
 
 
 def drain(farm: str, node: str) -> None:

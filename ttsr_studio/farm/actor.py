@@ -87,6 +87,7 @@ class RenderActor:
             "does": self.what or None,
             "stage": self.stage if self.what else None,
             "share": done / total if self.what and total else None,
+            "cards": os.environ.get("CUDA_VISIBLE_DEVICES") or None,  # as Ray sets it
             "memory": int(psutil.Process().memory_info().rss),
         }
 

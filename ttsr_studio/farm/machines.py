@@ -37,8 +37,8 @@ class Machines:
         }
         left = state.available_resources_per_node()
         for node, each in self.by_node.items():
-            slots = self._slots(each.resources)
-            free = max(0, min(slots - counts[node], self._slots(left.get(node, {}), each.resources)))
+            slots = self.slots_in(each.resources)
+            free = max(0, min(slots - counts[node], self.slots_in(left.get(node, {}), each.resources)))
             self.by_node[node] = replace(each, slots=slots, free=free)
 
     def best(self) -> Machine | None:
@@ -70,9 +70,11 @@ class Machines:
             return self.settings.gpus
         return float(any(each.resources.get("GPU") for each in self.by_node.values()))
 
-    def _slots(self, left: Mapping[str, float], there: Mapping[str, float] | None = None) -> int:
+    def slots_in(self, left: Mapping[str, float], there: Mapping[str, float] | None = None) -> int:
         """Workers that a machine takes with what is left of what is there."""
         asked = self.resources(left if there is None else there)
-        if asked["num_gpus"]:
-            return int(left.get("GPU", 0.0) / asked["num_gpus"] + 1e-6)
+        if gpus := asked["num_gpus"]:
+            most = int(left.get("GPU", 0.0) / gpus + 1e-6)
+            on_one = int(1 / gpus + 1e-6)  # what is left of a card is not put together with that of another
+            return most if gpus >= 1 or there else min(most, on_one * int(left.get("GPU", 0.0)))
         return int(left.get("CPU", 0.0) / asked["num_cpus"] + 1e-6) if asked["num_cpus"] else 0

@@ -178,7 +178,7 @@ class Whereabouts:
 
 @dataclass(frozen=True)
 class Census:
-    """All workers on the farm: node, pid, owner, does, stage, share, memory.
+    """All workers on the farm: node, pid, owner, does, stage, share, cards, memory.
 
     Attributes:
         differences: how machines differ from what is wanted, by node: in a line, or None where they do not.

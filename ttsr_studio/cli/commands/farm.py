@@ -89,5 +89,6 @@ def worker_lines(node: str, workers: Sequence[Mapping[str, Any]]) -> list[str]:
         if each["node"] == node:
             share = "" if each["share"] is None else f" {each['share']:.0%}"
             does = f"{shown(Path(each['does']))}  {each['stage']}{share}" if each["does"] else "nothing"
-            lines.append(f"{does}  ({each['owner']}, process {each['pid']}, {each['memory'] / 1e9:.1f} GB)")
+            card = f"card {each['cards']}, " if each["cards"] else ""
+            lines.append(f"{does}  ({each['owner']}; {card}process {each['pid']}, {each['memory'] / 1e9:.1f} GB)")
     return lines
