@@ -1,6 +1,7 @@
 """A gentle filter's skirt is lifted, a brick wall's edge and a file that asks to be left are not."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,11 @@ def test_each_stretch_has_its_own_curve() -> None:
     assert np.abs(out[0, RATE + 480 :] - sound[0, RATE + 480 :]).max() > 0.1
 
 
-def test_the_band_ends_where_the_lift_does() -> None:
-    ends = SkirtMap((0.0,), ((SKIRT,), (None,))).ends(BandwidthMap((0.0,), ((5000.0,), (7000.0,))))
-    assert ends.edges_hz == ((8000.0,), (7000.0,))
+def test_a_map_knows_up_to_where_it_is_lifted() -> None:
+    skirts = SkirtMap((0.0, 1.0), ((SKIRT, SKIRT), (None, None)))
+    found = skirts.within(BandwidthMap((0.0, 1.0), ((5000.0, 9000.0), (7000.0, 7000.0))))
+    assert found.edges_hz == ((5000.0, 8000.0), (7000.0, 7000.0))
+    assert found.heard.edges_hz == ((8000.0, 9000.0), (7000.0, 7000.0))
     assert SKIRT.up_to(3000.0) is None
     assert SKIRT.up_to(6000.0).hertz[-1] == 6000.0  # type: ignore[union-attr]
 
@@ -131,7 +134,7 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
     low, high = 3500, told["skirts"][0]["hertz"][-1]
     off = [abs(level_db(band(audio, low, high)) - level_db(band(truth, low, high))) for audio in (load(source), lift)]
     assert off[1] < off[0], "nearer to the truth than what was heard"
-    low = 5000  # up to where the lift ends nothing is generated
+    low = 5000  # up to where the lift ends what is there is kept
     off = [abs(level_db(band(audio, low, high)) - level_db(band(truth, low, high))) for audio in (load(source), lift)]
     assert off[1] < off[0] - 2.0, off
     assert level_db(band(lift, 200, 3000)) == pytest.approx(level_db(band(load(source), 200, 3000)), abs=0.1)
@@ -157,3 +160,27 @@ def test_a_dark_file_is_not_brightened(ttsr: Ttsr, tmp_path: Path) -> None:
     asked, told = rendered(ttsr, source, tmp_path / "b.wav", "--cutoff", 8000, "--lift-skirt")
     assert told["skirts"] == []
     assert np.array_equal(plain, asked)
+
+
+@pytest.mark.golden
+def test_a_lift_is_no_duller_than_none_and_inspect_names_the_same_edges(ttsr: Ttsr, tmp_path: Path) -> None:
+    rng, t = np.random.default_rng(9), np.arange(3 * RATE) / RATE
+    truth = 0.05 * sum(np.sin(2 * np.pi * 98 * k * t + k) / k for k in range(1, 220))[:, None]
+    truth += 0.2 * (np.exp(-12 * (t % (1 / 3))) * rng.standard_normal(len(t)))[:, None]
+    filtered = scipy.signal.sosfilt(scipy.signal.butter(6, 4000, fs=RATE, output="sos"), truth, axis=0)
+    source = save(tmp_path / "hits.wav", filtered)
+    kept, _ = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--loudness", "off")
+    lift, told = rendered(ttsr, source, tmp_path / "lift.wav", "--loudness", "off")
+    thirds = [4000 * 2 ** (k / 3) for k in range(7)]
+    off = [
+        np.mean([abs(level_db(band(x, a, b)) - level_db(band(truth, a, b))) for a, b in pairwise(thirds)])
+        for x in (kept, lift)
+    ]
+    assert off[1] < off[0], "third-octaves are nearer to the truth"
+    assert level_db(band(lift, 5000, 16000)) > level_db(band(kept, 5000, 16000)) - 0.5
+    heard = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
+    assert heard["cutoff_hz"] == pytest.approx(told["cutoff_hz"], abs=1)
+    assert heard["skirts"][0]["hertz"] == told["skirts"][0]["hertz"]
+    said = ttsr("inspect", source, "--no-estimate").output
+    skirt = told["skirts"][0]
+    assert f"from {skirt['hertz'][0] / 1000:.1f} to {skirt['hertz'][-1] / 1000:.1f} kHz by up to" in said

@@ -9,6 +9,7 @@ To replace what lies above the edge (``keep=False``) the pair is complementary: 
 sum to the whole.
 """
 
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -89,8 +90,12 @@ class MapCrossover:
     def __init__(self, bandwidth: BandwidthMap, rate: int) -> None:
         """Raises what `Crossover` raises."""
         self.bandwidth, self.rate, keep = bandwidth, rate, not bandwidth.replaced
-        edges = {float(np.float32(min(edge, rate / 2))) for row in bandwidth.edges_hz for edge in row}
-        self._crossovers = {edge: Crossover(edge, rate, keep, bandwidth.heard_to_hz) for edge in edges}
+        pairs = zip(chain(*bandwidth.edges_hz), chain(*bandwidth.heard.edges_hz), strict=True)
+        heard: dict[float, float] = {}
+        for edge, end in pairs:
+            edge = float(np.float32(min(edge, rate / 2)))
+            heard[edge] = max(heard.get(edge, bandwidth.heard_to_hz), end if end > edge else 0.0)
+        self._crossovers = {edge: Crossover(edge, rate, keep, end) for edge, end in heard.items()}
         self.pad = max(each.pad for each in self._crossovers.values()) + round(_FADE_SECONDS * rate)
 
     def merge(self, lr: torch.Tensor, generated: torch.Tensor, start: int = 0) -> torch.Tensor:

@@ -62,7 +62,7 @@ class Programme:
     Attributes:
         lr: what a search works on.
         unlifted: the same before skirts were lifted.
-        bandwidth: where its band ends, once they are.
+        bandwidth: where its band ends, and up to where they are lifted.
         skirts: by how much they were lifted.
         lifted_lu: how much louder that made it, LU; None where nothing was lifted, or there is too little to measure.
         aside: what is put back beneath the render; None where there is nothing.
@@ -103,8 +103,10 @@ def programme_of(run: RunningRender, measured: Measured, bandwidth: BandwidthMap
     raised, skirts = clean, skirts_of(run.session, clean, measured.band, measured.rate)
     if skirts:
         raised = stored(run, lifted(clean, skirts, rate), lr.channels)
-        bandwidth = bandwidth if run.session.options.cutoffs else skirts.ends(bandwidth)
-    rows += sounds_above(clean, bandwidth, rate, "image" if remove == "images" and bandwidth.replaced else "sound")
+        given = bool(run.session.options.cutoffs) or bandwidth.replaced
+        bandwidth = bandwidth if given else skirts.within(bandwidth)
+    what: Literal["sound", "image"] = "image" if remove == "images" and bandwidth.replaced else "sound"
+    rows += sounds_above(clean, bandwidth.heard, rate, what)
     counted = below(raised, bandwidth, rate) if bandwidth.replaced else raised.blocks(BLOCK)
     loudness, level = measured.loudness, measured.level
     if apart or birdies or skirts or bandwidth.replaced:

@@ -104,7 +104,7 @@ class InputInfo(Record):
     beyond: Sequence[BeyondRecord] = ()
     """What lies above that: tones do not count in the loudness match, nor does what was removed."""
     skirts: Sequence[SkirtRecord] = ()
-    """What was lifted; `cutoff_hz` and `bandwidth` are as they are after that."""
+    """What was lifted; `cutoff_hz` and `bandwidth` are as they were heard before that."""
     codec: str | None = None
     """What seems to have ended its band, a codec or a rate, in words; null where nothing says so."""
     lifted_lu: float | None = None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -30,12 +30,14 @@ class BandwidthMap:
         edges_hz: [channels][S].
         heard_to_hz: up to where something was heard, where edges were given that lie lower; else 0.
         replaced: whether what lies above the edges goes, and is not only topped up.
+        lifted_hz: [channels][S], up to where a skirt was lifted, or the edge; empty where nothing was.
     """
 
     starts_s: tuple[float, ...]
     edges_hz: tuple[tuple[float, ...], ...]
     heard_to_hz: float = 0.0
     replaced: bool = False
+    lifted_hz: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def constant(cls, cutoff_hz: float, channels: int = 1) -> "BandwidthMap":
@@ -58,6 +60,11 @@ class BandwidthMap:
         stops = (*self.starts_s[1:], math.inf)
         within = [k for k, start in enumerate(self.starts_s) if start < stop_s and stops[k] > start_s]
         return max(row[k] for row in self.edges_hz for k in within)
+
+    @property
+    def heard(self) -> "BandwidthMap":
+        """The same with edges where what is heard ends, once skirts are lifted."""
+        return replace(self, edges_hz=self.lifted_hz) if self.lifted_hz else self
 
     def rows(self) -> list[tuple[float, tuple[float, ...]]]:
         """(start in seconds, edges of all channels in Hz) of every stretch."""

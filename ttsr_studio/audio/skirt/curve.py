@@ -112,10 +112,13 @@ class SkirtMap:
         rows = tuple(tuple(s and s.up_to(end) for s in row) for row, end in zip(self.rows, ends, strict=True))
         return replace(self, rows=rows)
 
-    def ends(self, bandwidth: BandwidthMap) -> BandwidthMap:
-        """Where the band ends once skirts are lifted, of a map with the same stretches."""
-        edges = tuple(
-            tuple(edge if skirt is None else skirt.end_hz for edge, skirt in zip(edges, row, strict=True))
-            for edges, row in zip(bandwidth.edges_hz, self.rows, strict=True)
+    def within(self, bandwidth: BandwidthMap) -> BandwidthMap:
+        """A map with the same stretches, which knows up to where they are lifted; it ends where that ends, at most."""
+        edges, ends = (
+            tuple(
+                tuple(of(edge, skirt.end_hz) if skirt else edge for edge, skirt in zip(edges, row, strict=True))
+                for edges, row in zip(bandwidth.edges_hz, self.rows, strict=True)
+            )
+            for of in (min, max)
         )
-        return replace(bandwidth, edges_hz=edges)
+        return replace(bandwidth, edges_hz=edges, lifted_hz=ends)

@@ -47,7 +47,8 @@ SAME_DB = 9.0
 _OFFSET_DB, _SLOPE_DB, _LOCAL_DB, _LOCAL_OCTAVES, _BAND_DB = 3.0, 5.0, 5.0, 1.0, 2.0
 _DEEPEST_DB = 45.0
 _OVER_FLOOR_DB, _LIFTED_OVER_FLOOR_DB = 10.0, 12.0
-_CAREFUL = 0.65
+_CAREFUL, _LIKELY = 0.65, 0.5
+"""How probably more was lost: for whether there is a filter, and for what is lifted."""
 _PAUSE_DB = 45.0
 _LOWEST_HZ = 1000.0
 _FRAME_SECONDS = 0.085
@@ -77,10 +78,11 @@ class _Family:
 
 @dataclass(frozen=True)
 class Fall:
-    """What a fit found: loss in dB at `hertz`, its order, where its start is, and the evidence for it."""
+    """What a fit found: at `hertz` the loss in dB, and what was rather lost than not; the order, and the evidence."""
 
     hertz: Decibels
     loss_db: Decibels
+    sure_db: Decibels
     order: float
     knee_hz: float
     end_hz: float
@@ -103,17 +105,18 @@ def find_skirt(
     first = fit_fall(expect(excerpts, looked), looked, top_hz)
     if first is None or first.evidence < LEAST_EVIDENCE / 2:
         return None
-    start = float(np.interp(1.0, first.loss_db, first.hertz))
+    start = float(np.interp(1.0, first.sure_db, first.hertz))
     looked = float(np.clip(start, max(_LOWEST_HZ, edge_hz / 3.0), max(_LOWEST_HZ, edge_hz / 1.2)))
     found = fit_fall(expect(excerpts, looked), looked, top_hz)
     if found is None or not believed(found):
         return None
-    return Skirt.sampled(found.hertz, found.loss_db, found.end_hz, found.evidence)
+    skirt = Skirt.sampled(found.hertz, found.loss_db, found.end_hz, found.evidence)
+    return skirt if skirt.start_hz < edge_hz else None  # what begins above the edge does not explain it
 
 
 def believed(fall: Fall) -> bool:
     """Whether a fall is a gentle filter's and not the programme's own, nor a brick wall."""
-    deep = float(np.interp(fall.end_hz, fall.hertz, fall.loss_db))
+    deep = float(np.interp(fall.end_hz, fall.hertz, fall.sure_db))
     return (
         fall.evidence >= LEAST_EVIDENCE
         and GENTLEST <= fall.order <= STEEPEST
@@ -139,17 +142,18 @@ def fit_fall(cells: Expected, looked_hz: float, top_hz: float) -> Fall | None:
     weights, evidence = _posterior(difference.mean(axis=1)[used], np.log2(hertz[used] / looked_hz), hertz[used])
     fine = np.geomspace(500.0, hertz[-1], 200)
     family = _Family.at(fine)
-    loss = _careful(family.loss, weights)
+    loss, sure = (_exceeded(family.loss, weights, share) for share in (_LIKELY, _CAREFUL))
     heard = hertz[used & _up_to(hertz, looked_hz, over < _LIFTED_OVER_FLOOR_DB)]
-    end = min(float(np.interp(MOST_DB, loss, fine)), float(heard[-1]) if len(heard) else looked_hz)
+    end = min(float(np.interp(MOST_DB, sure, fine)), float(heard[-1]) if len(heard) else looked_hz)
     return Fall(
         fine,
         loss,
+        sure,
         float(weights @ family.order),
-        float(np.interp(3.0, loss, fine)),
+        float(np.interp(3.0, sure, fine)),
         end,
         evidence,
-        _unsteadiness(difference, low[active], used & (np.interp(hertz, fine, loss) > 3.0)),
+        _unsteadiness(difference, low[active], used & (np.interp(hertz, fine, sure) > 3.0)),
     )
 
 
@@ -201,11 +205,10 @@ def _posterior(difference: Decibels, octaves: Decibels, hertz: Decibels) -> tupl
     return weights / weights.sum(), float(likely.max() + 0.5 * (without**2).sum())
 
 
-def _careful(loss: Decibels, weights: Decibels) -> Decibels:
-    """A loss at every place that is exceeded with probability `_CAREFUL`: rather too little is lifted."""
+def _exceeded(loss: Decibels, weights: Decibels, share: float) -> Decibels:
+    """The loss at every place that is exceeded with a probability."""
     order = np.argsort(loss, axis=0)
-    share = np.cumsum(weights[order], axis=0)
-    row = np.argmax(share >= 1 - _CAREFUL, axis=0)
+    row = np.argmax(np.cumsum(weights[order], axis=0) >= 1 - share, axis=0)
     places = np.arange(loss.shape[1])
     return np.asarray(np.maximum.accumulate(loss[order[row, places], places]), np.float64)
 
