@@ -31,6 +31,7 @@ SHARED = {
     "verifiers/signal": set[str](),
     "verifiers/pretrained": {"loading"},
     "verifiers/critic": {"network"},
+    "verifiers/probe": {"network"},
     "cli/commands": set[str](),
 }
 """Folders of siblings, and the modules among them that all may use."""

@@ -22,7 +22,12 @@ from helpers import LONGEST, below, save, voice
 import ttsr_studio
 
 ROOT = Path(__file__).parent.parent
-CARDS = ("engines/builtin/MODEL_CARD.md", "engines/builtin/ATTRIBUTION.md", "verifiers/critic/MODEL_CARD.md")
+CARDS = (
+    "engines/builtin/MODEL_CARD.md",
+    "engines/builtin/ATTRIBUTION.md",
+    "verifiers/critic/MODEL_CARD.md",
+    "verifiers/probe/MODEL_CARD.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def test_the_wheel_carries_everything(wheel: Path) -> None:
     assert {f"_shipped/{name}" for name in tracked} <= inside
     licences = {name.split(".dist-info/licenses/")[1] for name in names if ".dist-info/licenses/" in name}
     assert licences == set(told.get_all("License-File") or [])
-    assert len(licences) == 4
+    assert len(licences) == 5
     assert {"sessions/schemas/Project.xsd", "sessions/schemas/MetaData.xsd"} <= inside
     assert told["Version"] == ttsr_studio.__version__
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "ttsr_studio/training"))]

@@ -19,14 +19,18 @@ from ttsr_studio.engines.builtin.spectral import log_energy
 from ttsr_studio.errors import InputError
 from ttsr_studio.training import attribution
 from ttsr_studio.training import critic as critic_training
+from ttsr_studio.training import probe as probe_training
 from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
 from ttsr_studio.training.critic import ranking_loss
 from ttsr_studio.training.data import Batch, Corpus, Pairs, TrainingClip, at_speed, held_out, load_clips
 from ttsr_studio.training.packing import forward, inverse
+from ttsr_studio.training.probe import area_under_curve
 from ttsr_studio.training.shards import load_shards
 from ttsr_studio.training.shards import main as pack
 from ttsr_studio.training.synthesis import piece
 from ttsr_studio.verifiers.critic.verifier import Critic
+from ttsr_studio.verifiers.probe.verifier import Probe
+from ttsr_studio.verifiers.protocol import Context
 
 Command = Callable[[list[str]], None]
 FIELDS = ("file", "kind", "speaker_or_class", "eval_only", "band_edge_hz", "floor_edge_hz")
@@ -157,6 +161,27 @@ def test_a_stopped_critic_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_pat
     assert Critic(weights=tmp_path / "whole" / "critic.safetensors", expected=None).network.config.width == 16
 
 
+def test_the_probe_learns_what_is_told_apart_and_says_what_it_is_worth(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "engine")
+    engine = ("--engine", tmp_path / "engine" / "builtin.safetensors", "--width", 4, "--batch", 4, "--frames", 24)
+    sizes = ("--batches", 4, "--held-batches", 2, "--judged-batches", 1, "--count", 3, "--steps", 120)
+    call(probe_training.main, tmp_path / "probe", corpus, *engine, *sizes)
+    report = json.loads((tmp_path / "probe" / "report.json").read_text())
+    assert report["pairs"] == 8
+    assert 0.8 < report["auc"][0] <= 1, "an engine of six steps is no recording"
+    assert report["auc"][1] <= report["auc"][0] <= report["auc"][2]
+    assert -1 <= report["spearman"]["log_spectral"][0] <= 1
+    judge = Probe(weights=tmp_path / "probe" / "probe.safetensors", expected=None)
+    audio = torch.from_numpy(voice(1.0)[:, 0]).float()[None, None]
+    assert judge.score(audio, Context(48000, 5000.0, audio[0])).isfinite()
+
+
+def test_the_area_under_the_curve_is_a_chance() -> None:
+    assert area_under_curve(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
+    assert area_under_curve(np.array([0.0, 3.0]), np.array([1.0, 1.0])) == 0.5
+    assert area_under_curve(np.array([1.0]), np.array([1.0])) == 0.5
+
+
 def test_the_ranking_loss_wants_the_nearest_first() -> None:
     distance = torch.tensor([[1.0, 1.2, 1.4]])
     right, wrong, flat = (torch.tensor([x]) for x in ([0.9, 1.0, 1.1], [1.1, 1.0, 0.9], [1.0, 1.0, 1.0]))
@@ -253,7 +278,7 @@ def test_bad_data_ends_training_commands_in_one_line(corpus: Path, tmp_path: Pat
     empty.mkdir()
     assert "no manifest.csv in it" in refused(pack, tmp_path / "out", empty)
     assert "no manifest.csv in it" in refused(attribution.main, tmp_path / "A.md", empty)
-    for command in (main, critic_training.main):
+    for command in (main, critic_training.main, probe_training.main):
         assert "neither a manifest.csv nor shards" in refused(command, tmp_path / "run", empty)
     (empty / "manifest.csv").write_text((corpus / "manifest.csv").read_text().replace(",,", ",yes,"))
     assert "licensed for evaluation only" in refused(pack, tmp_path / "out", empty)

@@ -92,7 +92,7 @@ def test_every_verifier_keeps_the_contract(verifier: Verifier) -> None:
     assert torch.equal(scores, alone), "a score must not depend on the other candidates"
     assert verifier.unit
     assert verifier.licence
-    files = {"dnsmos": {"model_v8.onnx"}, "critic": {"critic.safetensors"}}
+    files = {"dnsmos": {"model_v8.onnx"}, "critic": {"critic.safetensors"}, "probe": {"probe.safetensors"}}
     assert set(verifier.weights) == files.get(verifier.name, set())
 
 

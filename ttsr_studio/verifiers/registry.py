@@ -22,6 +22,7 @@ BUILT_IN = {
     "typical": "ttsr_studio.verifiers.signal.typical:Typical",
     "continuity": "ttsr_studio.verifiers.signal.continuity:Continuity",
     "critic": "ttsr_studio.verifiers.critic.verifier:Critic",
+    "probe": "ttsr_studio.verifiers.probe.verifier:Probe",
     "speaker": "ttsr_studio.verifiers.pretrained.speaker:Speaker",
     "wer": "ttsr_studio.verifiers.pretrained.wer:WER",
     "aesthetics": "ttsr_studio.verifiers.pretrained.aesthetics:Aesthetics",
