@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from ttsr_studio.diffusion.model import Engine
 from ttsr_studio.engines.builtin.engine import WEIGHTS, load_file
+from ttsr_studio.training.bank import EDGE_MARGIN_HZ, candidates, log_distances
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
-from ttsr_studio.training.critic import EDGE_MARGIN_HZ, candidates, log_distances
 from ttsr_studio.training.data import Batch, Corpus, Pairs
 from ttsr_studio.training.loop import learning_rate
 from ttsr_studio.training.shards import load_shards
