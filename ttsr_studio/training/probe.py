@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import cast
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def fit_probe(net: ProbeNetwork, examples: Examples, steps: int, size: int, seed
         real, drawn = examples.odds(net, torch.randint(len(examples), (size,)))
         loss = F.softplus(-real).mean() + F.softplus(drawn).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if step % 100 == 0:
             print(json.dumps({"step": step, "loss": round(float(loss.detach()), 4)}), flush=True)
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser().parse_intermixed_args(arguments)
     config, cpu = ProbeConfig(width=given.width), torch.device("cpu")
     expected = None if given.engine != WEIGHTS else WEIGHTS.with_name(WEIGHTS.name + ".sha256")
-    engine = load_file("cpu", given.engine, expected)
+    engine = cast(Engine, load_file("cpu", given.engine, expected))
     samples = (given.frames - 1) * 512
     pairs, held = (
         Pairs(Corpus(load_shards(given.data, validation=part), cpu, speeds=()), given.batch, samples, seed, splices=0.0)
