@@ -13,7 +13,10 @@ from helpers import Ttsr, below, save, voice
 from torch import Tensor
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS, BuiltinEngine
+from ttsr_studio.evaluation.replay.score_file import Draws, Recording, ScoreFile
+from ttsr_studio.evaluation.tuning.rungs import RungTask, advise_rungs, rungs_preset
 from ttsr_studio.evaluation.tuning.space import Axes, SamplerSetting
+from ttsr_studio.search.protocol import SamplingPlan
 
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the built-in engine's weights are not there")
 
@@ -239,3 +242,65 @@ def test_without_optuna_it_says_how_to_get_it(
     assert done.exit_code == 2
     assert "pip install 'ttsr-studio[tune]'" in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_rungs_of_halving_are_found_on_kept_draws(ttsr: Ttsr, tmp_path: Path, evaluations: list[int]) -> None:
+    folder, out = tmp_path / "voices", tmp_path / "rungs"
+    folder.mkdir()
+    for number in range(4):
+        save(folder / f"{number}.wav", voice(0.6, seed=number))
+    ask = ("tune", folder, "--rungs", 12, "--cutoff", 8000, "--out", out, "--objective", "critic")
+    done = ttsr(*ask)
+    assert done.exit_code == 0, done.output
+    assert "on 4 clips, led on one half and measured on the other" in done.output
+    lines = [line for line in (out / "rungs.md").read_text().splitlines() if line.startswith("| ")][1:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][:3] == ["random", "–", "3"]
+    assert len(cells) == 1 + 7 * 3, "every set of rungs after 1, 2 or 3 of 4 steps, with three parts to keep"
+    assert ["0.25", "0.25", "7"] in [line[:3] for line in cells], "one goes on: 7 + 3; of 8 two would, 8 + 2 x 3"
+    kept = [json.loads(line) for line in (out / "rungs.jsonl").read_text().splitlines()]
+    assert len(kept) == 4
+    assert sorted({len(line["candidates"]) for line in kept}) == [max(int(line[2]) for line in cells)]
+    made = preset(out)
+    assert made["search"] in ("random", "halving")
+    assert (made["budget"], made["verifier"], "set" in made) == ("12nfe", ["critic"], made["search"] == "halving")
+    evaluations.clear()
+    assert ttsr(*ask).exit_code == 0
+    assert not evaluations, "what is drawn is kept"
+    replayed = ttsr("replay", out / "rungs.jsonl", "--policy", "h: nfe=12 search=halving verifier=critic")
+    assert replayed.exit_code == 0, replayed.output
+
+
+def test_rungs_that_only_seem_better_are_not_advised(tmp_path: Path) -> None:
+    """Previews that know the end make early rungs pay; previews that know nothing do not."""
+    task = RungTask("builtin", "cpu", ("critic",), 32, 0)
+    rng, plan = np.random.default_rng(0), SamplingPlan((4.0, 3.0, 2.0, 1.0, 0.0))
+    for known in (True, False):
+        clips = []
+        for number in range(12):
+            truth = rng.standard_normal(24)
+            seen = truth if known else rng.standard_normal(24)
+            scores = {"critic": truth, "lsd": truth}
+            window = Draws(scores, {step: {"critic": seen} for step in (1, 2, 3)}, {}, np.ones(1))
+            clips.append(Recording(f"clip {number}", "speech", 4000.0, (window,)))
+        advice = advise_rungs(task, ScoreFile.of(clips, plan))
+        assert (advice.best is not None) is known
+        assert advice.words.startswith("Halving with" if known else "No schedule")
+        if advice.best:
+            assert advice.best.starts > 8
+            assert 'search = "halving"' in rungs_preset(advice)
+
+
+def test_what_says_nothing_of_rungs_is_refused(ttsr: Ttsr, clips: Path) -> None:
+    for given, said in (
+        (("--rungs", 16, "--nfe", 4), "--nfe: of sampler settings"),
+        (("--rungs", 16, "--solver", "euler"), "--solver: of sampler settings"),
+        (("--rungs", 16, "--objective", "lsd"), "the truth chooses nowhere"),
+        ((), "Missing option '--nfe'"),
+    ):
+        done = ttsr("tune", clips, *given)
+        assert done.exit_code == 2
+        assert said in done.output
+    done = ttsr("tune", clips, "--rungs", 16, "--out", clips / "out")
+    assert done.exit_code == 1
+    assert "give 4 or more" in done.output

@@ -21,14 +21,17 @@ from ttsr_studio.evaluation.tuning.report import (
     tuning_line,
     tuning_markdown,
 )
+from ttsr_studio.evaluation.tuning.rungs import RungTask, advise_rungs, draw_for_rungs, rungs_markdown, rungs_preset
 from ttsr_studio.evaluation.tuning.space import Axes
-from ttsr_studio.evaluation.tuning.study import Tuning, TuningTask, load_optuna, search_grid, search_optuna
+from ttsr_studio.evaluation.tuning.study import TRUTH, Tuning, TuningTask, load_optuna, search_grid, search_optuna
 
 
 def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, Any]) -> None:
     """Vary settings, compare them, and write tables and a preset; exits with 1 when some failed."""
     context = click.get_current_context()
     target, by_grid = preset or out / "tuned.toml", given["method"] == "grid"
+    if given["nfe"] is None:
+        raise click.UsageError("Missing option '--nfe': the most evaluations of a run; or give --rungs", context)
     try:
         flags = FarmFlags.of(given)
         conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
@@ -69,5 +72,43 @@ def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, An
         f"{sum(map(len, tuning.rows.values()))} results, {results.computed} of them computed now, "
         f"{len(progress.failures)} failed"
     )
+    if progress.failures:
+        sys.exit(1)
+
+
+OF_SAMPLERS = ("nfe", "method", "trials", "solver", "steps", "schedule", "temperature", "guidance", "rho", "candidates")
+"""Options that say nothing of rungs."""
+
+
+def tune_rungs(clips: Path, out: Path, preset: Path | None, given: dict[str, Any]) -> None:
+    """Try every schedule of rungs of halving, and write tables and a preset; exits with 1 when some failed."""
+    context = click.get_current_context()
+    target, commandline = preset or out / "tuned.toml", click.core.ParameterSource.COMMANDLINE
+    for name in OF_SAMPLERS:
+        if context.get_parameter_source(name) is commandline:
+            raise click.UsageError(f"--{name}: of sampler settings, which --rungs leaves as they are", context)
+    verifiers = tuple(given["objective"].split("+"))
+    if TRUTH in verifiers:
+        raise click.UsageError(f"--objective {given['objective']}: the truth chooses nowhere; name verifiers", context)
+    try:
+        flags = FarmFlags.of(given)
+        conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
+        check_target(target)
+        task = RungTask(given["engine"], given["device"], verifiers, given["rungs"], given["seed"])
+        corpus = load_corpus(clips, given["kinds"], given["limit"])
+        results = Results(out / "rungs.jsonl")
+    except TtsrError as error:
+        raise click.UsageError(str(error), context) from error
+    try:
+        with sweep_progress() as progress, spread_over(flags) as spread:
+            file = draw_for_rungs(task, corpus, EvaluationRun(conditions, results, progress, spread=spread))
+        advice = advise_rungs(task, file)
+        table = write_text(out / "rungs.md", rungs_markdown(advice, clips))
+        write_text(target, rungs_preset(advice))
+    except TtsrError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(advice.words)
+    for path in (table, results.path, target):
+        click.echo(shown(path))
     if progress.failures:
         sys.exit(1)

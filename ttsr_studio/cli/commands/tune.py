@@ -16,6 +16,7 @@ from ttsr_studio.engines.registry import ENGINES
 EPILOG = """\b
 ttsr tune clips/manifest.csv --nfe 8 --objective lsd --out tuned
 ttsr render stems/ --preset tuned/tuned.toml --candidates 16
+ttsr tune clips/manifest.csv --rungs 64 --out rungs
 """
 
 
@@ -24,8 +25,15 @@ ttsr render stems/ --preset tuned/tuned.toml --candidates 16
 @click.option(
     "--nfe",
     type=click.IntRange(1),
-    required=True,
-    help="The most network evaluations of one run of one window and channel; guidance counts twice.",
+    help="The most network evaluations of one run of one window and channel; guidance counts twice.  [required "
+    "without --rungs]",
+)
+@click.option(
+    "--rungs",
+    type=click.IntRange(1),
+    metavar="NFE",
+    help="Instead of sampler settings, find the rungs of --search halving (`--set rungs=..., keep=...`) that gain most "
+    "of the truth with so many evaluations of a window and channel, chosen by the verifiers of --objective.",
 )
 @click.option("--engine", default="builtin", show_default=True, help=f"{', '.join(ENGINES)}.")
 @click.option(
@@ -111,11 +119,11 @@ def tune_command(clips: Path, out: Path, preset: Path | None, **given: Any) -> N
 
     Solver, steps, schedule, temperature and guidance are varied under a limit of network evaluations and compared with
     the engine's default. Writes tune.md and tune.jsonl into --out, and a preset for `ttsr render`. The default stays
-    unless a setting beats it with an interval clear of 0.
+    unless a setting beats it with an interval clear of 0. With --rungs: rungs.md, rungs.jsonl, and a preset.
 
     Exit code 0 when all went well, 1 when some failed (each is named with its reason), 2 for usage.
     """
     with left_at_once():
-        from ttsr_studio.cli.tune_engine import tune_engine
+        from ttsr_studio.cli.tune_engine import tune_engine, tune_rungs
 
-    tune_engine(clips, out, preset, given)
+    (tune_engine if given["rungs"] is None else tune_rungs)(clips, out, preset, given)
