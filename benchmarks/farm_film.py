@@ -1,15 +1,16 @@
 """Render one long file on a farm of nodes with one processor each, and compare bytes and time with this machine alone.
 
 python benchmarks/farm_film.py --seconds 600 --channels 2 --nodes 3 --lose
-python benchmarks/farm_film.py --seconds 60 --nodes 1 2
+python benchmarks/farm_film.py --seconds 60 240 --nodes 1 2
 
 With `--lose` it is rendered once more on the last number of nodes, one of which goes away in the middle. Efficiency is
 the time of a local render divided by the farm's times its nodes; starting workers is counted apart. On a machine that
-others use as well, it says little: therefore the processor seconds of all processes are told too, with and without what
-the start takes (of the command, its gateway, and every worker until it searches). Exit code 1 where bytes differ.
+others use as well that says little, so the processor seconds of all processes (command, gateway, workers) are told,
+too; of two lengths the difference, in which what a start takes is not contained. Exit code 1 where bytes differ.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - others on th
 os.environ["OMP_NUM_THREADS"] = "1"  # the same bits here and there
 
 import numpy as np
+import psutil
 import scipy.signal
 import soundfile
 from farm_chaos import Farm
@@ -34,20 +36,32 @@ RATE = 48000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[60.0])
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--candidates", type=int, default=1)
     parser.add_argument("--lose", action="store_true", help="render once more, and lose a node in the middle")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ttsr-film-") as name:
-        source = made(Path(name, "film.wav"), given.seconds, given.channels)
-        alone, seconds = rendered(source, given.candidates)
-        print(f"here: {seconds:.1f} s, the render itself {alone['render_s']:.1f} s", flush=True)
-        equal = [on_farm(source, given.candidates, nodes, alone, lose=False) for nodes in given.nodes]
-        if given.lose:
-            equal.append(on_farm(source, given.candidates, given.nodes[-1], alone, lose=True))
-    if not all(equal):
+    same, spent = True, dict[int, list[float]]()
+    for seconds in given.seconds:
+        with tempfile.TemporaryDirectory(prefix="ttsr-film-") as name:
+            source = made(Path(name, "film.wav"), seconds, given.channels)
+            alone = rendered(source, given.candidates)
+            spent.setdefault(0, []).append(alone["cpu_s"])
+            print(
+                f"{seconds:g} s here: {alone['wall_s']:.1f} s, the render itself {alone['render_s']:.1f} s, "
+                f"{alone['cpu_s']:.1f} processor s (load {os.getloadavg()[0]:.0f})",
+                flush=True,
+            )
+            for nodes, lose in [*((each, False) for each in given.nodes), *[(given.nodes[-1], True)] * given.lose]:
+                equal, cpu = on_farm(source, given.candidates, nodes, alone, lose)
+                same &= equal
+                if not lose:
+                    spent.setdefault(nodes, []).append(cpu)
+    for nodes in spent.keys() - {0} if len(given.seconds) > 1 else ():
+        here, there = (spent[each][-1] - spent[each][0] for each in (0, nodes))
+        print(f"{nodes} nodes: {there:.1f} processor s for what takes {here:.1f} here, efficiency {here / there:.2f}")
+    if not same:
         sys.exit("other bytes than rendered locally")
 
 
@@ -61,11 +75,11 @@ def made(path: Path, seconds: float, channels: int) -> Path:
     return path
 
 
-def rendered(source: Path, candidates: int, *more: str, watch: Any = None) -> tuple[dict[str, Any], float]:
-    """What `ttsr render --json` says, and the seconds that it took."""
+def rendered(source: Path, candidates: int, *more: str, watch: Any = None) -> dict[str, Any]:
+    """What `ttsr render --json` says, and the seconds that it took, of time and of processors."""
     target = source.with_name("render.wav")
     command = ["render", source, "-o", target, "--candidates", candidates, "--steps", 1, "--verifier", "continuity"]
-    began = time.monotonic()
+    before, began = os.times(), time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "ttsr_studio", *map(str, command), "--json", "--overwrite", *more],
         stdout=subprocess.PIPE,
@@ -74,16 +88,41 @@ def rendered(source: Path, candidates: int, *more: str, watch: Any = None) -> tu
     if watch:
         watch(process)
     told, _ = process.communicate()
-    seconds = time.monotonic() - began
+    seconds, after = time.monotonic() - began, os.times()
     if process.returncode:
         sys.exit(f"ttsr render ended with {process.returncode}")
     report = json.loads(source.with_name("render.ttsr.json").read_text())
     spent = report["timing"]["wall_s"] - report["timing"]["seconds"].get("farm", 0.0)
-    return json.loads(told) | {"render_s": spent}, seconds
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return json.loads(told) | {"render_s": spent, "wall_s": seconds, "cpu_s": cpu}
 
 
-def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lose: bool) -> bool:
-    """Render on so many nodes, say how it went, and whether the bytes are the same."""
+class Workers:
+    """Counts the processor seconds of a farm's workers, until it is left."""
+
+    def __init__(self, farm: Farm) -> None:
+        self.farm, self.over = farm, threading.Event()
+        self.spent: dict[int, float] = {}
+        self.thread = threading.Thread(target=self._count)
+
+    def __enter__(self) -> "Workers":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _count(self) -> None:
+        while not self.over.wait(0.1):
+            for each in self.farm.actors():
+                with contextlib.suppress(psutil.Error):
+                    times = each.cpu_times()
+                    self.spent[each.pid] = times.user + times.system
+
+
+def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lose: bool) -> tuple[bool, float]:
+    """Render on so many nodes and say how it went; whether the bytes are the same, and processor seconds."""
     farm = Farm(nodes)
     lost: list[float] = []
 
@@ -99,18 +138,21 @@ def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lo
         threading.Thread(target=wait, daemon=True).start()
 
     try:
-        told, seconds = rendered(source, candidates, "--farm", farm.address, watch=lose_one if lose else None)
+        with Workers(farm) as workers:
+            told = rendered(source, candidates, "--farm", farm.address, watch=lose_one if lose else None)
     finally:
         farm.stop()
     same = told["sha256"] == alone["sha256"]
     what = "a node lost in the middle" if lost else "no node was lost in time" if lose else "undisturbed"
     share = alone["render_s"] / (nodes * told["render_s"])
+    cpu = told["cpu_s"] + sum(workers.spent.values())
     print(
-        f"{nodes} nodes, {what}: {seconds:.1f} s, the render itself {told['render_s']:.1f} s, efficiency {share:.2f}, "
-        f"bytes {'equal' if same else 'DIFFER'}",
+        f"{nodes} nodes, {what}: {told['wall_s']:.1f} s, the render itself {told['render_s']:.1f} s, efficiency "
+        f"{share:.2f}; {cpu:.1f} processor s, of it workers {sum(workers.spent.values()):.1f}; "
+        f"bytes {'equal' if same else 'DIFFER'} (load {os.getloadavg()[0]:.0f})",
         flush=True,
     )
-    return same and (bool(lost) or not lose)
+    return same and (bool(lost) or not lose), cpu
 
 
 if __name__ == "__main__":
