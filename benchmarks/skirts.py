@@ -6,7 +6,8 @@
 - gentle: the same through six families of low-passes, several orders and knees. For what is lifted: the error of the
   curve, and the log-spectral distance (LSD) to the truth from the -3 dB point to the end of the lift, before and after.
 - rendered: others of these, rendered with the skirt kept and with it lifted (preset preview, one seed), where one is
-  found: LSD and Zimtohrli (1 to 5, of what is in that band alone) from the -3 dB point to the end of the lift.
+  found: LSD, level against the truth and Zimtohrli (1 to 5, of what is in that band alone), from the -3 dB point to
+  the end of the lift.
 
 But for the last part only estimation and lift are run, nothing is rendered. Shares come with 95 % intervals (Wilson),
 means with bootstrap's.
@@ -240,8 +241,10 @@ def rendered_benefit(case: Case, skirt: Skirt) -> dict[str, float]:
     for name, output in outputs.items():
         output = output if name == "input" else level_below(output, audio, low)
         found[f"lsd_{name}"] = distance(output, truth, low, skirt.end_hz)
-        parts = (np.ascontiguousarray(between(each, low, skirt.end_hz)) for each in (truth, output))
+        parts = [np.ascontiguousarray(between(each, low, skirt.end_hz)) for each in (truth, output)]
         found[f"zimtohrli_{name}"] = opinion(*parts)
+        levels = [10 * np.log10(np.square(part).mean() + 1e-12) for part in parts]
+        found[f"level_{name}"] = float(levels[1] - levels[0])
     return found
 
 
@@ -270,7 +273,7 @@ def mean_with_interval(values: list[float]) -> str:
     return f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})"
 
 
-MEASURES = ("lost_db", "error_db", "bias_db", "lsd", "zimtohrli")
+MEASURES = ("lost_db", "error_db", "bias_db", "lsd", "zimtohrli", "level")
 PARTS = {"dark": (dark, 300, 11), "brick": (brick, 60, 12), "gentle": (gentle, 60, 13), "rendered": (gentle, 40, 15)}
 
 

@@ -67,3 +67,14 @@ def test_of_a_long_file_three_parts_are_heard(ttsr: Ttsr, tmp_path: Path) -> Non
     told = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
     assert told["heard_s"] == [[0.0, 120.0], [570.0, 690.0], [1140.0, 1260.0]]
     assert abs(told["cutoff_hz"] - 2000) < 200
+
+
+def test_gaps_between_sparse_tones_are_no_codecs_holes(ttsr: Ttsr, tmp_path: Path) -> None:
+    t = np.arange(2 * 48000) / 48000
+    tones = sum(0.05 * np.sin(2 * np.pi * hz * t + hz) for hz in range(300, 8000, 1100))
+    tones = tones * np.where(np.sin(2 * np.pi * 1.5 * t) > 0, 1.0, 0.3)
+    sound = tones + 1e-3 * np.random.default_rng(0).standard_normal(len(t))
+    source = save(tmp_path / "sparse.wav", below(sound[:, None], 8000))
+    told = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
+    assert told["verdict"] == "limited"
+    assert "lossy codec" not in str(told["codec"])

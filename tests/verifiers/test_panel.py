@@ -84,6 +84,8 @@ def test_harm_is_told(ttsr: Ttsr, tmp_path: Path) -> None:
     assert list(worse.harm) == ["below the input", "below the first draw"]
     assert (worse.random_baseline, better.random_baseline) == (2.0, None)
     assert worse.gain_sd == pytest.approx((1 - row.mean()) / row.std())
+    lucky = score_record("search", "window", [ScoredChoice(-22.7, np.array([-7.69, -7.88, -7.71]), -7.71)])
+    assert list(lucky.harm) == [], "a first draw that is better by a hair is no news"
     equal = score_record("search", "window", [ScoredChoice(2.0, np.array([2.0, 2.0]), 2.0)])
     assert (list(equal.harm), equal.gain_sd) == ([], None)
     nothing = score_record("search", "window", [])

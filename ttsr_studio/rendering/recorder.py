@@ -26,6 +26,9 @@ from ttsr_studio.verifiers.rules import TYPICAL
 
 BLOCK = 1 << 18
 TOLERANCE = 1e-9
+LEAST_SHARE, LEAST_SD = 0.05, 0.5
+"""What a choice scores below the first draw by is told from so much of the way from the input to that draw on, and from
+so many standard deviations over the candidates; less is a draw's luck."""
 TIE = 1e-9
 """Combined scores nearer than this are equal: what is between them is rounding."""
 
@@ -236,10 +239,13 @@ def score_record(role: Role, scope: Scope, rows: Sequence[ScoredChoice]) -> Scor
     gains = [(row.chosen - np.nanmean(row.candidates)) / np.nanstd(row.candidates) for row in apart]
     before, first = mean_of([row.input for row in rows]), mean_of([row.candidates[0] for row in rows])
     chosen = mean_of([row.chosen for row in rows])
+    least = LEAST_SD * float(np.mean([np.nanstd(row.candidates) for row in rows])) if rows else 0.0
+    if before is not None and first is not None:
+        least = max(least, LEAST_SHARE * abs(first - before))
     harm = [
         name
-        for name, other in (("below the input", before), ("below the first draw", first))
-        if chosen is not None and other is not None and chosen < other - TOLERANCE * max(1.0, abs(other))
+        for name, other, by in (("below the input", before, 0.0), ("below the first draw", first, least))
+        if chosen is not None and other is not None and chosen < other - max(by, TOLERANCE * max(1.0, abs(other)))
     ]
     return ScoreRecord(
         role,

@@ -209,7 +209,7 @@ class BandwidthMeter:
         return bool((rest <= np.minimum(_DC_SHARE * np.abs(mean), _NEXT_TO_NOTHING)).all())
 
     def _holes(self, edge: float) -> float:
-        """See `Bandwidth`; of the channel with most."""
+        """See `Bandwidth`; of the channel with most. What is empty most of the time is a gap between partials."""
         near = (self._bands.hertz > 0.5 * edge) & (self._bands.hertz < 0.93 * edge)
         shares = [0.0]
         for channel in self._channels[: max(1, len(self._channels) - 1)]:
@@ -218,8 +218,10 @@ class BandwidthMeter:
                 continue
             beside = np.minimum(np.roll(levels, 3, axis=1), np.roll(levels, -3, axis=1))[:, 3:-3]
             loud = beside > levels.max() - _ACTIVE_DB
+            empty = (levels[:, 3:-3] < beside - _HOLE_DB) & loud
+            gap = empty.sum(axis=0) > 0.5 * loud.sum(axis=0)
             if loud.any():
-                shares.append(float((levels[:, 3:-3] < beside - _HOLE_DB)[loud].mean()))
+                shares.append(float(empty[:, ~gap].sum() / loud.sum()))
         return max(shares)
 
     def _all(
