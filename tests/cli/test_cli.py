@@ -16,6 +16,7 @@ from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 import ttsr_studio.rendering.inference.session
 from ttsr_studio import __version__
 from ttsr_studio.config import presets
+from ttsr_studio.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--candidates", 1, "--steps", 1, "--no-report")
@@ -83,6 +84,8 @@ def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) 
         (["--device", "abacus"], "known: auto, cpu, cuda, gpu, mps"),
         (["-o", "{artist}.wav"], "known: {dir} {stem}"),
         (["--colour", "red"], "No such option"),
+        (["--candidtes", "3"], "Did you mean '--candidates'? See:"),
+        (["--remove", "tones,birdies"], "'tones,birdies': one of them at a time"),
     ],
 )
 def test_usage_errors_exit_2_name_the_known_and_render_nothing(
@@ -159,6 +162,36 @@ def test_a_dry_run_over_outputs_that_exist_shows_its_plan(ttsr: Ttsr, stem: Path
     skipped = ttsr("render", stem, "--dry-run", "--skip-existing", "--json")
     assert json.loads(skipped.stdout)["status"] == "skipped"
     assert there.read_text() == "mine"
+
+
+def test_a_dry_run_of_a_folder_ends_with_its_counts(ttsr: Ttsr, stem: Path) -> None:
+    save(stem.with_name("full.wav"), voice(0.5))
+    save(stem.with_name("one.wav"), np.full((1, 1), 0.1))
+    stem.with_name("page.wav").write_text("<html>")
+    result = ttsr("render", stem.parent, "--dry-run", "-o", f"{stem.parent / 'out'}/")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "1 would be rendered, 2 skipped, 1 failed"
+    assert "1 ch, 1 sample)" in result.stdout
+    skipped = ttsr("render", stem.with_name("full.wav"), "-o", stem.parent / "new" / "deep" / "out.wav")
+    assert (skipped.exit_code, stem.with_name("new").exists()) == (0, False), skipped.output
+
+
+def test_a_folder_that_was_made_for_nothing_goes(ttsr: Ttsr, stem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("ttsr_studio.rendering.pipeline.write_outputs", full)
+    result = ttsr("render", stem, "-o", stem.parent / "new" / "deep" / "out.wav", *QUICK)
+    assert (result.exit_code, stem.with_name("new").exists()) == (1, False), result.output
+
+
+def test_outputs_that_exist_are_counted_in_plain_words(ttsr: Ttsr, stem: Path) -> None:
+    save(stem.with_name("other.wav"), below(voice(0.5), 5000))
+    for name in ("stem", "other"):
+        stem.with_name(f"{name}_ttsr.wav").write_text("mine")
+    files = stem, stem.with_name("other.wav")
+    for more in ((), ("--dry-run",)):
+        assert "_ttsr.wav and 1 more: exist already" in ttsr("render", *files, *more).output
 
 
 def test_explicit_flags_win_over_presets_even_when_equal_to_the_default(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:

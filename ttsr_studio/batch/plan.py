@@ -254,4 +254,4 @@ def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> Non
     """Raise OptionError when a render, or one that is written beside it, exists already."""
     if there := renders_there(jobs, options):
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(f"{shown(there[0])}{more}: exists already; {advice}")
+        raise OptionError(f"{shown(there[0])}{more}: exist{'' if more else 's'} already; {advice}")

@@ -55,7 +55,7 @@ def inspection_lines(found: Inspection, speed: Speed | None = None) -> list[str]
     verdict = band.reason if band.silent else f"{band.verdict.value}: {band.reason}"
     lines = [
         shown(info.path),
-        f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s",
+        f"  {info.format}, {info.rate} Hz, {info.channels} ch, {found.length}",
         f"  {verdict}{evidence}{doubt}",
         f"  {found.plan}" + (f"; {speed.words(found.seconds, info.channels)}" if speed else ""),
         *([f"  {found.codec}"] if found.codec else []),

@@ -1,7 +1,7 @@
 """The command line: `ttsr` and its commands, each in a file of its own that is loaded when it is asked for."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -38,12 +38,24 @@ COMMANDS = {
 """Name -> where it is, and what the overview says of it; `ttsr --help` and `ttsr queue` must not wait for torch."""
 
 
+LEAST_ALIKE = 0.85
+"""Of the likest option: what is less alike is not proposed beside it."""
+
+
 class BriefError(click.UsageError):
     """A wrong command line, told without how the command is used."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, to standard error by default."""
         click.echo(f"Error: {self.format_message()}", file=file, err=file is None)
+
+
+def likest(written: str, options: Sequence[str]) -> list[str]:
+    """Of options that look like what was written those that do so most."""
+    from difflib import SequenceMatcher
+
+    alike = {option: SequenceMatcher(None, written, option).ratio() for option in options}
+    return [option for option, ratio in alike.items() if ratio > LEAST_ALIKE * max(alike.values())]
 
 
 @contextmanager
@@ -54,6 +66,9 @@ def in_brief() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
+        if isinstance(error, click.NoSuchOption) and error.possibilities:
+            near = likest(error.option_name, error.possibilities)
+            error = click.NoSuchOption(error.option_name, error.message, near, error.ctx)
         told = error.format_message()
         if error.ctx and isinstance(error, click.NoSuchOption | click.MissingParameter):
             told += f" See: {error.ctx.command_path} --help"

@@ -4,28 +4,28 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
 from ttsr_studio.batch.run import BatchRun, FileOutcome
 from ttsr_studio.batch.work import work_of
+from ttsr_studio.cli.dry_run import PLANNED, announce_all, say_in_the_way
 from ttsr_studio.cli.farm_flags import FarmFlags
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, TtsrError, on_one_line, shown
+from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.storage.home import from_home
 
 if TYPE_CHECKING:
-    from ttsr_studio.rendering.estimate import Speed
     from ttsr_studio.rendering.inference.session import Session
     from ttsr_studio.rendering.reproduce import Earlier
     from ttsr_studio.report.schema import Report
@@ -112,9 +112,15 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         if job not in waiting:
             say_there(job, out)
     if asked.dry_run:
-        failed = announce_all(waiting, options_of, session, out)
-        return failed + say_in_the_way(renders_there(waiting, options), asked, out)
+        counts = announce_all(waiting, options_of, session, out)
+        counts["skipped"] += len(jobs) - len(waiting)
+        if len(jobs) > 1:
+            out.note(", ".join(f"{counts[each]} {each}" for each in PLANNED))
+        return counts["failed"] + say_in_the_way(
+            renders_there(waiting, options), asked.overwrite, asked.skip_existing, out
+        )
     with ExitStack() as stack:
+        stack.callback(remove_empty, missing_folders(waiting))
         run = begin_run(asked, waiting, options_of, session, out, stack)
         counts = run_all(run, waiting, [job.source for job in jobs], again, out)
     return count_all(counts, len(jobs), out)
@@ -186,25 +192,23 @@ def begin_run(
     )
 
 
+def missing_folders(jobs: Collection[Job]) -> list[Path]:
+    """Folders of outputs that are not there yet, the deepest first."""
+    folders = {folder for job in jobs for folder in job.target.parents if not folder.exists()}
+    return sorted(folders, key=lambda folder: -len(folder.parts))
+
+
+def remove_empty(folders: Collection[Path]) -> None:
+    """Remove folders that a run made and left empty, as nothing of it was rendered."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def say_there(job: Job, out: RunOutput) -> None:
     """Say that an output is left as it is."""
     told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": "exists"}
     out.result(told, f"skipped {shown(job.target)} (exists)")
-
-
-def say_in_the_way(there: list[Path], asked: RenderArguments, out: RunOutput) -> int:
-    """At the end of a dry run, say what becomes of outputs that exist; returns how many stand in the way."""
-    if not there:
-        return 0
-    which = shown(there[0]) + (f" and {len(there) - 1} more" if len(there) > 1 else "")
-    if asked.overwrite or asked.skip_existing:
-        early = "" if asked.overwrite else ", as Ctrl-C ended it early"
-        out.note(f"{which}: would be replaced{early}")
-        return 0
-    out.note(
-        f"{which}: exists already, so nothing would be rendered; pass --overwrite or --skip-existing, or another -o"
-    )
-    return len(there)
 
 
 def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
@@ -342,54 +346,6 @@ def details(report: "Report") -> list[str]:
         ]
         lines.append(f"{name} ({score.role}): {', '.join(compared)}")
     return [*lines, f"output: {report.output.gain_reason}, sha256 {report.output.sha256}"]
-
-
-def announce_all(
-    jobs: Collection[Job], options_of: Callable[[Job], RenderOptions], session: "Session", out: RunOutput
-) -> int:
-    """Dry run; returns how many cannot be rendered. How fast this machine is is measured once, where that matters."""
-    from ttsr_studio.rendering.estimate import measured_speed
-
-    found: list[Speed | None] = []
-
-    def speed_of() -> "Speed | None":
-        if not found:
-            found.append(measured_speed(session))
-        return found[0]
-
-    return sum(not announce(job, options_of, speed_of, out) for job in jobs)
-
-
-def announce(
-    job: Job, options_of: Callable[[Job], RenderOptions], speed_of: "Callable[[], Speed | None]", out: RunOutput
-) -> bool:
-    """Dry run of one job; False when it cannot be rendered."""
-    from ttsr_studio.diagnostics.inspection import inspect
-    from ttsr_studio.rendering.source import form_of
-    from ttsr_studio.report.notices import rate_notice
-
-    try:
-        options = options_of(job)
-        found = inspect(job.source, options.salvage, options.stream)
-        form = form_of(found.info, options, job.target)
-    except TtsrError as error:
-        out.failure({"input": str(job.source)}, on_one_line(str(error)))
-        return False
-    info, plan = found.info, found.plan
-    if options.cutoffs and not found.band.silent:
-        plan = f"would be rendered from {options.cutoff} Hz up, as --cutoff says"
-    rendered = found.band.limited or bool(options.cutoffs)
-    speed = speed_of() if rendered else None
-    kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {found.seconds:.2f} s"
-    told = found.to_json() | {"output": str(job.target), "status": "planned", "plan": plan}
-    notices = [*found.notices, *(rate_notice(info.rate, form.sound.rate) if rendered else ())]
-    told["notices"] = [asdict(notice) for notice in notices]
-    told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
-    told["render_s_basis"] = speed.basis if speed else None
-    needs = f"; {speed.words(found.seconds, info.channels)}" if speed else ""
-    lines = [f"{shown(job.source)} ({kind}) -> {shown(job.target)}", f"{found.band.reason}: {plan}{needs}"]
-    out.result(told, "\n  ".join([*lines, *(f"note: {notice.text}" for notice in notices)]))
-    return True
 
 
 def refuse_other_inputs(again: "Earlier", jobs: list[Job]) -> None:

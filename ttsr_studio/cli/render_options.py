@@ -98,6 +98,8 @@ class OneOf(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = str(self.field.read(value))
+        if "," in text and set(text.split(",")) <= set(self.choices):
+            self.fail(f"{text!r}: one of them at a time.", param, ctx)
         near = "" if text in self.choices or text.isdigit() else nearest(text, self.choices)  # no digits of a number
         if near:
             self.fail(f"{self.get_invalid_choice_message(value, ctx).removesuffix('.')}{near}.", param, ctx)

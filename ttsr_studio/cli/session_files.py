@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ttsr_studio.batch.plan import Job, refuse_existing
 from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.cli.dry_run import announce_all
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
-from ttsr_studio.cli.render_files import announce_all, run_all, say_stopping, time_left
+from ttsr_studio.cli.render_files import run_all, say_stopping, time_left
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.session_parts import SessionPart, plan_parts
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar

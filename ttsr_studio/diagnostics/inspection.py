@@ -57,6 +57,13 @@ class Inspection:
         return self.info.frames / self.info.rate
 
     @property
+    def length(self) -> str:
+        """Its length in words: seconds, or samples where that says more."""
+        frames = self.info.frames
+        short = f"{frames} sample{'s' if frames != 1 else ''}"
+        return f"{self.seconds:.2f} s" if self.seconds >= 0.05 else short
+
+    @property
     def plan(self) -> str:
         """What a render would do, in a few words."""
         match self.band.verdict:

@@ -147,7 +147,7 @@ NOTICES = {
         "Allow more `--candidates`, or a larger `--budget`.",
     ),
     "worse-by-a-verifier": Explanation(
-        "A verifier gives the render a lower score than the input, or a clearly lower one than the first candidate. The "
+        "A verifier gives the render a lower score than the input, or clearly less than the first candidate. The "
         "choice follows all verifiers together, so one of them may lose.",
         "Compare with a random pick: `--control`. Try more candidates, or another preset.",
     ),

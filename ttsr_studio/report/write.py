@@ -7,8 +7,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ttsr_studio.storage.atomic import write_atomic
 
 
@@ -28,6 +26,8 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays as a compressed .npz, whole or not at all. Raises OutputError."""
+    import numpy as np  # a tenth of a second, which help and pages can do without
+
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
@@ -43,7 +43,7 @@ def plain_json(value: Any) -> Any:
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(item) for item in value]
-    if isinstance(value, np.generic):
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
         return plain_json(value.item())
     if isinstance(value, Path):
         return str(value)

@@ -146,7 +146,7 @@ class BandwidthMeter:
         if self._heard < _SHORTEST_SECONDS * self._rate:
             if self._rate < 2 * FULL_BAND_HZ:
                 return self._all(Verdict.LIMITED, _NYQUIST_SHARE * nyquist, f"all that {self._rate} Hz can hold")
-            return self._all(Verdict.UNSURE, nyquist, f"too short to be sure: {1000 * self._heard / self._rate:.0f} ms")
+            return self._all(Verdict.UNSURE, nyquist, f"too short to be sure: {1000 * self._heard / self._rate:.3g} ms")
         if self._constant():
             return self._all(
                 Verdict.UNSURE, nyquist, "nothing to judge: a constant level (DC), and next to nothing else"
