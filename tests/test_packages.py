@@ -35,6 +35,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")))))
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("sdist")))))
+
+
 def test_the_wheel_carries_everything(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -55,8 +60,8 @@ def test_the_wheel_carries_everything(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "ttsr_studio/training"))]
 
 
-def test_the_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
+def test_the_sdist_builds_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = (path for path in tmp_path.iterdir() if path.is_dir())
     for name in ("README.md", "CITATION.cff", "constraints.txt", "tasks.py", "tests/conftest.py", "docs/index.md"):
@@ -108,15 +113,14 @@ def test_versions_agree() -> None:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
-def test_pip_installs_it_from_an_sdist_and_from_the_address_of_a_repository(tmp_path: Path) -> None:
-    sdist = Path(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path))))
+def test_pip_installs_it_from_an_sdist_and_from_the_address_of_a_repository(sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path / "source", filter="data")
     (source,) = (tmp_path / "source").iterdir()
     git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
         subprocess.run([*git, *words], check=True, capture_output=True)
-    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-build-isolation", "--target"]
+    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-build-isolation", "--no-compile", "--target"]
     for number, what in enumerate((str(sdist), f"git+{source.as_uri()}")):
         target = tmp_path / f"site{number}"
         subprocess.run([*pip, str(target), what], check=True, capture_output=True)
