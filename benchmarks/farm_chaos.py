@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +30,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the same bits here and there
 
 import psutil
 from ray.cluster_utils import Cluster
-from watch_kill import checksum, fill, inspect
+from watch_kill import checksum, fill, inspect, start
 
 import ttsr_studio as ttsr
 from ttsr_studio.watch.filesystem.root import Root
@@ -148,15 +147,6 @@ def main() -> None:
     print("every file accounted for: none lost, none twice, none partial, none counted; bytes as rendered locally")
 
 
-def start(root: Path, address: str) -> subprocess.Popen[bytes]:
-    command = ["watch", root, "--farm", address, "--settle", "0.2", "--lease", "5", "--no-page"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "ttsr_studio", *map(str, command)],
-        stdout=(root / "events.txt").open("a"),
-        stderr=(root / "errors.txt").open("a"),
-    )
-
-
 def plan(rng: random.Random, kills: int) -> list[str]:
     """What is killed: first one of each, then at random."""
     rest = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=max(0, kills - len(WEIGHTS)))
@@ -167,7 +157,7 @@ def disturb(root: Path, farm: Farm, given: argparse.Namespace) -> tuple[Counter[
     """Kill as planned, then let it end; the kills, and what services did that they should not."""
     rng, kills, wrong = random.Random(given.seed), Counter[str](), list[str]()
     deadline = time.monotonic() + 60 * given.minutes
-    service = start(root, farm.address)
+    service = start(root, "--farm", farm.address)
     todo = plan(rng, given.kills)
     while time.monotonic() < deadline:
         time.sleep(rng.uniform(0.5, given.pause))
@@ -189,7 +179,7 @@ def disturb(root: Path, farm: Farm, given: argparse.Namespace) -> tuple[Counter[
             elif kind == "service":
                 service.kill()
                 service.wait()
-                service = start(root, farm.address)
+                service = start(root, "--farm", farm.address)
             else:
                 farm.lose_head()
                 farm.start()

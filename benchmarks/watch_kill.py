@@ -74,8 +74,9 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def start(root: Path, jobs: int) -> subprocess.Popen[bytes]:
-    command = ["watch", root, "--jobs", jobs, "--settle", "0.2", "--lease", "5", "--no-page", "--once"]
+def start(root: Path, *flags: object) -> subprocess.Popen[bytes]:
+    """A service that takes files quickly, and over from others."""
+    command = ["watch", root, *flags, "--settle", "0.2", "--lease", "5", "--no-page"]
     return subprocess.Popen(
         [sys.executable, "-m", "ttsr_studio", *map(str, command)],
         stdout=subprocess.DEVNULL,
@@ -87,7 +88,7 @@ def disturb(root: Path, given: argparse.Namespace) -> tuple[Counter[str], list[s
     """Kill until there were enough kills, then let it end; the kills, and what services did that they should not."""
     rng, kills, wrong = random.Random(given.seed), Counter[str](), list[str]()
     deadline = time.monotonic() + 60 * given.minutes
-    services = [start(root, given.jobs) for _ in range(given.services)]
+    services = [start(root, "--jobs", given.jobs, "--once") for _ in range(given.services)]
     while sum(kills.values()) < given.kills and time.monotonic() < deadline:
         time.sleep(rng.uniform(0.05, 2.5))
         if all(service.poll() is not None for service in services):
@@ -101,7 +102,7 @@ def disturb(root: Path, given: argparse.Namespace) -> tuple[Counter[str], list[s
             services[number].kill()
             services[number].wait()
             kills["service"] += 1
-            services[number] = start(root, given.jobs)
+            services[number] = start(root, "--jobs", given.jobs, "--once")
     for service in services:
         code = service.wait(max(1.0, deadline - time.monotonic()))
         if code not in (0, 1):

@@ -120,7 +120,17 @@ def test_pip_installs_it_from_an_sdist_and_from_the_address_of_a_repository(sdis
     git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
         subprocess.run([*git, *words], check=True, capture_output=True)
-    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-build-isolation", "--no-compile", "--target"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+        "--target",
+    ]
     for number, what in enumerate((str(sdist), f"git+{source.as_uri()}")):
         target = tmp_path / f"site{number}"
         subprocess.run([*pip, str(target), what], check=True, capture_output=True)

@@ -50,6 +50,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         quiet = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        quiet |= {"no_monitor": True, "include_log_monitor": False}
         made = Cluster(initialize_head=True, head_node_args=quiet)
         for _ in range(2):
             made.add_node(num_cpus=1, object_store_memory=STORE)

@@ -5,23 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ttsr_studio.errors import Cause
 from ttsr_studio.farm.farm import Farm
 from ttsr_studio.farm.messages import Whereabouts
 from ttsr_studio.farm.works import HashWork, NotShared, OnShare, RenderWork, Shipment, ShippedRender
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import (
-    CrashedError,
     HashDone,
     Limits,
     OnProgress,
     RenderDone,
     RenderTask,
     StoppedError,
-    TaskFailed,
-    TaskFailedError,
     WorkerProgress,
     hash_file,
+    refuse_failure,
 )
 
 
@@ -86,11 +83,7 @@ class FarmWorker:
     def _ask(self, work: Any, source: Path, size: int, on_progress: OnProgress) -> Any:
         watchdog = Watchdog(self.limits, size, on_progress)
         answer = self.line.do(work, str(source), watchdog)
-        if isinstance(answer, TaskFailed):
-            if answer.cause is Cause.CRASH:
-                self.line.close()  # what an error of the device leaves behind is not to be trusted
-                raise CrashedError(answer.line)
-            raise TaskFailedError(answer)
+        refuse_failure(answer, self.line.close)
         return answer
 
 

@@ -165,6 +165,15 @@ class RenderWorker(Protocol):
         ...
 
 
+def refuse_failure(answer: object, stop: Callable[[], None]) -> None:
+    """Raise TaskFailedError for a task that failed, CrashedError after `stop` where its worker is not to be trusted."""
+    if isinstance(answer, TaskFailed):
+        if answer.cause is Cause.CRASH:
+            stop()
+            raise CrashedError(answer.line)
+        raise TaskFailedError(answer)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a worker may take.

@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 
-from ttsr_studio.errors import Cause
 from ttsr_studio.rendering.tasks import (
     CrashedError,
     HashDone,
@@ -21,9 +20,8 @@ from ttsr_studio.rendering.tasks import (
     RenderDone,
     RenderTask,
     StoppedError,
-    TaskFailed,
-    TaskFailedError,
     WorkerProgress,
+    refuse_failure,
 )
 from ttsr_studio.watch.workers.process import UNEXPECTED, Ready, SideTask, work
 
@@ -148,11 +146,7 @@ class Supervisor:
         except BaseException:
             self.stop()  # it is at work still
             raise
-        if isinstance(answer, TaskFailed):
-            if answer.cause is Cause.CRASH:
-                self.stop()
-                raise CrashedError(answer.line)
-            raise TaskFailedError(answer)
+        refuse_failure(answer, self.stop)
         return answer
 
     def _answer(self, worker: Worker, task: RenderTask | SideTask | Path, size: int, on_progress: OnProgress) -> Any:
