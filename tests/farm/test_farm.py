@@ -120,7 +120,7 @@ def test_a_long_file_by_groups_is_the_local_render_also_when_a_worker_is_lost(
     ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "GROUP_BYTES", 1)  # one window a group
-    source = save(tmp_path / "long.wav", below(voice(26.0), 5000))
+    source = save(tmp_path / "long.wav", below(voice(14.0), 5000))
     alone = results(ttsr("render", source, "-o", tmp_path / "alone.wav", *QUICK))["long.wav"]
     killed = threading.Event()
 
