@@ -131,17 +131,20 @@ def held_out(file: ScoreFile, policy: Policy) -> list[str]:
 
 @main.command()
 @click.argument("out", type=click.Path(exists=True, path_type=Path))
+@click.option("--kind", help="Only programmes of this kind.")
 @click.option("--seed", default=0, show_default=True)
-def rules(out: Path, seed: int) -> None:
+def rules(out: Path, kind: str | None, seed: int) -> None:
     """Tables of kept draws."""
     file = read_score_file(out / "rewards.jsonl")
+    file = ScoreFile.of([one for one in file.recordings if kind in (None, one.kind)], file.plan)
     most, run = min(recording.count for recording in file.recordings), file.plan.run
     kinds = [recording.kind for recording in file.recordings]
     click.echo(
         f"{len(kinds)} programmes ({', '.join(f'{kinds.count(k)} {k}' for k in dict.fromkeys(kinds))}), "
         f"{sum(len(r.windows) for r in file.recordings)} windows, {most} draws of {run} evaluations"
     )
-    choices = ["clip", "window", *(["segment"] if file.segments else [])]
+    several = any(len(recording.windows) > 1 for recording in file.recordings)
+    choices = ["clip", *(["window"] if several else []), *(["segment"] if file.segments else [])]
     sizes = [n for n in (8, 16, 32, 64, 128, 256) if n <= most]
     for lines in (
         by_choice(file, choices, sizes, seed),
@@ -239,7 +242,8 @@ def gamed(file: ScoreFile, seed: int) -> list[str]:
             other = group.by_clip(curve.gains[column])
             followed = estimates([other, searched], ratio, seed)[1:]
             peak = curve.sizes[int(np.nanargmax(np.nanmean(other, axis=0)))]
-            cells = [f"{one.mean:.2f}" for one in followed]
+            drawn = [n for n in sizes if n > 2 or policy.search == "random"]  # poisson draws one of one or two
+            cells = [f"{one.mean:.2f}" if n in drawn else "–" for n, one in zip(sizes, followed, strict=True)]
             fall = estimates([other, searched], last_against_eight(curve.sizes), seed)[0]
             rows.append([name, column, *cells, interval(fall, 2, "+"), str(peak)])
     titles = ["rule", "held out", *(f"N = {n}" for n in sizes), "from 8 to the largest", "gain is largest at N"]
