@@ -1,10 +1,11 @@
 """Train the probe: `python -m ttsr_studio.training.probe RUN DATA…`.
 
-Excerpts of the clips against draws of the built-in engine from their own band-limited copies, told apart above the
-cutoff. Clips of some groups (speaker, instrument, author) are held out as in all training here. When it is done it
-writes probe.safetensors and report.json: the area under the curve on held-out pairs, and whether the log-odds of
-several draws of a window follow their distance to the truth (log-spectral, and by Zimtohrli where it is installed).
-Both are over excerpts with bootstrap intervals; excerpts share clips, so the intervals are somewhat narrow.
+Excerpts of the clips against draws of the built-in engine from their own band-limited copies, and against those copies
+as they are, told apart above the cutoff. Clips of some groups (speaker, instrument, author) are held out as in all
+training here. When it is done it writes probe.safetensors and report.json: the area under the curve on held-out pairs,
+and whether the log-odds of several draws of a window follow their distance to the truth (log-spectral, and by Zimtohrli
+where it is installed). Both are over excerpts with bootstrap intervals; excerpts share clips, so the intervals are
+somewhat narrow.
 """
 
 import json
@@ -35,20 +36,22 @@ RESAMPLES = 1000
 
 @dataclass
 class Examples:
-    """Cells of recordings and of as many draws, [B, 4, bands, T] in half precision each, and their masks [B, bands]."""
+    """Cells of recordings, of as many draws and of their dull inputs, [B, 4, bands, T] in half precision each, and
+    their masks [B, bands]."""
 
     real: Tensor
     drawn: Tensor
+    dull: Tensor
     known: Tensor
     decides: Tensor
 
     def __len__(self) -> int:
         return len(self.real)
 
-    def odds(self, net: ProbeNetwork, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds of the recordings and of the draws of some rows."""
+    def odds(self, net: ProbeNetwork, rows: Tensor) -> list[Tensor]:
+        """Log-odds of the recordings, the draws and the inputs of some rows."""
         masks = self.known[rows], self.decides[rows]
-        return net(self.real[rows].float(), *masks), net(self.drawn[rows].float(), *masks)
+        return [net(planes[rows].float(), *masks) for planes in (self.real, self.drawn, self.dull)]
 
 
 def masks_of(batch: Batch, config: ProbeConfig) -> tuple[Tensor, Tensor]:
@@ -66,7 +69,7 @@ def make_examples(pairs: Pairs, engine: Engine, config: ProbeConfig, batches: in
         known, decides = masks_of(batch, config)
         drawn = candidates(engine, batch, 1, step)[:, 0]
         use = decides.any(dim=1)
-        planes = measured_cells(batch.hr, config).half(), measured_cells(drawn, config).half()
+        planes = [measured_cells(audio, config).half() for audio in (batch.hr, drawn, batch.lr)]
         parts.append(tuple(x[use] for x in (*planes, known, decides)))
     return Examples(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -86,14 +89,14 @@ def with_interval(values: Sequence[np.ndarray], statistic: object, seed: int = 0
 
 
 def fit_probe(net: ProbeNetwork, examples: Examples, steps: int, size: int, seed: int) -> None:
-    """Logistic loss on as many recordings as draws."""
+    """Logistic loss of recordings against draws and, with a quarter of the weight, inputs that nothing was added to."""
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, weight_decay=0.05)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, 2e-3)
-        real, drawn = examples.odds(net, torch.randint(len(examples), (size,)))
-        loss = F.softplus(-real).mean() + F.softplus(drawn).mean()
+        real, drawn, dull = examples.odds(net, torch.randint(len(examples), (size,)))
+        loss = F.softplus(-real).mean() + F.softplus(drawn).mean() + 0.25 * F.softplus(dull).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -129,13 +132,13 @@ def parser() -> ArgumentParser:
     made.add_argument("folder", type=new_folder)
     made.add_argument("data", nargs="+", type=existing, help="folders with manifest.csv, or shards")
     made.add_argument("--engine", type=existing_file, default=WEIGHTS, help="weights of the built-in engine that draws")
-    made.add_argument("--batches", type=int, default=120, help="of excerpts that are drawn for")
-    made.add_argument("--held-batches", type=int, default=24, help="of held-out excerpts")
+    made.add_argument("--batches", type=int, default=64, help="of excerpts that are drawn for")
+    made.add_argument("--held-batches", type=int, default=16, help="of held-out excerpts")
     made.add_argument("--judged-batches", type=int, default=3, help="of held-out excerpts with several draws")
     made.add_argument("--count", type=int, default=8, help="draws of those")
     made.add_argument("--batch", type=int, default=8, help="excerpts of a batch")
     made.add_argument("--frames", type=int, default=200, help="length of an excerpt, frames of 512 samples")
-    made.add_argument("--steps", type=int, default=900, help="of the training")
+    made.add_argument("--steps", type=int, default=700, help="of the training")
     made.add_argument("--width", type=int, default=ProbeConfig.width, help="of the network")
     made.add_argument("--seed", type=int, default=0, help="of the random numbers")
     return made
@@ -155,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     torch.manual_seed(given.seed)
     net = ProbeNetwork(config)
-    fit_probe(net, make_examples(pairs, engine, config, given.batches), given.steps, 32, given.seed)
+    fit_probe(net, make_examples(pairs, engine, config, given.batches), given.steps, 24, given.seed)
     given.folder.mkdir(parents=True, exist_ok=True)
     export(net, config.to_dict(), given.folder / "probe.safetensors", {"steps": given.steps, "seed": given.seed})
     report = worth_of_probe(net.eval(), held, engine, given)
@@ -168,11 +171,12 @@ def worth_of_probe(net: ProbeNetwork, held: Pairs, engine: Engine, given: Namesp
     """What the probe is worth on held-out groups."""
     examples = make_examples(held, engine, net.config, given.held_batches)
     odds = [examples.odds(net, rows) for rows in torch.arange(len(examples)).split(32)]
-    real, drawn = (torch.cat(column).numpy() for column in zip(*odds, strict=True))
+    real, drawn, dull = (torch.cat(column).numpy() for column in zip(*odds, strict=True))
     follows = judged(net, held, engine, given.judged_batches, given.count)
     return {
         "pairs": len(examples),
         "auc": with_interval([real, drawn], area_under_curve),
+        "auc_input": with_interval([real, dull], area_under_curve),
         "same_excerpt": with_interval([(real > drawn).astype(float)], np.mean),
         "windows": len(follows["log_spectral"]),
         "draws": given.count,

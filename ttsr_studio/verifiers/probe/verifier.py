@@ -2,7 +2,7 @@
 
 Trained to tell recordings from draws of the built-in engine, by level, tonal contrast and hits in cells of 750 Hz by
 21 ms (`network`). It was never shown which draw is nearer to its truth, so it is a judge of another kind than `critic`
-and `consensus`: one to hold out. It does not follow the truth, and an empty band counts as recorded: see MODEL_CARD.md.
+and `consensus`: one to hold out. It does not follow the truth, and takes replication for recorded: see MODEL_CARD.md.
 
 Band: of the candidate from the cutoff to 22.5 kHz, of the input below it; channels are judged alone and averaged.
 Needs: nothing.
