@@ -46,8 +46,8 @@ EXAMPLES = (
     "plain",
     multiple=True,
     type=click.Choice(PLAIN_SYSTEMS),
-    default=PLAIN_SYSTEMS,
-    show_default=True,
+    default=tuple(PLAIN_SYSTEMS),
+    show_default=", ".join(PLAIN_SYSTEMS),
     help="Systems without a model to measure: the input, copies of its octave, noise under the truth's own envelope.",
 )
 @grouped(
