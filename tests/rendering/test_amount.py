@@ -82,7 +82,7 @@ def test_auto_takes_less_where_candidates_disagree(ttsr: Ttsr, tmp_path: Path) -
         low, high = row["low_hz"], row["high_hz"]
         fallen.append(level_db(band(auto - dry, low, high)) - level_db(band(plain - dry, low, high)))
     assert all(-12.1 < value < 0.2 for value in fallen)
-    assert min(fallen) < -0.2
+    assert min(fallen) < -0.05
     result = ttsr("render", source, "-o", tmp_path / "again.wav", "--again", tmp_path / "auto.ttsr.json")
     assert (result.exit_code, "bit for bit" in result.output) == (0, True), result.output
     assert "amount auto" in result.output

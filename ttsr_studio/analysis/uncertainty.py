@@ -49,7 +49,7 @@ class UncertaintySummary:
 
     The spread of a cell (1 kHz by 8 frames, 85 ms at 48 kHz) is the sample standard deviation over candidates of its
     level in dB, levels below -100 dBFS a bin counting as -100. It depends neither on the gain of the file nor, but for
-    its own error, on N.
+    its own error, on N. Where an engine lets candidates show a share of what it draws, that is made up for.
     """
 
     __pydantic_config__ = IN_REPORTS
@@ -140,12 +140,13 @@ class UncertaintyMap:
     Attributes:
         rate: Hz.
         frames: length of the file, samples per channel.
+        shown: share of the spread of whole draws that candidates show (`Engine.shown_spread`); what is told is whole.
     """
 
-    def __init__(self, rate: int, frames: int, *, columns: int = 2000, rows: int = 512) -> None:
+    def __init__(self, rate: int, frames: int, *, shown: float = 1.0, columns: int = 2000, rows: int = 512) -> None:
         if rate < 1 or frames < 1:
             raise OptionError(f"an uncertainty map needs a rate and audio, not {rate} Hz and {frames} frames")
-        self.rate, self.frames = rate, frames
+        self.rate, self.frames, self.shown = rate, frames, shown
         shape = min(rows, N_FFT // 2), min(columns, math.ceil(frames / HOP))
         self._sum, self._count = np.zeros(shape), np.zeros(shape[1])
         self._spread = np.zeros((2, math.ceil(frames / rate)))  # sum and count, by second
@@ -239,6 +240,7 @@ class UncertaintyMap:
 
     def _add_spread(self, cells: NDArray[np.float32], centres: NDArray[np.int64]) -> float | None:
         """Add the spread of cells, [bands, cells], dB, to the seconds that they begin in, and return its mean."""
+        cells = cells / self.shown
         begins = centres[::CELL_FRAMES][: cells.shape[1]]
         inside = begins >= 0
         spread = cells.mean(0)

@@ -44,6 +44,7 @@ class Engine(Protocol):
         input_rms: the loud parts of the input are scaled to this RMS before `condition`, once per file.
 
     One whose `start`, `denoise` and `decode` carry a graph, for searches by gradient, says `differentiable = True`.
+    One whose candidates show a part of what is drawn names by `shown_spread` the share of spread that is left.
     """
 
     name: str

@@ -80,7 +80,7 @@ class Recorder:
         frames = source.lr.frames
         self.before, self.after = SpectrogramMap(self.rate, frames), SpectrogramMap(self.rate, frames)
         self.added = SpectrogramMap(self.rate, frames)
-        self.uncertainty = UncertaintyMap(self.rate, frames)
+        self.uncertainty = UncertaintyMap(self.rate, frames, shown=getattr(session.engine, "shown_spread", 1.0))
         self._windows: list[WindowNotes] = []
 
     def compare(self, lr: Scratch | Sum, output: Scratch | Sum) -> None:
