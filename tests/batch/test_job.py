@@ -239,13 +239,13 @@ def test_an_output_that_another_job_made_meanwhile_is_left_as_it_is(
     from ttsr_studio.rendering import pipeline
 
     stem(tmp_path / "in.wav")
-    real = pipeline.render
+    real = pipeline.FileRender.read
 
-    def late(session: Any, request: Any, *more: Any) -> Any:
-        request.target.write_bytes(b"of another job")
-        return real(session, request, *more)
+    def late(render: Any) -> None:
+        render.run.request.target.write_bytes(b"of another job")
+        real(render)
 
-    monkeypatch.setattr(pipeline, "render", late)
+    monkeypatch.setattr(pipeline.FileRender, "read", late)
     assert ttsr("render", "--job", job(tmp_path)).exit_code == 1
     (file,) = answered(tmp_path)[0]["files"]
     assert "something else has made it meanwhile" in file["reason"]
@@ -363,7 +363,7 @@ def test_a_crash_is_told_as_one(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.
         raise ZeroDivisionError("nobody foresaw this")
 
     stem(tmp_path / "in.wav")
-    monkeypatch.setattr(pipeline, "render", broken)
+    monkeypatch.setattr(pipeline.FileRender, "read", broken)
     assert ttsr("render", "--job", job(tmp_path), "--exit-codes", "fault").exit_code == 70
     assert answered(tmp_path)[0]["files"][0]["fault"] == "crash"
     monkeypatch.setattr(job_run, "plan_jobs", broken)

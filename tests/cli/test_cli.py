@@ -262,14 +262,14 @@ def test_what_nobody_foresaw_is_one_line_and_the_other_files_render(
 ) -> None:
     from ttsr_studio.rendering import pipeline
 
-    real = pipeline.render
+    real = pipeline.FileRender.read
 
-    def sometimes(session: Any, request: Any, *rest: Any) -> Any:
-        if request.source.name == "odd.wav":
+    def sometimes(render: Any) -> None:
+        if render.run.request.source.name == "odd.wav":
             raise ValueError("two\nlines")
-        return real(session, request, *rest)
+        real(render)
 
-    monkeypatch.setattr(pipeline, "render", sometimes)
+    monkeypatch.setattr(pipeline.FileRender, "read", sometimes)
     odd = save(tmp_path / "odd.wav", below(voice(0.3), 5000))
     result = ttsr("render", odd, stem, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 1

@@ -14,8 +14,7 @@ from dawprojects import assert_valid, entries, pack, project_xml, song, sound
 from helpers import Ttsr, band, level_db
 from lxml import etree
 
-from ttsr_studio.batch.plan import Job
-from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.rendering.pipeline import FileRender
 
 QUICK = ("--candidates", 1, "--steps", 2, "--loudness", "off", "--no-report")
 REFERENCE = re.compile(rb' (path|sampleRate|channels|duration)="[^"]*"')
@@ -298,14 +297,14 @@ def test_called_off_in_the_middle_nothing_is_written_and_the_renders_are_kept(
 ) -> None:
     seen, out = list[object](), tmp_path / "in" / "new.dawproject"
 
-    def once(run: BatchRun, job: Job, inputs: object, progress: object) -> FileOutcome:
-        seen.append(job)
+    def once(render: FileRender) -> None:
+        seen.append(render)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return rendered(run, job, inputs, progress)  # type: ignore[arg-type]
+        searched(render)
 
-    rendered = BatchRun._one
-    monkeypatch.setattr(BatchRun, "_one", once)
+    searched = FileRender.search
+    monkeypatch.setattr(FileRender, "search", once)
     done = ttsr("session", made, "-o", out, *QUICK)
     assert done.exit_code == 130
     assert "--skip-existing goes on there" in done.stderr

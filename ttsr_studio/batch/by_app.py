@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 
 import platformdirs
 
+from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import held_by
 from ttsr_studio.config.sidecar import sidecar

@@ -6,8 +6,8 @@ from typing import Any
 from ttsr_studio.batch.by_app import AppGoneError, AppRun, RunningApp
 from ttsr_studio.batch.job_file import FileResult, JobFile
 from ttsr_studio.batch.job_progress import ProgressFile
+from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.config.resolve import read_transcript
 from ttsr_studio.errors import TtsrError, in_one_line
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ttsr_studio.batch.job_file import JobFile
 from ttsr_studio.batch.job_schema import VERSION
-from ttsr_studio.batch.run import CancelledError
+from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.errors import OutputError
 from ttsr_studio.rendering.inference.progress import Event
 from ttsr_studio.storage.atomic import write_atomic

@@ -8,8 +8,9 @@ from ttsr_studio.batch.by_app import can_do, running_app
 from ttsr_studio.batch.job_by_app import results_by_app
 from ttsr_studio.batch.job_file import FileResult, JobFile, refuse_shared
 from ttsr_studio.batch.job_progress import ProgressFile
+from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, plan_jobs, plan_named, refuse_existing
-from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar

@@ -1,44 +1,19 @@
 """One loop over many files, for the command line and for job files alike: nothing that befalls one stops the others."""
 
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ttsr_studio.batch.fault import Fault, fault_of
+from ttsr_studio.batch.in_hand import FileInHand, FilesInHand, Relay
+from ttsr_studio.batch.outcome import CancelledError, FileOutcome
 from ttsr_studio.batch.plan import Job, ended_early, is_done
-from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
 
 if TYPE_CHECKING:
-    from ttsr_studio.rendering.inference.session import Session, Sessions
+    from ttsr_studio.rendering.inference.session import Sessions
     from ttsr_studio.rendering.inference.windows import GroupSearcher
-    from ttsr_studio.rendering.summary import Rendered
-
-
-class CancelledError(TtsrError):
-    """Somebody called all files off."""
-
-
-@dataclass(frozen=True)
-class FileOutcome:
-    """What became of one file.
-
-    Attributes:
-        reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it.
-        fault: whose fault a failure is.
-        rendered: the render, with the session that made it; None where there is none.
-        trace: lines on where a failure that nobody foresaw happened.
-    """
-
-    job: Job
-    status: Literal["rendered", "failed", "skipped", "cancelled"]
-    reason: str = ""
-    fault: Fault | None = None
-    rendered: "tuple[Session, Rendered] | None" = None
-    trace: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,54 +44,63 @@ class BatchRun:
     def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]:
         """Render one file after another; all that are left are cancelled when one is.
 
+        While one is searched, the next is read and the last is written, each in a thread of its own.
+
         Args:
             inputs: sources that stay, whatever was rendered to their names before.
         """
-        for number, job in enumerate(jobs):
-            try:
-                progress = self.begin(number, job)
-                if self.skip_existing and is_done(job.target):
-                    outcome = FileOutcome(job, "skipped")
-                else:
-                    outcome = self._one(job, inputs, progress)
-            except (CancelledError, KeyboardInterrupt):
-                yield from (FileOutcome(rest, "cancelled") for rest in jobs[number:])
-                return
-            yield outcome
+        with FilesInHand(self, inputs) as hand:
+            for number, job in enumerate(jobs):
+                here: FileOutcome | None = None
+                try:
+                    if self.stopping and (last := hand.take_last()):
+                        yield last
+                    progress = self.begin(number, job)
+                    if self.skip_existing and is_done(job.target):
+                        here = FileOutcome(job, "skipped")
+                    else:
+                        here = hand.search(job, progress, jobs[number + 1 : number + 2])
+                    last = hand.take_last()
+                    if here is None and (self.stopping or number + 1 == len(jobs)):
+                        hand.leave_next()
+                        here = hand.write()
+                    elif here is None:
+                        hand.write_beside()
+                except (CancelledError, KeyboardInterrupt):
+                    if last := hand.take_last():
+                        yield last
+                    yield from (FileOutcome(rest, "cancelled") for rest in jobs[number:])
+                    return
+                if last:
+                    yield replace(last, goes_on=True)
+                if here:
+                    yield here
 
-    def _one(self, job: Job, inputs: Collection[Path], progress: Watch) -> FileOutcome:
+    @property
+    def stopping(self) -> bool:
+        """Whether the user says that it is enough."""
+        return self.stop is not None and self.stop.asked
+
+    def turn_to(self, job: Job, inputs: Collection[Path]) -> FileInHand:
+        """A file with its options and what is known of it, not read yet. Raises what these raise."""
         from ttsr_studio.config.annotations import read_annotations
         from ttsr_studio.rendering.inference.windows import search_here
-        from ttsr_studio.rendering.pipeline import render
+        from ttsr_studio.rendering.pipeline import FileRender
         from ttsr_studio.rendering.request import RenderRequest
 
-        try:
-            options = self.options_of(job)
-            session = self.sessions.of(options)
-            given = options.reference
-            rendered = render(
-                session,
-                RenderRequest(
-                    job.source,
-                    job.target,
-                    annotations=read_annotations(job.source, options, session.engine.sample_rate),
-                    reference=given if given and given.is_file() else job.reference,
-                    report=self.report,
-                    rewards=self.rewards,
-                    replace=self.replace or (self.skip_existing and ended_early(job.target)),
-                    inputs=inputs,
-                ),
-                progress,
-                self.stop,
-                self.searcher or search_here,
-            )
-        except CancelledError:
-            raise
-        except NothingToAddError as error:
-            return FileOutcome(job, "skipped", str(error))
-        except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
-            foreseen = isinstance(error, TtsrError)
-            trace = () if foreseen else "".join(traceback.format_exception(error)).splitlines()
-            fault = fault_of(error, job.source)
-            return FileOutcome(job, "failed", in_one_line(job.source, error), fault, trace=trace)
-        return FileOutcome(job, "rendered", rendered=(session, rendered))
+        options = self.options_of(job)
+        session = self.sessions.of(options)
+        given, relay = options.reference, Relay()
+        request = RenderRequest(
+            job.source,
+            job.target,
+            annotations=read_annotations(job.source, options, session.engine.sample_rate),
+            reference=given if given and given.is_file() else job.reference,
+            report=self.report,
+            rewards=self.rewards,
+            replace=self.replace or (self.skip_existing and ended_early(job.target)),
+            inputs=inputs,
+        )
+        render = FileRender.of(session, request, relay)
+        render.stop, render.searcher = self.stop, self.searcher or search_here
+        return FileInHand(job, render, relay)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import TaskID
 
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
+from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.batch.run import FileOutcome
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.time_left import TimeLeft

@@ -15,10 +15,10 @@ from ttsr_studio.batch.fault import EXIT_CODES, Fault, fault_of, worst
 from ttsr_studio.batch.job_file import FileResult, JobResult, answers, clear_old, read_job, write_answers
 from ttsr_studio.batch.job_lock import BusyError, held
 from ttsr_studio.batch.job_run import carry_out
+from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.batch.path_map import AS_THEY_ARE
 from ttsr_studio.batch.path_rules import read_rules
 from ttsr_studio.batch.python_words import OUTPUT
-from ttsr_studio.batch.run import CancelledError
 from ttsr_studio.cli.interrupt import INTERRUPTED
 from ttsr_studio.cli.openjd_words import OpenJdWords
 from ttsr_studio.errors import TtsrError, in_one_line, of_a_file, on_one_line

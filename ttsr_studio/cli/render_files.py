@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
-from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.batch.work import work_of
 from ttsr_studio.cli.dry_run import PLANNED, announce_all, say_in_the_way
 from ttsr_studio.cli.farm_flags import FarmFlags
@@ -281,7 +282,7 @@ def run_all(
         good = say(outcome, again, out)
         see(outcome)
         counts[outcome.status if good else "failed"] += 1
-        if run.stop and run.stop.asked:
+        if run.stop and run.stop.asked and not outcome.goes_on:
             early = outcome.rendered and outcome.rendered[1].report.search.cut.get("interrupted")
             left, named = len(jobs) - number - 1, outcome.job.target if early else None
             end_interrupted("interrupted", number + 1 - counts["failed"], left, out, named)

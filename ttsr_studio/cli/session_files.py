@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, refuse_existing
-from ttsr_studio.batch.run import BatchRun, FileOutcome
+from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.cli.dry_run import announce_all
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading

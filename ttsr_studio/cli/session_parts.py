@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ttsr_studio.audio.decode import probe
 from ttsr_studio.audio.formats import VIDEO_SUFFIXES, kept_suffix
+from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.batch.run import FileOutcome
 from ttsr_studio.errors import OutputError, TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.numbers import time_words

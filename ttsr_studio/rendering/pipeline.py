@@ -3,7 +3,9 @@
 Audio flows one way. Memory is bounded by a group of windows: what has the length of the file lies in temporary files.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 
 from ttsr_studio.audio.disk_buffer import Scratch, Sum
 from ttsr_studio.errors import InputError, shown
@@ -26,7 +28,89 @@ from ttsr_studio.rendering.request import RenderRequest, RunningRender
 from ttsr_studio.rendering.rerank import Reranking, rerank
 from ttsr_studio.rendering.score_log import add_rewards, reward_record
 from ttsr_studio.rendering.source import Material, analyse_source
-from ttsr_studio.rendering.summary import Rendered, build_report, write_reports
+from ttsr_studio.rendering.summary import Rendered, build_report, load_drawing, write_reports
+from ttsr_studio.report.file_records import HolesRecord
+
+
+@dataclass
+class FileRender:
+    """The render of one file in three parts: one after the other, on whichever threads; `close` it in the end.
+
+    Reading and writing do not touch the engine's device, so that they can go on beside another file's search.
+
+    Attributes:
+        stop: where the user says that it is enough; the best so far is then written.
+        searcher: searches groups of windows, here or elsewhere.
+    """
+
+    run: RunningRender
+    stop: CancellationToken | None = None
+    searcher: GroupSearcher = search_here
+    _material: Material | None = None
+    _found: "Found | None" = None
+
+    @classmethod
+    def of(cls, session: Session, request: RenderRequest, progress: Watch) -> "FileRender":
+        """A render that has not begun."""
+        begun = cls(RunningRender(session, request, ExitStack(), Progress(progress)))
+        begun.run.watch.pause()
+        return begun
+
+    def read(self) -> None:
+        """Decode and measure the source. Raises InputError, or OutputError for an output that it cannot become."""
+        with self._working():
+            self._material = analyse_source(self.run)
+
+    def search(self) -> None:
+        """Search all windows and choose. Raises InputError for what cannot be searched."""
+        run, material = self.run, self._material
+        assert material is not None
+        with self._working():
+            make_folder(run.request.target.parent)
+            if run.request.report:
+                load_drawing()
+            material, holes = with_holes_filled(run, material)
+            renders, recorder = search_file(run, material, self.stop, self.searcher)
+            self._found = Found(material, renders, recorder, rerank_renders(run, material, renders, recorder), holes)
+
+    def write(self) -> Rendered:
+        """Write the output and what belongs to it. Raises OutputError; nothing is left under its name then."""
+        run, found = self.run, self._found
+        assert found is not None
+        material, renders, recorder, reranking = found.material, found.renders, found.recorder, found.reranking
+        with self._working():
+            if run.request.report:
+                with run.stages.timed("observe"):
+                    compare(run, material, renders[reranking.chosen], recorder)
+            outputs = write_outputs(run, material, renders, reranking, recorder)
+            report = build_report(run, material, reranking, recorder, outputs, found.holes)
+            rendered = write_reports(run, report, recorder, outputs)
+            run.progress.end(material.seconds)
+        return rendered
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self.run.files.close()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """What it takes counts; between the parts it may lie."""
+        self.run.watch.go_on()
+        try:
+            yield
+        finally:
+            self.run.watch.pause()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file's search came to: the n best, assembled, which of them was chosen, and what was seen on the way."""
+
+    material: Material
+    renders: list[Scratch]
+    recorder: Recorder
+    reranking: Reranking
+    holes: HolesRecord | None
 
 
 def render(
@@ -46,18 +130,11 @@ def render(
         InputError: the source cannot be rendered, is full-band already, or changed meanwhile.
         OutputError: the output cannot be written; nothing is left under its name.
     """
-    with ExitStack() as files:
-        run = RunningRender(session, request, files, Progress(progress))
-        material = analyse_source(run)
-        make_folder(request.target.parent)
-        material, holes = with_holes_filled(run, material)
-        renders, recorder = search_file(run, material, stop, searcher)
-        reranking = rerank_renders(run, material, renders, recorder)
-        outputs = write_outputs(run, material, renders, reranking, recorder)
-        report = build_report(run, material, reranking, recorder, outputs, holes)
-        rendered = write_reports(run, report, recorder, outputs)
-        run.progress.end(material.seconds)
-        return rendered
+    with closing(FileRender.of(session, request, progress)) as file:
+        file.stop, file.searcher = stop, searcher
+        file.read()
+        file.search()
+        return file.write()
 
 
 def search_file(
@@ -93,9 +170,6 @@ def rerank_renders(run: RunningRender, material: Material, renders: list[Scratch
         by_windows = [recorder.mean_combined(number) for number in range(len(n_best))]
         reranking = rerank(run.session, material.search, n_best, by_windows)
     run.progress.expect(run.outputs + 2 * run.request.report)
-    if run.request.report:
-        with run.stages.timed("observe"):
-            compare(run, material, renders[reranking.chosen], recorder)
     return reranking
 
 

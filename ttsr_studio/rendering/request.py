@@ -37,6 +37,24 @@ class RenderRequest:
     inputs: Collection[Path] = ()
 
 
+class Stopwatch:
+    """Seconds that something took, without those in which it lay."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._since: float | None = time.perf_counter()
+
+    def pause(self) -> None:
+        self._before = self.seconds()
+        self._since = None
+
+    def go_on(self) -> None:
+        self._since = time.perf_counter()
+
+    def seconds(self) -> float:
+        return self._before + (time.perf_counter() - self._since if self._since is not None else 0.0)
+
+
 @dataclass(frozen=True)
 class RunningRender:
     """A request in hand.
@@ -45,7 +63,7 @@ class RunningRender:
         files: closes temporary files when the render is over.
         progress: told of every step.
         stages: take the time of every stage.
-        began: on the clock of `time.perf_counter`.
+        watch: says how long it took.
     """
 
     session: Session
@@ -53,7 +71,7 @@ class RunningRender:
     files: ExitStack
     progress: Progress
     stages: Stages = field(default_factory=Stages)
-    began: float = field(default_factory=time.perf_counter)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def outputs(self) -> int:

@@ -1,9 +1,10 @@
 """From a finished render to its report files and to one line for the user."""
 
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def build_report(
         output=outputs.chosen,
         verifiers=verifier_infos(session),
         windows=windows,
-        timing=timing(run.stages, search.lr.frames / session.engine.sample_rate, time.perf_counter() - run.began),
+        timing=timing(run.stages, search.lr.frames / session.engine.sample_rate, run.watch.seconds()),
         uncertainty=recorder.uncertainty.summary(session.options.uncertain_above),
         search_range=recorder.search_range(),
         scores=scores,
@@ -262,6 +263,12 @@ def input_info(material: Material) -> InputInfo:
         skirts=skirt_records(material.programme.skirts),
         lifted_lu=material.programme.lifted_lu,
     )
+
+
+@cache
+def load_drawing() -> None:
+    """Begin to load what draws reports, in a thread: it takes a second, and a search has time for that."""
+    threading.Thread(target=import_module, args=("matplotlib.backends.backend_agg",), daemon=True).start()
 
 
 def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:

@@ -190,6 +190,10 @@ class Sessions:
     def __init__(self, last: Session | None = None) -> None:
         self.last = last
 
+    def serves(self, options: RenderOptions) -> bool:
+        """Whether nothing has to be loaded for these options."""
+        return self.last is not None and None not in self.last.serving(options)[:2]
+
     def of(self, options: RenderOptions) -> Session:
         """A session with these options. Raises what `Session` raises."""
         last = self.last

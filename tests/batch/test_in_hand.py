@@ -1,0 +1,99 @@
+"""Files of one run overlap: the next is read and the last is written while one is searched."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import Ttsr, below, save, voice
+
+from ttsr_studio.rendering.inference.progress import CancellationToken
+from ttsr_studio.rendering.pipeline import FileRender
+from ttsr_studio.storage.checksum import sha256
+
+QUICK = ("--candidates", 1, "--steps", 2, "--no-report")
+PATIENCE = 100
+
+
+@pytest.fixture
+def stems(tmp_path: Path) -> list[Path]:
+    (tmp_path / "in").mkdir()
+    return [save(tmp_path / "in" / f"{n}.wav", below(voice(0.3 + 0.1 * n), 5000)) for n in range(4)]
+
+
+class Spy:
+    """Holds every part of a render until what should go on beside it has begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = {f"{part} {n}": threading.Event() for part in ("read", "search", "write") for n in range(4)}
+        self.threads: dict[str, str] = {}
+        self.beside: dict[str, str] = {}
+        self.broken: dict[str, BaseException] = {}
+        self.stop_in = ""
+        for part in ("read", "search", "write"):
+            monkeypatch.setattr(FileRender, part, self.spied(part, getattr(FileRender, part)))
+
+    def spied(self, part: str, real: Any) -> Any:
+        def run(render: FileRender) -> Any:
+            name = f"{part} {render.run.request.source.stem}"
+            self.threads[name] = threading.current_thread().name.split("_")[0]
+            self.begun[name].set()
+            if other := self.beside.get(name):
+                assert self.begun[other].wait(PATIENCE), f"{other} does not go on beside {name}"
+            if name in self.broken:
+                raise self.broken[name]
+            if name == self.stop_in:
+                assert isinstance(render.stop, CancellationToken)
+                render.stop.asked = True
+            return real(render)
+
+        return run
+
+
+def test_reading_and_writing_go_on_beside_a_search(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [
+        sha256(tmp_path / "one" / path.name) for path in stems if ttsr("render", path, "-o", tmp_path / "one/", *QUICK)
+    ]
+    spy = Spy(monkeypatch)
+    spy.beside = {f"search {n}": f"read {n + 1}" for n in range(3)} | {
+        f"write {n}": f"search {n + 1}" for n in range(3)
+    }
+    done = ttsr("render", *stems, "-o", tmp_path / "all/", *QUICK)
+    assert done.exit_code == 0, done.output
+    assert [sha256(tmp_path / "all" / path.name) for path in stems] == alone
+    assert {spy.threads[f"search {n}"] for n in range(4)} == {"MainThread"}
+    assert spy.threads["read 1"] == spy.threads["write 0"] == "ttsr-file"
+    places = [done.output.index(f"all/{n}.wav") for n in range(4)]
+    assert places == sorted(places)
+
+
+def test_an_error_belongs_to_its_file(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(monkeypatch)
+    spy.broken = {"read 1": ValueError("unread"), "write 2": OSError(28, "No space left on device")}
+    done = ttsr("render", *stems, "-o", tmp_path / "out/", *QUICK)
+    assert done.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.wav", "3.wav"]
+    assert "1.wav: unexpected ValueError: unread" in done.output
+    assert "2.wav" in next(line for line in done.output.splitlines() if "No space left" in line)
+    assert "2 rendered" in done.output
+
+
+def test_ctrl_c_leaves_what_is_written_whole(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(monkeypatch)
+    spy.beside, spy.broken = {"search 1": "write 0"}, {"search 1": KeyboardInterrupt()}
+    done = ttsr("render", *stems, "-o", tmp_path / "out/", *QUICK)
+    assert done.exit_code == 130
+    assert "interrupted in" in done.output
+    assert "1 of 4 files done, 3 left" in done.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.wav"]
+    spy.beside, spy.broken, spy.stop_in = {}, {}, "search 2"
+    done = ttsr("render", *stems, "-o", tmp_path / "out/", *QUICK, "--skip-existing")
+    assert done.exit_code == 130
+    assert "1 left" in done.output
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.wav")) == ["0.wav", "1.wav", "2.wav"]
