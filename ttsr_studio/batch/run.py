@@ -68,7 +68,7 @@ class BatchRun:
                         hand.write_beside()
                 except (CancelledError, KeyboardInterrupt):
                     if last := hand.take_last():
-                        yield last
+                        yield replace(last, goes_on=True)
                     yield from (FileOutcome(rest, "cancelled") for rest in jobs[number:])
                     return
                 if last:
