@@ -97,7 +97,7 @@ class FilesInHand:
         """Search a file, and have the one that follows read meanwhile; what befell it, None where nothing did."""
         if self.next is None and self.last:
             wait([self.last])  # another engine may be loaded, which takes the place of that file's
-        failed = guarded(job, lambda: self._searched(job, progress, following))
+        failed = done_or_failed(job, lambda: self._searched(job, progress, following))
         if failed and self.file:
             self.file.leave()
             self.file = None
@@ -157,7 +157,7 @@ class FilesInHand:
 def written(file: FileInHand) -> FileOutcome:
     """Write a file that was searched: what became of it."""
     try:
-        done = guarded(file.job, file.render.write)
+        done = done_or_failed(file.job, file.render.write)
     finally:
         file.render.close()
     if isinstance(done, FileOutcome):
@@ -168,7 +168,7 @@ def written(file: FileInHand) -> FileOutcome:
 Done = TypeVar("Done")
 
 
-def guarded(job: Job, work: Callable[[], Done]) -> Done | FileOutcome:
+def done_or_failed(job: Job, work: Callable[[], Done]) -> Done | FileOutcome:
     """Do a file's work; what befell it where it failed. Raises CancelledError."""
     try:
         return work()

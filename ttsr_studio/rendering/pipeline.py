@@ -47,7 +47,7 @@ class FileRender:
     stop: CancellationToken | None = None
     searcher: GroupSearcher = search_here
     _material: Material | None = None
-    _found: "Found | None" = None
+    _found: "SearchedFile | None" = None
 
     @classmethod
     def of(cls, session: Session, request: RenderRequest, progress: Watch) -> "FileRender":
@@ -71,7 +71,9 @@ class FileRender:
                 load_drawing()
             material, holes = with_holes_filled(run, material)
             renders, recorder = search_file(run, material, self.stop, self.searcher)
-            self._found = Found(material, renders, recorder, rerank_renders(run, material, renders, recorder), holes)
+            self._found = SearchedFile(
+                material, renders, recorder, rerank_renders(run, material, renders, recorder), holes
+            )
 
     def write(self) -> Rendered:
         """Write the output and what belongs to it. Raises OutputError; nothing is left under its name then."""
@@ -103,7 +105,7 @@ class FileRender:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchedFile:
     """What a file's search came to: the n best, assembled, which of them was chosen, and what was seen on the way."""
 
     material: Material
