@@ -56,7 +56,7 @@ def test_without_an_input_only_what_needs_none_is_asked(ttsr: Ttsr, tmp_path: Pa
     truth = save(tmp_path / "truth.wav", voice(1.0))
     done = ttsr("score", truth, "--json")
     assert done.exit_code == 0, done.output
-    assert set(rows(done.stdout)["truth.wav"]) <= {"dnsmos"}
+    assert set(rows(done.stdout)["truth.wav"]) <= {"dnsmos", "distillmos", "probe"}
     for options, message in {
         ("--verifier", "critic"): "--input",
         ("--verifier", "wer"): "--transcript",
