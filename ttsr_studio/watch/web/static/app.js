@@ -34,7 +34,7 @@ function countsOf(counts) {
 
 function draw(status) {
   const { counts, services } = status, now = status.at, focus = document.activeElement;
-  const part = focus.closest && focus.closest("section");
+  const part = focus.closest && focus.closest("section"), place = part && focus.getBoundingClientRect().top;
   last = status;
   setOpen(status.open);
   maybe(id("root"), status.root);
@@ -58,6 +58,14 @@ function draw(status) {
     const title = part && !part.hidden ? part.querySelector("h2") : document.querySelector("h1");
     (still ? focus : title).focus({ preventScroll: true });
   }
+  keepPlace(part && focus.isConnected && focus, place);
+}
+
+/* What has the focus and is in view stays where it was, whatever came or went above it. */
+function keepPlace(focus, place) {
+  if (!focus || place < 0 || place > innerHeight || (focus.checkVisibility && !focus.checkVisibility())) return;
+  const moved = focus.getBoundingClientRect().top - place;
+  if (moved) scrollBy({ top: moved, behavior: "instant" });
 }
 
 /* Refreshing. */
