@@ -97,3 +97,18 @@ def test_ctrl_c_leaves_what_is_written_whole(
     assert done.exit_code == 130
     assert "1 left" in done.output
     assert sorted(path.name for path in (tmp_path / "out").glob("*.wav")) == ["0.wav", "1.wav", "2.wav"]
+
+
+def test_a_file_that_is_left_before_its_report_is_not_taken_for_finished(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    options = (stems[0], "-o", tmp_path / "out.wav", "--candidates", 1, "--steps", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("ttsr_studio.rendering.pipeline.write_reports", left)
+        assert ttsr("render", *options).exit_code == 130
+    assert not (tmp_path / "out.wav").exists()
+    assert ttsr("render", *options, "--skip-existing").exit_code == 0
+    assert (tmp_path / "out.ttsr.json").exists()

@@ -30,6 +30,7 @@ from ttsr_studio.rendering.score_log import add_rewards, reward_record
 from ttsr_studio.rendering.source import Material, analyse_source
 from ttsr_studio.rendering.summary import Rendered, build_report, load_drawing, write_reports
 from ttsr_studio.report.file_records import HolesRecord
+from ttsr_studio.report.paths import report_paths
 
 
 @dataclass
@@ -84,9 +85,13 @@ class FileRender:
             if run.request.report:
                 with run.stages.timed("observe"):
                     compare(run, material, renders[reranking.chosen], recorder)
-            outputs = write_outputs(run, material, renders, reranking, recorder)
-            report = build_report(run, material, reranking, recorder, outputs, found.holes)
-            rendered = write_reports(run, report, recorder, outputs)
+            try:
+                outputs = write_outputs(run, material, renders, reranking, recorder)
+                report = build_report(run, material, reranking, recorder, outputs, found.holes)
+                rendered = write_reports(run, report, recorder, outputs)
+            except KeyboardInterrupt:
+                take_back(run.request)
+                raise
             run.progress.end(material.seconds)
         return rendered
 
@@ -102,6 +107,12 @@ class FileRender:
             yield
         finally:
             self.run.watch.pause()
+
+
+def take_back(request: RenderRequest) -> None:
+    """Remove a render that was left before its report was written: without one it would pass for finished."""
+    if request.report and not request.replace and not report_paths(request.target)[0].exists():
+        request.target.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
