@@ -12,7 +12,7 @@ from rich.progress import TaskID
 
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job
+from ttsr_studio.batch.plan import Job, ended_early
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.time_left import TimeLeft
@@ -100,6 +100,7 @@ class FarmRun:
     progress: FarmProgress
     token: CancellationToken
     replace: bool = False
+    skip_existing: bool = False
     report: bool = True
     marks: dict[Path, Path] = field(default_factory=dict)
     in_hand: set[int] = field(default_factory=set)
@@ -172,9 +173,10 @@ class FarmRun:
             self.marks[folder] = mark
         given = options.reference
         reference = given if given and given.is_file() else job.reference
+        anew = self.replace or (self.skip_existing and ended_early(job.target))
         return RenderTask(
             job.source.absolute(), job.target.absolute(), options, reference and reference.absolute(), self.report,
-            self.replace, tuple(path.absolute() for path in inputs),
+            anew, tuple(path.absolute() for path in inputs),
         )  # fmt: skip
 
     def _begin(self, number: int, task: RenderTask) -> RenderWork:

@@ -169,6 +169,7 @@ def begin_run(
             shares,
             stop,
             replace=asked.overwrite,
+            skip_existing=asked.skip_existing,
             report=asked.report,
         )
     if farm and asked.farm:
