@@ -69,20 +69,20 @@ def test_a_tilt_turns_about_where_the_band_ends(ttsr: Ttsr, tmp_path: Path) -> N
 
 @pytest.mark.golden
 def test_auto_takes_less_where_candidates_disagree(ttsr: Ttsr, tmp_path: Path) -> None:
-    source = save(tmp_path / "in.wav", below(voice(3.0), 5000), subtype="FLOAT")
+    source = save(tmp_path / "in.wav", below(voice(3.0), 3000), subtype="FLOAT")
     plain, _ = rendered(ttsr, source, tmp_path / "plain.wav", "--candidates", 4)
     auto, report = rendered(ttsr, source, tmp_path / "auto.wav", "--candidates", 4, "--amount", "auto")
     amount, dry = report["amount"], load(source)
     assert 0.25 <= amount["mean"] < 1
     assert len(amount["per_second"]) == 3
     assert np.ptp([row["amount"] for row in amount["per_band"]]) > 0.05, "a curve, not a number"
-    assert level_db(band(auto - dry, 20, 3800)) - level_db(dry) < -95
+    assert level_db(band(auto - dry, 20, 2000)) - level_db(dry) < -95
     fallen = []
     for row in amount["per_band"][:8]:
         low, high = row["low_hz"], row["high_hz"]
         fallen.append(level_db(band(auto - dry, low, high)) - level_db(band(plain - dry, low, high)))
     assert all(-12.1 < value < 0.2 for value in fallen)
-    assert min(fallen) < -0.05
+    assert min(fallen) < -0.2
     result = ttsr("render", source, "-o", tmp_path / "again.wav", "--again", tmp_path / "auto.ttsr.json")
     assert (result.exit_code, "bit for bit" in result.output) == (0, True), result.output
     assert "amount auto" in result.output
