@@ -3,7 +3,7 @@
 Adding one is one file, whose docstring is its contract, and one line in `registry.VERIFIERS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -144,6 +144,14 @@ class Verifier(Protocol):
 def differentiable(verifier: Verifier) -> bool:
     """Whether a verifier's scores have a gradient."""
     return bool(getattr(verifier, "differentiable", False))
+
+
+def where_finite(audio: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """Scores [N] of the candidates [N, channels, samples] that are finite, given together; NaN for the others."""
+    scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
+    usable = audio.flatten(1).isfinite().all(1).cpu()
+    scores[usable] = score(audio[usable])
+    return scores
 
 
 def score_columns(verifier: Verifier, audio: Tensor, context: Context) -> dict[str, list[float]]:

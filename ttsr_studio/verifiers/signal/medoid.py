@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.difference import band_cells, cell_distances
 from ttsr_studio.errors import MissingError, OptionError, pip_install
-from ttsr_studio.verifiers.protocol import Context, Need, Scope
+from ttsr_studio.verifiers.protocol import Context, Need, Scope, where_finite
 
 NEIGHBOURS = 4
 """On either side, with which a candidate is compared by Zimtohrli."""
@@ -55,12 +55,13 @@ class Medoid:
 
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> scores [N], float64, higher is better; NaN for audio that is not finite."""
-        scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
-        usable = audio.flatten(1).isfinite().all(1).cpu()
-        apart = self._distances(audio[usable], context)
-        count = apart.isfinite().sum(1) - 1  # but itself
-        scores[usable] = 0 - apart.nansum(1) / count.clamp(min=1)
-        return scores
+
+        def closeness(given: Tensor) -> Tensor:
+            apart = self._distances(given, context)
+            count = apart.isfinite().sum(1) - 1  # but itself
+            return 0 - apart.nansum(1) / count.clamp(min=1)
+
+        return where_finite(audio, closeness)
 
     def _distances(self, audio: Tensor, context: Context) -> Tensor:
         """Of candidates [N, channels, samples] from each other, [N, N], 0 on the diagonal, NaN where not compared."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ttsr_studio.analysis.difference import band_description
 from ttsr_studio.analysis.spectra import power_spectrogram
-from ttsr_studio.verifiers.protocol import Context, Need, Scope
+from ttsr_studio.verifiers.protocol import Context, Need, Scope, where_finite
 from ttsr_studio.verifiers.rules import MAD
 
 LEAST = 3
@@ -45,12 +45,12 @@ class Typical:
 
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """Score candidates [N, channels, samples] beside one another; NaN for audio that is not finite."""
-        scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
-        usable = audio.flatten(1).isfinite().all(1).cpu()
-        given = audio[usable]
-        rows = [band_description(power_spectrogram(x), context.cutoff_hz, context.sample_rate) for x in given]
-        scores[usable] = torch.from_numpy(typicality(np.stack(rows)) if rows else np.zeros(0))
-        return scores
+
+        def closeness(given: Tensor) -> Tensor:
+            rows = [band_description(power_spectrogram(x), context.cutoff_hz, context.sample_rate) for x in given]
+            return torch.from_numpy(typicality(np.stack(rows)) if rows else np.zeros(0))
+
+        return where_finite(audio, closeness)
 
 
 def typicality(described: NDArray[np.float64]) -> NDArray[np.float64]:
