@@ -162,10 +162,10 @@ def test_files_are_spread_and_what_is_wrong_with_one_stops_no_other(
     assert sorted(path.name for path in (tmp_path / "farm").iterdir()) == ["a.wav", "b.wav", "c.wav"]
 
 
-def test_ctrl_c_ends_searches_with_the_best_so_far(farm: str, cluster: Any, tmp_path: Path) -> None:
-    source = stem(tmp_path / "a.wav", seconds=1.0)
+def test_ctrl_c_ends_searches_with_the_best_so_far(ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path) -> None:
+    source, out = stem(tmp_path / "a.wav", seconds=1.0), tmp_path / "out"
     endless = ("--candidates", 5000, "--steps", 20, "--verifier", "continuity", "--no-report")
-    command = [sys.executable, "-m", "ttsr_studio", "render", source, "-o", tmp_path / "b.wav", *endless]
+    command = [sys.executable, "-m", "ttsr_studio", "render", source, "-o", out / "a.wav", *endless]
     with started([*command, "--farm", farm, "--farm-workers", 1], stderr=subprocess.PIPE) as process:
         with other(farm, "somebody") as asking:
             until(lambda: any(each["stage"] == "searching" for each in asking.census().workers))
@@ -173,7 +173,12 @@ def test_ctrl_c_ends_searches_with_the_best_so_far(farm: str, cluster: Any, tmp_
         _, told = process.communicate(timeout=LONGEST)
     assert "stopping: this file is finished with the best so far" in told
     assert process.returncode == 130
-    assert soundfile.info(tmp_path / "b.wav").duration == 1.0
+    assert soundfile.info(out / "a.wav").duration == 1.0
+    early = (out / "a.wav").read_bytes()
+    quick = ("--candidates", 1, "--steps", 1, "--no-report", "--skip-existing", "--farm", farm, "--farm-workers", 1)
+    done = ttsr("render", source, stem(tmp_path / "b.wav", seconds=0.5), "-o", f"{out}/", *quick)
+    assert (done.exit_code, "2 rendered, 0 skipped" in done.output) == (0, True), done.output
+    assert (out / "a.wav").read_bytes() != early, "made anew, as it had ended early"
 
 
 @contextmanager
