@@ -95,7 +95,30 @@ class _Channel:
     def __init__(self, bins: int) -> None:
         self.counts = np.zeros((_LEVELS[1] - _LEVELS[0], bins), np.int32)
         self.moments: list[Moment] = []
-        self.waiting: list[Levels] = []
+        self.waiting: Levels = np.zeros((0, bins), np.float32)
+
+    def take(self, levels: Levels) -> None:
+        """Add frames, [frames, bins] dB, to the histogram and to those that wait for the end of their moment."""
+        bins = np.arange(levels.shape[1])
+        for row in np.clip(levels - _LEVELS[0], 0, len(self.counts) - 1).astype(np.int64):
+            self.counts[row, bins] += 1
+        self.waiting = np.concatenate((self.waiting, levels))
+
+    def close(self, bands: Bands, each: int) -> None:
+        """End moments of so many frames, as many as wait."""
+        count = len(self.waiting) // each
+        if not count:
+            return
+        frames = self.waiting[: count * each].reshape(count, each, -1)
+        peaks = bands.peaks(self.waiting[: count * each]).reshape(count, each, -1)
+        self.waiting = self.waiting[count * each :]
+        moments = np.arange(count)
+        broadest = peaks[..., bands.hertz > 700.0].mean(axis=-1).argmax(axis=1)
+        of_broadest, usual = (
+            bands.valleys(levels) for levels in (frames[moments, broadest], _past_crackle(frames))
+        )  # fmt: skip
+        rows = zip(peaks[moments, broadest], of_broadest, peaks.max(axis=1), usual, strict=True)
+        self.moments += [Moment(*row) for row in rows]
 
     def loud(self, active: int) -> NDArray[np.float64]:
         """Level [bins] of each bin's own loudest frames, past a click or two."""
@@ -114,7 +137,6 @@ class BandwidthMeter:
         self._size = 2 ** round(np.log2(rate * _FRAME_SECONDS))
         self._window = signal.windows.blackmanharris(self._size, sym=False)
         self._bands = Bands(rate, self._size)
-        self._bins = np.arange(self._size // 2 + 1)
         self._each = max(1, int(_MOMENT_SECONDS * rate / (self._size // 2)))
         self._channels: list[_Channel] = []
         self._rest: np.ndarray | None = None
@@ -126,17 +148,20 @@ class BandwidthMeter:
         """Take float32 ``[channels, samples]``, which continues the block before."""
         if not self._channels:
             self._peaks, self._sums, self._squares = (np.zeros(block.shape[0]) for _ in range(3))
-            self._channels = [_Channel(len(self._bins)) for _ in range(block.shape[0] + (block.shape[0] > 1))]
+            self._channels = [_Channel(self._size // 2 + 1) for _ in range(block.shape[0] + (block.shape[0] > 1))]
         self._heard += block.shape[1]
         self._peaks = np.maximum(self._peaks, np.abs(block).max(axis=1, initial=0.0))
         self._sums += block.sum(axis=1, dtype=np.float64)
         self._squares += np.square(block, dtype=np.float64).sum(axis=1)
         data = block if self._rest is None else np.concatenate((self._rest, block), axis=1)
-        start = 0
-        while start + self._size <= data.shape[1]:
-            self._count(data[:, start : start + self._size])
-            start += self._size // 2
-        self._rest = data[:, start:].copy()
+        hop = self._size // 2
+        count = max(0, data.shape[1] // hop - 1)
+        if count:
+            frames = np.lib.stride_tricks.sliding_window_view(data, self._size, axis=1)[:, ::hop]
+            self._count(frames, self._window)
+            for channel in self._channels:
+                channel.close(self._bands, self._each)
+        self._rest = data[:, count * hop :].copy()
 
     def result(self) -> Bandwidth:
         """What was found so far."""
@@ -152,9 +177,10 @@ class BandwidthMeter:
                 Verdict.UNSURE, nyquist, "nothing to judge: a constant level (DC), and next to nothing else"
             )
         if not self._energies and self._rest is not None:
-            self._count(self._rest)
+            window = signal.windows.blackmanharris(self._rest.shape[1], sym=False)
+            self._count(self._rest[:, None], window)
         for channel in self._channels:
-            self._close(channel)
+            channel.close(self._bands, max(1, len(channel.waiting)))
         active = int((np.array(self._energies) > max(self._energies) - _ACTIVE_DB).sum())
         # The last one holds the loudest channel of every bin, where there are several.
         edges = [self._edge(channel, active) for channel in self._channels]
@@ -275,35 +301,18 @@ class BandwidthMeter:
             return False
         return highest > below - _NEAR_DB or (highest > below - _FAR_DB and float(np.ptp(levels)) > _COMES_AND_GOES_DB)
 
-    def _count(self, frame: np.ndarray) -> None:
-        """Add one frame ``[channels, <= size]``."""
-        whole = frame.shape[1] == self._size
-        window = self._window if whole else signal.windows.blackmanharris(frame.shape[1], sym=False)
-        spectrum = np.fft.rfft(frame * window, self._size)
+    def _count(self, frames: np.ndarray, window: NDArray[np.float64]) -> None:
+        """Add frames ``[channels, frames, <= size]``."""
+        spectrum = np.fft.rfft(frames * window, self._size)
         power = spectrum.real**2 + spectrum.imag**2
         if len(power) > 1:
             power = np.concatenate((power, power.max(axis=0, keepdims=True)))
-        self._energies.append(float(10.0 * np.log10(power[-1].sum() + 1e-20)))
+        self._energies += (10.0 * np.log10(power[-1].sum(axis=-1) + 1e-20)).tolist()
         density = 10.0 * np.log10(power * (2.0 / (self._rate * np.sum(window**2) + 1e-30)) + 1e-20)
         for channel, levels in zip(self._channels, density.astype(np.float32), strict=True):
-            row = np.clip(levels - _LEVELS[0], 0, len(channel.counts) - 1).astype(np.int64)
-            channel.counts[row, self._bins] += 1
-            channel.waiting.append(levels)
-            if len(channel.waiting) == self._each:
-                self._close(channel)
-
-    def _close(self, channel: _Channel) -> None:
-        """End a moment of a channel."""
-        if not channel.waiting:
-            return
-        frames = np.stack(channel.waiting)
-        peaks = self._bands.peaks(frames)
-        broadest = int(peaks[:, self._bands.hertz > 700.0].mean(axis=1).argmax())
-        valleys, usual = (self._bands.valleys(each) for each in (frames[broadest], _past_crackle(frames)))
-        channel.moments.append(Moment(peaks[broadest], valleys, peaks.max(axis=0), usual))
-        channel.waiting = []
+            channel.take(levels)
 
 
 def _past_crackle(frames: Levels) -> Levels:
-    """The level [bins] that most frames [frames, bins] of a moment have at least."""
-    return np.asarray(np.sort(frames, axis=0)[len(frames) // 4])
+    """The levels [moments, bins] that most frames [moments, frames, bins] of a moment have at least."""
+    return np.asarray(np.sort(frames, axis=1)[:, frames.shape[1] // 4])

@@ -7,6 +7,7 @@ hiss added. Whether a fall is a limit is another question, see `evidence`.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -15,6 +16,10 @@ LOWEST_HZ = 1000.0
 _STEPS = 48  # an octave
 _RANGE_DB = 60.0
 _COARSE = 8  # of the places that are tried for a knee, before those around the best of them
+_REACH = 2 * _STEPS * 12
+"""Half steps of a spectrum, at most."""
+
+_NEPER_DB = 10.0 / np.log(10.0)
 _ORDERS = np.array([3, 4, 5, 6, 8, 10, 14, 20, 32, 64, 256.0])[:, None]
 
 
@@ -25,6 +30,19 @@ class Edge:
     hz: float
     bottom_hz: float
     reason: str
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Falls by ``depth`` dB within ``steps``, after which a ``share`` does not come back by more than ``back`` dB."""
+
+    depth: float
+    steps: int
+    back: float
+    share: float
+
+
+_DEEP, _SLIGHT, _SHELF = _Kind(30.0, 48, 5.0, 0.9), _Kind(18.0, 21, 5.0, 0.95), _Kind(10.0, 4, 4.0, 0.97)
 
 
 @dataclass(frozen=True)
@@ -87,13 +105,15 @@ def find_edge_of_bands(hertz: np.ndarray, level: np.ndarray) -> Edge | None:
 def _falls(hertz: np.ndarray, level: np.ndarray, reference: float) -> list[_Fall]:
     """Return the neighbouring starts of the lowest fall: a deep one, else one to a floor, else a shelf."""
     found: list[_Fall] = []
-    starts = range(int(np.searchsorted(hertz, 0.9 * LOWEST_HZ)), len(hertz) - 2)
-    for top in starts:
-        fall = _fall(level, top, 30.0, 48, 5.0, 0.9)
-        if fall is None or np.mean(level[fall.bottom :] <= reference - 42.0) < 0.9:
-            fall = _fall(level, top, 18.0, 21, 5.0, 0.95)
-            if fall is not None and not _flat(level[fall.bottom + 6 :], 8.0, 1):
-                fall = None
+    first = int(np.searchsorted(hertz, 0.9 * LOWEST_HZ))
+    low = np.cumsum((level <= reference - 42.0)[::-1])[::-1]
+    deep, slight = _bottoms(level, first, _DEEP), _bottoms(level, first, _SLIGHT)
+    for top, bottom in enumerate(deep, first):
+        fall = _Fall(top, bottom, _DEEP.depth) if bottom else None
+        if fall is None or low[bottom] / (len(level) - bottom) < 0.9:
+            bottom = slight[top - first]
+            flat = bottom and _flat(level[bottom + 6 :], 8.0, 1)
+            fall = _Fall(top, bottom, _SLIGHT.depth) if flat else None
         if fall is not None:
             found.append(fall)
         elif found:
@@ -101,18 +121,22 @@ def _falls(hertz: np.ndarray, level: np.ndarray, reference: float) -> list[_Fall
     # up there gentle falls are microphones and converters, not low-passes
     found = [fall for fall in found if hertz[fall.bottom] < FULL_BAND_HZ or fall.steps_per_30_db <= 8.0]
     if not found:
-        shelves = (_fall(level, top, 10.0, 4, 4.0, 0.97) for top in starts)
-        found = [fall for fall in shelves if fall is not None and _flat(level[fall.bottom + 4 :], 6.0, 4)]
+        shelves = enumerate(_bottoms(level, first, _SHELF), first)
+        found = [_Fall(top, k, _SHELF.depth) for top, k in shelves if k and _flat(level[k + 4 :], 6.0, 4)]
     return found
 
 
-def _fall(level: np.ndarray, top: int, depth: float, steps: int, back: float, share: float) -> _Fall | None:
-    """Return the fall by ``depth`` dB within ``steps``, unless what follows comes back by more than ``back``."""
-    down = level[top : min(top + steps + 1, len(level) - 1)] <= level[top] - depth
-    bottom = top + int(down.argmax())
-    if bottom == top or np.count_nonzero(level[bottom:] <= level[top] - depth + back) < share * (len(level) - bottom):
-        return None
-    return _Fall(top, bottom, depth)
+def _bottoms(level: np.ndarray, first: int, kind: _Kind) -> list[int]:
+    """Where falls of a kind end that begin at the first place or a later one; 0 where none begins."""
+    tops = level[first : len(level) - 2, None]
+    padded = np.concatenate((level[:-1], np.full(kind.steps + 1, np.inf)))
+    ahead = np.lib.stride_tricks.sliding_window_view(padded, kind.steps + 1)[first : len(level) - 2]
+    steps = (ahead <= tops - kind.depth).argmax(axis=1)
+    bottoms = np.arange(first, len(level) - 2) + steps
+    after = np.arange(len(level)) >= bottoms[:, None]
+    stays = np.count_nonzero((level <= tops - kind.depth + kind.back) & after, axis=1)
+    lasts = (steps > 0) & (stays >= kind.share * (len(level) - bottoms))
+    return [int(bottom) for bottom in np.where(lasts, bottoms, 0)]
 
 
 def _flat(level: np.ndarray, spread: float, least: int) -> bool:
@@ -130,24 +154,38 @@ def _knee(hertz: np.ndarray, level: np.ndarray, fall: _Fall) -> float:
     first = max(fall.top - 1 - early, 6)
     start = max(0, first - int(0.5 * _STEPS))
     floor = min(float(np.median(level[bottom:])), float(level[bottom]))
-    octaves = np.arange(start, bottom + 1) / _STEPS
-    places, part = np.arange(max(first, start + 6), bottom + 0.1, 0.5), level[start : bottom + 1]
+    places, part = np.arange(2 * max(first, start + 6), 2 * bottom + 1), level[start : bottom + 1]
+    coarse = np.unique([*range(0, len(places), _COARSE), len(places) - 1])
     errors = np.full(len(places), np.inf)
-    coarse = [*range(0, len(places), _COARSE), len(places) - 1]
-    errors[coarse] = [_misfit(octaves - places[k] / _STEPS, part, floor) for k in coarse]
+    errors[coarse] = _misfits(places[coarse] - 2 * start, part, floor)
     best = int(np.argmin(errors))
-    fine = [k for k in range(max(0, best - _COARSE + 1), min(best + _COARSE, len(places))) if k not in coarse]
-    errors[fine] = [_misfit(octaves - places[k] / _STEPS, part, floor) for k in fine]
-    return float(hertz[0] * 2.0 ** (places[int(np.argmin(errors))] / _STEPS))
+    around = np.arange(max(0, best - _COARSE + 1), min(best + _COARSE, len(places)))
+    fine = around[np.isinf(errors[around])]
+    if len(fine):
+        errors[fine] = _misfits(places[fine] - 2 * start, part, floor)
+    return float(hertz[0] * 2.0 ** (places[int(np.argmin(errors))] / (2 * _STEPS)))
 
 
-def _misfit(octaves: np.ndarray, level: np.ndarray, floor: float) -> float:
-    """Return how badly a low-pass at octave 0, of the best order, explains ``level``; both are ``[places]``."""
-    loss = -20.0 * np.log10(2.0) * np.logaddexp2(0.0, 2.0 * _ORDERS * octaves)
+@cache
+def _losses() -> np.ndarray:
+    """Of low-passes of all orders, dB [orders, half steps from so many before their edge to as many after it]."""
+    octaves = np.arange(-_REACH, _REACH + 1) / (2 * _STEPS)
+    return np.asarray(-20.0 * np.log10(2.0) * np.logaddexp2(0.0, 2.0 * _ORDERS * octaves))
+
+
+def _misfits(edges: np.ndarray, level: np.ndarray, floor: float) -> np.ndarray:
+    """How badly low-passes, each of the best order, explain ``level`` [places]; their edges in half steps of it."""
+    offsets = 2 * np.arange(len(level)) - edges[:, None]
+    octaves = (offsets / (2 * _STEPS))[:, None]
+    loss = _losses()[:, offsets + _REACH].swapaxes(0, 1)  # [edges, orders, places]
+    # A straight line is fitted to what lies before the edge; its slope leans to -10 dB an octave, music's own.
     left = octaves < 0.02
-    line = np.stack((np.ones(int(left.sum())), octaves[left]), axis=1)
-    prior = np.diag([1e-9, 15.0])  # the slope leans to -10 dB an octave, music's own
-    fit = np.linalg.solve(line.T @ line + prior, line.T @ (level - loss)[:, left].T + [[0.0], [-150.0]])
-    straight = np.maximum(fit[0][:, None] + fit[1][:, None] * octaves + loss, -300.0)
-    model = 10.0 * np.log10(10.0 ** (straight / 10.0) + 10.0 ** (floor / 10.0))
-    return float(np.min(np.sum(np.minimum(np.abs(model - level), 30.0) ** 1.5, axis=1)))
+    above, x = np.where(left, level - loss, 0.0), np.where(left, octaves, 0.0)
+    count, mean, square = left.sum(-1) + 1e-9, x.sum(-1), (x * x).sum(-1) + 15.0
+    at_edge, slope = above.sum(-1), (above * x).sum(-1) - 150.0
+    determinant = count * square - mean * mean
+    straight = ((square * at_edge - mean * slope) / determinant)[..., None] + loss
+    straight += ((count * slope - mean * at_edge) / determinant)[..., None] * octaves
+    model = _NEPER_DB * np.log(np.exp(np.maximum(straight, -300.0) / _NEPER_DB) + np.exp(floor / _NEPER_DB))
+    apart = np.minimum(np.abs(model - level), 30.0)
+    return np.asarray((apart * np.sqrt(apart)).sum(axis=-1).min(axis=-1))

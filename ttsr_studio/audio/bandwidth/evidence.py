@@ -55,16 +55,16 @@ class Bands:
         return np.maximum.reduceat(density[:, : self._own[-1, 1]], pairs, axis=1)[:, ::2]
 
     def valleys(self, density: Levels) -> Levels:
-        """Level between partials around every band, [bins] -> [bands]."""
-        padded = np.append(density, np.float32(np.inf))
+        """Level between partials around every band: [frames, bins] -> [frames, bands]."""
+        padded = np.pad(density, ((0, 0), (0, 1)), constant_values=np.inf)
         found = []
         for bins, counts in self._around:
-            ordered = np.sort(padded[bins], axis=1)
+            ordered = np.sort(padded[:, bins], axis=-1)
             place = _VALLEY_QUANTILE * (counts - 1)
             rank, rows = place.astype(int), np.arange(len(counts))
-            low, high = ordered[rows, rank], ordered[rows, np.minimum(rank + 1, counts - 1)]
+            low, high = ordered[:, rows, rank], ordered[:, rows, np.minimum(rank + 1, counts - 1)]
             found.append(low + (high - low) * (place - rank))
-        return np.concatenate(found).astype(np.float32)
+        return np.concatenate(found, axis=1).astype(np.float32)
 
 
 def _by_width(edges: list[tuple[int, int]]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -99,8 +99,10 @@ def valley_fall(moments: list[Moment], hertz: NDArray[np.float64], top_hz: float
         above = hertz >= hertz[-2]
     if not below.any():
         return 0.0
-    loud = sorted(moments, key=lambda moment: -float(moment.peaks[below].max()))[: (len(moments) + 2) // 3]
-    return float(np.median([np.median(m.valleys[below]) - np.median(m.valleys[above]) for m in loud]))
+    loudest = np.array([moment.peaks for moment in moments])[:, below].max(axis=1)
+    loud = np.argsort(-loudest, kind="stable")[: (len(moments) + 2) // 3]
+    valleys = np.array([moments[k].valleys for k in loud])
+    return float(np.median(np.median(valleys[:, below], axis=1) - np.median(valleys[:, above], axis=1)))
 
 
 def partials_end(density: NDArray[np.float64], rate: int) -> tuple[float, float] | None:

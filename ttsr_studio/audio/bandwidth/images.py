@@ -5,12 +5,14 @@ step, a bend or a sample at all, and none between: where one phase of the period
 made from a rate as many times lower. Ratios that are no whole number are not recognised.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FACTORS = range(2, 9)
+_PERIOD = math.lcm(*_FACTORS)
 _SHARE, _FILLED = 1e-3, 0.4
 """Of the energy, what other phases hold at most; of the periods, in how many the one holds something, at least."""
 
@@ -63,12 +65,13 @@ class ImageMeter:
         rows = np.stack(
             [np.square(each).sum(axis=0) for each in (data[:, 2:], steps[:, 1:], np.diff(steps, axis=1))]
         ).astype(np.float64)
-        for factor, energies in self._energies.items():
-            start = first % factor
-            padded = np.pad(rows, ((0, 0), (start, -(rows.shape[1] + start) % factor)))
-            periods = padded.reshape(len(_KINDS), -1, factor)
-            energies += periods.sum(axis=1)
-            self._filled[factor] += np.count_nonzero(periods, axis=1)
+        start = first % _PERIOD
+        padded = np.pad(rows, ((0, 0), (start, -(rows.shape[1] + start) % _PERIOD)))
+        periods = padded.reshape(len(_KINDS), -1, _PERIOD)
+        energies, filled = periods.sum(axis=1), np.count_nonzero(periods, axis=1)
+        for factor in _FACTORS:
+            self._energies[factor] += energies.reshape(len(_KINDS), -1, factor).sum(axis=1)
+            self._filled[factor] += filled.reshape(len(_KINDS), -1, factor).sum(axis=1)
 
     def result(self) -> Images | None:
         """What was found; None where nothing is sure."""

@@ -101,8 +101,12 @@ class Passage:
         ends = np.arange(first, len(self._hertz) - half)
         if not len(ends):
             return None
-        below = np.array([np.median(self._valleys[k - half : k]) for k in ends])
-        falls = below - np.array([np.quantile(self._loud[k + 2 :], 0.9) for k in ends])
+        below = np.median(np.lib.stride_tricks.sliding_window_view(self._valleys, half)[ends - half], axis=1)
+        places = np.arange(len(self._hertz))
+        beyond = np.sort(np.where(places >= ends[:, None] + 2, self._loud, np.inf), axis=1)
+        rank = 0.9 * (len(places) - ends - 3)
+        lower, upper = (beyond[np.arange(len(ends)), round_(rank).astype(int)] for round_ in (np.floor, np.ceil))
+        falls = below - (lower + (upper - lower) * (rank % 1.0))
         best = int(np.argmax(falls))
         if falls[best] < _EVIDENCE_DB:
             return None

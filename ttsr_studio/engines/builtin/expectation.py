@@ -20,15 +20,14 @@ class Expectation:
     """Levels of the cells of excerpts at 48 kHz, and what they would be by what lies below a frequency alone.
 
     Args:
-        engine: the built-in one where it is loaded; it is loaded when it is needed otherwise. On the CPU the same
-            excerpts give the same levels.
+        engine: the built-in one where it is loaded, which is asked where it is; otherwise it is loaded for the CPU when
+            it is needed. On the CPU the same excerpts give the same levels.
     """
 
     rate = RATE
 
     def __init__(self, engine: object = None) -> None:
-        known = isinstance(engine, BuiltinEngine) and engine.device.type == "cpu"
-        self._engine = engine if known and isinstance(engine, BuiltinEngine) else None
+        self._engine = engine if isinstance(engine, BuiltinEngine) else None
 
     @torch.no_grad()
     def __call__(self, excerpts: Excerpts, looked_hz: float) -> Expected:
@@ -40,11 +39,11 @@ class Expectation:
         for excerpt in excerpts:
             audio = excerpt[: len(excerpt) // HOP * HOP]
             gain = engine.input_rms / max(float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))), 1e-9)
-            row = torch.from_numpy(audio * np.float32(gain))[None]
-            seen = engine.network.conditioner(features(row, torch.tensor([looked_hz]))).location
+            row = torch.from_numpy(audio * np.float32(gain))[None].to(engine.device)
+            seen = engine.network.conditioner(features(row, torch.tensor([looked_hz], device=engine.device))).location
             held = log_energy(row)
             frames = min(held.shape[-1], seen.shape[-1])
             for levels, found in ((held, observed), (seen, expected)):
-                found.append(_DB * levels[0, :, :frames].double().numpy() - 20 * np.log10(gain))
+                found.append(_DB * levels[0, :, :frames].cpu().double().numpy() - 20 * np.log10(gain))
         levels_of = [np.concatenate(found, axis=1) for found in (observed, expected)]
         return Expected(band_centres().double().numpy(), *levels_of)
