@@ -26,7 +26,6 @@ from ttsr_studio.farm.identity import installation
 from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import FarmSettings
 from ttsr_studio.farm.workers import FarmWorker
-from ttsr_studio.rendering.inference import windows
 from ttsr_studio.rendering.tasks import Limits
 from ttsr_studio.training.bank import EngineFile
 from ttsr_studio.training.critic import main as draw_and_rank
@@ -117,9 +116,9 @@ def test_a_killed_worker_and_a_lost_node_count_against_no_file(
 
 
 def test_a_long_file_by_groups_is_the_local_render_also_when_a_worker_is_lost(
-    ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(windows, "GROUP_BYTES", 1)  # one window a group
+    """Its windows are one group, which is cut on the farm."""
     source = save(tmp_path / "long.wav", below(voice(14.0), 5000))
     alone = results(ttsr("render", source, "-o", tmp_path / "alone.wav", *QUICK))["long.wav"]
     killed = threading.Event()

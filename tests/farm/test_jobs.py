@@ -217,7 +217,7 @@ def test_what_became_of_every_file_and_what_is_run_again(
     bundle, out = tmp_path / "b", tmp_path / "out"
     files = [tmp_path / "in" / f"{name}.wav" for name in ("a", "b", "bad", "c", "d", "e", "f", "g")]
     made = ttsr("jobs", "split", *files, "-o", out, "--into", bundle, *TINY)
-    assert (made.exit_code, "1 file cannot be rendered as it is; their jobs" in made.stderr) == (0, True)
+    assert (made.exit_code, "1 file cannot be rendered as it is; its job is" in made.stderr) == (0, True)
     assert f"  {tmp_path / 'in' / 'bad.wav'}: is not audio" in made.stderr
     assert collected(ttsr, bundle)[0] == 3
     number = {Path(json.loads(path.read_text())["inputs"][0]).stem: path for path in (bundle / "jobs").glob("*.json")}
@@ -366,11 +366,26 @@ def test_nodes_may_call_folders_otherwise(ttsr: Ttsr, tmp_path: Path) -> None:
     (tmp_path / "else").mkdir()
     elsewhere = ("--map", f"{tmp_path / 'else'}=/x")
     assert ttsr(*asked, "--replace", *maps, *elsewhere).exit_code == 0, "a studio may give all of its maps"
-    assert "1 inputs lie outside" in ttsr(*asked, "--replace", "--map", f"{share / 'out'}=/x").output
+    assert "1 input lies outside" in ttsr(*asked, "--replace", "--map", f"{share / 'out'}=/x").output
     for wrong in (elsewhere, (*maps, "--map", f"{tmp_path / 'shared'}=/x")):
         refused = ttsr(*asked, "--replace", *wrong)
         assert (refused.exit_code, "no input, output or bundle lies in it; nearest: " in refused.output) == (2, True)
     assert "does not lie in it" in ttsr("jobs", "commands", bundle, *elsewhere).output
+
+
+def test_nodes_under_windows_are_told_of_without_a_map_and_get_no_sbatch(ttsr: Ttsr, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.wav").write_text("no audio")
+    asked = ("jobs", "split", tmp_path / "a.wav", tmp_path / "b.wav", "-o", tmp_path / "out", "--into", tmp_path / "b")
+    for program in ("C:\\ttsr\\ttsr.exe", "ttsr.exe"):
+        made = ttsr(*asked, *TINY, "--replace", "--ttsr", program)
+        assert (made.exit_code, "sbatch" in made.stdout, "openjd run" in made.stdout) == (0, False, True)
+        told = f"note: --ttsr is a program of Windows, and {tmp_path / 'b'} and 4 other paths are of this machine: they"
+        assert (told in made.stderr, f"as in --map {tmp_path}=Z:\\{tmp_path.name}" in made.stderr) == (True, True)
+    assert "2 files cannot be rendered as they are; their jobs are in the bundle" in made.stderr
+    mapped = ttsr(*asked, *TINY, "--replace", "--ttsr", "ttsr.exe", "--map", f"{tmp_path}=Z:\\a")
+    assert (mapped.exit_code, "of this machine" in mapped.stderr, "sbatch" in mapped.stdout) == (0, False, False)
+    assert "sbatch" in ttsr(*asked, *TINY, "--replace").stdout
 
 
 def test_words_and_maps_are_read_as_people_write_them(tmp_path: Path) -> None:

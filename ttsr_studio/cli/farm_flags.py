@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ttsr_studio.cli.help import grouped
-from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.errors import OptionError
 
 if TYPE_CHECKING:
     from ttsr_studio.farm.cases import FarmCases
@@ -81,7 +80,7 @@ def farm_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def farm_of(flags: FarmFlags, tell: Callable[[str], None], what: Path | None = None) -> Iterator["Farm"]:
+def farm_of(flags: FarmFlags, tell: Callable[[str], None], what: str = "") -> Iterator["Farm"]:
     """A farm, let go at the end.
 
     Args:
@@ -92,7 +91,7 @@ def farm_of(flags: FarmFlags, tell: Callable[[str], None], what: Path | None = N
     from ttsr_studio.farm.identity import installation
     from ttsr_studio.farm.messages import FarmSettings
 
-    owner = f"ttsr {click.get_current_context().info_name}" + (f" {shown(what)}" if what else "")
+    owner = f"ttsr {click.get_current_context().info_name} {what}".rstrip()
     settings = FarmSettings(flags.address, flags.gpus, worker_threads(), installation(), owner=owner)
     farm = Farm(settings, tell)
     try:

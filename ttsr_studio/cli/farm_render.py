@@ -1,10 +1,8 @@
 """`ttsr render --farm`: several files over the workers of a farm; one file is searched there and joined here."""
 
-import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from glob import escape
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +14,21 @@ from ttsr_studio.batch.plan import Job, ended_early
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.time_left import TimeLeft
-from ttsr_studio.errors import Cause, OptionError, OutputError, TtsrError, in_one_line, shown
+from ttsr_studio.errors import Cause, FarmError, OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.farm.groups import FarmSearch
-from ttsr_studio.farm.pool import Piece, Pieces, Pool
-from ttsr_studio.farm.works import OnShare, RenderWork, Shipment, ShippedRender, put_in_place
+from ttsr_studio.farm.pool import Pieces, Pool
+from ttsr_studio.farm.receipts import Marks
+from ttsr_studio.farm.works import (
+    OnShare,
+    RenderWork,
+    Shipment,
+    ShippedRender,
+    brought_home,
+    put_in_place,
+)
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Event
-from ttsr_studio.rendering.output import make_folder
+from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
 
 if TYPE_CHECKING:
@@ -33,8 +39,12 @@ STAGES = {"loading": 0.0, "reading": 0.0, "searching": 0.05, "writing": 0.95}
 """Share of a render at which its stages begin."""
 
 
-def open_farm(flags: FarmFlags, what: Path, stack: ExitStack, tell: Callable[[str], None]) -> "Farm":
-    """The farm, for as long as the stack lasts. Raises OptionError where it cannot be used."""
+def open_farm(flags: FarmFlags, what: str, stack: ExitStack, tell: Callable[[str], None]) -> "Farm":
+    """The farm, for as long as the stack lasts. Raises OptionError where it cannot be used.
+
+    Args:
+        what: is rendered, for others who ask.
+    """
     farm = stack.enter_context(farm_of(flags, tell, what))
     if reason := farm.trouble():
         raise OptionError(f"--farm {flags.address}: {reason}")
@@ -102,8 +112,9 @@ class FarmRun:
     replace: bool = False
     skip_existing: bool = False
     report: bool = True
-    marks: dict[Path, Path] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
     in_hand: set[int] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
 
     @property
     def stop(self) -> CancellationToken | None:
@@ -123,54 +134,65 @@ class FarmRun:
             except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
                 self.progress.finished(number)
                 yield FileOutcome(job, "failed", in_one_line(job.source, error), "settings")
-        numbers, open_jobs = list(tasks), set(tasks)
+        open_jobs, gone, there = set(tasks), None, dict[int, Rendered]()
+        try:
+            for number, answer in self._answers(tasks) if tasks else ():
+                open_jobs.discard(number)
+                yield self._outcome(jobs[number], tasks[number], answer, number)
+        except KeyboardInterrupt:
+            self.pool.enough(leave=True)
+            open_jobs |= self.in_hand
+        except FarmError as error:
+            if not self.begun:
+                raise
+            gone = error
+        finally:  # what was delivered counts, whoever went away
+            there = {n: made for n in sorted(open_jobs) if (made := self._delivered(n, tasks[n]))}
+            self.marks.remove([task.target for task in tasks.values()])
+            for number in open_jobs & self.begun - there.keys():
+                self.marks.take_back(tasks[number])
+        self.in_hand.clear()
+        for number, made in there.items():
+            yield self._outcome(jobs[number], tasks[number], made, number)
+        for job in (jobs[number] for number in sorted(open_jobs - there.keys())):
+            if gone:
+                yield FileOutcome(job, "failed", f"{shown(job.source)}: {gone}", "surroundings")
+            else:
+                yield FileOutcome(job, "cancelled")
+
+    def _answers(self, tasks: Mapping[int, RenderTask]) -> Iterator[tuple[int, Any]]:
+        """Answers of workers by the number of the file, until all are in or those that are wanted. Raises FarmError."""
+        numbers = list(tasks)
         pieces = Pieces(
             len(numbers),
             lambda place, _: self._begin(numbers[place], tasks[numbers[place]]),
             lambda place: str(tasks[numbers[place]].source),
             lambda: 0 if self.token.asked else len(numbers),
             lambda place: ShippedRender.of(tasks[numbers[place]]),
+            lambda place: self._delivered(numbers[place], tasks[numbers[place]]),
         )
-        try:
-            for piece in self.pool.run(pieces) if numbers else ():
-                if self.token.asked:
-                    self.pool.enough()
-                    if not self.in_hand:
-                        break
-                if piece is None:
-                    self.progress.see({numbers[n]: share(where) for n, where in [*self.pool.standings.items()]})
-                    continue
-                number = numbers[piece.number]
-                open_jobs.discard(number)
-                self.progress.finished(number)
-                self.in_hand.discard(number)
-                yield self._outcome(jobs[number], tasks[number], piece)
-        except KeyboardInterrupt:
-            self.pool.enough(leave=True)
-            open_jobs |= self.in_hand
-        finally:
-            self._tidy_up(tasks[number].target for number in numbers)
-        yield from (FileOutcome(jobs[number], "cancelled") for number in sorted(open_jobs))
+        for piece in self.pool.run(pieces):
+            if self.token.asked:
+                self.pool.enough()
+                if not self.in_hand or (piece is None and not self.pool.workers):
+                    return  # what was lost with its worker is not begun again
+            if piece is None:
+                self.marks.touch()
+                self.progress.see({numbers[n]: share(where) for n, where in [*self.pool.standings.items()]})
+                continue
+            number = numbers[piece.number]
+            self.progress.finished(number)
+            self.in_hand.discard(number)
+            yield number, piece.answer
 
-    def _tidy_up(self, targets: Iterable[Path]) -> None:
-        """Remove our marks, and what workers that went away left half written."""
-        left = [path for target in targets for path in target.parent.glob(f".{escape(target.stem)}*.partial*")]
-        for path in (*self.marks.values(), *left):
-            with suppress(OSError):
-                path.unlink()
+    def _delivered(self, number: int, task: RenderTask) -> Rendered | None:
+        """What a worker delivered of which nothing more was heard."""
+        return self.marks.delivered(number, task)
 
     def _task(self, job: Job, inputs: Collection[Path]) -> RenderTask:
         """Raises what `options_of` does, and OutputError for a folder that cannot be written."""
         options = self.options_of(job)
-        folder = job.target.parent.absolute()
-        if folder not in self.marks:
-            make_folder(folder)
-            mark = folder / f".ttsr-farm-{secrets.token_hex(8)}"
-            try:
-                mark.touch()
-            except OSError as error:
-                raise OutputError(f"{shown(folder)}: {error.strerror}; choose another -o") from error
-            self.marks[folder] = mark
+        self.marks.add(job.target.parent.absolute())
         given = options.reference
         reference = given if given and given.is_file() else job.reference
         anew = self.replace or (self.skip_existing and ended_early(job.target))
@@ -182,10 +204,15 @@ class FarmRun:
     def _begin(self, number: int, task: RenderTask) -> RenderWork:
         """Raises OSError for a source that is not there."""
         self.in_hand.add(number)
-        return RenderWork(task, OnShare.of(self.marks[task.target.parent], task.source))
+        if number in self.begun and not task.replace and task.target.exists():
+            task = replace(task, replace=True)  # the worker that was lost made it, and did not get to its report
+        self.begun.add(number)
+        share = OnShare.of(self.marks.of(task.target), task.source)
+        return RenderWork(task, share, self.marks.receipt(number, task.target))
 
-    def _outcome(self, job: Job, task: RenderTask, piece: Piece) -> FileOutcome:
-        answer = piece.answer
+    def _outcome(self, job: Job, task: RenderTask, answer: Any, number: int) -> FileOutcome:
+        if not isinstance(answer, Rendered) and (made := self._delivered(number, task)):
+            answer = made  # by a worker that was lost, while another one made it again
         try:
             if isinstance(answer, Shipment):
                 answer = put_in_place(answer, task)
@@ -194,14 +221,23 @@ class FarmRun:
         if answer is None:
             return FileOutcome(job, "cancelled")
         if not isinstance(answer, TaskFailed):
-            return FileOutcome(job, "rendered", rendered=(self.session, answer))
+            return FileOutcome(job, "rendered", rendered=(self.session, brought_home(answer, job.target.parent)))
+        line = as_typed(answer.line, job, task)
         if answer.cause is Cause.NOTHING_TO_ADD:
-            return FileOutcome(job, "skipped", answer.line)
+            return FileOutcome(job, "skipped", line)
         fault: Fault = OF_CAUSE.get(answer.cause, "input")
-        line = f"{shown(job.source)}: unexpected {answer.line}; please report this" if answer.trace else answer.line
-        if answer.cause is Cause.CRASH and not answer.trace:
-            line = f"{shown(job.source)}: {answer.line}"
+        if answer.trace:
+            line = f"{shown(job.source)}: unexpected {line}; please report this"
+        elif answer.cause is Cause.CRASH:
+            line = f"{shown(job.source)}: {line}"
         return FileOutcome(job, "failed", line, fault, trace=answer.trace)
+
+
+def as_typed(line: str, job: Job, task: RenderTask) -> str:
+    """A line in which paths are as the user wrote them: workers are given whole ones."""
+    for whole, typed in ((task.source, job.source), (task.target, job.target)):
+        line = line.replace(shown(whole), shown(typed))
+    return line
 
 
 def share(where: Any) -> float:

@@ -31,7 +31,7 @@ def left_at_once() -> Iterator[None]:
 
 def leave() -> None:
     """End the process at once."""
-    os.write(2, b"interrupted\n")
+    os.write(2, b"interrupted before anything was begun\n")
     os._exit(INTERRUPTED)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
@@ -153,7 +153,10 @@ def begin_run(
         from ttsr_studio.cli.farm_render import FarmProgress, FarmRun, farm_search, open_farm, say_files_stop
         from ttsr_studio.farm.pool import Pool
 
-        farm = open_farm(asked.farm, jobs[0].source, stack, out.note)
+        try:
+            farm = open_farm(asked.farm, what_of(asked.inputs, len(jobs)), stack, out.note)
+        except KeyboardInterrupt:
+            end_interrupted("interrupted while the farm was reached", 0, len(jobs), out)
     if farm and asked.farm and len(jobs) > 1:
         if asked.keep_rewards:
             raise OptionError("--keep-rewards: one file, which all machines of a farm would write; render file by file")
@@ -192,6 +195,14 @@ def begin_run(
         stop=stop,
         searcher=searcher,
     )
+
+
+def what_of(inputs: Sequence[Path], files: int) -> str:
+    """What is rendered, in few words for others on a farm: `a.wav`, `reels (200 files)`, `a.wav and 3 more`."""
+    first, more = shown(inputs[0]), len(inputs) - 1
+    if more:
+        return f"{first} and {more} more" + (f" ({files} files)" if files != len(inputs) else "")
+    return f"{first} ({files} file{'' if files == 1 else 's'})" if inputs[0].is_dir() else first
 
 
 def missing_folders(jobs: Collection[Job]) -> list[Path]:
@@ -290,7 +301,7 @@ def run_all(
     return counts
 
 
-def end_interrupted(how: str, done: int, left: int, out: RunOutput, early: Path | None = None) -> None:
+def end_interrupted(how: str, done: int, left: int, out: RunOutput, early: Path | None = None) -> NoReturn:
     """Say what is done, what is left, and which output was ended early; and end the process."""
     then = ["goes on there"] * (left > 0) + ([f"makes {shown(early)} anew"] if early else [])
     rest = f", {left} left" if left else ""

@@ -229,12 +229,20 @@ class Farm:
     def _see(self, state: FarmState) -> None:
         self.machines, self.hungry, self._holders = state.machines, state.hungry, state.holders
         why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]
-        none = "the farm has no machine that takes workers; join one by `ray start --address=…`"
-        self._unusable = None if self.slots else f"{UNUSABLE}: {'; '.join(why)}" if why else none
+        self._unusable = None if self.slots else f"{UNUSABLE}: {'; '.join(why)}" if why else self._why_no_slots()
         for each in state.machines:
             if each.refused and each.node not in self._told:
                 self._told.add(each.node)
                 self.tell(f"{each.host} ({each.address}) is not used: {each.refused}")
+
+    def _why_no_slots(self) -> str:
+        """Why no machine takes workers, and what to do."""
+        asked, there = self.settings.gpus or 0.0, [each.resources.get("GPU", 0.0) for each in self.machines]
+        if asked <= max(there, default=0.0):
+            return "the farm has no machine that takes workers; join one by `ray start --address=…`"
+        most = f"has more than {max(there):g} of the {asked:g} cards of a worker" if any(there) else "has a card"
+        cure = "pass --farm-gpus 0 to work on processors" if not any(there) else "pass a smaller --farm-gpus"
+        return f"no machine of the farm {most}; {cure}, or join one by `ray start --address=… --num-gpus=N`"
 
 
 class Line:

@@ -88,7 +88,8 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
             found = canonicalize_bootstrap_address(settings.address)
         except ConnectionError:  # of "auto", with advice that is not for our users
             found = None
-        refuse_silent(found)  # Ray would try for two minutes
+        named = found if settings.address == "auto" else settings.address
+        refuse_silent(found, named)  # Ray would try for two minutes
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
@@ -111,15 +112,23 @@ def print_into(settings: FarmSettings) -> None:
     os.dup2(file, 2)
 
 
-def refuse_silent(address: str | None) -> None:
-    """Raise ConnectionError where nobody listens at a head's address."""
+START_ANEW = "start it by `ray start --head …` there; where one has ended, after `ray stop` there and on all machines"
+
+
+def refuse_silent(address: str | None, named: str | None = None) -> None:
+    """Raise ConnectionError where nobody listens at a head's address.
+
+    Args:
+        named: as the user wrote it.
+    """
     host, _, port = (address or "").rpartition(":")
     if not host:
         raise ConnectionError("this machine belongs to no cluster; start a head by `ray start --head`, or join one")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
-        raise ConnectionError(f"no head answers at {address} ({error.strerror or error})") from error
+        why = error.strerror or error
+        raise ConnectionError(f"no head answers at {named or address} ({why}); {START_ANEW}") from error
 
 
 def end_without_head(address: str) -> None:

@@ -17,15 +17,15 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ttsr_studio import __version__
 from ttsr_studio.batch.job_file import read_json
 from ttsr_studio.batch.job_lock import is_held
-from ttsr_studio.batch.path_map import PathMap
+from ttsr_studio.batch.path_map import PathMap, pure
 from ttsr_studio.errors import OptionError, OutputError, shown
-from ttsr_studio.farm.jobs_commands import command_lines, slurm_script
+from ttsr_studio.farm.jobs_commands import command_lines, of_windows, slurm_script
 from ttsr_studio.farm.openjd import asset_references, job_template
 from ttsr_studio.storage.atomic import hidden, sync_file, sync_folder
 
@@ -63,6 +63,11 @@ class Bundle:
     def place(self) -> str:
         """The folder as nodes have it."""
         return self.maps.of(os.path.abspath(self.path))
+
+    @property
+    def on_windows(self) -> bool:
+        """Whether its nodes run Windows, by the program or by where they have it."""
+        return of_windows(self.program[0]) or isinstance(pure(self.place()), PureWindowsPath)
 
     def lines(self) -> list[str]:
         """Its command lines."""

@@ -37,7 +37,8 @@ def windows_words(text: str) -> list[str]:
 
 def of_windows(text: str) -> bool:
     """Whether a program is named as on Windows."""
-    return "\\" in text and not text.lstrip("\"' ").startswith("/")
+    named = "\\" in text or re.search(r"\.(exe|com|bat|cmd)[\"']?(\s|$)", text, re.IGNORECASE)
+    return bool(named) and not text.lstrip("\"' ").startswith("/")
 
 
 def program_words(text: str) -> list[str]:

@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsr_studio.audio.formats import VIDEO_SUFFIXES
-from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap
+from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap, pure
 from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
@@ -74,6 +74,7 @@ class Split:
         left_out: outputs that are there already.
         unmapped: files that lie outside of all folders that are mapped.
         unreadable: what is wrong with files whose jobs will fail, a line each.
+        strange: paths of this machine that nodes under Windows are given.
     """
 
     bundle: Bundle | None
@@ -82,6 +83,7 @@ class Split:
     left_out: int
     unmapped: int
     unreadable: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -167,7 +169,18 @@ def write_split(
     mapped = asked.maps.rules
     unmapped = [job for job in jobs if mapped and asked.maps.find(os.path.abspath(job.source)) is None]
     broken = tuple(line for job in jobs if (line := why_unreadable(job.source, options, given)))
-    return Split(bundle, len(jobs), sum(work.values()), left, len(unmapped), broken)
+    return Split(
+        bundle, len(jobs), sum(work.values()), left, len(unmapped), broken, tuple(strange_to_windows(bundle, data))
+    )
+
+
+def strange_to_windows(bundle: Bundle, data: Sequence[JobData]) -> Iterator[str]:
+    """Paths in a bundle that nodes under Windows will not find: those of this machine."""
+    if not bundle.on_windows:
+        return
+    for path in (bundle.place(), *(path for each in data for path in (*each["inputs"], *each["outputs"]))):
+        if isinstance(pure(path), PurePosixPath):
+            yield path
 
 
 def refuse_unused_maps(asked: SplitRequest, paths: Sequence[Path]) -> None:

@@ -46,6 +46,7 @@ class Pieces:
         what: says what it is.
         limit: the number up to which pieces may be begun by now.
         otherwise: makes a piece anew for a machine that does not see the share.
+        found: the answer of a piece whose worker was lost, where that shows that it was done all the same; else None.
     """
 
     count: int
@@ -53,6 +54,7 @@ class Pieces:
     what: Callable[[int], str]
     limit: Callable[[], int]
     otherwise: Callable[[int], Work] | None = None
+    found: Callable[[int], Any] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,18 @@ class Pool:
                 left -= 1
                 yield found
                 continue
+            self._find_lost(turn)
             away_from = self._patience(away_from) if not self.workers else None
             yield None
+
+    @staticmethod
+    def _find_lost(turn: PoolRun) -> None:
+        """Take in what lost workers finished all the same."""
+        with turn.changed:
+            for number in [number for number in turn.todo if number in turn.lost]:
+                if (answer := turn.pieces.found(number)) is not None:
+                    turn.todo.remove(number)
+                    turn.answers.append(Piece(number, answer, 0.0))
 
     def _patience(self, away_from: float | None) -> float | None:
         """Since when the farm is away; None where it is not. Raises FarmError when it has been long enough."""

@@ -1,16 +1,21 @@
 """What actors are asked to do: hash a file, render one, or search a group of windows. Data that pickles."""
 
+import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.config.sidecar import sidecar
+from ttsr_studio.errors import TtsrError
+from ttsr_studio.farm.actor import LeftError
 from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
 from ttsr_studio.report.earlier import clear_earlier, earlier_report
-from ttsr_studio.storage.atomic import hidden, publish, sync_file
+from ttsr_studio.storage.atomic import hidden, publish, sync_file, write_atomic
+from ttsr_studio.storage.marks import clear_stale, mark_name
 
 SAME_SECONDS = 2.0
 """By which the times of one file may differ between machines: shares round them."""
@@ -66,17 +71,36 @@ class HashWork:
 
 @dataclass(frozen=True)
 class RenderWork:
-    """A render from the share to the share."""
+    """A render from the share to the share.
+
+    Attributes:
+        receipt: where it is left that the render lies there, in case the answer finds nobody: it may be that only who
+            asked, or the way there, went away. Without the mark that stands for them nothing is written any more.
+    """
 
     task: RenderTask
     share: OnShare
+    receipt: Path | None = None
 
     @property
     def source(self) -> Path:
         return self.task.source
 
     def __call__(self, place: Workplace) -> Rendered | NotShared:
-        return render_task(self.task, place) if self.share.here() else NotShared()
+        if not self.share.here():
+            return NotShared()
+        if self.receipt is None:
+            return render_task(self.task, place)
+
+        def report(stage: str, done: float, total: float) -> None:
+            if stage == "writing" and not self.share.mark.exists() and self.share.mark.parent.is_dir():
+                raise LeftError
+            place.report(stage, done, total)
+
+        made = render_task(self.task, replace(place, report=report))
+        with suppress(TtsrError):
+            write_atomic(self.receipt, json.dumps(made.report.to_json()).encode())
+        return made
 
 
 @dataclass(frozen=True)
@@ -113,7 +137,8 @@ class ShippedRender:
         return self.task.source
 
     def __call__(self, place: Workplace) -> Shipment:
-        with tempfile.TemporaryDirectory(prefix="ttsr-farm-") as name:
+        clear_stale(Path(tempfile.gettempdir()))
+        with tempfile.TemporaryDirectory(prefix=f"{mark_name()}.") as name:
             there = {path: Path(name, "in", str(path.parent).strip("/").replace("/", "~"), path.name)
                      for path in self.files}  # fmt: skip
             for path, copy in there.items():
@@ -137,7 +162,7 @@ class ShippedRender:
 
 
 def brought_home(made: Rendered, folder: Path) -> Rendered:
-    """A render as it is once its files lie in a folder."""
+    """A render as it is once its files lie in a folder, by whatever way that is named."""
     files = made.files and (folder / made.files[0].name, folder / made.files[1].name)
     page = made.page and folder / made.page.name
     return replace(made, target=folder / made.target.name, files=files or None, page=page or None)

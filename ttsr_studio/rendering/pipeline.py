@@ -89,8 +89,9 @@ class FileRender:
                 outputs = write_outputs(run, material, renders, reranking, recorder)
                 report = build_report(run, material, reranking, recorder, outputs, found.holes)
                 rendered = write_reports(run, report, recorder, outputs)
-            except KeyboardInterrupt:
-                take_back(run.request)
+            except BaseException as error:
+                if not isinstance(error, Exception):  # it is left: here by Ctrl-C, elsewhere by what stands for it
+                    take_back(run.request)
                 raise
             run.progress.end(material.seconds)
         return rendered

@@ -1,13 +1,16 @@
 """What services that ended, and damaged databases, leave behind."""
 
 import contextlib
+import os
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock
 
+from ttsr_studio.storage.marks import clear_stale
 from ttsr_studio.watch.context import ServiceContext
 from ttsr_studio.watch.filesystem.instance_lock import ended, living
+from ttsr_studio.watch.filesystem.root import is_ignored
 from ttsr_studio.watch.publish import Publisher
 from ttsr_studio.watch.queue.jobs import Queue
 from ttsr_studio.watch.queue.states import JobState
@@ -50,6 +53,9 @@ def tidy_up(context: ServiceContext, queue: Queue) -> None:
     if reclaimed:
         context.log("taken back", jobs=reclaimed)
         context.wake.work.set()
+    for folder, names, _ in os.walk(context.root.path):
+        names[:] = [name for name in names if not is_ignored(name)]
+        clear_stale(Path(folder))  # of renders from a command line
     publisher = Publisher(context.root)
     publisher.sweep({row.token for row in queue.jobs([JobState.RUNNING]) if row.token})
     for row in queue.unmoved():

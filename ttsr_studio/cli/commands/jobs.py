@@ -106,6 +106,7 @@ def jobs_split(**given: Any) -> None:
         told: dict[str, Any] = {"bundle": str(asked.into) if made.bundle else None}
         told |= {"jobs": made.jobs, "files": made.files}
         told |= {"audio_s": round(made.seconds, 3), "left_out": made.left_out, "unreadable": list(made.unreadable)}
+        told |= {"strange_to_windows": list(made.strange)} if made.strange else {}
         click.echo(json.dumps(told))
     else:
         if others := passed_over(asked.inputs):
@@ -121,10 +122,23 @@ def say_split(made: Split, into: Path) -> None:
         click.echo("nothing is left to render; no bundle was written")
         return
     if made.unmapped:
-        click.echo(f"note: {made.unmapped} inputs lie outside of what --map names; nodes must see them there", err=True)
-    if made.unreadable:
-        kept = "their jobs are in the bundle, and will fail with these words:"
-        click.echo(f"note: {number_of(len(made.unreadable), 'file')} cannot be rendered as it is; {kept}", err=True)
+        lie = (
+            f"{number_of(made.unmapped, 'input')} {'lies' if made.unmapped == 1 else 'lie'} outside of what --map names"
+        )
+        click.echo(f"note: {lie}; nodes must see {'it' if made.unmapped == 1 else 'them'} there", err=True)
+    if made.strange:
+        first, more = made.strange[0], len(made.strange) - 1
+        others = f" and {number_of(more, 'other path')}" if more else ""
+        is_not, how = ("are" if more else "is"), "name by --map HERE=THERE what nodes call the folder"
+        click.echo(
+            f"note: --ttsr is a program of Windows, and {shown(Path(first))}{others} {is_not} of this machine: they "
+            f"will not be found there; {how}, as in --map {shown(Path(first).parent)}=Z:\\{Path(first).parent.name}",
+            err=True,
+        )
+    if count := len(made.unreadable):
+        they, job = ("it is", "its job is") if count == 1 else ("they are", "their jobs are")
+        kept = f"{job} in the bundle, and will fail with these words:"
+        click.echo(f"note: {number_of(count, 'file')} cannot be rendered as {they}; {kept}", err=True)
         for line in made.unreadable[:SHOWN]:
             click.echo(f"  {line}", err=True)
         if len(made.unreadable) > SHOWN:
@@ -132,9 +146,9 @@ def say_split(made: Split, into: Path) -> None:
     long = f"{time_words(made.seconds)} of audio, channels together"
     click.echo(f"wrote {number_of(made.jobs, 'job')} of {number_of(made.files, 'file')} ({long}) into {shown(into)}")
     click.echo(f"next, one of:\n  a task for each line of {shown(into / 'commands.txt')}")
-    click.echo(
-        f"  cd {shell_word(str(into))} && sbatch array.sbatch\n  openjd run {shell_word(str(into / 'template.yaml'))}"
-    )
+    if not made.bundle.on_windows:
+        click.echo(f"  cd {shell_word(str(into))} && sbatch array.sbatch")
+    click.echo(f"  openjd run {shell_word(str(into / 'template.yaml'))}")
     click.echo(f"then:\n  ttsr jobs collect {shell_word(str(into))}")
 
 

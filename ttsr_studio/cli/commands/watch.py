@@ -257,10 +257,10 @@ def farm_workers_of(
     """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
     from ttsr_studio.farm.workers import FarmWorker
 
-    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), root.path) as farm:
-        away = farm.reach() if options.once else None
+    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), shown(root.path)) as farm:
+        away = farm.trouble() if options.once else None
         if away:
-            raise OptionError(f"--farm {flags.address}: {away}; start its head, or leave --once out to wait for it")
+            raise OptionError(f"--farm {flags.address}: {away}; or leave --once out to wait for it")
         mark = root.share_mark()
         yield lambda log: FarmWorker(farm, options.policy.limits, mark)
 

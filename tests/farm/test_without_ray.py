@@ -1,0 +1,162 @@
+"""What a farm does where its head or a worker goes away, with workers in this process."""
+
+import os
+import pickle
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from watch_folder import stem
+
+from ttsr_studio.audio.windows import Window
+from ttsr_studio.batch.plan import Job
+from ttsr_studio.cli.farm_render import FarmProgress, FarmRun
+from ttsr_studio.cli.render_files import what_of
+from ttsr_studio.farm import pool
+from ttsr_studio.farm.actor import RenderActor
+from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
+from ttsr_studio.farm.gateway import refuse_silent
+from ttsr_studio.farm.groups import GroupPart, cut_evenly
+from ttsr_studio.farm.messages import FarmSettings, FarmState, Machine, Seat
+from ttsr_studio.farm.pool import Pool
+from ttsr_studio.farm.receipts import Marks
+from ttsr_studio.farm.works import OnShare, RenderWork
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.progress import CancellationToken
+from ttsr_studio.rendering.inference.session import Session
+from ttsr_studio.rendering.tasks import RenderTask
+from ttsr_studio.storage.checksum import sha256
+from ttsr_studio.storage.marks import clear_stale, mark_name
+
+pytest.importorskip("ray", reason="ray is not installed: the extra farm")
+
+OPTIONS = RenderOptions(candidates=1, steps=1, verifiers=("continuity",), device="cpu")
+
+
+class LosingFarm(Farm):
+    """A farm whose head goes away with the first work that it is given, for good."""
+
+    def __init__(self, at_work: Callable[[RenderWork], None]) -> None:
+        super().__init__(FarmSettings("127.0.0.1:1"))
+        self.at_work, self.gone = at_work, False
+
+    def line(self) -> Line:
+        return LosingLine(self, 1)
+
+    def trouble(self) -> str | None:
+        return "the farm is away: no head answers" if self.gone else None
+
+
+class LosingLine(Line):
+    farm: LosingFarm
+
+    def open(self, go_on: Any = None) -> bool:
+        self.seat = Seat("node", "host", "address", 1)
+        return not self.farm.gone
+
+    def do(self, work: Any, *_: Any, **__: Any) -> Any:
+        self.farm.gone = True
+        self.farm.at_work(work)
+        raise FarmAwayError("the farm is away: its head does not answer")
+
+
+def run_of(farm: Farm) -> FarmRun:
+    token, progress = CancellationToken(), FarmProgress([1.0, 1.0], quiet=True)
+    return FarmRun(Pool(farm, 1, lambda line: None), Session(OPTIONS), lambda job: OPTIONS, progress, token)
+
+
+def test_what_was_delivered_counts_although_the_head_went_away_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "AWAY_SECONDS", 0.0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    stale = tmp_path / "out" / mark_name().replace(f"-{os.getpid()}-", "-99999999-")
+    stale.touch()
+    jobs = [Job(stem(Path(f"{name}.wav"), seconds=0.3), Path("out", f"{name}.wav"), None) for name in "ab"]
+    farm = LosingFarm(lambda work: RenderActor(1).do(pickle.dumps(work), "a.wav", False) and None)
+    done, left = run_of(farm).over(jobs, [job.source for job in jobs])
+    assert (done.job, done.status, left.job, left.status, left.fault) == (
+        jobs[0], "rendered", jobs[1], "failed", "surroundings",
+    )  # fmt: skip
+    assert left.reason == "b.wav: the farm is away: no head answers"
+    assert done.rendered
+    rendered = done.rendered[1]
+    assert rendered.files == (Path("out/a.ttsr.json"), Path("out/a.ttsr.png")), "as the user wrote it"
+    assert rendered.summary["sha256"] == sha256(tmp_path / "out" / "a.wav")
+    assert rendered.line.startswith("out/a.wav: ")
+    assert sorted(os.listdir("out")) == ["a.ttsr.json", "a.ttsr.npz", "a.ttsr.png", "a.wav"]
+
+
+def test_a_render_that_nobody_waits_for_any_more_is_left_whole_or_not_at_all(tmp_path: Path) -> None:
+    marks = Marks()
+    marks.add(tmp_path)
+    task = RenderTask(stem(tmp_path / "a.wav", seconds=0.3), tmp_path / "b.wav", OPTIONS, replace=False)
+    work = RenderWork(task, OnShare.of(marks.of(task.target), task.source), marks.receipt(0, task.target))
+    actor = RenderActor(1)
+    plain = actor._report
+
+    def report(stage: str, done: float, total: float) -> None:
+        if stage == "searching":
+            marks.remove([])  # who asked ended
+        plain(stage, done, total)
+
+    actor._report = report  # type: ignore[method-assign]
+    assert pickle.loads(actor.do(pickle.dumps(work), "a.wav", False)) is None
+    assert os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_what_killed_commands_left_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    mine, dead = mark_name(), mark_name().replace(f"-{os.getpid()}-", "-99999999-")
+    other, silent = (f".ttsr-farm-elsewhere-{process}-{'0' * 16}" for process in (1, 2))
+    early = f".ttsr-farm-{'0' * 16}"
+    kept = {mine, other, ".ttsr-farm-notes", "a.wav"}
+    for name in (*kept, dead, f"{dead}.1.json", f".{dead}.1.0a1b.partial.json", silent, early):
+        (tmp_path / name).touch()
+    for name in (silent, early):
+        os.utime(tmp_path / name, (1.0, 1.0))
+    (tmp_path / f"{dead}.x").mkdir()
+    (tmp_path / f"{dead}.x" / "in.wav").touch()
+    clear_stale(tmp_path)
+    assert set(os.listdir(tmp_path)) == kept
+
+
+def test_groups_are_cut_so_that_all_workers_are_busy_to_the_end() -> None:
+    windows = [Window(n, n, n + 1, n, n + 1, 0, 0) for n in range(12)]
+    groups = [windows[:10], windows[10:]]
+    parts = cut_evenly(groups, 2, together=False)
+    assert [len(part.windows) for part in parts] == [2] * 6
+    assert list(chain.from_iterable(part.windows for part in parts)) == windows
+    assert [part.group for part in parts] == [0] * 5 + [1]
+    assert [len(part.windows) for part in cut_evenly([windows], 1, together=True)] == [12]
+    assert cut_evenly([windows[:1]] * 40, 2, together=False) == [GroupPart(n, windows[:1]) for n in range(40)]
+    assert cut_evenly([], 2, together=False) == []
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cards", "told"),
+    [
+        (1.0, 0.0, "no machine of the farm has a card; pass --farm-gpus 0 to work on processors, or join one by"),
+        (2.0, 1.0, "no machine of the farm has more than 1 of the 2 cards of a worker; pass a smaller --farm-gpus"),
+        (None, 0.0, "the farm has no machine that takes workers; join one by `ray start --address=…`"),
+    ],
+)
+def test_a_farm_without_the_cards_that_were_asked_for_says_so(gpus: float | None, cards: float, told: str) -> None:
+    farm = Farm(FarmSettings("127.0.0.1:1", gpus))
+    farm._see(FarmState((Machine("node", "host", "address", {"CPU": 2.0} | ({"GPU": cards} if cards else {})),)))
+    assert str(farm._unusable).startswith(told)
+
+
+def test_a_head_is_named_as_it_was_typed() -> None:
+    with pytest.raises(ConnectionError, match=r"no head answers at farm:1 \(.*`ray stop` there and on all machines"):
+        refuse_silent("127.0.0.1:1", "farm:1")
+
+
+def test_others_read_what_a_command_renders(tmp_path: Path) -> None:
+    folder, file = tmp_path, tmp_path / "a.wav"
+    assert what_of([folder], 200) == f"{folder} (200 files)"
+    assert what_of([file], 1) == str(file)
+    assert what_of([file, file], 2) == f"{file} and 1 more"
+    assert what_of([folder, folder], 30) == f"{folder} and 1 more (30 files)"
