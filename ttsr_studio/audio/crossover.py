@@ -9,6 +9,7 @@ To replace what lies above the edge (``keep=False``) the pair is complementary: 
 sum to the whole.
 """
 
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
@@ -64,13 +65,25 @@ class Crossover:
             return self.merge(torch.from_numpy(lr), torch.from_numpy(generated)).numpy()
         if generated.dim() > 2 and len(generated) > 1 and generated.device.type == "cpu":
             # One by one, what is worked on stays in the caches: twice as fast.
+            one_for_all = lr.dim() == generated.dim() and len(lr) == 1
+            held = self._held(lr[0]) if one_for_all and self.keep else None
             rows = zip(lr.expand_as(generated), generated, strict=True)
-            return torch.stack([self.merge(*row) for row in rows])
-        if not self.keep:
+            return torch.stack([self._merged(own, made, held or self._held(own)) for own, made in rows])
+        return self._merged(lr, generated, self._held(lr))
+
+    def _merged(self, lr: torch.Tensor, generated: torch.Tensor, held: "_Held | None") -> torch.Tensor:
+        if held is None:
             return generated + self.low_pass(lr - generated)
-        added = topped_up(lr, generated, round(self.heard_to_hz / self.rate * _SIZE))
-        added = beside_partials(lr, added, round(self.cutoff_hz / self.rate * _LONG))
+        added = beside_partials(held, topped_up(held, generated))
         return lr + (added - self.low_pass(added))
+
+    def _held(self, lr: torch.Tensor) -> "_Held | None":
+        """What of the input is asked for every render that is merged with it; None where it is replaced."""
+        if not self.keep:
+            return None
+        first = max(round(self.cutoff_hz / self.rate * _LONG) - 2 * _ASIDE, 0)
+        heard = round(self.heard_to_hz / self.rate * _SIZE)
+        return _Held(_power(_spectrum(_long_enough(lr), _SIZE)), heard, partials(lr, first), first)
 
     def low_pass(self, audio: torch.Tensor) -> torch.Tensor:
         """What lies below the crossover, ``[..., samples]``."""
@@ -125,19 +138,32 @@ class MapCrossover:
         return torch.from_numpy(table[:, np.maximum(steps, 0)])
 
 
-def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torch.Tensor:
-    """What of ``generated`` the input has not: cells scaled to the energy that ``lr`` lacks, ``[..., samples]``.
+@dataclass(frozen=True)
+class _Held:
+    """What an input holds.
 
-    Powers are of bins of 94 Hz every 5.3 ms (at 48 kHz), smoothed over three of each. In the first ``heard`` bins,
-    where the input is known to hold something, nothing is added to a cell in which it sounds, however softly.
+    Attributes:
+        power: [..., channels, bins of 94 Hz, frames of 5.3 ms] (at 48 kHz), smoothed over three of each.
+        heard: so many of the first bins, where it is known to hold something.
+        partials: 1 around its partials in frames of 4,096, [..., channels, bins, frames]; None where there are none.
+        first: bin of 4,096 that `partials` begin with.
     """
-    samples = generated.shape[-1]
-    if samples <= _SIZE:
-        room = (0, _SIZE + 1 - samples)
-        pad = torch.nn.functional.pad
-        return topped_up(pad(lr, room), pad(generated, room), heard)[..., :samples]
-    wanted, held = _spectrum(generated, _SIZE), _spectrum(lr, _SIZE)
-    power, aim = _power(held), _power(wanted).clamp_min(1e-20)
+
+    power: torch.Tensor
+    heard: int
+    partials: torch.Tensor | None
+    first: int
+
+
+def topped_up(held: _Held, generated: torch.Tensor) -> torch.Tensor:
+    """What of ``generated`` the input has not: cells scaled to the energy that it lacks, ``[..., samples]``.
+
+    In the bins where the input is known to hold something, nothing is added to a cell in which it sounds, however
+    softly.
+    """
+    whole = _long_enough(generated)
+    wanted, power, heard = _spectrum(whole, _SIZE), held.power, held.heard
+    aim = _power(wanted).clamp_min(1e-20)
     missing = 1 - torch.minimum(power, aim) / aim
     if heard:
         sounds = (power > _FAINT * aim) | (power > _SILENT * power.amax())
@@ -145,34 +171,41 @@ def topped_up(lr: torch.Tensor, generated: torch.Tensor, heard: int = 0) -> torc
     # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
     gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
     rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])
-    return resynthesised(rows, _SIZE, _HOP, samples).view_as(generated)
+    return resynthesised(rows, _SIZE, _HOP, whole.shape[-1]).view_as(whole)[..., : generated.shape[-1]]
 
 
-def beside_partials(lr: torch.Tensor, added: torch.Tensor, first: int) -> torch.Tensor:
-    """``added`` [..., samples] without what lies on a partial of ``lr``, from bin ``first`` of 4,096 on.
+def _long_enough(audio: torch.Tensor) -> torch.Tensor:
+    """The same, with silence after it where a frame is longer."""
+    lacking = _SIZE + 1 - audio.shape[-1]
+    return torch.nn.functional.pad(audio, (0, lacking)) if lacking > 0 else audio
 
-    A partial stands out by 15 dB from what lies to either side of it; what is added on top could as well cancel it.
-    """
+
+def beside_partials(held: _Held, added: torch.Tensor) -> torch.Tensor:
+    """``added`` [..., samples] without what lies on a partial of the input: it could as well cancel it."""
+    if held.partials is None:
+        return added
+    spectrum = _spectrum(added, _LONG)
+    spectrum[..., held.first :, :] *= 1 - held.partials
+    kept = spectrum.reshape(-1, *spectrum.shape[-2:])
+    return resynthesised(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
+
+
+def partials(lr: torch.Tensor, first: int) -> torch.Tensor | None:
+    """See `_Held`: of ``lr`` [..., samples]. A partial stands out by 15 dB from what lies to either side of it."""
     if lr.shape[-1] <= _LONG:
-        return added
-    first, last = max(first - 2 * _ASIDE, 0), _LONG // 2 + 1
+        return None
     faintest_db = 20 * np.log10(_AUDIBLE * _LONG / 4)
-    power = _squared(_spectrum(lr, _LONG))[..., first:, :]
-    level = 10 * power.clamp_min(1e-12).log10()
+    level = 10 * _squared(_spectrum(lr, _LONG))[..., first:, :].clamp_min(1e-12).log10()
     if not bool((level > faintest_db).any()):
-        return added
-    rows = level.reshape(-1, last - first, level.shape[-1])
+        return None
+    rows = level.reshape(-1, *level.shape[-2:])
     around = torch.nn.functional.avg_pool2d(rows, (_ASIDE + 1, 1), 1, (_ASIDE // 2, 0))
     side = torch.maximum(around.roll(_ASIDE // 2 + 5, 1), around.roll(-(_ASIDE // 2 + 5), 1))
     partial = (rows > side + _STANDS_OUT_DB) & (rows > faintest_db)
     partial[:, :_ASIDE] = False
     if not bool(partial.any()):
-        return added
-    wide = torch.nn.functional.max_pool2d(partial.float(), (7, 3), 1, (3, 1)).view_as(level)
-    spectrum = _spectrum(added, _LONG)
-    spectrum[..., first:, :] *= 1 - wide
-    kept = spectrum.reshape(-1, *spectrum.shape[-2:])
-    return resynthesised(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
+        return None
+    return torch.nn.functional.max_pool2d(partial.float(), (7, 3), 1, (3, 1)).view_as(level)
 
 
 def _spectrum(audio: torch.Tensor, size: int) -> torch.Tensor:

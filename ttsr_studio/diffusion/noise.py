@@ -25,6 +25,8 @@ import json
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +39,7 @@ from ttsr_studio.errors import OptionError, unknown
 
 Move = tuple[str | int | float, ...]
 BLOCK = 64
+_THREADS = 8
 MOVES = {
     "draw": "(index)",
     "near": "(index, cosine)",
@@ -163,8 +166,9 @@ def _normal(key: NoiseKey, tag: str, shape: tuple[int, ...]) -> NDArray[np.float
     blocks = [_block(key, tag, leading, index) for index in range(first, last + 1)]
     if not blocks:
         return np.zeros(shape, dtype=np.float32)
-    offset = key.position - first * BLOCK
-    return np.ascontiguousarray(np.concatenate(blocks, axis=-1)[..., offset : offset + length])
+    blocks[-1] = blocks[-1][..., : key.position + length - last * BLOCK]
+    blocks[0] = blocks[0][..., key.position - first * BLOCK :]
+    return np.concatenate(blocks, axis=-1)
 
 
 def _block(key: NoiseKey, tag: str, leading: list[int], index: int) -> NDArray[np.float32]:
@@ -192,13 +196,24 @@ def draw(key: NoiseKey, shape: tuple[int, ...]) -> Tensor:
     """
     if any(move[0] in TURNS for move in key.lineage):
         raise OptionError(f"noise key {key.lineage!r} is a way, not a starting noise: its start is `key.origin`")
+    for move in key.lineage:
+        _check(move)
+    if not key.lineage or key.lineage[-1][0] != "near":
+        return normal(key, "draw", shape)
     return torch.from_numpy(_point(key, tuple(shape)).astype(np.float32))
 
 
+def draw_all(keys: Sequence[NoiseKey], shape: tuple[int, ...]) -> Tensor:
+    """What `draw` gives for every key, [keys, *shape]; on as many threads as torch takes, of which eight are enough."""
+    threads = min(_THREADS, torch.get_num_threads(), len(keys))
+    if threads < 2:
+        return torch.stack([draw(key, shape) for key in keys])
+    with ThreadPoolExecutor(threads, thread_name_prefix="ttsr-noise") as pool:
+        return torch.stack(list(pool.map(lambda key: draw(key, shape), keys)))
+
+
 def _point(key: NoiseKey, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the noise of a key in float64, walking back to the nearest ancestor that is known."""
-    for move in key.lineage:
-        _check(move)
+    """Return the noise of a checked key in float64, walking back to the nearest ancestor that is known."""
     descendants: list[NoiseKey] = []
     point = _POINTS.get(key, shape)
     while point is None and key.lineage and key.lineage[-1][0] == "near":

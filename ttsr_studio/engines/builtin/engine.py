@@ -144,11 +144,23 @@ class BuiltinConditioning:
     def rows(self, index: Tensor) -> "BuiltinConditioning":
         return replace(self, index=self.index[index.to(self.index.device)])
 
+    def parts(self, size: int) -> Sequence[tuple[Tensor, ...]]:
+        """Maps, frames and mask of so many rows at a time; maps are in channels-last order."""
+        if size == 1 and self.index.device.type == "cpu":
+            return self._one_by_one
+        return list(zip(*(whole.split(size) for whole in self._together), strict=True))
+
     @cached_property
-    def for_denoiser(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps, frames and mask of the rows, repeated once for all evaluations; maps stay in channels-last order."""
+    def _together(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all rows, repeated once for all evaluations."""
         tensors, index = self.tensors, self.index
         return tensors.maps[index].permute(0, 3, 1, 2), tensors.frames[index], tensors.mask[index]
+
+    @cached_property
+    def _one_by_one(self) -> list[tuple[Tensor, ...]]:
+        """Of every row, in its window's own memory."""
+        tensors, places = self.tensors, [slice(row, row + 1) for row in self.index.tolist()]
+        return [(tensors.maps[at].permute(0, 3, 1, 2), tensors.frames[at], tensors.mask[at]) for at in places]
 
 
 class BuiltinEngine:
@@ -268,10 +280,10 @@ class BuiltinEngine:
         return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
 
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
-        given = x.to(self.device), sigma.to(self.device, torch.float32), *conditioning.for_denoiser
-        parts = zip(*(whole.split(self.rows) for whole in given), strict=True)
+        given = x.to(self.device).split(self.rows), sigma.to(self.device, torch.float32).split(self.rows)
+        parts = zip(*given, conditioning.parts(self.rows), strict=True)
         with self._networks():
-            return torch.cat([self.network.denoiser(*part) for part in parts])
+            return torch.cat([self.network.denoiser(x, sigma, *there) for x, sigma, there in parts])
 
     def preview(self, x0: Tensor, level: str, conditioning: BuiltinConditioning) -> Tensor:
         """What was drawn, in units of its own spread."""

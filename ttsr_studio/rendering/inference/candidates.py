@@ -52,7 +52,8 @@ class CandidateBatch:
         shape = self.channels, lr.shape[-1]
         self.sampler = CandidateSampler(config, conditioning, shape, stages, monitor or Monitor())
         heard = lr.to(config.engine.device)
-        pictures, expected = self._mean_renders(heard)
+        with stages.timed("condition", without_network=True):
+            pictures, expected = self._mean_renders(heard)
         size = round(config.segment_seconds * config.engine.sample_rate)
         self.windows = [
             WindowCandidates(
@@ -122,7 +123,7 @@ class CandidateBatch:
             origins = [self._origin(task.window, task.rollout.origin) for task in tasks if task.rollout.origin]
             reached = self.sampler.run(tasks, origins)
             return None if reached is None else (reached, [])
-        noise = torch.stack([self.sampler.noise(task.candidate.key, self._slope(task)) for task in tasks])
+        noise = self.sampler.noises([task.candidate.key for task in tasks], [self._slope(task) for task in tasks])
         if tasks[0].gradient:
             return self.slopes.run(tasks, noise)
         reached = self.sampler.run(tasks, [], noise)

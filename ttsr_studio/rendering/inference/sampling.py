@@ -11,7 +11,7 @@ from ttsr_studio.audio.windows import Window
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.denoiser import BACKWARD, Allowance, Checkpointed, Meter, MeteredDenoiser
 from ttsr_studio.diffusion.model import Conditioning, Engine
-from ttsr_studio.diffusion.noise import NoiseKey, ascended, draw, normal, renoise
+from ttsr_studio.diffusion.noise import NoiseKey, ascended, draw, draw_all, normal, renoise
 from ttsr_studio.diffusion.samplers.base import Denoise, State, peek
 from ttsr_studio.rendering.inference.state import SamplingConfig, Slope, Standing
 from ttsr_studio.rendering.inference.timing import Stages
@@ -178,8 +178,15 @@ class CandidateSampler:
             there = self._preview(there, denoiser, task.candidate.step, task.preview)
         return there
 
-    def noise(self, key: NoiseKey, slope: Slope | None) -> Tensor:
-        """What a key's run starts from; `slope` is that of the candidate that it ascends from, None for a draw."""
+    def noises(self, keys: Sequence[NoiseKey], slopes: Sequence[Slope | None]) -> Tensor:
+        """What runs start from, [N, ...]; slopes are those of the candidates that keys ascend from, None for draws."""
+        with self.stages.timed("noise"):
+            if all(slope is None for slope in slopes):
+                return draw_all(keys, self.noise_shape)
+            rows = [self._noise(*each) for each in zip(keys, slopes, strict=True)]
+            return torch.stack(rows)
+
+    def _noise(self, key: NoiseKey, slope: Slope | None) -> Tensor:
         if slope is None:
             return draw(key, self.noise_shape)
         return ascended(slope.noise, slope.gradient, float(key.lineage[-1][2]))

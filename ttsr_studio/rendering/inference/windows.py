@@ -183,7 +183,9 @@ def search_windows(session: Session, source: SearchInput, run: SearchRun) -> Ite
         if result:
             found = {each.window.index: (each, n) for each, n in zip(result.windows, result.winners, strict=True)}
         for window in group:
-            yield joiner.join(window, *found.pop(window.index, (None, 0)))
+            with run.stages.timed("assemble"):
+                joined = joiner.join(window, *found.pop(window.index, (None, 0)))
+            yield joined
 
 
 def request_group(
