@@ -2,11 +2,14 @@
 
 python benchmarks/farm_film.py --seconds 600 --channels 2 --nodes 3 --lose
 python benchmarks/farm_film.py --seconds 60 240 --nodes 1 2
+python benchmarks/farm_film.py --seconds 60 --candidates 16 --steps 4 --nodes 1 2 --beside
 
-With `--lose` it is rendered once more on the last number of nodes, one of which goes away in the middle. Efficiency is
-the time of a local render divided by the farm's times its nodes; starting workers is counted apart. On a machine that
-others use as well that says little, so the processor seconds of all processes (command, gateway, workers) are told,
-too; of two lengths the difference, in which what a start takes is not contained. Exit code 1 where bytes differ.
+With `--beside` it is also rendered here as many times at once as there are nodes: cores that work beside each other
+slow each other down without any farm, and what is lost to that is not the farm's. With `--lose` it is rendered once
+more on the last number of nodes, one of which goes away in the middle. Efficiency is the time of a local render
+divided by the farm's times its nodes; starting workers is counted apart. On a machine that others use as well that
+says little, so the processor seconds of all processes (command, gateway, workers) are told, too; of two lengths the
+difference, in which what a start takes is not contained. Exit code 1 where bytes differ.
 """
 
 import argparse
@@ -40,21 +43,26 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--candidates", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--beside", action="store_true", help="render here as often at once as there are nodes, too")
     parser.add_argument("--lose", action="store_true", help="render once more, and lose a node in the middle")
     given = parser.parse_args()
     same, spent = True, dict[int, list[float]]()
     for seconds in given.seconds:
         with tempfile.TemporaryDirectory(prefix="ttsr-film-") as name:
             source = made(Path(name, "film.wav"), seconds, given.channels)
-            alone = rendered(source, given.candidates)
+            effort = ["--candidates", str(given.candidates), "--steps", str(given.steps)]
+            alone = rendered(source, effort)
             spent.setdefault(0, []).append(alone["cpu_s"])
             print(
                 f"{seconds:g} s here: {alone['wall_s']:.1f} s, the render itself {alone['render_s']:.1f} s, "
                 f"{alone['cpu_s']:.1f} processor s (load {os.getloadavg()[0]:.0f})",
                 flush=True,
             )
+            for nodes in [each for each in given.nodes if each > 1 and given.beside]:
+                beside_itself(source, effort, nodes)
             for nodes, lose in [*((each, False) for each in given.nodes), *[(given.nodes[-1], True)] * given.lose]:
-                equal, cpu = on_farm(source, given.candidates, nodes, alone, lose)
+                equal, cpu = on_farm(source, effort, nodes, alone, lose)
                 same &= equal
                 if not lose:
                     spent.setdefault(nodes, []).append(cpu)
@@ -75,24 +83,37 @@ def made(path: Path, seconds: float, channels: int) -> Path:
     return path
 
 
-def rendered(source: Path, candidates: int, *more: str, watch: Any = None) -> dict[str, Any]:
-    """What `ttsr render --json` says, and the seconds that it took, of time and of processors."""
-    target = source.with_name("render.wav")
-    command = ["render", source, "-o", target, "--candidates", candidates, "--steps", 1, "--verifier", "continuity"]
+def begun(source: Path, target: Path, effort: list[str], *more: str) -> subprocess.Popen[str]:
+    """A render that has begun."""
+    command = ["render", str(source), "-o", str(target), *effort, "--verifier", "continuity", "--json", "--overwrite"]
+    return subprocess.Popen([sys.executable, "-m", "ttsr_studio", *command, *more], stdout=subprocess.PIPE, text=True)
+
+
+def beside_itself(source: Path, effort: list[str], times: int) -> None:
+    """Render here so many times at once, and say how many processor seconds each of them took."""
     before, began = os.times(), time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ttsr_studio", *map(str, command), "--json", "--overwrite", *more],
-        stdout=subprocess.PIPE,
-        text=True,
+    processes = [begun(source, source.with_name(f"render{number}.wav"), effort) for number in range(times)]
+    spent = [json.loads(process.communicate()[0])["seconds"] for process in processes]
+    seconds, after = time.monotonic() - began, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    print(
+        f"here {times} at once: {seconds:.1f} s, the renders themselves {sum(spent) / times:.1f} s, {cpu / times:.1f} "
+        f"processor s each (load {os.getloadavg()[0]:.0f})",
+        flush=True,
     )
+
+
+def rendered(source: Path, effort: list[str], *more: str, watch: Any = None) -> dict[str, Any]:
+    """What `ttsr render --json` says, and the seconds that it took, of time and of processors."""
+    before, began = os.times(), time.monotonic()
+    process = begun(source, source.with_name("render.wav"), effort, *more)
     if watch:
         watch(process)
     told, _ = process.communicate()
     seconds, after = time.monotonic() - began, os.times()
     if process.returncode:
         sys.exit(f"ttsr render ended with {process.returncode}")
-    report = json.loads(source.with_name("render.ttsr.json").read_text())
-    spent = report["timing"]["wall_s"] - report["timing"]["seconds"].get("farm", 0.0)
+    spent = json.loads(told)["seconds"]  # without the time in which workers were waited for
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return json.loads(told) | {"render_s": spent, "wall_s": seconds, "cpu_s": cpu}
 
@@ -121,7 +142,7 @@ class Workers:
                     self.spent[each.pid] = times.user + times.system
 
 
-def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lose: bool) -> tuple[bool, float]:
+def on_farm(source: Path, effort: list[str], nodes: int, alone: dict[str, Any], lose: bool) -> tuple[bool, float]:
     """Render on so many nodes and say how it went; whether the bytes are the same, and processor seconds."""
     farm = Farm(nodes)
     lost: list[float] = []
@@ -139,7 +160,7 @@ def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lo
 
     try:
         with Workers(farm) as workers:
-            told = rendered(source, candidates, "--farm", farm.address, watch=lose_one if lose else None)
+            told = rendered(source, effort, "--farm", farm.address, watch=lose_one if lose else None)
     finally:
         farm.stop()
     same = told["sha256"] == alone["sha256"]
@@ -149,7 +170,8 @@ def on_farm(source: Path, candidates: int, nodes: int, alone: dict[str, Any], lo
     print(
         f"{nodes} nodes, {what}: {told['wall_s']:.1f} s, the render itself {told['render_s']:.1f} s, efficiency "
         f"{share:.2f}; {cpu:.1f} processor s, of it workers {sum(workers.spent.values()):.1f}; "
-        f"bytes {'equal' if same else 'DIFFER'} (load {os.getloadavg()[0]:.0f})",
+        f"bytes {'equal' if same else 'DIFFER'} (load {os.getloadavg()[0]:.0f})\n  "
+        + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in told["stages"].items() if seconds >= 0.05),
         flush=True,
     )
     return same and (bool(lost) or not lose), cpu

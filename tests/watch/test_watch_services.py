@@ -15,6 +15,7 @@ import pytest
 from helpers import LONGEST, Ttsr, heed_signals, mere_user, until
 from watch_folder import ENDLESS, QUICK, TINY, counts, row, running, said, stem
 
+from ttsr_studio.storage.marks import mark_name
 from ttsr_studio.watch.filesystem.instance_lock import living
 from ttsr_studio.watch.filesystem.root import Root
 from ttsr_studio.watch.queue.jobs import Queue
@@ -67,6 +68,8 @@ def test_a_service_goes_on_when_another_starts_beside_it(tmp_path: Path, ttsr: T
 def test_a_folder_that_is_renamed_leaves_no_failures(ttsr: Ttsr, tmp_path: Path) -> None:
     for number in range(3):
         stem(tmp_path / f"sfx/n/{number}.wav", seed=number)
+    stale = tmp_path / "sfx" / mark_name().replace(f"-{os.getpid()}-", "-99999999-")
+    stale.touch()
     with running(tmp_path) as process:
         until(lambda: living(Root(tmp_path).state))
         ttsr("queue", "pause", tmp_path)
@@ -82,6 +85,7 @@ def test_a_folder_that_is_renamed_leaves_no_failures(ttsr: Ttsr, tmp_path: Path)
     assert {path: state for path, state in states.items() if state != "done"} == {}
     assert states["sfx/m/3.wav"] == "done"
     assert "sfx/n/3.wav" not in states
+    assert not stale.exists(), "a killed render on a farm left it"
     assert not list((tmp_path / "_failed").rglob("*.txt"))
 
 

@@ -84,7 +84,8 @@ class FarmProgress(RenderProgress):
         """Such shares of files in hand are rendered."""
         total = sum(self.work) or 1.0
         share = min(1.0, (self.done + sum(self.work[n] * share for n, share in shares.items())) / total)
-        self.left.see(Event("searching", share, 1.0, fraction=share))
+        if self.count or any(shares.values()):  # until then workers are waited for
+            self.left.see(Event("searching", share, 1.0, fraction=share))
         if self.drawn:
             if self.bar is None:
                 self.task = self._draw(self.names[0])

@@ -86,7 +86,11 @@ class FarmSearch:
             lambda number: f"{shown(Path(search.name.name))}, part {number + 1} of {len(turn.parts)}",
             lambda: turn.through + self.workers + AHEAD,
         )
+        since = time.perf_counter()
         for piece in self.pool.run(pieces):
+            if not self.pool.workers and piece is None:
+                search.stages.add("farm", time.perf_counter() - since)
+            since = time.perf_counter()
             if search.stop and search.stop.asked:
                 if not turn.started and self.pool.farm.held():
                     raise KeyboardInterrupt  # there is no best so far, and no telling when there will be
@@ -96,6 +100,7 @@ class FarmSearch:
                 turn.see([(s.done, s.total) for s in standings if s.stage == "searching"])
                 continue
             yield from turn.take(piece)
+            since = time.perf_counter()
 
     @property
     def workers(self) -> int:
@@ -109,7 +114,7 @@ class FileTurn:
     def __init__(self, search: FileSearch, device: str, parts: Sequence[GroupPart]) -> None:
         self.search, self.device, self.parts, self.through = search, device, parts, 0
         self.results: list[GroupResult] = []
-        self.busy, self.began = 0.0, time.perf_counter()
+        self.busy = 0.0
         self.found: dict[int, GroupResult | None] = {}
         self.started = False
 
@@ -118,7 +123,6 @@ class FileTurn:
         search = self.search
         if not self.started:
             search.tracker.start()  # until here the machines loaded what they need
-            search.stages.add("farm", time.perf_counter() - self.began)
             self.started = True
         windows = self.parts[number].windows
         request = search.request(windows, search.tracker.begin_beside(len(windows), workers, self.busy))

@@ -236,7 +236,9 @@ def annotations_record(annotations: Annotations, notes: Mapping[str, str]) -> An
 
 
 def timing(stages: Stages, audio_s: float, wall_s: float) -> Timing:
+    """What it took; the time in which there was no worker of a farm is told, and is no part of the render's."""
     network = stages.network
+    wall_s = max(0.0, wall_s - stages.seconds.get("farm", 0.0))
     speed = audio_s / wall_s if wall_s > 0 else None
     return Timing(network.nfe, audio_s, wall_s, {"network": network.seconds, **stages.seconds}, speed)
 
