@@ -1,6 +1,7 @@
 """Audio for tests, and what drives the programs under test."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -29,6 +30,11 @@ LONGEST = 240.0
 
 def voice(seconds: float, rate: int = 48000, channels: int = 1, seed: int = 0) -> np.ndarray:
     """Something like a voice: gliding harmonics and breath in syllables, full-band, [samples, channels]."""
+    return _voice(seconds, rate, channels, seed).copy()
+
+
+@functools.lru_cache(32)
+def _voice(seconds: float, rate: int, channels: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * rate)) / rate
     pitch = 140 * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * t + seed))
