@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Ttsr
 from watch_folder import stem
 
 from ttsr_studio.audio.windows import Window
@@ -15,7 +16,7 @@ from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.farm_render import FarmProgress, FarmRun
 from ttsr_studio.cli.render_files import what_of
 from ttsr_studio.farm import pool
-from ttsr_studio.farm.actor import RenderActor
+from ttsr_studio.farm.actor import LeftError, RenderActor
 from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
 from ttsr_studio.farm.gateway import refuse_silent
 from ttsr_studio.farm.groups import GroupPart, cut_evenly
@@ -24,6 +25,7 @@ from ttsr_studio.farm.pool import Pool
 from ttsr_studio.farm.receipts import Marks
 from ttsr_studio.farm.works import OnShare, RenderWork
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering import pipeline
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.tasks import RenderTask
@@ -90,6 +92,30 @@ def test_what_was_delivered_counts_although_the_head_went_away_for_good(
     assert sorted(os.listdir("out")) == ["a.ttsr.json", "a.ttsr.npz", "a.ttsr.png", "a.wav"]
 
 
+def test_a_render_whose_worker_ends_before_its_report_is_taken_back_and_nothing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise LeftError
+
+    monkeypatch.setattr(pool, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "write_reports", killed)
+    monkeypatch.setattr(pipeline, "take_back", lambda request: None)  # a worker that is killed does nothing more
+    out = tmp_path / "out"
+    jobs = [Job(stem(tmp_path / f"{name}.wav", seconds=0.3), out / f"{name}.wav", None) for name in "ab"]
+    seen: list[str] = []
+
+    def at_work(work: RenderWork) -> None:
+        RenderActor(1).do(pickle.dumps(work), "a.wav", False)
+        (out / "b.wav").write_text("somebody else's")
+        seen.extend(path.name for path in out.glob("*.wav"))
+
+    left = list(run_of(LosingFarm(at_work)).over(jobs, [job.source for job in jobs]))
+    assert [each.status for each in left] == ["failed", "failed"]
+    assert sorted(seen) == ["a.wav", "b.wav"]
+    assert os.listdir(out) == ["b.wav"]
+
+
 def test_a_render_that_nobody_waits_for_any_more_is_left_whole_or_not_at_all(tmp_path: Path) -> None:
     marks = Marks()
     marks.add(tmp_path)
@@ -152,6 +178,22 @@ def test_a_farm_without_the_cards_that_were_asked_for_says_so(gpus: float | None
 def test_a_head_is_named_as_it_was_typed() -> None:
     with pytest.raises(ConnectionError, match=r"no head answers at farm:1 \(.*`ray stop` there and on all machines"):
         refuse_silent("127.0.0.1:1", "farm:1")
+
+
+def test_ctrl_c_while_the_farm_is_reached_says_what_was_done(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_farm: Farm) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Farm, "trouble", pressed)
+    sources = [stem(tmp_path / f"{name}.wav", seconds=0.3) for name in "ab"]
+    left = ttsr("render", *sources, "-o", tmp_path / "out", "--farm", "127.0.0.1:1")
+    assert (left.exit_code, (tmp_path / "out").exists()) == (130, False)
+    assert left.stderr.strip() == (
+        "interrupted while the farm was reached; 0 of 2 files done, 2 left; the same command with --skip-existing goes "
+        "on there"
+    )
 
 
 def test_others_read_what_a_command_renders(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Event
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
+from ttsr_studio.report.paths import report_paths
 
 if TYPE_CHECKING:
     from ttsr_studio.farm.farm import Farm
@@ -149,9 +150,7 @@ class FarmRun:
             gone = error
         finally:  # what was delivered counts, whoever went away
             there = {n: made for n in sorted(open_jobs) if (made := self._delivered(n, tasks[n]))}
-            self.marks.remove([task.target for task in tasks.values()])
-            for number in open_jobs & self.begun - there.keys():
-                self.marks.take_back(tasks[number])
+            self._tidy_up(tasks)
         self.in_hand.clear()
         for number, made in there.items():
             yield self._outcome(jobs[number], tasks[number], made, number)
@@ -186,6 +185,13 @@ class FarmRun:
             self.in_hand.discard(number)
             yield number, piece.answer
 
+    def _tidy_up(self, tasks: Mapping[int, RenderTask]) -> None:
+        """Remove our marks, and renders whose worker ended before the report: they would pass for finished."""
+        ours = [task for number, task in tasks.items() if task.report and self.marks.is_ours(number, task.target)]
+        self.marks.remove([task.target for task in tasks.values()])
+        for target in (task.target for task in ours if not report_paths(task.target)[0].exists()):
+            target.unlink(missing_ok=True)
+
     def _delivered(self, number: int, task: RenderTask) -> Rendered | None:
         """What a worker delivered of which nothing more was heard."""
         return self.marks.delivered(number, task)
@@ -205,7 +211,7 @@ class FarmRun:
     def _begin(self, number: int, task: RenderTask) -> RenderWork:
         """Raises OSError for a source that is not there."""
         self.in_hand.add(number)
-        if number in self.begun and not task.replace and task.target.exists():
+        if number in self.begun and self.marks.is_ours(number, task.target):
             task = replace(task, replace=True)  # the worker that was lost made it, and did not get to its report
         self.begun.add(number)
         share = OnShare.of(self.marks.of(task.target), task.source)

@@ -92,8 +92,8 @@ class FarmSearch:
                 search.stages.add("farm", time.perf_counter() - since)
             since = time.perf_counter()
             if search.stop and search.stop.asked:
-                if not turn.started and self.pool.farm.held():
-                    raise KeyboardInterrupt  # there is no best so far, and no telling when there will be
+                if piece is None and not self.pool.workers and (self.pool.farm.trouble() or self.pool.farm.held()):
+                    raise KeyboardInterrupt  # there is no best so far of all, and no telling when there will be
                 self.pool.enough()
             if piece is None:
                 standings = list(self.pool.standings.values())

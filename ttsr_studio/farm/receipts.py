@@ -11,6 +11,7 @@ from glob import escape
 from pathlib import Path
 
 from ttsr_studio.errors import InputError, OutputError, shown
+from ttsr_studio.farm.works import note_of
 from ttsr_studio.rendering.output import make_folder
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask
@@ -64,11 +65,12 @@ class Marks:
         page = page_name(task.target) if task.report and task.options.page else None
         return Rendered(report, task.target, (data, picture) if task.report else None, page)
 
-    def take_back(self, task: RenderTask) -> None:
-        """Remove a render whose worker ended before its report: without one it would pass for finished."""
-        if task.report and not task.replace and not report_paths(task.target)[0].exists():
-            with suppress(OSError):
-                task.target.unlink()
+    def is_ours(self, number: int, target: Path) -> bool:
+        """Whether what lies at a target is what a worker wrote there, be it without its report."""
+        try:
+            return note_of(self.receipt(number, target)).read_text() == str(target.stat().st_ino)
+        except (OSError, ValueError):
+            return False
 
     def touch(self) -> None:
         """Show others now and then that this command goes on."""

@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 
 from ttsr_studio.config.sidecar import sidecar
@@ -92,15 +93,40 @@ class RenderWork:
         if self.receipt is None:
             return render_task(self.task, place)
 
-        def report(stage: str, done: float, total: float) -> None:
-            if stage == "writing" and not self.share.mark.exists() and self.share.mark.parent.is_dir():
-                raise LeftError
-            place.report(stage, done, total)
-
-        made = render_task(self.task, replace(place, report=report))
+        made = render_task(self.task, replace(place, report=Delivery(self, self.receipt, place.report)))
         with suppress(TtsrError):
             write_atomic(self.receipt, json.dumps(made.report.to_json()).encode())
         return made
+
+
+class Delivery:
+    """Passes on where a render stands; leaves it where nobody waits for it any more, and notes which file it writes."""
+
+    def __init__(self, work: RenderWork, receipt: Path, report: Callable[[str, float, float], None]) -> None:
+        self.mark, self.target, self.note, self.report = work.share.mark, work.task.target, note_of(receipt), report
+        self.noted = False
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """Raises LeftError."""
+        if stage == "writing":
+            if not self.mark.exists() and self.mark.parent.is_dir():
+                raise LeftError
+            if not self.noted:
+                self._note()
+        self.report(stage, done, total)
+
+    def _note(self) -> None:
+        """Note what the file is that gets the target's name when it is whole, which tells it from those of others."""
+        pattern = f".{escape(self.target.stem)}.*.partial{escape(self.target.suffix)}"
+        with suppress(OSError):
+            for path in self.target.parent.glob(pattern):
+                self.note.write_text(str(path.stat().st_ino))
+                self.noted = True
+
+
+def note_of(receipt: Path) -> Path:
+    """Where a worker notes which file it writes, beside where it says that all is written."""
+    return receipt.with_suffix(".inode")
 
 
 @dataclass(frozen=True)
