@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--beside", action="store_true", help="render here as often at once as there are nodes, too")
     parser.add_argument("--lose", action="store_true", help="render once more, and lose a node in the middle")
     given = parser.parse_args()
-    same, spent = True, dict[int, list[float]]()
+    same, spent, beside = True, dict[int, list[float]](), dict[int, list[float]]()
     for seconds in given.seconds:
         with tempfile.TemporaryDirectory(prefix="ttsr-film-") as name:
             source = made(Path(name, "film.wav"), seconds, given.channels)
@@ -60,7 +60,7 @@ def main() -> None:
                 flush=True,
             )
             for nodes in [each for each in given.nodes if each > 1 and given.beside]:
-                beside_itself(source, effort, nodes)
+                beside.setdefault(nodes, []).append(beside_itself(source, effort, nodes))
             for nodes, lose in [*((each, False) for each in given.nodes), *[(given.nodes[-1], True)] * given.lose]:
                 equal, cpu = on_farm(source, effort, nodes, alone, lose)
                 same &= equal
@@ -69,6 +69,9 @@ def main() -> None:
     for nodes in spent.keys() - {0} if len(given.seconds) > 1 else ():
         here, there = (spent[each][-1] - spent[each][0] for each in (0, nodes))
         print(f"{nodes} nodes: {there:.1f} processor s for what takes {here:.1f} here, efficiency {here / there:.2f}")
+        if nodes in beside:
+            here = beside[nodes][-1] - beside[nodes][0]
+            print(f"  and {here:.1f} here on cores that are all at work: {here / there:.2f}")
     if not same:
         sys.exit("other bytes than rendered locally")
 
@@ -89,8 +92,8 @@ def begun(source: Path, target: Path, effort: list[str], *more: str) -> subproce
     return subprocess.Popen([sys.executable, "-m", "ttsr_studio", *command, *more], stdout=subprocess.PIPE, text=True)
 
 
-def beside_itself(source: Path, effort: list[str], times: int) -> None:
-    """Render here so many times at once, and say how many processor seconds each of them took."""
+def beside_itself(source: Path, effort: list[str], times: int) -> float:
+    """Render here so many times at once, and say how many processor seconds each of them took, which is returned."""
     before, began = os.times(), time.monotonic()
     processes = [begun(source, source.with_name(f"render{number}.wav"), effort) for number in range(times)]
     spent = [json.loads(process.communicate()[0])["seconds"] for process in processes]
@@ -101,6 +104,7 @@ def beside_itself(source: Path, effort: list[str], times: int) -> None:
         f"processor s each (load {os.getloadavg()[0]:.0f})",
         flush=True,
     )
+    return cpu / times
 
 
 def rendered(source: Path, effort: list[str], *more: str, watch: Any = None) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class FarmRun:
     def _outcome(self, job: Job, task: RenderTask, answer: Any, number: int) -> FileOutcome:
         if not isinstance(answer, Rendered) and (made := self._delivered(number, task)):
             answer = made  # by a worker that was lost, while another one made it again
+        if isinstance(answer, Rendered):
+            self.marks.forget(number, task.target)
         try:
             if isinstance(answer, Shipment):
                 answer = put_in_place(answer, task)

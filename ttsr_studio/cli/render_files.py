@@ -72,8 +72,16 @@ def render_files(asked: RenderArguments, given: dict[str, Any]) -> None:
     """
     if asked.quiet and asked.verbose:
         raise OptionError("--quiet and --verbose exclude each other; pass one of them")
+    out = RunOutput(asked.as_json, asked.quiet, asked.verbose)
     with logged(asked.log):
-        failed = render_all(asked, given, RunOutput(asked.as_json, asked.quiet, asked.verbose))
+        try:
+            failed = render_all(asked, given, out)
+        except KeyboardInterrupt:
+            if out.progress:
+                raise
+            out.quiet = False
+            out.note("interrupted before anything was rendered")
+            sys.exit(INTERRUPTED)
     if failed:
         sys.exit(1)
 

@@ -65,6 +65,13 @@ class Marks:
         page = page_name(task.target) if task.report and task.options.page else None
         return Rendered(report, task.target, (data, picture) if task.report else None, page)
 
+    def forget(self, number: int, target: Path) -> None:
+        """Remove what a worker left for the case that nobody hears of a file."""
+        receipt = self.receipt(number, target)
+        for path in (receipt, note_of(receipt)):
+            with suppress(OSError):
+                path.unlink()
+
     def is_ours(self, number: int, target: Path) -> bool:
         """Whether what lies at a target is what a worker wrote there, be it without its report."""
         try:
