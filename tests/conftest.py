@@ -20,6 +20,9 @@ from ttsr_studio.cli.main import main
 from ttsr_studio.engines.builtin import engine
 from ttsr_studio.evaluation.benchmark import systems
 from ttsr_studio.evaluation.tuning import study
+from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering import estimate
+from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.report import figures
 
 torch.set_num_threads(1)
@@ -48,15 +51,27 @@ SHIPPED = {(module, name): getattr(module, name) for module, name in (
 """What is put aside in tests that are not golden, by module and name."""
 
 
+SECONDS = estimate._seconds
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """In this process the built-in engine is tiny, and the report's picture stays empty."""
+    """In this process the built-in engine is tiny, the report's picture stays empty, a speed is measured once."""
+    measured: dict[tuple[str, str], float] = {}
+
+    def seconds(session: Session, options: RenderOptions) -> float:
+        trial = (str(engine.WEIGHTS), repr(options))
+        if trial not in measured:
+            measured[trial] = SECONDS(session, options)
+        return measured[trial]
+
     weights, checksum = write_engine(tmp_path_factory.mktemp("engine"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "WEIGHTS", weights)
         patch.setattr(engine, "CHECKSUM", checksum)
         patch.setattr(figures, "_draw", lambda *arguments: None)
         patch.setattr(figures, "DPI", 10)
+        patch.setattr(estimate, "_seconds", seconds)
         yield
 
 

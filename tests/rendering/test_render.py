@@ -83,7 +83,7 @@ def test_stereo_image_holds(ttsr: Ttsr, tmp_path: Path) -> None:
 
 @pytest.mark.golden
 def test_same_seed_is_bit_identical_and_batch_size_changes_nothing_to_hear(ttsr: Ttsr, tmp_path: Path) -> None:
-    source = save(tmp_path / "stem.wav", below(voice(8.0), 5000), subtype="FLOAT")
+    source = save(tmp_path / "stem.wav", below(voice(5.6), 5000), subtype="FLOAT")
     first, report = rendered(ttsr, source, tmp_path / "a.wav", "--candidates", 4)
     again, _ = rendered(ttsr, source, tmp_path / "b.wav", "--candidates", 4)
     assert np.array_equal(first, again)

@@ -138,7 +138,7 @@ def test_the_whole_loop(browser: Any, dropped: Path, tmp_path: Path) -> None:
         less_of_it(one, root, render)
         longer(one, root)
         assert one.violations() == []
-        assert other.rows("done") == one.rows("done"), "two browsers see one queue"
+        until(lambda: other.rows("done") == one.rows("done"))  # two browsers see one queue
         for tab in (one, other):
             assert tab.errors == []
             assert tab.asked == {f"127.0.0.1:{port}"}, "nothing is asked for elsewhere"

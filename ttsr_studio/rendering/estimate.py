@@ -60,23 +60,27 @@ def measured_cost(session: Session) -> TrialCost | None:
     otherwise than on whole candidates come out about right, since the budget is the same.
     """
     try:
-        one, two = (_seconds(session, count) for count in (1, 2))
+        one, two = (_seconds(session, _trial(session.options, count)) for count in (1, 2))
     except TtsrError:
         return None
     each = max(two - one, 0.1 * one)
     return TrialCost(max(one - each, 0.0) / SECONDS, each / SECONDS)
 
 
-def _seconds(session: Session, candidates: int) -> float:
-    options = session.options
+def _trial(options: RenderOptions, candidates: int) -> RenderOptions:
+    """Of the options those that say what a candidate costs."""
     plain = RenderOptions(
         preset=options.preset, engine=options.engine, steps=options.steps, solver=options.solver,
         schedule=options.schedule, temperature=options.temperature, window=options.window, device=options.device,
         batch=options.batch, precision=options.precision, verifiers=options.verifiers, hold_out=options.hold_out,
         candidates=candidates, loudness="off", cutoff=RATE / 2 * 0.9,
     )  # fmt: skip
+    return replace(plain, weights=options.weights)
+
+
+def _seconds(session: Session, options: RenderOptions) -> float:
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, int(SECONDS * RATE))).astype(np.float32)
-    trial = Sessions(session).of(replace(plain, weights=options.weights))
+    trial = Sessions(session).of(options)
     began = time.perf_counter()
     render_array(trial, Waveform.of(noise, RATE), Annotations())
     return time.perf_counter() - began
