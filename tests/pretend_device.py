@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.checkpoint import checkpoint
 
 INDEXING = ("__getitem__", "__setitem__")
 WIDE = (torch.float64, torch.complex128)
@@ -118,6 +119,8 @@ class Pretence(TorchFunctionMode):
                 return first.held
             if name in ("numpy", "__array__"):
                 raise MixedDevicesError(f"numpy() of a tensor on {first.device}")
+        if func is torch.autograd.grad:
+            return self.differentiated(*args, **given)
         if mine:
             self.refuse_mixed(name, args, tensors)
         if given.get("device") is not None:
@@ -125,6 +128,14 @@ class Pretence(TorchFunctionMode):
         out = func(*tree_map(held, args), **tree_map(held, given))
         same = {id(x.held): x for x in mine}
         return tree_map(lambda x: same[id(x)] if id(x) in same else self.shown(x), out)
+
+    def differentiated(
+        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], grad_outputs: Any = None, **given: Any
+    ) -> tuple[Tensor | None, ...]:
+        """What `torch.autograd.grad` gives: ends of a graph may be anywhere, gradients are where their tensors are."""
+        self.refuse_mixed("grad", (), [x for x in tree_flatten((outputs, grad_outputs))[0] if x is not None])
+        found = torch.autograd.grad(*tree_map(held, (outputs, inputs, grad_outputs)), **given)
+        return tuple(self.shown(x) if isinstance(end, Pretending) else x for x, end in zip(found, inputs, strict=True))
 
     def here(self, device: Any) -> bool:
         return device is not None and torch.device(device).type == self.pretended.type
@@ -229,9 +240,19 @@ def pretend(name: str, memory: float = math.inf) -> Iterator[Pretence]:
                         own[key] = pretence.shown(held(value).detach())
         return module
 
+    def again(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `checkpoint`, which calls a function anew from within autograd, where nothing pretends."""
+
+        def pretending(*given: Any) -> Any:
+            with pretence:
+                return function(*given)
+
+        return checkpoint(pretending, *args, **kwargs)
+
     there = {"cuda": torch.cuda, "mps": torch.backends.mps}[pretence.pretended.type]
     patches: list[Any] = [
         patch.object(nn.Module, "to", moved),
+        patch("ttsr_studio.diffusion.denoiser.checkpoint", again),
         patch.object(there, "is_available", lambda: True),
         patch.object(torch.cuda, "device_count", lambda: 1),
         patch.object(torch.cuda, "Event", lambda **_: PretendEvent(pretence)),

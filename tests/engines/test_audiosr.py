@@ -14,6 +14,7 @@ from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
 from helpers import LONGEST, Ttsr, band, below, level_db, load, save, voice
 from torch import Tensor, nn
 
+from tests.pretend_device import pretend
 from ttsr_studio.diffusion.batch_limit import BatchLimit
 from ttsr_studio.diffusion.denoiser import Meter, MeteredDenoiser
 from ttsr_studio.diffusion.guidance import Guidance
@@ -31,10 +32,10 @@ CHEAP = (*FEW, "--verifier", "continuity")
 ROOT = Path(__file__).parents[2]
 
 
-def engine_with(**settings: Any) -> "AudioSREngine":
+def engine_with(device: str = "cpu", **settings: Any) -> "AudioSREngine":
     from ttsr_studio.engines.audiosr.engine import AudioSREngine
 
-    engine = load_engine(NAME, "cpu", EngineSettings(**settings))
+    engine = load_engine(NAME, device, EngineSettings(**settings))
     assert isinstance(engine, AudioSREngine)
     return engine
 
@@ -124,6 +125,25 @@ def test_a_candidate_is_the_same_in_any_batch(models: Path) -> None:  # noqa: F8
         worst = (together[: len(apart)] - apart).square().mean().sqrt() / together.square().mean().sqrt()
         assert 20 * torch.log10(worst) < -90
     assert (together[0] - together[1]).square().mean() > 1e-6 * together[0].square().mean(), "candidates are alike"
+
+
+def test_it_computes_the_same_on_other_devices(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Condition, a guided step and decoding on pretend ones, given what rounds alike: one row, one order of memory."""
+    monkeypatch.setattr("ttsr_studio.engines.audiosr.engine.BatchLimit", lambda _: BatchLimit(1))
+    monkeypatch.setattr("ttsr_studio.engines.audiosr.engine.channels_last", lambda network: None)
+
+    def made(device: str) -> Tensor:
+        engine = engine_with(device, precision="fp32")
+        conditioning = conditioned(engine, rows=2, seconds=1.28)
+        x = engine.start(noises(engine, 1, seconds=1.28).expand(2, -1, -1, -1), 5.0)
+        denoiser = MeteredDenoiser(engine, conditioning, Meter(), guidance=Guidance(3.5), limit=BatchLimit(1))
+        return engine.decode(denoiser(x, torch.full((2,), 5.0)), conditioning).cpu()
+
+    expected = made("cpu")
+    for device in ("cuda:0", "mps:0"):
+        with pretend(device):
+            there = made(device)
+        assert torch.equal(there, expected)
 
 
 def test_guidance_in_one_batch_is_guidance_in_two(models: Path) -> None:  # noqa: F811

@@ -1,5 +1,6 @@
 """Renders on a pretend GPU are those of the CPU, and what would fail on one fails here."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from tests.pretend_device import MixedDevicesError, pretend
+from ttsr_studio.batch.bench import programme
+from ttsr_studio.batch.renderer import Renderer
 from ttsr_studio.cli.main import main
 from ttsr_studio.diffusion import device_memory
 from ttsr_studio.diffusion.denoiser import MeteredDenoiser
@@ -18,6 +21,7 @@ from ttsr_studio.engines.builtin import engine
 from ttsr_studio.engines.builtin.engine import load_file
 from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.rendering.inference.sampling import CandidateSampler
+from ttsr_studio.search.registry import BUILT_IN
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.weights import layers
 
@@ -58,21 +62,37 @@ def rendered(stem: Path, device: str, *options: str) -> str:
     return sha256(out)
 
 
-SEARCHES = (
-    ("--search", "random", "--choice", "segment", *(word for name in JUDGES for word in ("--verifier", name))),
-    ("--search", "zero-order", "--verifier", "critic"),
-    ("--search", "paths", "--verifier", "consensus", "--choice", "clip"),
-)
-
-
-@pytest.mark.parametrize("options", SEARCHES, ids=lambda options: options[1])
-def test_a_render_is_the_same_there(stem: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def rounded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU computes as a device does, which has no quick way of its own and takes many rows at once."""
     monkeypatch.setattr(engine, "ROWS", 1)
-    monkeypatch.setattr(layers, "FUSED", False)  # a CPU's own way rounds differently
+    monkeypatch.setattr(layers, "FUSED", False)
+
+
+def test_a_render_is_the_same_there(stem: Path, rounded_alike: None) -> None:
+    options = "--choice", "segment", *(word for name in JUDGES for word in ("--verifier", name))
     expected = rendered(stem, "cpu", *options)
     for device in DEVICES:
         with pretend(device):
             assert rendered(stem, device, *options) == expected
+
+
+def found(device: str, **options: Any) -> tuple[str, list[int]]:
+    """The sha256 of a render in memory, and which candidates were chosen."""
+    audio = programme(0.15)
+    with Renderer("music", device=device, cutoff=5000.0, lift_skirt=False, **options) as renderer:
+        render, report = renderer.enhance(audio, 48000)
+    return hashlib.sha256(render.tobytes()).hexdigest(), [window.chosen for window in report.windows]
+
+
+@pytest.mark.parametrize("search", BUILT_IN)
+def test_every_search_is_the_same_there(search: str, rounded_alike: None) -> None:
+    options = {"search": search, "candidates": 5 if search == "gradient" else 3, "steps": 2, "verifier": ["critic"]}
+    options |= {"choice": "clip"} if search == "paths" else {}
+    expected = found("cpu", **options)
+    for device in DEVICES:
+        with pretend(device):
+            assert found(device, **options) == expected
 
 
 def test_a_render_is_the_same_on_two_threads(stem: Path) -> None:

@@ -64,6 +64,14 @@ def gelu_(x: Tensor) -> Tensor:
     return x.mul_(gate.mul_(0.0713548162726).add_(1.5957691216057).mul_(x).sigmoid_())
 
 
+def gated_onto(x: Tensor, gate: Tensor, made: Tensor) -> Tensor:
+    """x + gate·made, to the last bit; what was made may be overwritten."""
+    if not fused(x) or not x.dtype == gate.dtype == made.dtype:
+        added: Tensor = x + gate * made
+        return added
+    return made.mul_(gate).add_(x)
+
+
 def convolved_onto(layer: nn.Conv2d, x: Tensor, onto: Tensor) -> Tensor:
     """`layer(x) + onto` for a 3x3 layer from one channel, without bias: [B, 1, H, W] onto [B, C, H, W]."""
     if not fused(x):

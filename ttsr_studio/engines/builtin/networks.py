@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
 from ttsr_studio.weights.checkpoint import load_weights
-from ttsr_studio.weights.layers import convolved_onto, convolved_to_one, dense, dense_gelu, gelu_, pointwise
+from ttsr_studio.weights.layers import (
+    convolved_onto,
+    convolved_to_one,
+    dense,
+    dense_gelu,
+    gated_onto,
+    gelu_,
+    pointwise,
+)
 
 STATE = 2 * BANDS + TONAL_BANDS
 """Channels of what is drawn, by slow frame: the residual of two fast frames of 64 cells, and of tonality."""
@@ -94,8 +102,7 @@ class CellBlock(nn.Module):
         self.gate = nn.Parameter(torch.full((channels, 1, 1), 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.gate * self.second(gelu_(self.first(self.norm(x))))
-        return mixed
+        return gated_onto(x, self.gate, self.second(gelu_(self.first(self.norm(x)))))
 
 
 class FrameBlock(nn.Module):
