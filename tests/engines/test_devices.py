@@ -87,7 +87,7 @@ def found(device: str, **options: Any) -> tuple[str, list[int]]:
 
 @pytest.mark.parametrize("search", BUILT_IN)
 def test_every_search_is_the_same_there(search: str, rounded_alike: None) -> None:
-    options = {"search": search, "candidates": 5 if search == "gradient" else 3, "steps": 2, "verifier": ["critic"]}
+    options = {"search": search, "candidates": 5 if search == "gradient" else 3, "steps": 3, "verifier": ["critic"]}
     options |= {"choice": "clip"} if search == "paths" else {}
     expected = found("cpu", **options)
     for device in DEVICES:
