@@ -175,6 +175,16 @@ def test_a_farm_without_the_cards_that_were_asked_for_says_so(gpus: float | None
     assert str(farm._unusable).startswith(told)
 
 
+def test_a_device_that_no_machine_of_the_farm_has_is_refused_at_once(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Farm, "trouble", lambda farm: None)
+    source = stem(tmp_path / "a.wav", seconds=0.3)
+    refused = ttsr("render", source, "-o", tmp_path / "b.wav", "--farm", "127.0.0.1:1", "--device", "cuda")
+    assert refused.exit_code == 2
+    assert "--device cuda: no machine of the farm at 127.0.0.1:1 has a card; leave --device out" in refused.stderr
+
+
 def test_a_head_is_named_as_it_was_typed() -> None:
     with pytest.raises(ConnectionError, match=r"no head answers at farm:1 \(.*`ray stop` there and on all machines"):
         refuse_silent("127.0.0.1:1", "farm:1")

@@ -49,6 +49,9 @@ def open_farm(flags: FarmFlags, what: str, stack: ExitStack, tell: Callable[[str
     farm = stack.enter_context(farm_of(flags, tell, what))
     if reason := farm.trouble():
         raise OptionError(f"--farm {flags.address}: {reason}")
+    if flags.device.startswith(("cuda", "gpu")) and not farm.cards:
+        cure = "leave --device out, or join one by `ray start --address=… --num-gpus=N`"
+        raise OptionError(f"--device {flags.device}: no machine of the farm at {flags.address} has a card; {cure}")
     return farm
 
 
@@ -237,7 +240,7 @@ class FarmRun:
         fault: Fault = OF_CAUSE.get(answer.cause, "input")
         if answer.trace:
             line = f"{shown(job.source)}: unexpected {line}; please report this"
-        elif answer.cause is Cause.CRASH:
+        elif shown(job.source) not in line:
             line = f"{shown(job.source)}: {line}"
         return FileOutcome(job, "failed", line, fault, trace=answer.trace)
 

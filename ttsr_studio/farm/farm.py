@@ -205,6 +205,11 @@ class Farm:
         return sum(each.slots for each in self.machines if not each.refused and not each.draining)
 
     @property
+    def cards(self) -> float:
+        """Cards of the machine that has most."""
+        return max((each.resources.get("GPU", 0.0) for each in self.machines), default=0.0)
+
+    @property
     def room(self) -> bool:
         """Whether there was room for another worker a second ago."""
         return any(each.free and not each.refused and not each.draining for each in self.machines)
@@ -237,11 +242,11 @@ class Farm:
 
     def _why_no_slots(self) -> str:
         """Why no machine takes workers, and what to do."""
-        asked, there = self.settings.gpus or 0.0, [each.resources.get("GPU", 0.0) for each in self.machines]
-        if asked <= max(there, default=0.0):
+        asked, there = self.settings.gpus or 0.0, self.cards
+        if asked <= there:
             return "the farm has no machine that takes workers; join one by `ray start --address=…`"
-        most = f"has more than {max(there):g} of the {asked:g} cards of a worker" if any(there) else "has a card"
-        cure = "pass --farm-gpus 0 to work on processors" if not any(there) else "pass a smaller --farm-gpus"
+        most = f"has more than {there:g} of the {asked:g} cards of a worker" if there else "has a card"
+        cure = "pass a smaller --farm-gpus" if there else "pass --farm-gpus 0 to work on processors"
         return f"no machine of the farm {most}; {cure}, or join one by `ray start --address=… --num-gpus=N`"
 
 
