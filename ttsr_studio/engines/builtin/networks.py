@@ -48,8 +48,8 @@ class NetworkConfig:
         cells, patches, width, depth: of the conditioner: channels by cell, by patch, of the core and its blocks.
         draw_cells, draw_patches, draw_width, draw_depth: of the denoiser.
         expansion: of the blocks of both cores.
-        context: channels that the conditioner keeps of a whole window, in the middle and at the end of its core; 0
-            for weights that have none.
+        context: channels that the conditioner keeps of the seconds around a frame, in the middle and at the end of
+            its core; 0 for weights that have none.
         dropout: while training, in the conditioner's core.
     """
 
@@ -105,6 +105,10 @@ class CellBlock(nn.Module):
         return gated_onto(x, self.gate, self.second(gelu_(self.first(self.norm(x)))))
 
 
+CONTEXT_FRAMES = 191
+"""Slow frames that the conditioner's context reaches on either side, 2 s."""
+
+
 class FrameBlock(nn.Module):
     """ConvNeXt block over frames, [B, T, C] -> [B, T, C]; with an embedding, scale, shift and gate from it (AdaLN)."""
 
@@ -148,11 +152,12 @@ class FrameBlock(nn.Module):
         return back
 
 
-class WindowContext(nn.Module):
-    """What a whole window sounds like, given to each of its frames, [B, T, C] -> [B, T, C].
+class HeardContext(nn.Module):
+    """What a recording sounds like around a frame, given to that frame, [B, T, C] -> [B, T, C].
 
     A gated mean over frames (Squeeze-and-Excitation, Hu et al. 2018, with its mean weighed by what a frame has to say):
-    how bright a recording is shows over seconds. It begins as no change.
+    how bright a recording is shows over seconds. Frames count less the further they are, and none beyond
+    `CONTEXT_FRAMES`, so that what is said of a moment does not hang on where a window begins. It begins as no change.
     """
 
     def __init__(self, width: int, channels: int) -> None:
@@ -165,9 +170,16 @@ class WindowContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         value, gate = dense(self.enter, F.layer_norm(x, x.shape[-1:])).float().chunk(2, dim=-1)
         share = gate.sigmoid()
-        mean = (value * share).sum(1, keepdim=True) / (share.sum(1, keepdim=True) + 1)
-        mixed: Tensor = x + self.leave(mean)
+        told = around(value * share) / (around(share) + 1 / CONTEXT_FRAMES)
+        mixed: Tensor = x + self.leave(told)
         return mixed
+
+
+def around(x: Tensor) -> Tensor:
+    """Mean over `CONTEXT_FRAMES` of frames on either side, weighed by a triangle, zeros beyond the ends; as [B, T, C]."""
+    size = CONTEXT_FRAMES
+    once = F.avg_pool1d(x.transpose(1, 2), size, 1, size // 2)
+    return F.avg_pool1d(once, size, 1, size // 2).transpose(1, 2)
 
 
 def fold(x: Tensor) -> Tensor:
@@ -230,7 +242,7 @@ class Conditioner(nn.Module):
         self.core = nn.ModuleList(
             FrameBlock(width, config.expansion, d, config.dropout) for d in dilations(config.depth, HEARD_OCTAVES)
         )
-        self.contexts = nn.ModuleList(WindowContext(width, config.context) for _ in range(2 if config.context else 0))
+        self.contexts = nn.ModuleList(HeardContext(width, config.context) for _ in range(2 if config.context else 0))
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, folded)
         self.outer = nn.Sequential(CellBlock(patches), CellBlock(patches))
