@@ -14,7 +14,7 @@ from torch import Tensor
 from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.engines.builtin import carriers
 from ttsr_studio.engines.builtin import engine as builtin
-from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig
+from ttsr_studio.engines.builtin.networks import CONTEXT_FRAMES, BuiltinNetwork, HeardContext, NetworkConfig
 from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.errors import MissingError, OptionError
 from ttsr_studio.weights.checkpoint import export, verified
@@ -88,6 +88,16 @@ def test_silence_in_silence_out(engine: builtin.BuiltinEngine) -> None:
     lr = band_limited(96 * HOP)
     lr[40 * HOP : 64 * HOP] = 0
     assert render(engine, lr, 0, [0])[0, 46 * HOP : 58 * HOP].abs().max() < 1e-6
+
+
+def test_what_is_heard_around_a_frame_does_not_hang_on_where_a_window_begins() -> None:
+    torch.manual_seed(0)
+    context, frames = HeardContext(8, 4).eval(), torch.randn(1, 6 * CONTEXT_FRAMES, 8)
+    torch.nn.init.normal_(context.leave.weight)
+    whole, part = context(frames), context(frames[:, CONTEXT_FRAMES : 5 * CONTEXT_FRAMES])
+    inner = slice(2 * CONTEXT_FRAMES, 4 * CONTEXT_FRAMES)
+    torch.testing.assert_close(part[:, CONTEXT_FRAMES : 3 * CONTEXT_FRAMES], whole[:, inner])
+    assert (whole - frames).std() > 1e-3
 
 
 def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:

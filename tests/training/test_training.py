@@ -14,10 +14,10 @@ from helpers import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
-from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig
-from ttsr_studio.engines.builtin.spectral import log_energy
+from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig, load_network
+from ttsr_studio.engines.builtin.spectral import features, log_energy
 from ttsr_studio.errors import InputError
-from ttsr_studio.training import attribution
+from ttsr_studio.training import attribution, average
 from ttsr_studio.training import critic as critic_training
 from ttsr_studio.training import probe as probe_training
 from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
@@ -83,6 +83,25 @@ def test_a_run_goes_on_from_weights_of_its_size_only(corpus: Path, tmp_path: Pat
     start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
     train(corpus, tmp_path / "new", "--steps", 1, *start)
     assert "of a network of other sizes" in refused(main, tmp_path / "wide", corpus, "--width", 24, *start)
+
+
+def test_an_average_lies_between_weights_of_one_kin(corpus: Path, tmp_path: Path) -> None:
+    first, second, out = tmp_path / "a" / "builtin.safetensors", tmp_path / "b" / "builtin.safetensors", tmp_path / "c"
+    train(corpus, first.parent)
+    train(corpus, second.parent, "--start-from", first, "--context", 4)
+    call(average.main, out, first, second, "--share", 0.75)
+    a, b, mixed = load_file(first), load_file(second), load_file(out)
+    for name, value in mixed.items():
+        if name in a:
+            torch.testing.assert_close(value, (0.25 * a[name].float() + 0.75 * b[name].float()).half())
+        else:
+            assert torch.equal(value, (0.75 * b[name].float()).half() if ".leave." in name else b[name])
+    call(average.main, out, first, second, "--share", 0)
+    silence = features(torch.zeros(1, 40 * 512), torch.full((1, 41), 8000.0))
+    heard = [load_network(path, torch.device("cpu")).conditioner(silence).location for path in (first, out)]
+    torch.testing.assert_close(heard[1], heard[0])
+    train(corpus, tmp_path / "wide", "--width", 24)
+    assert "have no average" in refused(average.main, out, first, tmp_path / "wide" / "builtin.safetensors")
 
 
 def test_a_run_measures_itself_beside_the_shipped_weights(corpus: Path, tmp_path: Path) -> None:

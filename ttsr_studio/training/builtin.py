@@ -285,7 +285,9 @@ def parser() -> ArgumentParser:
     made.add_argument("--depth", type=int, default=NetworkConfig.depth, help="of the conditioner's core")
     made.add_argument("--draw-width", type=int, default=NetworkConfig.draw_width, help="of the denoiser's core")
     made.add_argument("--draw-depth", type=int, default=NetworkConfig.draw_depth, help="of the denoiser's core")
-    made.add_argument("--context", type=int, default=0, help="channels that are kept of two seconds on either side; 0 for none")
+    made.add_argument(
+        "--context", type=int, default=0, help="channels that are kept of two seconds on either side; 0 for none"
+    )
     made.add_argument("--dropout", type=float, default=NetworkConfig.dropout, help="in the conditioner's core")
     made.add_argument("--peak", type=float, default=1e-3, help="learning rate")
     made.add_argument("--seed", type=int, default=0, help="of the random numbers")

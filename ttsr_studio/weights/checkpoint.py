@@ -23,8 +23,8 @@ def export(net: nn.Module, config: Config, path: Path, training: dict[str, int])
     save_file(tensors, path, {"config": json.dumps(config), "training": json.dumps(training)})
 
 
-def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
-    """Return a weights file's configuration and its tensors in float32.
+def read_header(path: Path) -> dict[str, str]:
+    """Return what a weights file says of itself: `config` and `training`, both JSON.
 
     Raises MissingError when the file is not there or is not a weights file of this project.
     """
@@ -35,10 +35,19 @@ def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
     except SafetensorError:
         raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no safetensors)") from None
     with opened as stored:
-        metadata = stored.metadata() or {}
-        if "config" not in metadata:
-            raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no configuration inside)")
-        config: Config = json.loads(metadata["config"])
+        metadata: dict[str, str] = stored.metadata() or {}
+    if "config" not in metadata:
+        raise MissingError(f"{shown(path)}: not a weights file of ttsr-studio (no configuration inside)")
+    return metadata
+
+
+def read_weights(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Return a weights file's configuration and its tensors in float32.
+
+    Raises MissingError when the file is not there or is not a weights file of this project.
+    """
+    config: Config = json.loads(read_header(path)["config"])
+    with safe_open(path, framework="pt") as stored:
         return config, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
 
 

@@ -170,13 +170,13 @@ class HeardContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         value, gate = dense(self.enter, F.layer_norm(x, x.shape[-1:])).float().chunk(2, dim=-1)
         share = gate.sigmoid()
-        told = around(value * share) / (around(share) + 1 / CONTEXT_FRAMES)
+        told = mean_around(value * share) / (mean_around(share) + 1 / CONTEXT_FRAMES)
         mixed: Tensor = x + self.leave(told)
         return mixed
 
 
-def around(x: Tensor) -> Tensor:
-    """Mean over `CONTEXT_FRAMES` of frames on either side, weighed by a triangle, zeros beyond the ends; as [B, T, C]."""
+def mean_around(x: Tensor) -> Tensor:
+    """Mean of [B, T, C] over `CONTEXT_FRAMES` on either side, weighed by a triangle; zeros beyond the ends."""
     size = CONTEXT_FRAMES
     once = F.avg_pool1d(x.transpose(1, 2), size, 1, size // 2)
     return F.avg_pool1d(once, size, 1, size // 2).transpose(1, 2)
