@@ -37,7 +37,8 @@ from ttsr_studio.report.paths import report_paths
 class FileRender:
     """The render of one file in three parts: one after the other, on whichever threads; `close` it in the end.
 
-    Reading and writing do not touch the engine's device, so that they can go on beside another file's search.
+    Reading asks the engine's device for a filter's skirt at most, and writing nothing: they can go on beside another
+    file's search.
 
     Attributes:
         stop: where the user says that it is enough; the best so far is then written.
