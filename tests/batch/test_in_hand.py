@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from helpers import Ttsr, below, save, voice
 
+from ttsr_studio.batch.in_hand import FilesInHand
+from ttsr_studio.cli.run_output import RunOutput
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.rendering.pipeline import FileRender
 from ttsr_studio.storage.checksum import sha256
 
+WRITE_BESIDE = FilesInHand.write_beside
 QUICK = ("--candidates", 1, "--steps", 2, "--no-report")
 PATIENCE = 100
 
@@ -67,6 +70,30 @@ def test_reading_and_writing_go_on_beside_a_search(
     assert spy.threads["read 1"] == spy.threads["write 0"] == "ttsr-file"
     places = [done.output.index(f"all/{n}.wav") for n in range(4)]
     assert places == sorted(places)
+
+
+def test_a_file_is_told_of_while_the_next_one_is_searched(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    searched = FileRender.search
+    monkeypatch.setattr(FilesInHand, "write_beside", written_at_once)
+    monkeypatch.setattr(RunOutput, "result", lambda out, data, line: told.append(Path(data["output"]).stem))
+
+    def search(render: FileRender) -> None:
+        searched(render)
+        told.append(f"searched {render.run.request.source.stem}")
+
+    monkeypatch.setattr(FileRender, "search", search)
+    assert ttsr("render", *stems[:3], "-o", tmp_path / "out/", *QUICK).exit_code == 0
+    assert told == ["searched 0", "0", "searched 1", "1", "searched 2", "2"]
+
+
+def written_at_once(hand: FilesInHand) -> None:
+    """As `write_beside`, done before the next search begins."""
+    WRITE_BESIDE(hand)
+    assert hand.last
+    hand.last.result()
 
 
 def test_an_error_belongs_to_its_file(

@@ -437,12 +437,12 @@ def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(ttsr: Ttsr
     log = tmp_path / "log.txt"
     command = [sys.executable, "-c", TALKING, "render", first, second, third, "-o", tmp_path / "out"]
     with log.open("w") as stderr, started([*command, "--candidates", 64], stderr=stderr) as process:
-        for awaited in ("b.wav searching", "stopping: this file is finished with the best so far")[:presses]:
+        for awaited in ("b.wav searching", "stopping: b.wav is finished with the best so far")[:presses]:
             until(lambda awaited=awaited: awaited in log.read_text())
             process.send_signal(signal.SIGINT)
         assert process.wait(LONGEST) == 130
     error = log.read_text()
-    assert "stopping: this file is finished with the best so far" in error
+    assert "stopping: b.wav is finished with the best so far" in error
     done = sorted(path.name for path in (tmp_path / "out").glob("*.wav"))
     if presses == 2:
         assert f"interrupted in {second}; 1 of 3 files done, 2 left; the same command with --skip-existing" in error
@@ -480,8 +480,9 @@ def goes_on(ttsr: Ttsr, sources: list[Path], out: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_while_starting_leaves_no_traceback() -> None:
-    with started([sys.executable, "-c", PRESSED, "render", "a.wav"], stderr=subprocess.PIPE) as process:
+def test_ctrl_c_while_starting_leaves_no_traceback(tmp_path: Path) -> None:
+    source = save(tmp_path / "a.wav", voice(0.1))
+    with started([sys.executable, "-c", PRESSED, "render", source], stderr=subprocess.PIPE) as process:
         error = process.communicate(timeout=LONGEST)[1]
     assert (process.returncode, error) == (130, "interrupted before anything was begun\n")
 

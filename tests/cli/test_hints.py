@@ -89,3 +89,29 @@ def test_a_number_is_not_likened_to_others_by_its_digits(ttsr: Ttsr, stem: Path)
     assert (result.exit_code, "is not one of 'source', '44100'" in result.output) == (2, True), result.output
     assert "nearest" not in result.output
     assert "nearest: source" in ttsr("render", stem, "--rate", "sorce").output
+
+
+@pytest.mark.parametrize(("option", "typed", "meant"), [("--loudness", "kept", "keep"), ("--amount", "aut", "auto")])
+def test_a_word_that_is_nearly_right_is_answered_with_the_right_one(
+    ttsr: Ttsr, tmp_path: Path, option: str, typed: str, meant: str
+) -> None:
+    refused = ttsr("render", save(tmp_path / "a.wav", voice(0.1)), option, typed)
+    assert refused.exit_code == 2
+    assert f"; nearest: {meant}" in refused.output
+
+
+def test_no_engine_is_loaded_for_what_is_there_or_what_is_not(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object) -> None:
+        raise AssertionError("an engine is loaded")
+
+    monkeypatch.setattr("ttsr_studio.cli.render_files.engine_loading", loaded)
+    source = save(tmp_path / "a.wav", voice(0.1))
+    assert isinstance(ttsr("render", source).exception, AssertionError), "nothing stands in the way yet"
+    save(tmp_path / "a_ttsr.wav", voice(0.1))
+    assert "exists already" in ttsr("render", source).output
+    absent = ttsr("render", tmp_path / "x.wav", tmp_path / "y.wav", "-o", tmp_path / "out/")
+    assert absent.exit_code == 1
+    assert "x.wav: cannot be opened (No such file" in absent.output
+    assert "0 rendered, 0 skipped, 2 failed" in absent.output

@@ -170,7 +170,7 @@ def test_ctrl_c_ends_searches_with_the_best_so_far(ttsr: Ttsr, farm: str, cluste
             until(lambda: any(each["stage"] == "searching" for each in asking.census().workers))
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=LONGEST)
-    assert "stopping: this file is finished with the best so far" in told
+    assert "stopping: a.wav is finished with the best so far" in told
     assert process.returncode == 130
     assert soundfile.info(out / "a.wav").duration == 1.0
     early = (out / "a.wav").read_bytes()

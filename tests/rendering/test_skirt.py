@@ -1,6 +1,7 @@
 """A gentle filter's skirt is lifted, a brick wall's edge and a file that asks to be left are not."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,11 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
     ttsr: Ttsr, tmp_path: Path, filtered: tuple[Path, np.ndarray]
 ) -> None:
     source, truth = filtered
+    planned, kept = (ttsr("render", source, "--dry-run", *more).output for more in ((), ("--keep-skirt",)))
+    assert re.search(
+        r"to come: a filter's skirt lifted from 3\.\d to \d\.\d kHz by up to \d+ dB; --keep-skirt", planned
+    )
+    assert "skirt" not in kept
     _, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
     lift, told = rendered(ttsr, source, tmp_path / "lift.wav")
     assert untouched["skirts"] == []

@@ -106,3 +106,10 @@ def test_a_render_by_the_medoid_is_the_same_in_any_batch(ttsr: Ttsr, tmp_path: P
     done = ttsr("score", source, "--verifier", "medoid", "--input", source)
     assert done.exit_code == 2
     assert "not finished files" in done.output
+
+
+@pytest.mark.parametrize("candidates", [2, 3])
+def test_two_candidates_are_too_few_and_that_is_said(ttsr: Ttsr, tmp_path: Path, candidates: int) -> None:
+    source = save(tmp_path / "a.wav", below(voice(0.3), 5000))
+    done = ttsr("render", source, "-o", tmp_path / "out.wav", "--verifier", "medoid", "--candidates", candidates)
+    assert ("there were 2: 3 are needed to choose" in " ".join(done.output.split())) == (candidates == 2), done.output

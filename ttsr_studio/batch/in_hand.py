@@ -147,6 +147,19 @@ class FilesInHand:
         file.relay.watch = None
         self.last = self.pool.submit(written, file)
 
+    def telling(self, watch: Watch) -> Watch:
+        """The same watch, at whose steps the run is told of the last file once that is written."""
+        told: Future[FileOutcome] | None = None
+
+        def see(event: Event) -> None:
+            nonlocal told
+            if (last := self.last) and last is not told and last.done() and not last.exception():
+                told = last
+                self.run.written(last.result())
+            watch(event)
+
+        return see
+
     def take_last(self) -> FileOutcome | None:
         """What became of the file that is written in a thread; waits for it. None where there is none."""
         outcome = self.last.result() if self.last else None

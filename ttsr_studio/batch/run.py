@@ -29,6 +29,7 @@ class BatchRun:
         rewards: file to which every score of every candidate is appended.
         stop: where the user says that it is enough.
         searcher: searches groups of windows; None for this process.
+        written: told what became of a file when it is written, while the next is searched; its outcome comes later.
     """
 
     sessions: "Sessions"
@@ -40,6 +41,7 @@ class BatchRun:
     rewards: Path | None = None
     stop: CancellationToken | None = None
     searcher: "GroupSearcher | None" = None
+    written: Callable[[FileOutcome], object] = lambda _: None
 
     def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]:
         """Render one file after another; all that are left are cancelled when one is.
@@ -55,7 +57,7 @@ class BatchRun:
                 try:
                     if self.stopping and (last := hand.take_last()):
                         yield last
-                    progress = self.begin(number, job)
+                    progress = hand.telling(self.begin(number, job))
                     if self.skip_existing and is_done(job.target):
                         here = FileOutcome(job, "skipped")
                     else:

@@ -10,8 +10,10 @@ from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.run_output import RunOutput
 from ttsr_studio.errors import TtsrError, on_one_line, shown
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.report.record import Notice
 
 if TYPE_CHECKING:
+    from ttsr_studio.diagnostics.inspection import Inspection
     from ttsr_studio.rendering.estimate import Speed
     from ttsr_studio.rendering.inference.session import Session
 
@@ -59,6 +61,7 @@ def announce(
     kind = f"{info.format}, {info.rate} Hz, {info.channels} ch, {found.length}"
     told = found.to_json() | {"output": str(job.target), "status": "planned", "plan": plan}
     notices = [*found.notices, *(rate_notice(info.rate, form.sound.rate) if made else ())]
+    notices += lifts_to_come(found, options)
     told["notices"] = [asdict(notice) for notice in notices]
     told["render_s"] = speed.of(found.seconds, info.channels) if speed else None
     told["render_s_basis"] = speed.basis if speed else None
@@ -66,6 +69,17 @@ def announce(
     lines = [f"{shown(job.source)} ({kind}) -> {shown(job.target)}", f"{found.band.reason}: {plan}{needs}"]
     out.result(told, "\n  ".join([*lines, *(f"note: {notice.text}" for notice in notices)]))
     return rendered if made or found.band.silent else skipped
+
+
+def lifts_to_come(found: "Inspection", options: RenderOptions) -> list[Notice]:
+    """What a render would say of filters' skirts that it lifts."""
+    from ttsr_studio.rendering.skirts import skirt_records, skirts_in_words
+
+    if not options.lift_skirt or options.keep_skirt or options.remove == "above" or not found.skirts:
+        return []
+    skirts = found.skirts.up_to(options.cutoffs) if options.cutoffs else found.skirts
+    texts = skirts_in_words(skirt_records(skirts), None)
+    return [Notice("skirt-lifted", f"to come: {text}; --keep-skirt leaves it") for text in texts]
 
 
 def say_in_the_way(there: list[Path], overwrite: bool, skip_existing: bool, out: RunOutput) -> int:

@@ -59,7 +59,7 @@ class RenderProgress:
         self.logged = not quiet and not self.console.is_terminal
         self.last = time.monotonic()
         self.bar: Progress | None = None
-        self.windows_left = 0
+        self.windows_left, self.name = 0, names[0] if names else ""
 
     def __enter__(self) -> "RenderProgress":
         return self
@@ -73,16 +73,19 @@ class RenderProgress:
         """Turn to a file, by its number from 0 on; gives what is told of its progress."""
         self.clear()
         self.left.begin(number)
-        name = self.names[number]
+        self.name = name = self.names[number]
         prefix = f"[{number + 1}/{len(self.names)}] " if len(self.names) > 1 else ""
         shown = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
         task = self._draw(f"{prefix}{name}") if self.drawn else None
 
         def report(event: Event) -> None:
+            nonlocal task
             self.left.see(event)
             self.windows_left = event.windows_left
             if self.due():
                 self.say(f"{prefix}{shown} {event.stage} {event.done / event.total:.0%}")
+            if self.drawn and self.bar is None:  # another file's line took it away
+                task = self._draw(f"{prefix}{name}")
             if self.bar is not None and task is not None:
                 self.bar.update(task, completed=event.fraction, stage=event.stage)
 

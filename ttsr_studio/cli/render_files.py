@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from ttsr_studio.batch.fault import fault_of
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
 from ttsr_studio.batch.run import BatchRun
@@ -20,7 +21,7 @@ from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.report.numbers import roughly, time_words
@@ -103,6 +104,10 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         raise OptionError("--transcript is of one file; for several, put it into sidecars: NAME.ttsr.toml")
     if again:
         refuse_other_inputs(again, jobs)
+    if not (asked.overwrite or asked.skip_existing or asked.dry_run):
+        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
+    if not (asked.dry_run or any(job.source.exists() for job in jobs)):
+        return say_absent(jobs, out)
     with engine_loading(asked.quiet or asked.as_json):
         with left_at_once():
             from ttsr_studio.rendering.inference.session import Session
@@ -110,8 +115,6 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
             asked = replace(asked, farm=replace(asked.farm, device=options.device))
             options = replace(options, device=here(options.device))
         session = Session(options)
-    if not (asked.overwrite or asked.skip_existing or asked.dry_run):
-        refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
     if again:
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
@@ -133,6 +136,19 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         run = begin_run(asked, waiting, options_of, session, out, stack)
         counts = run_all(run, waiting, [job.source for job in jobs], again, out)
     return count_all(counts, len(jobs), out)
+
+
+def say_absent(jobs: Collection[Job], out: RunOutput) -> int:
+    """Say of files that none of them is there, for which no engine has to be loaded; returns how many they are."""
+    from ttsr_studio.audio.decode import probe
+
+    for job in jobs:
+        try:
+            probe(job.source)
+        except TtsrError as error:
+            told = {"input": str(job.source), "fault": fault_of(error, job.source)}
+            out.failure(told, in_one_line(job.source, error))
+    return count_all(Counter(failed=len(jobs)), len(jobs), out)
 
 
 def here(device: str) -> str:
@@ -292,6 +308,16 @@ def run_all(
     Ends the process with exit code 130 when interrupted.
     """
     counts: Counter[str] = Counter()
+    told: dict[Path, bool] = {}
+
+    def tell(outcome: FileOutcome) -> bool:
+        if outcome.job.target not in told:
+            told[outcome.job.target] = say(outcome, again, out)
+            see(outcome)
+        return told[outcome.job.target]
+
+    if isinstance(run, BatchRun):
+        run = replace(run, written=tell)
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
             end_interrupted(
@@ -299,8 +325,7 @@ def run_all(
             )
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
-        good = say(outcome, again, out)
-        see(outcome)
+        good = tell(outcome)
         counts[outcome.status if good else "failed"] += 1
         if run.stop and run.stop.asked and not outcome.goes_on:
             early = outcome.rendered and outcome.rendered[1].report.search.cut.get("interrupted")
@@ -383,7 +408,7 @@ def say_stopping(progress: RenderProgress, session: "Session") -> None:
     told = f"{windows} window{'' if windows == 1 else 's'} left, " if windows else ""
     when = f"{told}{roughly(left)}" if left is not None else told.removesuffix(", ")
     told = f" ({when})" if when else ""
-    progress.say(f"stopping: this file is finished with the best so far{told}; Ctrl-C again leaves it")
+    progress.say(f"stopping: {progress.name} is finished with the best so far{told}; Ctrl-C again leaves it")
 
 
 def refuse_unwritable(path: Path) -> None:

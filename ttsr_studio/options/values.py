@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from ttsr_studio.errors import OptionError
+from ttsr_studio.errors import OptionError, nearest
 from ttsr_studio.options.chain import Chain, parse_chain
 
 RATES = (44100, 48000, 88200, 96000)
@@ -63,7 +63,8 @@ def parse_loudness(value: str | float) -> str | float:
     try:
         lufs = float(re.sub(r"\s*(LUFS|LKFS)$", "", str(value), flags=re.IGNORECASE))
     except ValueError:
-        raise OptionError(f"--loudness {value!r}: keep, match, off, or LUFS such as -23{slip(value)}") from None
+        meant = slip(value) or nearest(str(value), ["keep", "match", "off"])
+        raise OptionError(f"--loudness {value!r}: keep, match, off, or LUFS such as -23{meant}") from None
     if not -70 <= lufs <= 0:
         raise OptionError(f"--loudness {lufs:g}: LUFS from -70 to 0")
     return lufs
@@ -76,7 +77,9 @@ def parse_amount(value: Any) -> Any:
     try:
         share = float(value)
     except (TypeError, ValueError):
-        raise OptionError(f"--amount {value!r}: from 0 to 1, or auto{slip(value)}") from None
+        raise OptionError(
+            f"--amount {value!r}: from 0 to 1, or auto{slip(value) or nearest(str(value), ('auto',))}"
+        ) from None
     if not 0 <= share <= 1:
         raise OptionError(f"--amount {share:g}: from 0 to 1, or auto")
     return share

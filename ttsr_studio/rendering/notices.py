@@ -46,7 +46,7 @@ def notices_of(report: Report) -> list[Notice]:
     if out.metadata.left_out:
         notices.append(Notice("metadata-left-out", f"metadata left out: {', '.join(out.metadata.left_out)}"))
     if out.lowered_db:
-        notices.append(Notice("gain-lowered", out.gain_reason))
+        notices.append(Notice("gain-lowered", f"{out.gain_reason}{in_all(report)}"))
     elif out.limited:
         notices.append(Notice("limited", out.gain_reason))
     return [*notices, *of_search(report), *of_level(report), *of_scores(report)]
@@ -56,14 +56,27 @@ def of_level(report: Report) -> Iterator[Notice]:
     """Where the loudness of the input and the level of what was there could not both be kept."""
     out = report.output
     wanted = out.gain_db + out.lowered_db
+    if out.lowered_db and abs(out.held_db) > AUDIBLE_DB:
+        return  # the ceiling decides, and says so
     if abs(out.held_db) > AUDIBLE_DB:
-        why = "" if out.lowered_db else ", as what was there keeps its level"
-        louder = "louder" if out.held_db > 0 else "softer"
-        text = f"{abs(out.held_db):.1f} LU {louder} than the input{why}; --loudness match makes it as loud"
-        yield Notice("level-kept", text)
+        why = ", as what was there keeps its level; --loudness match makes it as loud"
+        yield Notice("level-kept", f"{apart_in_words(out.held_db)}{why}")
     elif report.tool.options.get("loudness") == "match" and abs(wanted) > MOST_MOVED_DB and not report.chain:
         lowers = "lowers" if wanted < 0 else "raises"
         yield Notice("level-moved", f"the loudness match {lowers} what was there by {abs(wanted):.1f} dB")
+
+
+def in_all(report: Report) -> str:
+    """What a lowered gain comes to, where the loudness is off by another figure than the gain was lowered by."""
+    before, after = report.input.lufs, report.output.lufs
+    if before is None or after is None or abs(after - before + report.output.lowered_db) <= AUDIBLE_DB:
+        return ""
+    return f"; in all {apart_in_words(after - before)}"
+
+
+def apart_in_words(difference: float) -> str:
+    """How far the loudness of the output is from the input's, in LU."""
+    return f"{abs(difference):.1f} LU {'louder' if difference > 0 else 'softer'} than the input"
 
 
 def of_rate(report: Report) -> list[Notice]:
@@ -115,6 +128,10 @@ def of_scores(report: Report) -> Iterator[Notice]:
         places = ", ".join(f"{region.start_s:.1f} to {region.stop_s:.1f} s" for region in regions[:MOST_REGIONS])
         more = f" and {len(regions) - MOST_REGIONS} stretches more" if len(regions) > MOST_REGIONS else ""
         yield Notice("uncertain", f"uncertain from {places}{more}")
+    most = max((len(window.candidates) for window in report.windows), default=0)
+    for name in sorted({"medoid", "medoid_zimtohrli"} & set(report.scores)) if most <= 2 else ():
+        text = f"{name} goes by which candidate is most like the others, and there were {most}: 3 are needed to choose"
+        yield Notice("cannot-choose", text)
     for name, why in report.left_out.items():
         yield Notice("verifier-left-out", f"{name} left out: {why}")
 

@@ -146,6 +146,10 @@ NOTICES = {
         "The random pick of `--control` is the same as the choice, so there is nothing to compare.",
         "Allow more `--candidates`, or a larger `--budget`.",
     ),
+    "cannot-choose": Explanation(
+        "A verifier goes by which candidate is most like the others, and of two each is as like the other.",
+        "`--candidates 3` or more, or another `--verifier`.",
+    ),
     "worse-by-a-verifier": Explanation(
         "A verifier gives the render a lower score than the input, or clearly less than the first candidate. The "
         "choice follows all verifiers together, so one of them may lose.",
