@@ -78,7 +78,9 @@ def test_what_is_wrong_with_names_and_options(
     assert "use .wav, .flac" in short
     assert ".vob" not in short
     Path("there.wav").write_bytes(b"")
-    assert "--reference" in ttsr("render", stem, "-o", "there.wav", "--verifier", "lsd").output
+    assert "exists already" in ttsr("render", stem, "-o", "there.wav").output
+    assert "--reference" in ttsr("render", stem, "-o", "there.wav", "--overwrite", "--verifier", "lsd").output
+    assert Path("there.wav").read_bytes() == b""
 
 
 def test_channels_that_are_alike_have_one_chart(ttsr: Ttsr, tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def test_a_lift_comes_nearer_to_the_truth_and_can_be_repeated(
     assert re.search(
         r"to come: a filter's skirt lifted from 3\.\d to \d\.\d kHz by up to \d+ dB; --keep-skirt", planned
     )
-    assert "skirt" not in kept
+    assert "a filter's skirt" not in kept
+    edge = float(re.search(r"from (\d+) to \d+ Hz: would", kept)[1])  # type: ignore[index]
+    assert f"rendered from {edge / 1000:.2f} kHz up" in kept, "one place is named, the same twice"
     _, untouched = rendered(ttsr, source, tmp_path / "kept.wav", "--keep-skirt", "--lift-skirt")
     lift, told = rendered(ttsr, source, tmp_path / "lift.wav")
     assert untouched["skirts"] == []

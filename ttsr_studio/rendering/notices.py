@@ -46,7 +46,7 @@ def notices_of(report: Report) -> list[Notice]:
     if out.metadata.left_out:
         notices.append(Notice("metadata-left-out", f"metadata left out: {', '.join(out.metadata.left_out)}"))
     if out.lowered_db:
-        notices.append(Notice("gain-lowered", f"{out.gain_reason}{in_all(report)}"))
+        notices.append(Notice("gain-lowered", f"{out.gain_reason}{net_of_lowering(report)}"))
     elif out.limited:
         notices.append(Notice("limited", out.gain_reason))
     return [*notices, *of_search(report), *of_level(report), *of_scores(report)]
@@ -66,7 +66,7 @@ def of_level(report: Report) -> Iterator[Notice]:
         yield Notice("level-moved", f"the loudness match {lowers} what was there by {abs(wanted):.1f} dB")
 
 
-def in_all(report: Report) -> str:
+def net_of_lowering(report: Report) -> str:
     """What a lowered gain comes to, where the loudness is off by another figure than the gain was lowered by."""
     before, after = report.input.lufs, report.output.lufs
     if before is None or after is None or abs(after - before + report.output.lowered_db) <= AUDIBLE_DB:

@@ -95,7 +95,8 @@ def find_edge_of_bands(hertz: np.ndarray, level: np.ndarray) -> Edge | None:
         fall = min(falls, key=lambda item: item.steps_per_30_db)
         bottom = float(hertz[fall.bottom])
         depth = level[fall.top] - level[fall.bottom]
-        edge = Edge(_knee(hertz, level, fall), bottom, f"falls by {depth:.0f} dB to {bottom:.0f} Hz")
+        knee = _knee(hertz, level, fall)
+        edge = Edge(knee, bottom, f"falls by {depth:.0f} dB from {knee:.0f} to {bottom:.0f} Hz")
     last = float(hertz[inside[-1]])
     if inside[-1] < len(hertz) - 1 and last < (edge.hz if edge else np.inf):
         edge = Edge(last, last, f"{_RANGE_DB:g} dB below the level at 1-4 kHz from there on")
