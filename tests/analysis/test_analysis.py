@@ -140,6 +140,16 @@ def candidates(spread_db: float, *, count: int = 8, seconds: float = 1.0) -> tor
     return torch.stack([tone(1000, seconds) + tone(10000, seconds, 0.1) * 10 ** (g / 20) for g in gains])[:, None]
 
 
+def test_the_scale_of_the_map_goes_with_the_level() -> None:
+    noise, tops = torch.randn(4, 1, RATE, generator=torch.Generator().manual_seed(0)), []
+    for gain in (0.01, 0.1):
+        uncertainty = UncertaintyMap(RATE, RATE)
+        uncertainty.update(0, gain * noise, 4000)
+        tops.append(uncertainty.display_top_db())
+    assert tops[1] - tops[0] == pytest.approx(20, abs=0.1)
+    assert -60 < tops[1] < -20
+
+
 def test_uncertainty_map_is_bright_where_candidates_differ() -> None:
     uncertainty = UncertaintyMap(RATE, 2 * RATE)
     uncertainty.update(0, candidates(6.0), 4000)

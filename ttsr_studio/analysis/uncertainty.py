@@ -192,10 +192,20 @@ class UncertaintyMap:
     def display(self, percentile: float = 90.0) -> NDArray[np.float32]:
         """The map for the eye: clipped at that percentile of the cells above the cutoff, then 0..1."""
         scaled = self.map()
-        row = min(int(self._lowest_cutoff_hz / (self.rate / 2) * len(scaled)), len(scaled) - 1)
-        ceiling = float(np.percentile(scaled[row:], percentile))
+        ceiling = self._ceiling(scaled, percentile)
         clipped: NDArray[np.float32] = np.minimum(scaled / ceiling, np.float32(1.0)) if ceiling > 0 else scaled
         return clipped
+
+    def display_top_db(self, percentile: float = 90.0) -> float:
+        """What 1 of `display` stands for: the standard deviation of magnitudes as a level, dBFS a bin."""
+        variance = self._sum / np.maximum(self._count, 1)
+        low, high = float(variance.min()), float(variance.max())
+        top = low + self._ceiling(self.map(), percentile) * (high - low)
+        return float(10 * np.log10(max(top / (N_FFT / 4) ** 2, LEVEL_FLOOR)))
+
+    def _ceiling(self, scaled: NDArray[np.float32], percentile: float) -> float:
+        row = min(int(self._lowest_cutoff_hz / (self.rate / 2) * len(scaled)), len(scaled) - 1)
+        return float(np.percentile(scaled[row:], percentile))
 
     def summary(self, threshold_db: float | None = None) -> UncertaintySummary:
         """The spread in dB over the file and by second, and where it is above a threshold."""

@@ -5,7 +5,7 @@ The same arguments give the same bytes: nothing is drawn at random and no date i
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
@@ -63,17 +63,21 @@ TITLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Scale:
-    """How values become colours; `empty` is the colour of what a rate too low leaves empty."""
+    """How values become colours; `empty` is the colour of what a rate too low leaves empty.
+
+    Values of a variance are shares of one whose level is `top_db`.
+    """
 
     unit: str
     colours: str
     low: float
     high: float
     empty: str
+    top_db: float | None = None
 
 
 LEVELS = _Scale("dB, the loudest is 0", "magma", -RANGE_DB, 0.0, "black")
-VARIANCE = _Scale("candidates", "viridis", 0.0, 1.0, "#440154")
+VARIANCE = _Scale("spread, dBFS a bin", "viridis", 0.0, 1.0, "#440154")
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def _panels(report: Report, maps: Maps) -> list[_Map]:
         mean_db = report.uncertainty.mean_db
         title = "Uncertainty: where candidates differ"
         title += "" if mean_db is None else f", by {mean_db:.1f} dB on average above the cutoff"
-        panels.append(_Map(title, np.round(_smaller(disagreement) * 24) / 24, maps.uncertainty.rate, VARIANCE))
+        scale = replace(VARIANCE, top_db=maps.uncertainty.display_top_db())
+        panels.append(_Map(title, np.round(_smaller(disagreement) * 24) / 24, maps.uncertainty.rate, scale))
     return panels
 
 
@@ -170,7 +175,7 @@ def _draw(figure: Figure, report: Report, panels: Sequence[_Map], seconds: float
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(panels))]
     images = [_draw_map(axis, each, seconds) for axis, each in zip(axes, panels, strict=True)]
     bars = [(LEVELS, images[0], grid[:levels, 1])]
-    bars += [(VARIANCE, images[-1], grid[levels, 1])] if levels < len(panels) else []
+    bars += [(panels[-1].scale, images[-1], grid[levels, 1])] if levels < len(panels) else []
     for scale, image, where in bars:
         _draw_colours(figure, figure.add_subplot(where), image, scale)
     for axis in axes:
@@ -209,8 +214,11 @@ def _draw_colours(figure: Figure, axis: Axes, image: AxesImage, scale: _Scale) -
     colourbar.outline.set_visible(False)
     colourbar.locator = MaxNLocator(5 if scale is LEVELS else 1)
     colourbar.update_ticks()
-    if scale is VARIANCE:
-        colourbar.set_ticks([0.0, 1.0], labels=["same", "differ"])
+    if scale.top_db is not None:
+        labels = {share: f"{scale.top_db + 10 * np.log10(share):.0f}" for share in (0.25, 0.5, 1.0)}
+        shares = {0.0: "same"} | {share: text.replace("-", "−") for share, text in labels.items()}
+        shares[1.0] = f"≥{shares[1.0]}"
+        colourbar.set_ticks(list(shares), labels=list(shares.values()))
 
 
 def _draw_edge(axis: Axes, report: Report, seconds: float, labelled: bool) -> None:
