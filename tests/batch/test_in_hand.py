@@ -139,3 +139,29 @@ def test_a_file_that_is_left_before_its_report_is_not_taken_for_finished(
     assert not (tmp_path / "out.wav").exists()
     assert ttsr("render", *options, "--skip-existing").exit_code == 0
     assert (tmp_path / "out.ttsr.json").exists()
+
+
+def test_a_file_whose_picture_is_missing_does_not_pass_for_finished(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out, options = tmp_path / "out", ("--candidates", 1, "--steps", 2)
+    wanted = ("render", stems[0], stems[1], "-o", f"{out}/", *options)
+    assert ttsr(*wanted[:2], *wanted[3:]).exit_code == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".wav", ".png")}
+    for path in out.iterdir():
+        path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr("ttsr_studio.report.figures.draw_report", left)
+        done = ttsr(*wanted[:2], *wanted[3:])
+    assert done.exit_code == 130
+    assert "0.wav: written, but not its 0.ttsr.png" in done.output
+    assert sorted(path.name for path in out.iterdir()) == ["0.ttsr.json", "0.ttsr.npz", "0.wav"]
+    assert "(exists)" in ttsr(*wanted[:2], *wanted[3:], "--skip-existing", "--no-report").output
+    again = ttsr(*wanted, "--skip-existing")
+    assert again.exit_code == 0, again.output
+    assert {name: (out / name).read_bytes() for name in ("0.wav",)} == {"0.wav": whole["0.wav"]}
+    assert (out / "0.ttsr.png").exists()
+    assert "2 skipped" in ttsr(*wanted, "--skip-existing").output

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ttsr_studio.batch.fault import fault_of
 from ttsr_studio.batch.outcome import CancelledError, FileOutcome
-from ttsr_studio.batch.plan import Job, is_done
+from ttsr_studio.batch.plan import Job
 from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
 from ttsr_studio.rendering.inference.progress import Event, Watch
 
@@ -117,7 +117,7 @@ class FilesInHand:
     def _read_ahead(self, following: Sequence[Job]) -> None:
         """Begin to read the next file, unless its options want another engine, or it is what we are writing."""
         stop = self.run.stop
-        if not following or (stop and stop.asked) or (self.run.skip_existing and is_done(following[0].target)):
+        if not following or (stop and stop.asked) or (self.run.is_done(following[0])):
             return
         (job,) = following
         try:

@@ -1,7 +1,6 @@
 """From what the user typed to a list of jobs: folders opened up, outputs named, conflicts refused."""
 
 import itertools
-import json
 import os
 import re
 from collections import Counter
@@ -12,9 +11,9 @@ from pathlib import Path
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.paths import renders_of, report_names, report_paths
+from ttsr_studio.report.lacking import is_unfinished
+from ttsr_studio.report.paths import renders_of, report_names
 from ttsr_studio.storage.atomic import fit_name
-from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys, refuse_impossible
 
@@ -231,18 +230,13 @@ def refuse_conflicts(jobs: Sequence[Job]) -> None:
         taken[target] = job.source
 
 
-def is_done(target: Path) -> bool:
-    """Whether an output exists and needs no other render: a whole one, or a file of somebody else's."""
-    return target.exists() and not ended_early(target)
+def is_done(target: Path, report: bool) -> bool:
+    """Whether an output exists and needs no other render: a whole one, or a file of somebody else's.
 
-
-def ended_early(target: Path) -> bool:
-    """Whether an output is the render that its report says Ctrl-C ended before its search was through."""
-    try:
-        report = json.loads(report_paths(target)[0].read_text(encoding="utf-8"))
-        return bool(report["search"]["cut"].get("interrupted")) and report["output"]["sha256"] == sha256(target)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return False
+    Args:
+        report: whether reports are wanted; where they are not, nothing is missed of one.
+    """
+    return target.exists() and not is_unfinished(target, report)
 
 
 def renders_there(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:

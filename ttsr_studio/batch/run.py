@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ttsr_studio.batch.in_hand import FileInHand, FilesInHand, Relay
 from ttsr_studio.batch.outcome import CancelledError, FileOutcome
-from ttsr_studio.batch.plan import Job, ended_early, is_done
+from ttsr_studio.batch.plan import Job, is_done
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
+from ttsr_studio.report.lacking import is_unfinished
 
 if TYPE_CHECKING:
     from ttsr_studio.rendering.inference.session import Sessions
@@ -24,7 +25,7 @@ class BatchRun:
         options_of: options of one file; raises what `ttsr_studio.config.resolve.with_sidecar` raises.
         begin: told a file, with its number from 0 on, when it is turned to; gives what is told of its progress.
         replace: whether outputs that exist may be replaced.
-        skip_existing: whether files whose output exists are left out; one that Ctrl-C ended early is made anew.
+        skip_existing: whether files whose output exists are left out; one that is not whole is made anew.
         report: whether reports are written.
         rewards: file to which every score of every candidate is appended.
         stop: where the user says that it is enough.
@@ -58,7 +59,7 @@ class BatchRun:
                     if self.stopping and (last := hand.take_last()):
                         yield last
                     progress = hand.telling(self.begin(number, job))
-                    if self.skip_existing and is_done(job.target):
+                    if self.is_done(job):
                         here = FileOutcome(job, "skipped")
                     else:
                         here = hand.search(job, progress, jobs[number + 1 : number + 2])
@@ -83,6 +84,10 @@ class BatchRun:
         """Whether the user says that it is enough."""
         return self.stop is not None and self.stop.asked
 
+    def is_done(self, job: Job) -> bool:
+        """Whether a file is left out, as its output is there and whole."""
+        return self.skip_existing and is_done(job.target, self.report)
+
     def turn_to(self, job: Job, inputs: Collection[Path]) -> FileInHand:
         """A file with its options and what is known of it, not read yet. Raises what these raise."""
         from ttsr_studio.config.annotations import read_annotations
@@ -100,7 +105,7 @@ class BatchRun:
             reference=given if given and given.is_file() else job.reference,
             report=self.report,
             rewards=self.rewards,
-            replace=self.replace or (self.skip_existing and ended_early(job.target)),
+            replace=self.replace or (self.skip_existing and is_unfinished(job.target, self.report)),
             inputs=inputs,
         )
         render = FileRender.of(session, request, relay)

@@ -89,7 +89,8 @@ def say_in_the_way(there: list[Path], overwrite: bool, skip_existing: bool, out:
     several = len(there) > 1
     which = shown(there[0]) + (f" and {len(there) - 1} more" if several else "")
     if overwrite or skip_existing:
-        early = "" if overwrite else ", as Ctrl-C ended it early" if not several else ", as Ctrl-C ended them early"
+        them, they = ("them", "they lack") if several else ("it", "it lacks")
+        early = "" if overwrite else f", as Ctrl-C ended {them} early or {they} files that belong to a render"
         out.note(f"{which}: would be replaced{early}")
         return 0
     exist = "exist" if several else "exists"

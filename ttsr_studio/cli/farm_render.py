@@ -10,7 +10,7 @@ from rich.progress import TaskID
 
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job, ended_early
+from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.time_left import TimeLeft
@@ -30,6 +30,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Event
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
+from ttsr_studio.report.lacking import is_unfinished
 from ttsr_studio.report.paths import report_paths
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class FarmRun:
         self.marks.add(job.target.parent.absolute())
         given = options.reference
         reference = given if given and given.is_file() else job.reference
-        anew = self.replace or (self.skip_existing and ended_early(job.target))
+        anew = self.replace or (self.skip_existing and is_unfinished(job.target, self.report))
         return RenderTask(
             job.source.absolute(), job.target.absolute(), options, reference and reference.absolute(), self.report,
             anew, tuple(path.absolute() for path in inputs),

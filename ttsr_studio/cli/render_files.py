@@ -24,6 +24,7 @@ from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, r
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
+from ttsr_studio.report.lacking import lacking
 from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.storage.home import from_home
 
@@ -119,7 +120,7 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
-    waiting = [job for job in jobs if not (asked.skip_existing and is_done(job.target))]
+    waiting = [job for job in jobs if not (asked.skip_existing and is_done(job.target, asked.report))]
     for job in jobs:
         if job not in waiting:
             say_there(job, out)
@@ -320,6 +321,8 @@ def run_all(
         run = replace(run, written=tell)
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
+            out.quiet = False
+            say_lacking([job.target for job in jobs if job.target not in told], out)
             end_interrupted(
                 f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out
             )
@@ -342,6 +345,14 @@ def end_interrupted(how: str, done: int, left: int, out: RunOutput, early: Path 
     out.quiet = False
     out.note(f"{how}; {done} of {done + left} files done{rest}{more}")
     sys.exit(INTERRUPTED)
+
+
+def say_lacking(targets: Collection[Path], out: RunOutput) -> None:
+    """Name outputs that are there without all that belongs to them, such as the picture."""
+    for target in targets:
+        if target.exists() and (missing := lacking(target)):
+            names = ", ".join(shown(Path(path.name)) for path in missing)
+            out.note(f"{shown(target)}: written, but not its {names}; it does not count as done")
 
 
 def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job, refuse_existing
+from ttsr_studio.batch.plan import Job, is_done, refuse_existing
 from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.cli.dry_run import announce_all
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
@@ -242,7 +242,7 @@ def render_jobs(
             told = {"input": part.medium.reference, "output": str(part.target), "status": "skipped"}
             out.result(told, f"skipped {shown(part.target)} (exists)")
             continue
-        there = [job for job in part.jobs if asked.skip_existing and job.target.exists()]
+        there = [job for job in part.jobs if asked.skip_existing and is_done(job.target, asked.report)]
         part.rendered += there
         waiting += [job for job in part.jobs if job not in there]
     if asked.dry_run:
@@ -269,7 +269,15 @@ def run_with_progress(
     ):
         out.progress = progress
         begin: Callable[[int, Job], Any] = lambda number, _: progress.begin(number)  # noqa: E731
-        run = BatchRun(sessions, options_of, begin, replace=asked.overwrite, report=asked.report, stop=stop)
+        run = BatchRun(
+            sessions,
+            options_of,
+            begin,
+            replace=asked.overwrite,
+            skip_existing=asked.skip_existing,
+            report=asked.report,
+            stop=stop,
+        )
         run_all(run, jobs, [job.source for job in jobs], None, out, note)
     out.progress = None
 

@@ -113,7 +113,7 @@ def split(asked: SplitRequest) -> Split:
         raise OptionError("--page shows the report; leave --no-report out")
     if asked.existing == "refuse":
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
-    waiting = [job for job in jobs if not (asked.existing == "skip" and is_done(job.target))]
+    waiting = [job for job in jobs if not (asked.existing == "skip" and is_done(job.target, asked.report))]
     if not waiting:
         return Split(None, 0, 0.0, len(jobs), 0)
     if asked.existing == "overwrite":
