@@ -16,10 +16,10 @@ from matplotlib.image import imread
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap, UncertaintySummary
 from ttsr_studio.errors import InputError, OutputError
-from ttsr_studio.report.figures import Maps, draw_report
+from ttsr_studio.report.figures import DrawnMaps, Maps, draw_report
 from ttsr_studio.report.search_records import CandidateRecord, WindowRecord
 from ttsr_studio.report.validate import json_schema, validate
-from ttsr_studio.report.write import write_report
+from ttsr_studio.report.write import write_arrays, write_report
 
 pytestmark = pytest.mark.golden
 
@@ -78,7 +78,7 @@ def test_a_window_that_was_passed_through_has_no_choice(tmp_path: Path) -> None:
         made = replace(report(), windows=windows)
         validate(made.to_json())
         before, after, uncertainty = maps(2.0)
-        draw_report(tmp_path / "a.png", made, Maps(before, after, after, uncertainty))
+        draw_report(tmp_path / "a.png", made, DrawnMaps.of(Maps(before, after, after, uncertainty)))
 
 
 def break_extra(content: dict[str, Any]) -> None:
@@ -165,8 +165,12 @@ def maps(seconds: float) -> tuple[SpectrogramMap, SpectrogramMap, UncertaintyMap
 def test_figure_is_1600_by_1200_and_the_same_every_time(tmp_path: Path, seconds: float) -> None:
     before, after, uncertainty = maps(seconds)
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    for path in paths:
-        draw_report(path, report(seconds), Maps(before, after, after, uncertainty))
+    cells = DrawnMaps.of(Maps(before, after, after, uncertainty))
+    draw_report(paths[0], report(seconds), cells)
+    write_arrays(tmp_path / "a.npz", cells.arrays())
+    with np.load(tmp_path / "a.npz") as stored:
+        draw_report(paths[1], report(seconds), DrawnMaps.stored(stored))
+    (tmp_path / "a.npz").unlink()
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert imread(paths[0]).shape[:2] == (1200, 1600)
     assert sorted(tmp_path.iterdir()) == paths
@@ -176,7 +180,7 @@ def test_figure_of_a_plain_render_needs_no_search(tmp_path: Path) -> None:
     before, after, _ = maps(0.2)
     plain = report(0.2, names=(), count=1, windows=1)
     plain = replace(plain, windows=[], input=replace(plain.input, cutoff_hz=None, lufs=None))
-    draw_report(tmp_path / "a.png", plain, Maps(before, after))
+    draw_report(tmp_path / "a.png", plain, DrawnMaps.of(Maps(before, after)))
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -186,7 +190,7 @@ def test_figure_with_many_verifiers_and_missing_scores(tmp_path: Path) -> None:
     hole = CandidateRecord({}, {"a": None}, None)
     window = replace(many.windows[0], candidates=[hole, *many.windows[0].candidates[1:]])
     many = replace(many, windows=[window, many.windows[1]])
-    draw_report(tmp_path / "a.png", many, Maps(before, after, after, uncertainty))
+    draw_report(tmp_path / "a.png", many, DrawnMaps.of(Maps(before, after, after, uncertainty)))
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -195,5 +199,5 @@ def test_figure_of_hours_stays_the_same_size(tmp_path: Path) -> None:
     before, after = SpectrogramMap(RATE, frames), SpectrogramMap(RATE, frames)
     before.power[:100], after.power[:] = 1e-3, 1e-4
     path = tmp_path / "a.png"
-    draw_report(path, report(frames / RATE, windows=500, count=8), Maps(before, after))
+    draw_report(path, report(frames / RATE, windows=500, count=8), DrawnMaps.of(Maps(before, after)))
     assert imread(path).shape[:2] == (1200, 1600)

@@ -21,7 +21,7 @@ from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
+from ttsr_studio.errors import OptionError, OutputError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.report.lacking import lacking
@@ -63,6 +63,8 @@ class FilesRun(Protocol):
 
     @property
     def stop(self) -> CancellationToken | None: ...
+    @property
+    def report(self) -> bool: ...
 
     def over(self, jobs: Sequence[Job], inputs: Collection[Path]) -> Iterator[FileOutcome]: ...
 
@@ -120,10 +122,7 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
-    waiting = [job for job in jobs if not (asked.skip_existing and is_done(job.target, asked.report))]
-    for job in jobs:
-        if job not in waiting:
-            say_there(job, out)
+    waiting = [job for job in jobs if not (asked.skip_existing and is_left(job, asked, out))]
     if asked.dry_run:
         counts = announce_all(waiting, options_of, session, out)
         counts["skipped"] += len(jobs) - len(waiting)
@@ -243,10 +242,32 @@ def remove_empty(folders: Collection[Path]) -> None:
             folder.rmdir()
 
 
-def say_there(job: Job, out: RunOutput) -> None:
+def is_left(job: Job, asked: RenderArguments, out: RunOutput) -> bool:
+    """Whether an output that exists is left as it is, which is said; a picture that alone is missing is drawn anew."""
+    if is_done(job.target, asked.report):
+        say_there(job, out)
+        return True
+    missing = lacking(job.target) if asked.report and job.target.exists() else []
+    if not missing:
+        return False
+    from ttsr_studio.report.redraw import redrawing
+
+    would, draw = "would be " * asked.dry_run, redrawing(job.target)
+    with suppress(OutputError):  # a render tells why it cannot be written
+        if draw:
+            if not asked.dry_run:
+                draw()
+            say_there(job, out, f"exists; picture {would}drawn anew")
+            return True
+    names = ", ".join(shown(Path(path.name)) for path in missing)
+    out.note(f"{shown(job.target)}: {would}rendered anew, as {names} {'is' if len(missing) == 1 else 'are'} missing")
+    return False
+
+
+def say_there(job: Job, out: RunOutput, reason: str = "exists") -> None:
     """Say that an output is left as it is."""
-    told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": "exists"}
-    out.result(told, f"skipped {shown(job.target)} (exists)")
+    told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": reason}
+    out.result(told, f"skipped {shown(job.target)} ({reason})")
 
 
 def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
@@ -322,7 +343,8 @@ def run_all(
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
             out.quiet = False
-            say_lacking([job.target for job in jobs if job.target not in told], out)
+            if run.report:
+                say_lacking([job.target for job in jobs if job.target not in told], out)
             end_interrupted(
                 f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out
             )

@@ -275,13 +275,13 @@ def load_drawing() -> None:
 
 def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
-    from ttsr_studio.report.figures import Maps, draw_report  # with matplotlib, .4 s that only a picture is worth
+    from ttsr_studio.report.figures import DrawnMaps, Maps, draw_report  # with matplotlib, .4 s
 
     data, picture, arrays = report_paths(target)
     write_report(data, report.to_json())
-    write_arrays(arrays, recorder.uncertainty.arrays())
-    maps = Maps(recorder.before, recorder.after, recorder.added, recorder.uncertainty)
-    draw_report(picture, report, maps)
+    cells = DrawnMaps.of(Maps(recorder.before, recorder.after, recorder.added, recorder.uncertainty))
+    write_arrays(arrays, recorder.uncertainty.arrays() | cells.arrays())
+    draw_report(picture, report, cells)
     return data, picture
 
 

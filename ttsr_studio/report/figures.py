@@ -3,8 +3,9 @@
 The same arguments give the same bytes: nothing is drawn at random and no date is stored.
 """
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
@@ -33,7 +35,9 @@ RANGE_DB = 100.0
 TOP_KHZ = 24.0
 MOST_CELLS = 690, 128
 """Columns and rows of a drawn map: two pixels a cell, which is what can be seen and packed small."""
-STEP_DB = 2.5
+STEP_DB, VARIANCE_STEPS = 2.5, 24
+NAMES = ("input", "output", "added", "uncertainty")
+"""Of the maps, from the top down."""
 MOST_ROWS = 6
 COLUMNS = (0.0, 0.33, 0.42, 0.52, 0.62, 0.72, 0.80, 0.82)
 """Where the columns of the table of scores are, in shares of its width; those between name and last end there."""
@@ -105,13 +109,57 @@ class Maps:
     uncertainty: UncertaintyMap | None = None
 
 
-def draw_report(path: Path, report: Report, maps: Maps) -> None:
+@dataclass(frozen=True)
+class DrawnMaps:
+    """What is drawn over time, in the steps that it is drawn in: the same cells give the same picture.
+
+    Attributes:
+        steps: of input, output, what was added and the uncertainty, from the top down, int16 [rows, columns].
+        rates: Hz, of each; the maps span 0 to half of it.
+        seconds: length of the file.
+        top_db: the level that the highest step of the uncertainty stands for; NaN without one.
+    """
+
+    steps: Mapping[str, NDArray[np.int16]]
+    rates: Sequence[int]
+    seconds: float
+    top_db: float = math.nan
+
+    @classmethod
+    def of(cls, maps: Maps) -> "DrawnMaps":
+        """What of complete maps is drawn."""
+        named = {"input": maps.before, "output": maps.after} | ({"added": maps.added} if maps.added else {})
+        levels = {name: found.decibels() for name, found in named.items()}
+        loudest = max(float(levels[name].max()) for name in ("input", "output"))
+        steps = {name: np.round(_smaller(level - loudest) / STEP_DB) for name, level in levels.items()}
+        rates, top_db = [found.rate for found in named.values()], math.nan
+        disagreement = None if maps.uncertainty is None else maps.uncertainty.display()
+        if maps.uncertainty is not None and disagreement is not None and disagreement.any():
+            steps["uncertainty"] = np.round(_smaller(disagreement) * VARIANCE_STEPS)
+            rates, top_db = [*rates, maps.uncertainty.rate], maps.uncertainty.display_top_db()
+        whole = {name: each.astype(np.int16) for name, each in steps.items()}
+        return cls(whole, rates, maps.after.frames / maps.after.rate, top_db)
+
+    @classmethod
+    def stored(cls, arrays: Mapping[str, NDArray[Any]]) -> "DrawnMaps":
+        """Those of a report's arrays. Raises KeyError where they have none."""
+        steps = {name: arrays[f"picture_{name}"] for name in NAMES if f"picture_{name}" in arrays}
+        about = arrays["picture_about"]
+        return cls(steps, [int(rate) for rate in about[2:]], float(about[0]), float(about[1]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the `.npz` holds of them."""
+        about = np.array([self.seconds, self.top_db, *self.rates])
+        return {f"picture_{name}": each for name, each in self.steps.items()} | {"picture_about": about}
+
+
+def draw_report(path: Path, report: Report, cells: DrawnMaps) -> None:
     """Draw a render as a PNG of 1600 x 1200 pixels, written whole or not at all.
 
     Args:
         path: where to.
         report: titles, the band's edge, scores and the choice.
-        maps: what is drawn over time.
+        cells: what is drawn over time.
 
     Raises OutputError when the file cannot be written.
     """
@@ -119,7 +167,7 @@ def draw_report(path: Path, report: Report, maps: Maps) -> None:
     with style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
         canvas: Any = FigureCanvasAgg(figure)
-        _draw(figure, report, _panels(report, maps), maps.after.frames / maps.after.rate)
+        _draw(figure, report, _panels(report, cells), cells.seconds)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font has not
             canvas.draw()
@@ -131,23 +179,20 @@ def draw_report(path: Path, report: Report, maps: Maps) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _panels(report: Report, maps: Maps) -> list[_Map]:
+def _panels(report: Report, cells: DrawnMaps) -> list[_Map]:
     """The pictures from the top down."""
-    named = [("Input", maps.before), (_output_title(report), maps.after)]
-    named += [] if maps.added is None else [("What was added: output less input", maps.added)]
-    levels = [(title, found.decibels(), found.rate) for title, found in named]
-    loudest = max(float(level.max()) for _, level, _ in levels[:2])
-    panels = [
-        _Map(title, np.round(_smaller(level - loudest) / STEP_DB) * STEP_DB, rate, LEVELS)
-        for title, level, rate in levels
-    ]
-    disagreement = None if maps.uncertainty is None else maps.uncertainty.display()
-    if maps.uncertainty is not None and disagreement is not None and disagreement.any():
-        mean_db = report.uncertainty.mean_db
-        title = "Uncertainty: where candidates differ"
-        title += "" if mean_db is None else f", by {mean_db:.1f} dB on average above the cutoff"
-        scale = replace(VARIANCE, top_db=maps.uncertainty.display_top_db())
-        panels.append(_Map(title, np.round(_smaller(disagreement) * 24) / 24, maps.uncertainty.rate, scale))
+    titles = {
+        "input": "Input",
+        "output": _output_title(report),
+        "added": "What was added: output less input",
+        "uncertainty": _uncertainty_title(report),
+    }
+    panels = []
+    for (name, steps), rate in zip(cells.steps.items(), cells.rates, strict=True):
+        shades, scale = steps.astype(np.float32) * np.float32(STEP_DB), LEVELS
+        if name == "uncertainty":
+            shades, scale = steps.astype(np.float32) / VARIANCE_STEPS, replace(VARIANCE, top_db=cells.top_db)
+        panels.append(_Map(titles[name], shades, rate, scale))
     return panels
 
 
@@ -158,6 +203,12 @@ def _smaller(values: np.ndarray) -> np.ndarray:
         if count > most:
             values = np.maximum.reduceat(values, np.arange(most) * count // most, axis=axis)
     return values
+
+
+def _uncertainty_title(report: Report) -> str:
+    mean_db = report.uncertainty.mean_db
+    title = "Uncertainty: where candidates differ"
+    return title if mean_db is None else f"{title}, by {mean_db:.1f} dB on average above the cutoff"
 
 
 def _output_title(report: Report) -> str:

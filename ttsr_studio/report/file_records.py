@@ -37,7 +37,7 @@ class BeyondRecord(Record):
 
 @dataclass(frozen=True)
 class HoleBandRecord(Record):
-    """Cells between two frequencies that a codec emptied, and that were filled."""
+    """DrawnMaps between two frequencies that a codec emptied, and that were filled."""
 
     low_hz: Annotated[float, Field(gt=0)]
     high_hz: Annotated[float, Field(gt=0)]

@@ -85,12 +85,14 @@ class Publisher:
     # What is there already
 
     def is_rendered(self, paths: ResultPaths, sha256: str, fingerprint: str) -> bool:
-        """Whether a render of this content with these settings is there already, as it was made."""
+        """Whether a render of this content with these settings is there already, as it was made, its report whole."""
         report = self._report(paths)
         job = report.get("job") or {}
         if job.get("fingerprint") != fingerprint or report["input"]["sha256"] != sha256:
             return False
-        return sha256_if_there(self.root.path / paths.output) == str(report["output"]["sha256"])
+        output = self.root.path / paths.output
+        whole = all(path.exists() for path in report_names(output))
+        return whole and sha256_if_there(output) == str(report["output"]["sha256"])
 
     def _report(self, paths: ResultPaths) -> dict[str, Any]:
         try:
