@@ -388,6 +388,21 @@ def test_nodes_under_windows_are_told_of_without_a_map_and_get_no_sbatch(ttsr: T
     assert "sbatch" in ttsr(*asked, *TINY, "--replace").stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there they are its own")
+def test_paths_of_windows_are_refused_elsewhere_and_point_to_the_map(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = tmp_path / "a.wav"
+    source.write_text("no audio")
+    theirs, into = "Z:\\share\\out", tmp_path / "b"
+    for asked in ((source, "-o", theirs, "--into", into), (theirs, "--into", into), (source, "--into", theirs)):
+        told = ttsr("jobs", "split", *asked)
+        assert (told.exit_code, into.exists()) == (2, False)
+        assert f"{theirs}: a path of Windows, which is not one of this machine; give it as this" in told.stderr
+        assert "--map HERE=Z:\\…" in told.stderr
+    assert "a path of Windows" in ttsr("jobs", "collect", theirs).stderr
+    mapped = ttsr("jobs", "split", source, "-o", tmp_path / "o", "--into", into, "--map", f"{tmp_path}=Z:\\s")
+    assert mapped.exit_code == 0
+
+
 def test_words_and_maps_are_read_as_people_write_them(tmp_path: Path) -> None:
     (tmp_path / "a=").mkdir()
     assert parse_map(f"{tmp_path}/a==/b") == (f"{tmp_path}/a=", "/b")

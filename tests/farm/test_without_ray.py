@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from ttsr_studio.cli.render_files import what_of
 from ttsr_studio.farm import pool
 from ttsr_studio.farm.actor import LeftError, RenderActor
 from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
-from ttsr_studio.farm.gateway import refuse_silent
+from ttsr_studio.farm.gateway import refuse_apart, refuse_silent, why_ended
 from ttsr_studio.farm.groups import GroupPart, cut_evenly
+from ttsr_studio.farm.machines import CutOffError, Machines
 from ttsr_studio.farm.messages import FarmSettings, FarmState, Machine, Seat
 from ttsr_studio.farm.pool import Pool
 from ttsr_studio.farm.receipts import Marks
+from ttsr_studio.farm.waiting import holders, worker_name
 from ttsr_studio.farm.works import OnShare, RenderWork
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering import pipeline
@@ -212,3 +215,50 @@ def test_others_read_what_a_command_renders(tmp_path: Path) -> None:
     assert what_of([file], 1) == str(file)
     assert what_of([file, file], 2) == f"{file} and 1 more"
     assert what_of([folder, folder], 30) == f"{folder} and 1 more (30 files)"
+
+
+def test_nobody_waits_for_what_one_holds_oneself() -> None:
+    ours, others = "ttsr render out on vm, process 1", "ttsr watch in on vm, process 2"
+    mine = [worker_name(ours, f"7.{number}") for number in (1, 2)]
+    assert holders([*mine, worker_name(others, "8.1")], ours) == f"{others} (1)"
+    assert holders(mine, ours) is None
+    assert holders([], ours) == "other programs"
+
+
+def test_a_farm_whose_node_on_this_machine_died_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray._private.state as of_ray
+
+    def node(name: str, alive: bool) -> dict[str, Any]:
+        return {"NodeID": name, "NodeManagerHostname": "vm", "NodeManagerAddress": "::1", "Resources": {"CPU": 2.0}} | {
+            "Alive": alive
+        }
+
+    nodes = [node("ours", True), node("other", True)]
+    left = SimpleNamespace(get_draining_nodes=dict, available_resources_per_node=lambda: {"other": {"CPU": 2.0}})
+    monkeypatch.setattr(of_ray, "state", left)
+    here = SimpleNamespace(get_node_id=lambda: "ours")
+    machines = Machines(SimpleNamespace(nodes=lambda: nodes, get_runtime_context=lambda: here), FarmSettings("auto"))
+    machines.look([])
+    assert machines.best() == machines.by_node["other"]
+    nodes[0] = node("ours", False)
+    with pytest.raises(CutOffError, match="what connected this command with it has ended"):
+        machines.look([])
+
+
+def test_what_ray_says_of_a_lost_worker_comes_in_plain_words() -> None:
+    owner = "The actor died because its owner has died. Owner Id: 0c00 Worker exit detail: Owner's node"
+    assert why_ended(RuntimeError(f"The actor died\n\tpid: 1\n{owner}")) == (
+        "the part of the cluster that started it has ended"
+    )
+    assert why_ended(RuntimeError("one\n" + "word " * 100)).endswith("word …")
+
+
+def test_an_address_that_leads_nowhere_says_what_to_do(ttsr: Ttsr, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match=r"known by the name in nohost\.invalid:1 \(.*\); check it"):
+        refuse_silent("nohost.invalid:1")
+    with pytest.raises(ConnectionError, match=r"farm:1 answers, but this machine is not part .*`ray start --address=H"):
+        refuse_apart([], "farm:1")
+    told = ttsr("render", stem(tmp_path / "a.wav", seconds=0.3), "--farm", "--candidates")
+    assert (told.exit_code, "--farm needs a value: auto or HOST:PORT" in told.stderr) == (2, True)
+    told = ttsr("farm", "status", "--farm", "head:1")
+    assert "The address is a plain argument: `ttsr farm status HOST:PORT`." in told.stderr

@@ -22,7 +22,8 @@ class FileOutcome:
     """What became of one file.
 
     Attributes:
-        reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it.
+        reason: in one line, of a failure, or of a file that is skipped since there is nothing to add to it; of what was
+            cancelled, the names of all files that were at work, where there were several.
         fault: whose fault a failure is.
         rendered: the render, with the session that made it; None where there is none.
         trace: lines on where a failure that nobody foresaw happened.

@@ -16,6 +16,22 @@ def pure(path: str) -> PurePath | None:
     return next((each for each in kinds if each.is_absolute()), None)
 
 
+def of_windows_only(path: str) -> bool:
+    """Whether a path is one of Windows and this machine's are of another kind; nothing of that name is here."""
+    return os.name != "nt" and isinstance(pure(path), PureWindowsPath) and not os.path.lexists(path)
+
+
+def refuse_of_windows(path: str, said: str, cure: str) -> None:
+    """Raise OptionError for a path as only machines under Windows have it.
+
+    Args:
+        said: what it was given as, before its name.
+        cure: what to do.
+    """
+    if of_windows_only(path):
+        raise OptionError(f"{said}{shown(Path(path))}: a path of Windows, which is not one of this machine; {cure}")
+
+
 @dataclass(frozen=True)
 class PathMap:
     """Folders, each with what another machine calls it; of several that hold a path the innermost counts."""

@@ -140,7 +140,7 @@ class FarmRun:
             except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
                 self.progress.finished(number)
                 yield FileOutcome(job, "failed", in_one_line(job.source, error), "settings")
-        open_jobs, gone, there = set(tasks), None, dict[int, Rendered]()
+        open_jobs, gone, there, at_work = set(tasks), None, dict[int, Rendered](), list[int]()
         try:
             for number, answer in self._answers(tasks) if tasks else ():
                 open_jobs.discard(number)
@@ -148,6 +148,7 @@ class FarmRun:
         except KeyboardInterrupt:
             self.pool.enough(leave=True)
             open_jobs |= self.in_hand
+            at_work = sorted(self.in_hand)
         except FarmError as error:
             if not self.begun:
                 raise
@@ -158,11 +159,14 @@ class FarmRun:
         self.in_hand.clear()
         for number, made in there.items():
             yield self._outcome(jobs[number], tasks[number], made, number)
+        left = " and ".join(shown(jobs[number].source) for number in at_work if number not in there)
         for job in (jobs[number] for number in sorted(open_jobs - there.keys())):
             if gone:
                 yield FileOutcome(job, "failed", f"{shown(job.source)}: {gone}", "surroundings")
             else:
-                yield FileOutcome(job, "cancelled")
+                yield FileOutcome(job, "cancelled", left)
+        if gone:
+            self.pool.tell("the farm stayed away; the same command with --skip-existing goes on there")
 
     def _answers(self, tasks: Mapping[int, RenderTask]) -> Iterator[tuple[int, Any]]:
         """Answers of workers by the number of the file, until all are in or those that are wanted. Raises FarmError."""

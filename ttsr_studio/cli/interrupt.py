@@ -1,4 +1,4 @@
-"""The wish to stop: the first Ctrl-C asks a render to finish with what it has, the second one ends it."""
+"""The wish to stop: the first Ctrl-C asks a render to finish with what it has; the second one, or SIGTERM, ends it."""
 
 import os
 import signal
@@ -37,24 +37,25 @@ def leave() -> None:
 
 @contextmanager
 def stop_on_interrupt(told: Callable[[], None]) -> Iterator[CancellationToken]:
-    """A sign that the first SIGINT raises, calling `told`; the next one raises KeyboardInterrupt.
+    """A sign that the first SIGINT raises, calling `told`; the next one, and any SIGTERM, raises KeyboardInterrupt.
 
-    The handler before it is put back at the end. Only the main thread can have one; elsewhere the sign stays down.
+    The handlers before are put back at the end. Only the main thread can have one; elsewhere the sign stays down.
     """
     sign = CancellationToken()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if sign.asked:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if sign.asked or number == signal.SIGTERM:
             raise KeyboardInterrupt
         sign.asked = True
         told()
 
     try:
-        before = signal.signal(signal.SIGINT, handle)
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
         yield sign
         return
     try:
         yield sign
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -345,9 +345,8 @@ def run_all(
             out.quiet = False
             if run.report:
                 say_lacking([job.target for job in jobs if job.target not in told], out)
-            end_interrupted(
-                f"interrupted in {shown(outcome.job.source)}", number - counts["failed"], len(jobs) - number, out
-            )
+            where = outcome.reason or shown(outcome.job.source)
+            end_interrupted(f"interrupted in {where}", number - counts["failed"], len(jobs) - number, out)
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
         good = tell(outcome)

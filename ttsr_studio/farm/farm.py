@@ -66,6 +66,8 @@ class FarmAwayError(LostError):
 
 def check_farm(address: str) -> str:
     """An address as it is given: "auto" or "HOST:PORT". Raises OptionError, and MissingError without Ray."""
+    if not address or address.startswith("-"):
+        raise OptionError("--farm needs a value: auto or HOST:PORT")
     if address != "auto" and not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", address):
         client = "; a ray:// address is of another kind" if address.startswith("ray:") else ""
         raise OptionError(f"--farm {address}: auto, or the head's HOST:PORT as `ray start --head` says it{client}")

@@ -11,13 +11,15 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from textwrap import shorten
 from typing import Any
 
 from ttsr_studio.farm.actor import RenderActor
 from ttsr_studio.farm.census import census, differing_machines
-from ttsr_studio.farm.machines import Machines
+from ttsr_studio.farm.machines import CutOffError, Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
     Answered,
@@ -36,7 +38,7 @@ from ttsr_studio.farm.messages import (
     Wait,
     Whereabouts,
 )
-from ttsr_studio.farm.waiting import WaitingList, holders, worker_name
+from ttsr_studio.farm.waiting import WaitingList, holders, our_workers, worker_name
 
 BEAT_SECONDS = 1.0
 TOLD_SECONDS = 0.4
@@ -82,7 +84,7 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
-        from ray._private.services import canonicalize_bootstrap_address
+        from ray._private.services import canonicalize_bootstrap_address, find_node_ids
 
         try:
             found = canonicalize_bootstrap_address(settings.address)
@@ -90,6 +92,7 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
             found = None
         named = found if settings.address == "auto" else settings.address
         refuse_silent(found, named)  # Ray would try for two minutes
+        refuse_apart(find_node_ids(), named)  # and here for one
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
@@ -102,7 +105,10 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ray has handlers of its own
     threading.Thread(target=end_without_head, args=(ray.get_runtime_context().gcs_address,), daemon=True).start()
-    Gateway(pipe, settings).run()
+    try:
+        Gateway(pipe, settings).run()
+    except CutOffError as error:
+        pipe.send(FarmGone(str(error)))
 
 
 def print_into(settings: FarmSettings) -> None:
@@ -112,6 +118,7 @@ def print_into(settings: FarmSettings) -> None:
     os.dup2(file, 2)
 
 
+JOIN = "join one by `ray start --address=HEAD:PORT --num-cpus=0 --num-gpus=0`, HEAD being the machine of its head"
 START_ANEW = "start it by `ray start --head …` there; where one has ended, after `ray stop` there and on all machines"
 
 
@@ -123,12 +130,21 @@ def refuse_silent(address: str | None, named: str | None = None) -> None:
     """
     host, _, port = (address or "").rpartition(":")
     if not host:
-        raise ConnectionError("this machine belongs to no cluster; start a head by `ray start --head`, or join one")
+        raise ConnectionError(f"this machine belongs to no cluster; start a head by `ray start --head`, or {JOIN}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except socket.gaierror as error:
+        named = named or address
+        raise ConnectionError(f"no machine is known by the name in {named} ({error.strerror}); check it") from error
     except OSError as error:
         why = error.strerror or error
         raise ConnectionError(f"no head answers at {named or address} ({why}); {START_ANEW}") from error
+
+
+def refuse_apart(nodes: Collection[str], named: str | None) -> None:
+    """Raise ConnectionError where no node of a cluster runs on this machine, through which a command could go."""
+    if not nodes:
+        raise ConnectionError(f"the head at {named} answers, but this machine is not part of its cluster; {JOIN}")
 
 
 def end_without_head(address: str) -> None:
@@ -219,7 +235,7 @@ class Gateway:
         self.number += 1
         place = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
         options = {
-            "name": worker_name(self.owner, self.number),
+            "name": worker_name(self.owner, f"{os.getpid()}.{self.number}"),
             "max_restarts": 0,
             "max_task_retries": 0,
             "max_concurrency": 4,
@@ -318,12 +334,12 @@ class Gateway:
         away = machine is None or isinstance(error, errors.ActorUnavailableError) or "node has died" in str(error)
         self._close(line)
         if desk.met is None:
-            how = f"the machine {host} went away" if away else f"its worker on {host} ended: {last_line(error)}"
+            how = f"the machine {host} went away" if away else f"its worker on {host} ended: {why_ended(error)}"
             self.pipe.send(Lost(line, desk.call.number if desk.call else -1, how, away))
-        elif away or (isinstance(error, errors.ActorDiedError) and "Error" not in last_line(error)):
+        elif away or (isinstance(error, errors.ActorDiedError) and "Error" not in why_ended(error)):
             self.pipe.send(NoRoom(line, lost=True))
         else:  # it cannot be imported there, say
-            self._refuse(line, desk, last_line(error))
+            self._refuse(line, desk, why_ended(error))
 
     # The machines
 
@@ -331,16 +347,18 @@ class Gateway:
         if time.monotonic() - self.beaten >= BEAT_SECONDS:
             self._look()
             self.beaten = time.monotonic()
-            who = holders(self.ray) or "other programs" if self.waiting.count else None
+            who = holders(our_workers(self.ray), self.owner) if self.waiting.count else None
             self.pipe.send(replace(self.machines.state(), hungry=self.waiting.others(), holders=who))
 
     def _look(self) -> None:
         self.machines.look(desk.node for desk in self.desks.values())
 
 
-def last_line(error: Exception) -> str:
-    """What an error of Ray's comes to."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if any("connection error code" in line for line in lines):  # Ray says no more of a process that is gone
+def why_ended(error: Exception) -> str:
+    """Why a worker ended: in plain words where Ray has its own, else what its error comes to."""
+    told, lines = str(error), [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "owner has died" in told.lower() or "owner's node" in told.lower():
+        return "the part of the cluster that started it has ended"
+    if "connection error code" in told:  # Ray says no more of a process that is gone
         return "it was killed, crashed, or ran out of memory"
-    return " ".join(lines[-1].split())[:200] if lines else type(error).__name__
+    return shorten(lines[-1], 200, placeholder=" …") if lines else type(error).__name__

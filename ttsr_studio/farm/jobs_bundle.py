@@ -23,7 +23,7 @@ from typing import Any
 from ttsr_studio import __version__
 from ttsr_studio.batch.job_file import read_json
 from ttsr_studio.batch.job_lock import is_held
-from ttsr_studio.batch.path_map import PathMap, pure
+from ttsr_studio.batch.path_map import PathMap, pure, refuse_of_windows
 from ttsr_studio.errors import OptionError, OutputError, shown
 from ttsr_studio.farm.jobs_commands import command_lines, of_windows, slurm_script
 from ttsr_studio.farm.openjd import asset_references, job_template
@@ -88,6 +88,7 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """The bundle in a folder. Raises OptionError where there is none."""
     manifest = path / MANIFEST
+    refuse_of_windows(str(path), "", "give it as this machine has it")
     if not manifest.is_file():
         raise OptionError(f"{shown(path)}: is no bundle (no {MANIFEST} in it); `ttsr jobs split` makes one")
     data = read_json(manifest)

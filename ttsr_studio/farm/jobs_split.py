@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsr_studio.audio.formats import VIDEO_SUFFIXES
-from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap, pure
+from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap, pure, refuse_of_windows
 from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
@@ -32,6 +32,7 @@ from ttsr_studio.options import RenderOptions
 
 Spread = TypeVar("Spread", bound=Hashable)
 DEVICES = ("auto", "cpu", "cuda", "gpu", "mps")
+MAPPED = "give it as this machine has it, and what nodes call its folder by --map HERE=Z:\\…"
 DECODED = {*VIDEO_SUFFIXES, ".mp3", ".m4a", ".aac", ".opus", ".wma"}
 """Files that are only looked at by decoding them."""
 
@@ -97,6 +98,9 @@ def split(asked: SplitRequest) -> Split:
     Raises OptionError or InputError for what `ttsr render` would refuse, for inputs that are not there, and where the
     bundle may not be written; OutputError where it cannot.
     """
+    named = [("-o ", asked.output or ""), ("--into ", str(asked.into)), *(("", str(path)) for path in asked.inputs)]
+    for said, path in named:
+        refuse_of_windows(path, said, MAPPED)
     refuse_taken(asked.into, asked.replace)
     if missing := [path for path in asked.inputs if not path.exists()]:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""

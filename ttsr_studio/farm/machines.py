@@ -7,6 +7,12 @@ from typing import Any
 
 from ttsr_studio.farm.messages import FarmSettings, FarmState, Machine
 
+CUT_OFF = "what connected this command with it has ended (Ray's node on this machine)"
+
+
+class CutOffError(Exception):
+    """The node that this process is connected by has died: nothing that it starts would live."""
+
 
 class Machines:
     """Keeps account of nodes; Ray says which there are, and where our workers are the gateway."""
@@ -18,7 +24,7 @@ class Machines:
         self.by_node: dict[str, Machine] = {}
 
     def look(self, taken: Iterable[str]) -> None:
-        """Ask which machines are there; workers take a place on some of them."""
+        """Ask which machines are there; workers take a place on some of them. Raises CutOffError."""
         from ray._private import state as of_ray
 
         state: Any = of_ray.state
@@ -35,6 +41,8 @@ class Machines:
             for node in self.ray.nodes()
             if node["Alive"]
         }
+        if self.ray.get_runtime_context().get_node_id() not in self.by_node:
+            raise CutOffError(CUT_OFF)
         left = state.available_resources_per_node()
         for node, each in self.by_node.items():
             slots = self.slots_in(each.resources)

@@ -7,6 +7,7 @@ and the names of their workers. A key that does not change any more is of a comm
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from ttsr_studio.farm.messages import NAMESPACE
@@ -56,8 +57,8 @@ class WaitingList:
         return any(now - since < FRESH_SECONDS for _, since in self.seen.values())
 
 
-def worker_name(owner: str, number: int) -> str:
-    """What a worker is called on the farm, from whose it is."""
+def worker_name(owner: str, number: str) -> str:
+    """What a worker is called on the farm, from whose it is; the number may hold no "-"."""
     return f"{owner}-{number}"
 
 
@@ -72,7 +73,11 @@ def our_workers(ray: Any) -> list[str]:
     return sorted(each["name"] for each in found if each["namespace"] == NAMESPACE)
 
 
-def holders(ray: Any) -> str | None:
-    """Who holds how many workers, in words; None where nobody of ours does."""
-    counts = Counter(map(owner_of, our_workers(ray)))
-    return "; ".join(f"{owner} ({count})" for owner, count in counts.most_common()) or None
+def holders(workers: Iterable[str], ours: str) -> str | None:
+    """Who else holds how many workers, in words.
+
+    None where only we do: those were lost, and are free again as soon as that shows.
+    """
+    counts = Counter(map(owner_of, workers))
+    others = [f"{owner} ({count})" for owner, count in counts.most_common() if owner != ours]
+    return "; ".join(others) or (None if counts else "other programs")

@@ -25,6 +25,16 @@ def farm_group() -> None:
 class StatusCommand(OneLineErrors, click.Command):
     """A command whose errors are one line."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say how an address is given where it stands behind --farm, as elsewhere."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name != "--farm":
+                raise
+            plain = "The address is a plain argument: `ttsr farm status HOST:PORT`."
+            raise click.UsageError(f"{error.format_message()} {plain}", ctx) from error
+
 
 @farm_group.command("status", cls=StatusCommand)
 @click.argument("address", default="auto", metavar="[ADDRESS]")
@@ -41,7 +51,7 @@ def status_command(address: str, as_json: bool) -> None:
     flags = FarmFlags(check_farm(address))
     with farm_of(flags, lambda line: None) as farm:
         if reason := farm.reach():
-            raise OptionError(f"{address}: {reason}")
+            raise OptionError(reason if address == "auto" else f"{address}: {reason}")
         found, machines = farm.census(installed=True), farm.machines
     workers = found.workers
     names = {each.node: f"{each.host} ({each.address}, {each.node[:8]})" for each in machines}
