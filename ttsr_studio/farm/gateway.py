@@ -84,15 +84,16 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
-        from ray._private.services import canonicalize_bootstrap_address, find_node_ids
+        from ray._private import services
 
+        of_ray: Any = services
         try:
-            found = canonicalize_bootstrap_address(settings.address)
+            found = of_ray.canonicalize_bootstrap_address(settings.address)
         except ConnectionError:  # of "auto", with advice that is not for our users
             found = None
         named = found if settings.address == "auto" else settings.address
         refuse_silent(found, named)  # Ray would try for two minutes
-        refuse_apart(find_node_ids(), named)  # and here for one
+        refuse_apart(of_ray.find_node_ids(), named)  # and here for one
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
