@@ -15,6 +15,7 @@ from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 import ttsr_studio.rendering.inference.session
 from ttsr_studio import __version__
+from ttsr_studio.cli.interrupt import stop_on_interrupt
 from ttsr_studio.config import presets
 from ttsr_studio.errors import OutputError
 
@@ -426,6 +427,14 @@ progress.LINE_SECONDS = 0.0
 __main__.run()
 """
 """The command line, which says all the time where it stands, and not every 15 s."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_sigterm_leaves_as_a_second_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt(lambda: None) as sign:
+        signal.raise_signal(signal.SIGTERM)
+    assert (sign.asked, signal.getsignal(signal.SIGTERM)) == (False, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -256,9 +256,26 @@ def test_what_ray_says_of_a_lost_worker_comes_in_plain_words() -> None:
 def test_an_address_that_leads_nowhere_says_what_to_do(ttsr: Ttsr, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"known by the name in nohost\.invalid:1 \(.*\); check it"):
         refuse_silent("nohost.invalid:1")
-    with pytest.raises(ConnectionError, match=r"farm:1 answers, but this machine is not part .*`ray start --address=H"):
-        refuse_apart([], "farm:1")
+    with pytest.raises(ConnectionError, match=r"farm:1 answers, but no node .*`ray start --address=farm:1`"):
+        refuse_apart(["127.0.0.1:2"], "farm:1")
+    refuse_apart(["127.0.0.1:2", "127.0.0.1:1"], "farm:1")
     told = ttsr("render", stem(tmp_path / "a.wav", seconds=0.3), "--farm", "--candidates")
     assert (told.exit_code, "--farm needs a value: auto or HOST:PORT" in told.stderr) == (2, True)
     told = ttsr("farm", "status", "--farm", "head:1")
     assert "The address is a plain argument: `ttsr farm status HOST:PORT`." in told.stderr
+
+
+def test_leaving_names_all_files_that_were_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job(stem(tmp_path / f"{name}.wav", seconds=0.3), tmp_path / "out" / f"{name}.wav", None) for name in "abc"]
+    run = run_of(LosingFarm(lambda work: None))
+
+    def pressed(tasks: Any) -> Any:
+        for number in (0, 1):
+            run._begin(number, tasks[number])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_answers", pressed)
+    left = list(run.over(jobs, [job.source for job in jobs]))
+    assert [each.status for each in left] == ["cancelled"] * 3
+    assert left[0].reason == f"{jobs[0].source} and {jobs[1].source}"
+    assert os.listdir(tmp_path / "out") == [], "the mark is cleared away"

@@ -166,7 +166,7 @@ class FarmRun:
             else:
                 yield FileOutcome(job, "cancelled", left)
         if gone:
-            self.pool.tell("the farm stayed away; the same command with --skip-existing goes on there")
+            self.pool.tell("the rest is left; the same command with --skip-existing goes on there")
 
     def _answers(self, tasks: Mapping[int, RenderTask]) -> Iterator[tuple[int, Any]]:
         """Answers of workers by the number of the file, until all are in or those that are wanted. Raises FarmError."""

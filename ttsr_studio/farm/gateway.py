@@ -93,7 +93,7 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
             found = None
         named = found if settings.address == "auto" else settings.address
         refuse_silent(found, named)  # Ray would try for two minutes
-        refuse_apart(of_ray.find_node_ids(), named)  # and here for one
+        refuse_apart(of_ray.find_gcs_addresses(), named)  # and here for one
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
                 address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
@@ -119,7 +119,6 @@ def print_into(settings: FarmSettings) -> None:
     os.dup2(file, 2)
 
 
-JOIN = "join one by `ray start --address=HEAD:PORT --num-cpus=0 --num-gpus=0`, HEAD being the machine of its head"
 START_ANEW = "start it by `ray start --head …` there; where one has ended, after `ray stop` there and on all machines"
 
 
@@ -131,7 +130,10 @@ def refuse_silent(address: str | None, named: str | None = None) -> None:
     """
     host, _, port = (address or "").rpartition(":")
     if not host:
-        raise ConnectionError(f"this machine belongs to no cluster; start a head by `ray start --head`, or {JOIN}")
+        raise ConnectionError(
+            "this machine belongs to no cluster; start a head by `ray start --head`, or join one by "
+            "`ray start --address=HEAD:PORT`"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except socket.gaierror as error:
@@ -142,10 +144,18 @@ def refuse_silent(address: str | None, named: str | None = None) -> None:
         raise ConnectionError(f"no head answers at {named or address} ({why}); {START_ANEW}") from error
 
 
-def refuse_apart(nodes: Collection[str], named: str | None) -> None:
-    """Raise ConnectionError where no node of a cluster runs on this machine, through which a command could go."""
-    if not nodes:
-        raise ConnectionError(f"the head at {named} answers, but this machine is not part of its cluster; {JOIN}")
+def refuse_apart(heads: Collection[str], named: str | None) -> None:
+    """Raise ConnectionError where no node of a cluster runs on this machine, through which a command could go.
+
+    Args:
+        heads: addresses of the heads of all nodes that run here; hosts may have several names, so ports are compared.
+    """
+    port = (named or "").rpartition(":")[2]
+    if not any(head.rpartition(":")[2] == port for head in heads):
+        raise ConnectionError(
+            f"the head at {named} answers, but no node of it runs on this machine; start one by "
+            f"`ray start --address={named}`"
+        )
 
 
 def end_without_head(address: str) -> None:
