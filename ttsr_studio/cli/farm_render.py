@@ -156,8 +156,9 @@ class FarmRun:
         finally:  # what was delivered counts, whoever went away
             there = {n: made for n in sorted(open_jobs) if (made := self._delivered(n, tasks[n]))}
             self._tidy_up(tasks)
-        self.in_hand.clear()
+        self.in_hand = set(there)
         for number, made in there.items():
+            self.in_hand.discard(number)
             yield self._outcome(jobs[number], tasks[number], made, number)
         left = " and ".join(shown(jobs[number].source) for number in at_work if number not in there)
         for job in (jobs[number] for number in sorted(open_jobs - there.keys())):

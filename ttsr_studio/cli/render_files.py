@@ -338,15 +338,18 @@ def run_all(
             see(outcome)
         return told[outcome.job.target]
 
+    def end(how: str, done: int, left: int, early: Path | None = None) -> NoReturn:
+        out.quiet = False
+        if run.report:
+            say_lacking([job.target for job in jobs if job.target not in told], out)
+        end_interrupted(how, done, left, out, early)
+
     if isinstance(run, BatchRun):
         run = replace(run, written=tell)
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
-            out.quiet = False
-            if run.report:
-                say_lacking([job.target for job in jobs if job.target not in told], out)
             where = outcome.reason or shown(outcome.job.source)
-            end_interrupted(f"interrupted in {where}", number - counts["failed"], len(jobs) - number, out)
+            end(f"interrupted in {where}", number - counts["failed"], len(jobs) - number)
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
         good = tell(outcome)
@@ -354,7 +357,7 @@ def run_all(
         if run.stop and run.stop.asked and not outcome.goes_on:
             early = outcome.rendered and outcome.rendered[1].report.search.cut.get("interrupted")
             left, named = len(jobs) - number - 1, outcome.job.target if early else None
-            end_interrupted("interrupted", number + 1 - counts["failed"], left, out, named)
+            end("interrupted", number + 1 - counts["failed"], left, named)
     return counts
 
 
