@@ -16,6 +16,7 @@ from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.batch.work import work_of
 from ttsr_studio.cli.dry_run import PLANNED, announce_all, say_in_the_way
 from ttsr_studio.cli.farm_flags import FarmFlags
+from ttsr_studio.cli.file_lines import end_interrupted, say, say_lacking, say_stopping, say_there
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
@@ -25,13 +26,11 @@ from ttsr_studio.errors import OptionError, OutputError, TtsrError, in_one_line,
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.report.lacking import lacking
-from ttsr_studio.report.numbers import roughly, time_words
 from ttsr_studio.storage.home import from_home
 
 if TYPE_CHECKING:
     from ttsr_studio.rendering.inference.session import Session
     from ttsr_studio.rendering.reproduce import Earlier
-    from ttsr_studio.report.schema import Report
 
 COUNTED = ("rendered", "skipped", "failed")
 LONG = 30.0
@@ -264,12 +263,6 @@ def is_left(job: Job, asked: RenderArguments, out: RunOutput) -> bool:
     return False
 
 
-def say_there(job: Job, out: RunOutput, reason: str = "exists") -> None:
-    """Say that an output is left as it is."""
-    told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": reason}
-    out.result(told, f"skipped {shown(job.target)} ({reason})")
-
-
 def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
     """A folder that -o would make for a single file, although it is written as a file might be."""
     if asked.output is None or len(jobs) > 1 or "{" in asked.output or asked.output.endswith(("/", os.sep)):
@@ -361,89 +354,11 @@ def run_all(
     return counts
 
 
-def end_interrupted(how: str, done: int, left: int, out: RunOutput, early: Path | None = None) -> NoReturn:
-    """Say what is done, what is left, and which output was ended early; and end the process."""
-    then = ["goes on there"] * (left > 0) + ([f"makes {shown(early)} anew"] if early else [])
-    rest = f", {left} left" if left else ""
-    more = f"; the same command with --skip-existing {' and '.join(then)}" if then else ""
-    out.quiet = False
-    out.note(f"{how}; {done} of {done + left} files done{rest}{more}")
-    sys.exit(INTERRUPTED)
-
-
-def say_lacking(targets: Collection[Path], out: RunOutput) -> None:
-    """Name outputs that are there without all that belongs to them, such as the picture."""
-    for target in targets:
-        if target.exists() and (missing := lacking(target)):
-            names = ", ".join(shown(Path(path.name)) for path in missing)
-            out.note(f"{shown(target)}: written, but not its {names}; it does not count as done")
-
-
-def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
-    """Say how it went with a file; False when it failed, or came out different."""
-    job = outcome.job
-    if outcome.status == "skipped" and not outcome.reason:  # it appeared meanwhile
-        say_there(job, out)
-        return True
-    if outcome.status == "skipped":
-        told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
-        out.result(told, f"skipped {outcome.reason}")
-        return True
-    if outcome.rendered is None:
-        out.failure({"input": str(job.source), "fault": outcome.fault}, outcome.reason)
-        for line in outcome.trace:
-            out.detail(line)
-        return False
-    session, rendered = outcome.rendered
-    line, good = rendered.line, True
-    data = {"input": str(job.source), "output": str(job.target), "status": "rendered", **rendered.summary}
-    if again:
-        take = session.options.take
-        data["verdict"] = again.verdict(session, rendered)
-        line = f"{line}\n{data['verdict']}"
-        good = again.expected(take) is None or again.same(rendered, take)
-    if rendered.page:
-        line = f"{line}\n  to listen: {shown(rendered.page)}"
-    out.result(data, line)
-    for each in details(rendered.report):
-        out.detail(each)
-    return good
-
-
-def details(report: "Report") -> list[str]:
-    """What only some want to know of a render."""
-    tool, spent = report.tool, report.timing
-    stages = sorted(spent.seconds.items(), key=lambda pair: -pair[1])
-    lines = [
-        f"preset {tool.preset}, seed {tool.seed}, {tool.engine} on {tool.device}, {tool.batch_size} rows at once",
-        f"input: {report.input.cutoff_reason}",
-        f"time: {', '.join(f'{name} {time_words(seconds)}' for name, seconds in stages)}",
-    ]
-    for name, score in report.scores.items():
-        compared = [
-            f"{what} {value:.3f}"
-            for what, value in (("chosen", score.chosen), ("mean", score.mean), ("first draw", score.first))
-            if value is not None
-        ]
-        lines.append(f"{name} ({score.role}): {', '.join(compared)}")
-    return [*lines, f"output: {report.output.gain_reason}, sha256 {report.output.sha256}"]
-
-
 def refuse_other_inputs(again: "Earlier", jobs: list[Job]) -> None:
     """Raise OptionError or InputError where a report is not of the one file that there is."""
     if len(jobs) > 1:
         raise OptionError(f"--again {shown(again.path)}: a report is of one file, not of {len(jobs)}")
     again.refuse_other_input(jobs[0].source)
-
-
-def say_stopping(progress: RenderProgress, session: "Session") -> None:
-    """Say what the wish to stop means now."""
-    progress.left.stop(session.candidates)
-    left, windows = progress.left.of_file(), progress.windows_left
-    told = f"{windows} window{'' if windows == 1 else 's'} left, " if windows else ""
-    when = f"{told}{roughly(left)}" if left is not None else told.removesuffix(", ")
-    told = f" ({when})" if when else ""
-    progress.say(f"stopping: {progress.name} is finished with the best so far{told}; Ctrl-C again leaves it")
 
 
 def refuse_unwritable(path: Path) -> None:

@@ -12,9 +12,10 @@ from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, is_done, refuse_existing
 from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.cli.dry_run import announce_all
+from ttsr_studio.cli.file_lines import say_stopping
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
-from ttsr_studio.cli.render_files import run_all, say_stopping, time_left
+from ttsr_studio.cli.render_files import run_all, time_left
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.session_parts import SessionPart, plan_parts
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
