@@ -100,6 +100,21 @@ def test_what_is_heard_around_a_frame_does_not_hang_on_where_a_window_begins() -
     assert (whole - frames).std() > 1e-3
 
 
+def test_what_is_heard_around_a_frame_does_not_hang_on_threads() -> None:
+    torch.manual_seed(0)
+    context, frames, threads = HeardContext(448, 96).eval(), torch.randn(1, 877, 448), torch.get_num_threads()
+    torch.nn.init.normal_(context.leave.weight)
+    heard = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            heard.append(context(frames))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(heard[0], heard[1])
+    assert torch.equal(heard[0], heard[2])
+
+
 def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:
     """The seam a user would hear if position-addressed noise or the discarded context were wrong."""
     lr = band_limited(700 * HOP)
