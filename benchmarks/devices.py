@@ -277,19 +277,19 @@ def plan(bench: Bench) -> list[Step]:
     return [
         ("machine", 1, bench.machine),
         ("built-in, music", 20, render("music")),
-        ("batches", 15, bench.batches),
         ("AudioSR, random weights", 20, lambda: random_weights(bench.device, bench.full_size)),
-        ("AudioSR", 40, bench.audiosr),
-        ("AudioSR, best one decoded", 30, lambda: bench.audiosr(decode_top=1)),
-        ("AudioSR, --low-vram", 60, lambda: bench.audiosr(low_vram=True)),
+        ("AudioSR", 20, bench.audiosr),
         ("AudioSR, the package's loop", 60, bench.package),
+        *((f"built-in, music, batch {rows}", 15.0, render("music", batch=rows)) for rows in (8, 128, 512)),
+        ("AudioSR, bf16", 20, lambda: bench.audiosr(precision="bf16")),
+        ("batches", 15, bench.batches),
         ("built-in, general", 20, render("general")),
-        ("CPU, music", 30, on_cpu("music")),
-        ("CPU, general", 30, on_cpu("general")),
+        ("AudioSR, --low-vram", 30, lambda: bench.audiosr(low_vram=True)),
+        ("AudioSR, best one decoded", 15, lambda: bench.audiosr(decode_top=1)),
         ("profile", 15, bench.profile),
         ("built-in, music, bf16", 15, render("music", precision="bf16")),
-        *((f"built-in, music, batch {rows}", 15.0, render("music", batch=rows)) for rows in (8, 128, 512)),
-        ("AudioSR, bf16", 40, lambda: bench.audiosr(precision="bf16")),
+        ("CPU, music", 20, on_cpu("music")),
+        ("CPU, general", 20, on_cpu("general")),
     ]
 
 
