@@ -136,6 +136,20 @@ def test_any_batch_gives_the_same_audio(engine: builtin.BuiltinEngine) -> None:
         assert 20 * torch.log10((together[i] - alone).abs().max() / alone.abs().max()) < -100
 
 
+def test_a_stereo_window_has_the_same_bits_beside_others(engine: builtin.BuiltinEngine) -> None:
+    """A farm searches windows alone that one machine searches together."""
+    windows, channels, samples = 3, 2, 48 * HOP
+    around = 2 * engine.lookaround + samples
+    heard = torch.stack([band_limited(around, seed) for seed in range(windows * channels)]).unflatten(0, (windows, -1))
+    edges, keys = torch.full((windows, channels), 4000.0), [NoiseKey(3, position=48 * i) for i in range(windows)]
+    drawn = 0.3 * torch.stack([draw(key, engine.noise_shape(samples)) for key in keys]).repeat_interleave(channels, 0)
+    x0 = engine.start(drawn, 1.0)
+    together = engine.decode(x0, engine.condition(heard, edges, keys)).split(channels)
+    for i, window in enumerate(x0.split(channels)):
+        alone = engine.decode(window, engine.condition(heard[i : i + 1], edges[i : i + 1], keys[i : i + 1]))
+        assert torch.equal(alone, together[i])
+
+
 def test_weights_are_the_ones_that_were_shipped(tmp_path: Path) -> None:
     path = tmp_path / "builtin.safetensors"
     with pytest.raises(MissingError, match="weights are missing"):

@@ -75,12 +75,20 @@ def correlations(low: Tensor, cutoff_hz: Tensor) -> Tensor:
     edge = cutoff_hz.amin(dim=1)[:, None, None]
     hz = bin_hz(low.device)[None, None, :, None]
     near = low * ((hz <= edge) & (hz >= 0.7 * edge))
-    products = torch.einsum("wift,wjft->wijt", near, near.conj()).real
-    smooth = moving_mean(products, COHERENCE_FRAMES, -1)
+    smooth = moving_mean(in_phase(near), COHERENCE_FRAMES, -1)
     own = smooth.diagonal(dim1=1, dim2=2).movedim(-1, 1).clamp(min=0)
     both = (own[:, :, None] * own[:, None, :]).sqrt()
     correlation = torch.where(both > EPSILON, smooth / both.clamp(min=EPSILON), torch.zeros_like(both))
     return torch.where(correlation.abs() >= ALIKE, correlation.sign(), correlation.clamp(-1, 1))
+
+
+def in_phase(spectra: Tensor) -> Tensor:
+    """In-phase products of channels [W, C, bins, frames] by pair, summed over bins: [W, C, C, frames].
+
+    Without a matrix product, whose last bits hang on how many windows it is given.
+    """
+    rows = [[(each.real * window.real + each.imag * window.imag).sum(dim=1) for each in window] for window in spectra]
+    return torch.stack([torch.stack(row) for row in rows])
 
 
 def correlated(independent: Tensor, wanted: Tensor) -> Tensor:
