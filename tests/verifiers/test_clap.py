@@ -100,7 +100,7 @@ def test_with_a_caption_scores_are_the_librarys_cosines_whatever_the_batch_and_i
     near(verifier.score(audio, known(sound(0), annotations)), wanted)
     near(verifier.score(audio.flip(0), known(sound(0), annotations)).flip(0), wanted)
     near(torch.cat([verifier.score(part, known(sound(0), annotations)) for part in audio.split(3)]), wanted)
-    assert set(calls) == {"1 text", "8 audio", "3 audio", "2 audio", "1 audio"}, "batches are bounded"
+    assert set(calls) == {"1 text", "1 audio"}, "a CPU takes one at a time"
 
 
 def test_channels_are_averaged_and_rates_converted(verifier: CLAP, source: Path) -> None:
@@ -122,7 +122,7 @@ def test_of_several_captions_the_inputs_best_is_taken_for_the_whole_file(
         near(verifier.score(audio, known(audio[lr], annotations)), cosines[:, chosen])
         assert annotations.cache["clap/caption"] == CAPTIONS[chosen]
     near(verifier.score(audio, known(audio[first], annotations)), cosines[:, best[other]])
-    assert calls == ["4 text", "1 audio", "4 audio"] * 2 + ["4 audio"]
+    assert calls == ["4 text", *["1 audio"] * 5] * 2 + ["1 audio"] * 4
 
 
 def test_a_silent_start_does_not_choose_the_caption_of_the_file(verifier: CLAP) -> None:
@@ -147,7 +147,7 @@ def test_without_captions_the_input_itself_scores_highest_and_is_heard_once_per_
     assert scores[1].item() == pytest.approx(1, abs=1e-6)
     assert scores[1] > scores[[0, 2]].max() + 1e-3
     near(verifier.score(audio.flip(0), context), scores.flip(0))
-    assert calls == ["1 audio", "3 audio", "3 audio"]
+    assert calls == ["1 audio"] * 7
 
 
 def test_a_caption_is_read_once_per_file(verifier: CLAP, calls: list[str]) -> None:

@@ -98,7 +98,7 @@ def test_scores_are_the_librarys_cosines_whatever_the_batch_and_its_order(
     near(verifier.score(audio, Context(RATE, 4000.0, lr)), wanted)
     near(verifier.score(audio.flip(0), Context(RATE, 4000.0, lr)).flip(0), wanted)
     near(torch.cat([verifier.score(part, Context(RATE, 4000.0, lr)) for part in audio.split(3)]), wanted)
-    assert max(rows for rows, _ in heard) == 8, "batches are bounded, however many candidates there are"
+    assert {rows for rows, _ in heard} == {1}, "a CPU takes one at a time, however many candidates there are"
 
 
 def test_channels_are_averaged_and_rates_converted(verifier: Speaker, source: Path) -> None:
@@ -125,14 +125,14 @@ def test_recordings_of_the_speaker_come_before_the_input_and_are_heard_once_per_
     heard.clear()
     for lr in (steady(0), steady(3)):
         near(verifier.score(audio, Context(RATE, 4000.0, lr, annotations=annotations)), wanted)
-    assert heard == [(1, 16000), (1, 32000), (2, 24000), (2, 24000)]
+    assert heard == [(1, 16000), (1, 32000), *[(1, 24000)] * 4]
 
 
 def test_the_input_is_heard_once_per_window(verifier: Speaker, heard: list[tuple[int, ...]]) -> None:
     known, audio = Context(RATE, 4000.0, steady(0)), torch.stack([steady(1), steady(2)])
     verifier.score(audio, known)
     verifier.score(audio.flip(0), known)
-    assert heard == [(1, 24000), (2, 24000), (2, 24000)]
+    assert heard == [(1, 24000)] * 5
 
 
 def test_only_what_is_voiced_in_the_input_is_heard(
@@ -145,7 +145,7 @@ def test_only_what_is_voiced_in_the_input_is_heard(
     near(verifier.score(audio, Context(RATE, 4000.0, lr)), embeddings[1:] @ embeddings[0])
     lr[:, 6000:] = 0
     assert verifier.score(audio, Context(RATE, 4000.0, lr)).isfinite().all()
-    assert heard[-1] == (2, 8000), "half a second is the least that is heard"
+    assert heard[-1] == (1, 8000), "half a second is the least that is heard"
 
 
 @pytest.mark.parametrize("lr", [0 * steady(0), 1e-5 * steady(0), steady(0)[:, :7000], steady(0) * float("nan")])
@@ -179,7 +179,7 @@ def test_long_audio_is_heard_in_equal_parts_of_ten_seconds_at_most(
     embeddings = normalize(torch.stack([library(source, part) for part in rows.tensor_split(3, 1)]).mean(0), dim=1)
     heard.clear()
     near(verifier.score(audio, Context(RATE, 4000.0, lr)), embeddings[1:] @ embeddings[0])
-    assert heard == [(1, 112000)] * 3 + [(2, 112000)] * 3
+    assert heard == [(1, 112000)] * 9
 
 
 def test_it_says_which_weights_it_uses(verifier: Speaker, imported: Path) -> None:

@@ -150,7 +150,8 @@ def where_finite(audio: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
     """Scores [N] of the candidates [N, channels, samples] that are finite, given together; NaN for the others."""
     scores = torch.full((len(audio),), torch.nan, dtype=torch.float64)
     usable = audio.flatten(1).isfinite().all(1).cpu()
-    scores[usable] = score(audio[usable])
+    if usable.any():
+        scores[usable] = score(audio[usable])
     return scores
 
 

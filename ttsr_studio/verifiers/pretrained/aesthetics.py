@@ -7,8 +7,8 @@ Band: any audio up to 8 kHz (it resamples to 16 kHz), the mean of the channels; 
 Needs: nothing, so no fallback.
 Shape and rate: [N, channels, samples] at any rate; it takes 10 s at a time without overlap, as its authors' package
 does. The last stretch is padded with zeros, which a mask hides, and counts by its length. Two differences: it resamples
-by soxr instead of torchaudio, and takes one stretch at a time, so a score is the same to the last bit whatever else is
-in the batch.
+by soxr instead of torchaudio, and on a CPU it takes one stretch at a time, so a score is the same to the last bit there
+whatever else is in the batch; on a GPU it takes those of all candidates at once.
 Unit, range, direction: scales "CE", "CU", "PC" and "PQ", opinions from 1 to 10 (nothing clips them); higher is better,
 though a high PC only says that much is going on.
 Silence: a finite number for each scale, the same for all candidates, that means nothing. Less than a sample is silence.
@@ -16,7 +16,6 @@ Weights and licence: config.json and model.safetensors (416 MB) by `ttsr models 
 """
 
 import json
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError, pip_install
+from ttsr_studio.verifiers.pretrained.loading import by_rows
 from ttsr_studio.verifiers.protocol import Context, Need, Scope
 from ttsr_studio.weights import store
 
@@ -74,31 +74,31 @@ class Aesthetics:
         Returns {"CE", "CU", "PC", "PQ"}: opinions [N] each, float64, higher is better; NaN for audio that is not
         finite.
         """
-        rows = [self._opinions(samples) for samples in context.mono(audio, RATE)]
-        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(SCALES))
+        mono = context.mono(audio, RATE)
+        table = torch.full((len(mono), len(SCALES)), torch.nan, dtype=torch.float64)
+        usable = mono.isfinite().all(1)
+        if usable.any():
+            table[usable] = self._opinions(mono[usable])
         return {scale: table[:, i] for i, scale in enumerate(SCALES)}
 
-    def _opinions(self, samples: Tensor) -> list[float]:
-        """Opinions of [samples] at 16 kHz, one per scale: the mean over its stretches, weighted by their length."""
-        if not samples.isfinite().all():
-            return [math.nan] * len(SCALES)
-        if not len(samples):
-            samples = torch.zeros(1)
-        totals = [0.0] * len(SCALES)
-        for part in samples.split(WINDOW):
-            for i, opinion in enumerate(self._of_window(part)):
-                totals[i] += opinion * len(part) / len(samples)
-        return totals
+    def _opinions(self, mono: Tensor) -> Tensor:
+        """Opinions [N, scales] of [N, samples] at 16 kHz: the mean over their stretches, weighted by their length."""
+        if not mono.shape[1]:
+            mono = torch.zeros(len(mono), 1)
+        total = torch.zeros(len(mono), len(SCALES), dtype=torch.float64)
+        for part in mono.split(WINDOW, dim=1):
+            total += by_rows(part, self._device, self._of_window) * part.shape[1] / mono.shape[1]
+        return total
 
-    def _of_window(self, part: Tensor) -> list[float]:
-        """Opinions of at most 10 s, [samples] at 16 kHz."""
-        wav = F.pad(part, (0, WINDOW - len(part)))
-        inside = torch.arange(WINDOW) < len(part)
+    def _of_window(self, part: Tensor) -> Tensor:
+        """Opinions [N, scales] of at most 10 s, [N, samples] at 16 kHz."""
+        wav = F.pad(part, (0, WINDOW - part.shape[1]))[:, None]
+        inside = (torch.arange(WINDOW) < part.shape[1]).expand(wav.shape)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how it masks, which is its authors' to change
-            given = {"wav": wav[None, None].to(self._device), "mask": inside[None, None].to(self._device)}
-            opinions = self._model(given)
-        return [rating.inverse(opinions[scale].item()) for scale, rating in self._ratings.items()]
+            opinions = self._model({"wav": wav.to(self._device), "mask": inside.to(self._device)})
+        columns = [rating.inverse(opinions[scale].flatten().cpu().double()) for scale, rating in self._ratings.items()]
+        return torch.stack(columns, 1)
 
 
 def _load(network: Any, folder: Path) -> Any:

@@ -3,8 +3,8 @@
 Band: any sound up to 14 kHz (it resamples to 48 kHz), the mean of the channels.
 Needs: nothing. It compares with the caption in the annotations; without one, with that of their captions which fits the
 input best, chosen on the first stretch that is not silent, for the whole file; without those, with the input.
-Shape and rate: [N, channels, samples] at any rate; 10 s at a time, one after the other, whose embeddings are averaged
-by length. A piece that is shorter is repeated until it fills 10 s, as its authors do.
+Shape and rate: [N, channels, samples] at any rate; 10 s at a time, of all candidates at once on a GPU, whose embeddings
+are averaged by length. A piece that is shorter is repeated until it fills 10 s, as its authors do.
 Unit, range, direction: cosine, -1 to 1; higher is better. Comparable within a file.
 Silence: a number that means little.
 Weights and licence: clap-music where it is installed, otherwise clap-general (Wu et al. 2023), Apache-2.0;
@@ -18,13 +18,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ttsr_studio.errors import MissingError
-from ttsr_studio.verifiers.pretrained.loading import loading
+from ttsr_studio.verifiers.pretrained.loading import by_rows, loading
 from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Scope, resampled
 from ttsr_studio.weights import store
 
 MODELS = ("clap-music", "clap-general")
 RATE = 48000
-BATCH = 8
 SILENCE = 1e-4
 """Peak at and below which an input is silent: -80 dB."""
 
@@ -102,7 +101,7 @@ class CLAP:
         """[N, samples] at 48 kHz -> embeddings of length 1, [N, size], float64."""
         # No longer than what the extractor takes whole: of more it would draw a part at random.
         parts = mono.split(self._extractor.nb_max_samples, dim=1)
-        embeddings = [len(part[0]) * torch.cat([self._vectors(rows) for rows in part.split(BATCH)]) for part in parts]
+        embeddings = [len(part[0]) * by_rows(part, self._device, self._vectors) for part in parts]
         return normalize(torch.stack(embeddings).sum(0), dim=1)
 
     def _vectors(self, mono: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ Band: speech up to 8 kHz (it resamples to 16 kHz), the mean of the channels; not
 band narrows (the bundled voice: 4.6 as it is, 4.2 at 4 kHz, 3.2 at 2 kHz).
 Needs: nothing.
 Shape and rate: [N, channels, samples] at any rate; it takes 7.68 s at a time in steps of 1 s at most and averages, and
-pads shorter audio with silence, as its authors' package does. A score is the same whatever else is in the batch.
+pads shorter audio with silence, as its authors' package does. On a GPU all candidates are one batch; on a CPU a score
+is the same to the last bit whatever else is in the batch.
 Unit, range, direction: MOS, 1 to 5; higher is better. Blind to level: every stretch is scaled to its peak.
 Silence: about 2, a constant that means nothing.
 Weights and licence: distill_mos_v7.pt (17 MB) from the package `distillmos`, MIT (Microsoft); it needs a module of the
 package `xls-r-sqa`, MIT (KU Leuven).
 """
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,8 @@ from torch import Tensor
 
 from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.storage.checksum import sha256
-from ttsr_studio.verifiers.protocol import Context, Need, Scope
+from ttsr_studio.verifiers.pretrained.loading import by_rows
+from ttsr_studio.verifiers.protocol import Context, Need, Scope, where_finite
 
 RATE = 16000
 
@@ -65,14 +66,11 @@ class DistillMOS:
     @torch.no_grad()
     def score(self, audio: Tensor, context: Context) -> Tensor:
         """audio [N, channels, samples] -> MOS [N], float64, higher is better; NaN for audio that is not finite."""
-        rows = [self._opinion(samples) for samples in context.mono(audio, RATE)]
-        return torch.tensor(rows, dtype=torch.float64)
+        return where_finite(context.mono(audio, RATE), self._opinions)
 
-    def _opinion(self, samples: Tensor) -> float:
-        """The MOS of [samples] at 16 kHz."""
-        if not samples.isfinite().all():
-            return math.nan
-        return float(self._model(samples[None].to(self._device)))
+    def _opinions(self, mono: Tensor) -> Tensor:
+        """The MOS [N] of [N, samples] at 16 kHz, N of 1 or more."""
+        return by_rows(mono, self._device, lambda rows: self._model(rows.to(self._device)).flatten().cpu().double())
 
 
 @contextmanager

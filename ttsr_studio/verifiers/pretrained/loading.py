@@ -1,11 +1,26 @@
-"""Loading a model that transformers read from a folder, with one clear line for whatever goes wrong."""
+"""Judges with weights of others: loading what transformers read from a folder, and how many rows they take at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.weights import store
+
+ROWS = 16
+"""Rows that a GPU takes at once."""
+
+
+def by_rows(x: Tensor, device: str | torch.device, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `run` makes of [N, ...], N of 1 or more: of 16 rows at once on a GPU, of one at a time on a CPU.
+
+    There more at once take longer (docs/use/devices.md), and a score has to be the same to the last bit whatever else
+    is in the batch.
+    """
+    return torch.cat([run(rows) for rows in x.split(1 if torch.device(device).type == "cpu" else ROWS)])
 
 
 @contextmanager

@@ -5,7 +5,7 @@ voiced: 20 ms frames within 40 dB of the input's loudest, the same ones in all c
 Needs: nothing. It compares with the recordings of the speaker in the annotations, averaged; without any, with the input
 itself.
 Shape and rate: [N, channels, samples] at any rate; cut into equal parts of at most 10 s (attention costs the square of
-the time), whose embeddings are averaged.
+the time), of all candidates at once on a GPU, whose embeddings are averaged.
 Unit, range, direction: cosine, -1 to 1; higher is better. Of candidates of one input most are close to 1: it is their
 order that tells.
 Silence: NaN for all when the input is silent, not finite or shorter than 0.5 s. A silent candidate of an input that is
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ttsr_studio.errors import InputError, MissingError
-from ttsr_studio.verifiers.pretrained.loading import loading
+from ttsr_studio.verifiers.pretrained.loading import by_rows, loading
 from ttsr_studio.verifiers.protocol import Annotations, Context, Need, Scope, resampled
 from ttsr_studio.weights import store
 
@@ -32,7 +32,6 @@ FRAME = 320
 SHORTEST = 25
 """Frames that are kept at the least: 0.5 s."""
 LONGEST = 10 * RATE
-BATCH = 8
 SILENCE = 1e-8
 """Power of the loudest frame at and below which nothing is voiced: -80 dB."""
 VOICED = 1e-4
@@ -115,7 +114,7 @@ class Speaker:
     def _embed(self, mono: Tensor) -> Tensor:
         """[N, samples] at 16 kHz, half a second or more -> embeddings of length 1, [N, size], float64."""
         parts = mono.tensor_split(math.ceil(mono.shape[1] / LONGEST), dim=1)
-        embeddings = [torch.cat([self._vectors(rows) for rows in part.split(BATCH)]) for part in parts]
+        embeddings = [by_rows(part, self._device, self._vectors) for part in parts]
         return normalize(torch.stack(embeddings).mean(0), dim=1)
 
     def _vectors(self, mono: Tensor) -> Tensor:
