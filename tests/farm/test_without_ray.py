@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +21,11 @@ from ttsr_studio.cli.render_files import what_of
 from ttsr_studio.farm import pool
 from ttsr_studio.farm.actor import LeftError, RenderActor
 from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
-from ttsr_studio.farm.gateway import refuse_apart, refuse_silent, why_ended
+from ttsr_studio.farm.gateway import why_ended
 from ttsr_studio.farm.groups import GroupPart, cut_evenly
+from ttsr_studio.farm.heads import head_of, refuse_apart, refuse_silent
 from ttsr_studio.farm.machines import CutOffError, Machines
-from ttsr_studio.farm.messages import FarmSettings, FarmState, Machine, Seat
+from ttsr_studio.farm.messages import FarmGone, FarmSettings, FarmState, Machine, Seat
 from ttsr_studio.farm.pool import Pool
 from ttsr_studio.farm.receipts import Marks
 from ttsr_studio.farm.waiting import holders, worker_name
@@ -191,6 +194,44 @@ def test_a_device_that_no_machine_of_the_farm_has_is_refused_at_once(
 def test_a_head_is_named_as_it_was_typed() -> None:
     with pytest.raises(ConnectionError, match=r"no head answers at farm:1 \(.*`ray stop` there and on all machines"):
         refuse_silent("127.0.0.1:1", "farm:1")
+
+
+def test_auto_of_several_clusters_names_them_and_stays_with_the_one_that_was_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray._private import services
+
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.create_server(("", 0))) for _ in range(2)]
+        one, other = heads = sorted(f"127.0.0.1:{each.getsockname()[1]}" for each in made)
+        here = {*heads, "127.0.0.1:1"}  # the last one has ended; what is left of it is still there
+        monkeypatch.setattr(services, "find_gcs_addresses", lambda: here)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        with pytest.raises(ConnectionError, match=rf"to 2 clusters, {one} and {other}: name one by its HOST:PORT"):
+            head_of(FarmSettings("auto"))
+        before = FarmSettings("auto", before=other)
+        assert head_of(FarmSettings(one)) == one
+        assert head_of(before).rpartition(":")[2] == other.rpartition(":")[2]
+        monkeypatch.setenv("RAY_ADDRESS", one)
+        assert head_of(FarmSettings("auto")).rpartition(":")[2] == one.rpartition(":")[2]
+        monkeypatch.delenv("RAY_ADDRESS")
+        here.remove(other)
+        with pytest.raises(ConnectionError, match="answers, but no node of it runs on this machine"):
+            head_of(before)
+        assert head_of(FarmSettings("auto")).rpartition(":")[2] == one.rpartition(":")[2]
+
+
+def test_a_farm_that_is_reached_again_says_so_once() -> None:
+    said: list[str] = []
+    farm = Farm(FarmSettings("auto"), said.append)
+    farm._hear(FarmGone("no head answers"))
+    state = FarmState((), head="10.0.0.1:6379")
+    farm._hear(state)
+    assert said == []
+    farm._hear(FarmGone("its node has ended"))
+    for _ in range(2):
+        farm._hear(state)
+    assert said == ["the farm is reached again, at 10.0.0.1:6379, after 0 s; it was away: its node has ended"]
 
 
 def test_ctrl_c_while_the_farm_is_reached_says_what_was_done(

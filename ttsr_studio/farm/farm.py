@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -54,7 +55,7 @@ CONNECT_SECONDS, SILENCE_SECONDS = 120.0, 30.0
 """For a gateway to find the farm; and without a word from it until it counts as hung."""
 
 
-UNUSABLE = "no machine of the farm can be used"
+UNUSABLE, REACHED = "no machine of the farm can be used", "the farm is reached again"
 
 
 class FarmAwayError(LostError):
@@ -125,7 +126,8 @@ class Farm:
     """The farm at an address.
 
     Args:
-        tell: told once of every machine that cannot be used, in a line.
+        tell: told once of every machine that cannot be used, in a line, and of a farm that was away and is reached
+            again.
 
     Raises what `check_farm` raises.
     """
@@ -136,8 +138,9 @@ class Farm:
         self.lines: dict[int, Line] = {}
         self.machines: tuple[Machine, ...] = ()
         self._link: Link | None = None
-        self._number, self._tried = 0, -RETRY_SECONDS
+        self._number, self._tried, self._head = 0, -RETRY_SECONDS, ""
         self._reason: str | None = None
+        self._left: float | None = None
         self._unusable: str | None = None
         self.hungry, self._waited = False, 0.0
         self._holders: str | None = None
@@ -151,7 +154,7 @@ class Farm:
         with self._connecting:
             if self._link is None and time.monotonic() - self._tried >= RETRY_SECONDS:
                 self._heard.clear()
-                self._link = Link(self.settings, self._hear)
+                self._link = Link(replace(self.settings, before=self._head), self._hear)
                 self._heard.wait(CONNECT_SECONDS + 1)
                 self._tried = time.monotonic()
             return None if self._link else f"the farm is away: {self._reason}"
@@ -225,6 +228,8 @@ class Farm:
             self._census.put(message)
         elif isinstance(message, FarmGone):
             self._census.put(None)
+            if self._head and self._left is None:
+                self._left = time.monotonic()
             self._reason, self._link, self.machines = message.reason, None, ()
             for line in list(self.lines.values()):
                 line.inbox.put(message)
@@ -234,6 +239,10 @@ class Farm:
                 whose.inbox.put(message)
 
     def _see(self, state: FarmState) -> None:
+        if self._left is not None:
+            away, self._left = time.monotonic() - self._left, None
+            self.tell(f"{REACHED}, at {state.head}, after {away:.0f} s; it was away: {self._reason}")
+        self._head = state.head
         self.machines, self.hungry, self._holders = state.machines, state.hungry, state.holders
         why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]
         self._unusable = None if self.slots else f"{UNUSABLE}: {'; '.join(why)}" if why else self._why_no_slots()

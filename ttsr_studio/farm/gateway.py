@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from textwrap import shorten
@@ -19,6 +18,7 @@ from typing import Any
 
 from ttsr_studio.farm.actor import RenderActor
 from ttsr_studio.farm.census import census, differing_machines
+from ttsr_studio.farm.heads import head_of, refuse_silent
 from ttsr_studio.farm.machines import CutOffError, Machines
 from ttsr_studio.farm.messages import (
     NAMESPACE,
@@ -84,19 +84,11 @@ def run_gateway(pipe: Connection, settings: FarmSettings) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
-        from ray._private import services
 
-        of_ray: Any = services
-        try:
-            found = of_ray.canonicalize_bootstrap_address(settings.address)
-        except ConnectionError:  # of "auto", with advice that is not for our users
-            found = None
-        named = found if settings.address == "auto" else settings.address
-        refuse_silent(found, named)  # Ray would try for two minutes
-        refuse_apart(of_ray.find_gcs_addresses(), named)  # and here for one
+        head = head_of(settings)
         with contextlib.redirect_stdout(sys.stderr):
             ray.init(
-                address=settings.address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
+                address=head, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
                 _skip_env_hook=True,
             )  # fmt: skip
     except Exception as error:
@@ -117,45 +109,6 @@ def print_into(settings: FarmSettings) -> None:
     file = os.open(settings.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
-
-
-START_ANEW = "start it by `ray start --head …` there; where one has ended, after `ray stop` there and on all machines"
-
-
-def refuse_silent(address: str | None, named: str | None = None) -> None:
-    """Raise ConnectionError where nobody listens at a head's address.
-
-    Args:
-        named: as the user wrote it.
-    """
-    host, _, port = (address or "").rpartition(":")
-    if not host:
-        raise ConnectionError(
-            "this machine belongs to no cluster; start a head by `ray start --head`, or join one by "
-            "`ray start --address=HEAD:PORT`"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except socket.gaierror as error:
-        named = named or address
-        raise ConnectionError(f"no machine is known by the name in {named} ({error.strerror}); check it") from error
-    except OSError as error:
-        why = error.strerror or error
-        raise ConnectionError(f"no head answers at {named or address} ({why}); {START_ANEW}") from error
-
-
-def refuse_apart(heads: Collection[str], named: str | None) -> None:
-    """Raise ConnectionError where no node of a cluster runs on this machine, through which a command could go.
-
-    Args:
-        heads: addresses of the heads of all nodes that run here; hosts may have several names, so ports are compared.
-    """
-    port = (named or "").rpartition(":")[2]
-    if not any(head.rpartition(":")[2] == port for head in heads):
-        raise ConnectionError(
-            f"the head at {named} answers, but no node of it runs on this machine; start one by "
-            f"`ray start --address={named}`"
-        )
 
 
 def end_without_head(address: str) -> None:

@@ -64,7 +64,7 @@ class Machines:
             self.wanted.setdefault(name, value)
 
     def state(self) -> FarmState:
-        return FarmState(tuple(self.by_node.values()))
+        return FarmState(tuple(self.by_node.values()), head=self.ray.get_runtime_context().gcs_address)
 
     def resources(self, there: Mapping[str, float]) -> dict[str, float]:
         """What a worker asks of a machine that has so much, as Ray names it."""

@@ -22,6 +22,7 @@ class FarmSettings:
         identity: what the machines must have as it is here, see `identity`.
         log: takes what Ray prints; None for nowhere.
         owner: what asks for workers, as others on the farm read it.
+        before: address of the head that was reached last; empty at first.
     """
 
     address: str
@@ -30,6 +31,7 @@ class FarmSettings:
     identity: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
     owner: str = "ttsr"
+    before: str = ""
 
 
 # To the gateway
@@ -131,11 +133,13 @@ class FarmState:
     Attributes:
         hungry: whether some other command waits for a first worker.
         holders: who holds the workers, where this one waits for its first; None where that is not known.
+        head: address of the head.
     """
 
     machines: tuple[Machine, ...]
     hungry: bool = False
     holders: str | None = None
+    head: str = ""
 
 
 @dataclass(frozen=True)

@@ -255,9 +255,13 @@ def farm_workers_of(
     root: Root, flags: FarmFlags, options: ServiceOptions, tell: EventPrinter
 ) -> Iterator[Callable[[Path], RenderWorker]]:
     """What makes workers of a farm, for as long as this lasts. Raises OptionError with --once and no farm."""
+    from ttsr_studio.farm.farm import REACHED
     from ttsr_studio.farm.workers import FarmWorker
 
-    with farm_of(flags, lambda line: tell("machine not used", {"reason": line}), shown(root.path)) as farm:
+    def heard(line: str) -> None:
+        tell("farm reached" if line.startswith(REACHED) else "machine not used", {"reason": line})
+
+    with farm_of(flags, heard, shown(root.path)) as farm:
         away = farm.trouble() if options.once else None
         if away:
             raise OptionError(f"--farm {flags.address}: {away}; or leave --once out to wait for it")
