@@ -291,6 +291,8 @@ def test_what_ray_says_of_a_lost_worker_comes_in_plain_words() -> None:
     assert why_ended(RuntimeError(f"The actor died\n\tpid: 1\n{owner}")) == (
         "the part of the cluster that started it has ended"
     )
+    silent = "The actor is dead because its worker process has died. Worker exit detail: Worker connection closed"
+    assert why_ended(RuntimeError(f"{silent} unexpectedly.")) == "it was killed, crashed, or ran out of memory"
     assert why_ended(RuntimeError("one\n" + "word " * 100)).endswith("word …")
 
 

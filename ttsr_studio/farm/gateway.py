@@ -323,6 +323,6 @@ def why_ended(error: Exception) -> str:
     told, lines = str(error), [line.strip() for line in str(error).splitlines() if line.strip()]
     if "owner has died" in told.lower() or "owner's node" in told.lower():
         return "the part of the cluster that started it has ended"
-    if "connection error code" in told:  # Ray says no more of a process that is gone
+    if "connection error code" in told or "closed unexpectedly" in told:  # Ray says no more of a process that is gone
         return "it was killed, crashed, or ran out of memory"
     return shorten(lines[-1], 200, placeholder=" …") if lines else type(error).__name__

@@ -25,7 +25,7 @@ def head_of(settings: FarmSettings) -> str:
     of_ray: Any = services
     here, named = of_ray.find_gcs_addresses(), settings.address
     if named == "auto" and not os.environ.get("RAY_ADDRESS"):
-        heads = [settings.before] if listens(settings.before) else [head for head in here if answers(head)]
+        heads = [settings.before] if listens(settings.before) else [head for head in here if listens(head)]
         named = only_one(heads) or "auto"
     try:
         found = of_ray.canonicalize_bootstrap_address(named)
