@@ -98,6 +98,11 @@ def test_the_app_renders_and_the_job_has_what_it_would_have_had(
     assert report.best[1].name == "vox 1_ttsr_top2.wav"
     again = ttsr("render", tmp_path / "vox 1.wav", "--again", result.report, "-o", tmp_path / "again.wav")
     assert "the same, bit for bit" in again.stdout
+    Path(result.figure).unlink()
+    with served(root):
+        status, (left,) = carry_out(read_job(job(tmp_path, existing="skip")))
+    assert (status, left.status, left.reason) == ("done", "skipped", f"{result.output}: picture drawn anew")
+    assert Path(result.figure).is_file()
 
 
 def test_called_off_the_app_leaves_it_too(root: Root, queue: Queue, tmp_path: Path) -> None:

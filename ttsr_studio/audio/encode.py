@@ -97,24 +97,29 @@ def write_audio(
     encoding: Encoding,
     insert: Insert = NOTHING,
     replace: bool = True,
+    ready: Callable[[str], None] = lambda checksum: None,
 ) -> Written:
     """Write ``blocks()`` so that ``target`` is complete, synced and read back, or is not touched at all.
 
     ``blocks`` is called at least twice and must give the same audio each time. PCM holds nothing beyond full scale: the
     gain is to see to that. 16 bits get TPDF dither (the same one each time). A WAV above 4 GB becomes RF64. Metadata
     to ``insert`` takes a second copy of the file beside the first, so that for a moment there is room needed for both.
+    ``ready`` is told the checksum before the file gets its name.
     Raises OutputError, and leaves nothing behind, when the disk is full or the file reads back differently, and without
     ``replace`` when something has the name by then.
     """
     target = Path(target)
-    return write_whole(target, lambda temporary: _write(temporary, target, blocks, encoding, insert), replace)
+    return write_whole(target, lambda temporary: _write(temporary, target, blocks, encoding, insert), replace, ready)
 
 
-def write_whole(target: Path, make: Callable[[Path], int], replace: bool) -> Written:
+def write_whole(
+    target: Path, make: Callable[[Path], int], replace: bool, ready: Callable[[str], None] = lambda checksum: None
+) -> Written:
     """Have a file made under a temporary name, and give it its own when it is complete.
 
     Args:
         make: writes, syncs and reads back the file of the name that it is given; returns its frames.
+        ready: is told the checksum before the file gets its name.
 
     Raises OutputError, see `write_audio`.
     """
@@ -124,6 +129,7 @@ def write_whole(target: Path, make: Callable[[Path], int], replace: bool) -> Wri
     try:
         frames = make(temporary)
         digest = sha256(temporary)
+        ready(digest)
         publish(temporary, target, replace)
         sync_folder(target.parent)
     except (OSError, sf.SoundFileError) as error:

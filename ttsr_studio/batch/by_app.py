@@ -8,22 +8,27 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import platformdirs
 
+from ttsr_studio.batch.existing import is_replaced
 from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import held_by
 from ttsr_studio.config.sidecar import sidecar
-from ttsr_studio.errors import TtsrError, shown
+from ttsr_studio.errors import OutputError, TtsrError, shown
+from ttsr_studio.report.lacking import is_orphan
 from ttsr_studio.report.paths import beside, page_name, report_paths
+from ttsr_studio.report.writing import begin_writing, end_writing, note_audio
 from ttsr_studio.storage.atomic import hidden, publish
+from ttsr_studio.storage.checksum import sha256
 
 FOLDER = "jobs"
 """Below the root of the app, for what programs send."""
@@ -106,12 +111,13 @@ class AppRun:
     """Files of a job on their way through the app.
 
     Args:
-        values: options of all of them, by name. replace: whether outputs that exist may be replaced.
+        values: options of all of them, by name.
+        existing: what becomes of outputs that exist: "refuse", "overwrite" or "skip".
         cancel: a file by whose being there the job is called off.
     """
 
-    def __init__(self, app: RunningApp, values: Mapping[str, Any], replace: bool, cancel: Path | None) -> None:
-        self.app, self.values, self.replace, self.cancel = app, values, replace, cancel
+    def __init__(self, app: RunningApp, values: Mapping[str, Any], existing: str, cancel: Path | None) -> None:
+        self.app, self.values, self.existing, self.cancel = app, values, existing, cancel
         self.asked: list[int] = []
 
     def send(self, job: Job) -> int:
@@ -156,13 +162,16 @@ class AppRun:
     def fetch(self, job: Job, made: Path) -> dict[str, Any]:
         """Copy a render, those beside it and its reports; what the result of the job says of them."""
         target, report = job.target, report_paths(made)[0]
+        replace = self.existing == "overwrite" or is_replaced(target, True, self.existing == "skip")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             data = json.loads(report.read_text(encoding="utf-8"))
+            begin_writing(target)
             names = {each["name"]: named_like(each["name"], made, target) for each in data["best"]}
             names.setdefault(made.name, target.name)
             for name, new in names.items():
-                self.copy(made.with_name(name), target.with_name(new))
+                audio = target.with_name(new)
+                copy_whole(made.with_name(name), audio, replace, partial(note_audio, target, audio))
             written = report_paths(target)
             data["output"]["name"] = target.name
             for each in data["best"]:
@@ -172,12 +181,15 @@ class AppRun:
             publish(part, written[0], replace=True)
             part.unlink(missing_ok=True)
             for old, path in zip(report_paths(made)[1:], written[1:], strict=True):
-                self.copy(old, path, beside_render=True)
+                copy_whole(old, path)
             old_page, page = page_name(made), page_name(target)
             if old_page.exists():
-                self.copy(old_page, page, beside_render=True)
-        except (OSError, ValueError, LookupError) as error:
+                copy_whole(old_page, page)
+        except (OSError, ValueError, LookupError, OutputError) as error:
             raise AppGoneError(f"{shown(made)}: the app's render cannot be taken: {error}") from error
+        finally:
+            if not is_orphan(target):
+                end_writing(target)
         return {
             "report": str(written[0]),
             "figure": str(written[1]),
@@ -191,15 +203,19 @@ class AppRun:
             "seconds": data["timing"]["wall_s"],
         }
 
-    def copy(self, source: Path, target: Path, beside_render: bool = False) -> None:
-        """Copy a file whole or not at all."""
-        part = hidden(target)
-        try:
-            shutil.copyfile(source, part)
-            os.utime(part)
-            publish(part, target, self.replace or beside_render)
-        finally:
-            part.unlink(missing_ok=True)
+
+def copy_whole(
+    source: Path, target: Path, replace: bool = True, ready: Callable[[str], None] = lambda checksum: None
+) -> None:
+    """Copy a file whole or not at all; `ready` is told its checksum before it gets its name."""
+    part = hidden(target)
+    try:
+        shutil.copyfile(source, part)
+        os.utime(part)
+        ready(sha256(part))
+        publish(part, target, replace)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def named_like(name: str, made: Path, target: Path) -> str:

@@ -104,6 +104,8 @@ class FilesInHand:
         return failed
 
     def _searched(self, job: Job, progress: Watch, following: Sequence[Job]) -> None:
+        if self.next and self.next.job != job:  # what was read ahead was left out, as its output had appeared
+            self.leave_next()
         self.file, self.next = self.next or self.run.turn_to(job, self.inputs), None
         self.targets.add(job.target.absolute())
         self.file.relay.show(progress)
@@ -117,7 +119,7 @@ class FilesInHand:
     def _read_ahead(self, following: Sequence[Job]) -> None:
         """Begin to read the next file, unless its options want another engine, or it is what we are writing."""
         stop = self.run.stop
-        if not following or (stop and stop.asked) or (self.run.is_done(following[0])):
+        if not following or (stop and stop.asked) or self.run.left(following[0], draw=False):
             return
         (job,) = following
         try:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ttsr_studio.batch.by_app import AppGoneError, AppRun, RunningApp
+from ttsr_studio.batch.existing import output_there
 from ttsr_studio.batch.job_file import FileResult, JobFile
 from ttsr_studio.batch.job_progress import ProgressFile
 from ttsr_studio.batch.outcome import CancelledError
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.config.resolve import read_transcript
-from ttsr_studio.errors import TtsrError, in_one_line
+from ttsr_studio.errors import TtsrError, in_one_line, shown
 
 OVER = ("done", "failed", "cancelled")
 
@@ -17,7 +18,7 @@ OVER = ("done", "failed", "cancelled")
 def results_by_app(job: JobFile, jobs: list[Job], app: RunningApp, progress: ProgressFile) -> list[FileResult]:
     """What became of files that a running app rendered, in their order; what it did not get to is left out."""
     values = {"preset": job.preset, **values_for_app(job)}
-    run, results = AppRun(app, values, job.existing == "overwrite", job.cancel), list[FileResult]()
+    run, results = AppRun(app, values, job.existing, job.cancel), list[FileResult]()
     try:
         sent = [send(run, each, job) for each in jobs]
         for number, (each, file) in enumerate(zip(jobs, sent, strict=True), 1):
@@ -42,14 +43,21 @@ def values_for_app(job: JobFile) -> dict[str, Any]:
 
 def send(run: AppRun, each: Job, job: JobFile) -> FileResult | int:
     """A file's number in the app, or what became of it where it is not sent. Raises AppGoneError."""
-    if job.existing == "skip" and each.target.exists():
-        return FileResult(str(each.source), "skipped", output=str(each.target))
+    if job.existing == "skip" and (there := output_there(each.target, job.report).left):
+        return skipped_result(each, there)
     try:
         return run.send(each)
     except AppGoneError:
         raise
     except TtsrError as error:
         return FileResult(str(each.source), "failed", in_one_line(each.source, error), "input")
+
+
+def skipped_result(each: Job, there: str) -> FileResult:
+    """What became of a file whose output exists and is left; `there` says more where that is not all."""
+    more = there.partition("; ")[2]
+    reason = f"{shown(each.target)}: {more}" if more else ""
+    return FileResult(str(each.source), "skipped", reason, output=str(each.target))
 
 
 def follow_one(run: AppRun, each: Job, number: int, progress: ProgressFile) -> FileResult:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ttsr_studio.batch.by_app import can_do, running_app
-from ttsr_studio.batch.job_by_app import results_by_app
+from ttsr_studio.batch.existing import refuse_existing
+from ttsr_studio.batch.job_by_app import results_by_app, skipped_result
 from ttsr_studio.batch.job_file import FileResult, JobFile, refuse_shared
 from ttsr_studio.batch.job_progress import ProgressFile
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job, plan_jobs, plan_named, refuse_existing
+from ttsr_studio.batch.plan import Job, plan_jobs, plan_named
 from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS, PRESET_KEYS, held_by
@@ -123,8 +124,9 @@ def file_result(outcome: FileOutcome) -> FileResult:
     """What became of a file, as the result of a job has it."""
     source, target = str(outcome.job.source), str(outcome.job.target)
     if outcome.rendered is None:
-        there = outcome.status == "skipped" and not outcome.reason
-        return FileResult(source, outcome.status, outcome.reason, outcome.fault, target if there else None)
+        if outcome.there:
+            return skipped_result(outcome.job, outcome.there)
+        return FileResult(source, outcome.status, outcome.reason, outcome.fault)
     told = outcome.rendered[1].summary
     names = ("report", "figure", "page", "top", "uncertain", "notices", "seconds")
     return FileResult(source, "rendered", output=target, **{name: told[name] for name in names})

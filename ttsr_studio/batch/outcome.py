@@ -27,6 +27,7 @@ class FileOutcome:
         fault: whose fault a failure is.
         rendered: the render, with the session that made it; None where there is none.
         trace: lines on where a failure that nobody foresaw happened.
+        there: why an output that exists is left as it is, of a file that is skipped for that.
         goes_on: whether another file is in hand that was begun before this was known, and whose outcome comes next.
     """
 
@@ -36,4 +37,5 @@ class FileOutcome:
     fault: Fault | None = None
     rendered: "tuple[Session, Rendered] | None" = None
     trace: Sequence[str] = ()
+    there: str = ""
     goes_on: bool = False

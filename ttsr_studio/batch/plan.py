@@ -4,15 +4,14 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.options import RenderOptions
-from ttsr_studio.report.lacking import is_unfinished
-from ttsr_studio.report.paths import renders_of, report_names
+from ttsr_studio.report.paths import report_names
 from ttsr_studio.storage.atomic import fit_name
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.storage.names import FileKeys, refuse_impossible
@@ -228,24 +227,3 @@ def refuse_conflicts(jobs: Sequence[Job]) -> None:
                 "choose another -o"
             )
         taken[target] = job.source
-
-
-def is_done(target: Path, report: bool) -> bool:
-    """Whether an output exists and needs no other render: a whole one, or a file of somebody else's.
-
-    Args:
-        report: whether reports are wanted; where they are not, nothing is missed of one.
-    """
-    return target.exists() and not is_unfinished(target, report)
-
-
-def renders_there(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:
-    """Renders of these names, or that would be written beside them, that exist already."""
-    return [path for job in jobs for path in renders_of(job.target, options) if path.exists()]
-
-
-def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
-    """Raise OptionError when a render, or one that is written beside it, exists already."""
-    if there := renders_there(jobs, options):
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OptionError(f"{shown(there[0])}{more}: exist{'' if more else 's'} already; {advice}")

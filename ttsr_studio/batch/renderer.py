@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ttsr_studio.batch.plan import plan_jobs, refuse_existing
+from ttsr_studio.batch.existing import is_replaced, refuse_existing
+from ttsr_studio.batch.plan import plan_jobs
 from ttsr_studio.batch.python_words import python_words
 from ttsr_studio.config.annotations import read_annotations, stated_annotations
 from ttsr_studio.config.option_fields import FIELDS
@@ -123,12 +124,13 @@ class Renderer:
                 raise InputError(f"{shown(path)}: is a folder; render its files one by one, or use `ttsr render`")
             job = plan_jobs((path,), target, self.options)[0]
             options = with_sidecar(job.source, self.options, set(self._given))
+            replace = overwrite or is_replaced(job.target, report, skip_existing=False)
             if not overwrite:
                 refuse_existing([job], options, "pass overwrite=True or name another")
             session = self._sessions.of(options)
             known = annotations or read_annotations(job.source, options, session.engine.sample_rate)
             request = RenderRequest(
-                job.source, job.target, known, reference=job.reference, report=report, replace=overwrite
+                job.source, job.target, known, reference=job.reference, report=report, replace=replace
             )
             done = render_file(session, request, on_progress or ignore)
         written, figure = done.files or (None, None)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttsr_studio.batch.existing import is_replaced, output_there
 from ttsr_studio.batch.in_hand import FileInHand, FilesInHand, Relay
 from ttsr_studio.batch.outcome import CancelledError, FileOutcome
-from ttsr_studio.batch.plan import Job, is_done
+from ttsr_studio.batch.plan import Job
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Watch
-from ttsr_studio.report.lacking import is_unfinished
 
 if TYPE_CHECKING:
     from ttsr_studio.rendering.inference.session import Sessions
@@ -59,8 +59,8 @@ class BatchRun:
                     if self.stopping and (last := hand.take_last()):
                         yield last
                     progress = hand.telling(self.begin(number, job))
-                    if self.is_done(job):
-                        here = FileOutcome(job, "skipped")
+                    if there := self.left(job):
+                        here = FileOutcome(job, "skipped", there=there)
                     else:
                         here = hand.search(job, progress, jobs[number + 1 : number + 2])
                     last = hand.take_last()
@@ -84,9 +84,9 @@ class BatchRun:
         """Whether the user says that it is enough."""
         return self.stop is not None and self.stop.asked
 
-    def is_done(self, job: Job) -> bool:
-        """Whether a file is left out, as its output is there and whole."""
-        return self.skip_existing and is_done(job.target, self.report)
+    def left(self, job: Job, draw: bool = True) -> str:
+        """Why a file is left out, as its output is there and whole; a picture that alone is missing is drawn anew."""
+        return output_there(job.target, self.report, draw).left if self.skip_existing else ""
 
     def turn_to(self, job: Job, inputs: Collection[Path]) -> FileInHand:
         """A file with its options and what is known of it, not read yet. Raises what these raise."""
@@ -105,7 +105,7 @@ class BatchRun:
             reference=given if given and given.is_file() else job.reference,
             report=self.report,
             rewards=self.rewards,
-            replace=self.replace or (self.skip_existing and is_unfinished(job.target, self.report)),
+            replace=self.replace or is_replaced(job.target, self.report, self.skip_existing),
             inputs=inputs,
         )
         render = FileRender.of(session, request, relay)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskID
 
+from ttsr_studio.batch.existing import is_replaced
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
@@ -30,8 +31,8 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken, Event
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
-from ttsr_studio.report.lacking import is_unfinished
 from ttsr_studio.report.paths import report_paths
+from ttsr_studio.report.writing import end_writing
 
 if TYPE_CHECKING:
     from ttsr_studio.farm.farm import Farm
@@ -200,6 +201,7 @@ class FarmRun:
         self.marks.remove([task.target for task in tasks.values()])
         for target in (task.target for task in ours if not report_paths(task.target)[0].exists()):
             target.unlink(missing_ok=True)
+            end_writing(target)
 
     def _delivered(self, number: int, task: RenderTask) -> Rendered | None:
         """What a worker delivered of which nothing more was heard."""
@@ -211,7 +213,7 @@ class FarmRun:
         self.marks.add(job.target.parent.absolute())
         given = options.reference
         reference = given if given and given.is_file() else job.reference
-        anew = self.replace or (self.skip_existing and is_unfinished(job.target, self.report))
+        anew = self.replace or is_replaced(job.target, self.report, self.skip_existing)
         return RenderTask(
             job.source.absolute(), job.target.absolute(), options, reference and reference.absolute(), self.report,
             anew, tuple(path.absolute() for path in inputs),

@@ -5,13 +5,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ttsr_studio.batch.existing import CUT_OFF, output_there
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.interrupt import INTERRUPTED
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.run_output import RunOutput
 from ttsr_studio.errors import shown
-from ttsr_studio.report.lacking import lacking
+from ttsr_studio.report.lacking import lacking, was_cut_off
 from ttsr_studio.report.numbers import roughly, time_words
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def say(outcome: FileOutcome, again: "Earlier | None", out: RunOutput) -> bool:
     """Say how it went with a file; False when it failed, or came out different."""
     job = outcome.job
-    if outcome.status == "skipped" and not outcome.reason:  # it appeared meanwhile
-        say_there(job, out)
+    if outcome.there:  # it appeared meanwhile
+        say_there(job, out, outcome.there)
         return True
     if outcome.status == "skipped":
         told = {"input": str(job.source), "status": "skipped", "reason": outcome.reason}
@@ -70,9 +71,34 @@ def details(report: "Report") -> list[str]:
     return [*lines, f"output: {report.output.gain_reason}, sha256 {report.output.sha256}"]
 
 
-def say_there(job: Job, out: RunOutput, reason: str = "exists") -> None:
+def is_left(job: Job, report: bool, out: RunOutput, dry_run: bool = False, named: str = "") -> bool:
+    """Whether an output that exists is left as it is, which is said; a picture that alone is missing is drawn anew.
+
+    Args:
+        named: the input's name, where it is another one to who asked.
+    """
+    found = output_there(job.target, report, draw=not dry_run)
+    if found.left:
+        say_there(job, out, found.left, named)
+    elif found.anew:
+        say_anew(job, out, found.anew, dry_run)
+    return bool(found.left)
+
+
+def say_cut_off(job: Job, out: RunOutput, dry_run: bool) -> None:
+    """Say of an output that a run left which was killed while it wrote it that it is made anew."""
+    if was_cut_off(job.target):
+        say_anew(job, out, CUT_OFF, dry_run)
+
+
+def say_anew(job: Job, out: RunOutput, why: str, dry_run: bool) -> None:
+    """Say why an output that exists is made anew."""
+    out.note(f"{shown(job.target)}: {'would be ' * dry_run}rendered anew, as {why}")
+
+
+def say_there(job: Job, out: RunOutput, reason: str, named: str = "") -> None:
     """Say that an output is left as it is."""
-    told = {"input": str(job.source), "output": str(job.target), "status": "skipped", "reason": reason}
+    told = {"input": named or str(job.source), "output": str(job.target), "status": "skipped", "reason": reason}
     out.result(told, f"skipped {shown(job.target)} ({reason})")
 
 

@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from ttsr_studio.batch.existing import refuse_existing, renders_there
 from ttsr_studio.batch.fault import fault_of
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job, is_done, passed_over, plan_jobs, refuse_existing, renders_there
+from ttsr_studio.batch.plan import Job, passed_over, plan_jobs
 from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.batch.work import work_of
 from ttsr_studio.cli.dry_run import PLANNED, announce_all, say_in_the_way
 from ttsr_studio.cli.farm_flags import FarmFlags
-from ttsr_studio.cli.file_lines import end_interrupted, say, say_lacking, say_stopping, say_there
+from ttsr_studio.cli.file_lines import end_interrupted, is_left, say, say_cut_off, say_lacking, say_stopping
 from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, OutputError, TtsrError, in_one_line, shown
+from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
-from ttsr_studio.report.lacking import lacking
 from ttsr_studio.storage.home import from_home
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         refuse_other_inputs(again, jobs)
     if not (asked.overwrite or asked.skip_existing or asked.dry_run):
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
-    if not (asked.dry_run or any(job.source.exists() for job in jobs)):
-        return say_absent(jobs, out)
+    waiting, absent = without_engine(asked, jobs, out)
+    if not waiting:
+        return count_all(Counter(failed=absent), len(jobs), out, PLANNED if asked.dry_run else COUNTED)
     with engine_loading(asked.quiet or asked.as_json):
         with left_at_once():
             from ttsr_studio.rendering.inference.session import Session
@@ -121,33 +122,42 @@ def render_all(asked: RenderArguments, given: dict[str, Any], out: RunOutput) ->
         for other in again.other_plugins(session):
             out.note(f"note: {again.name} was made by {other}; the render may come out different")
     options_of = (lambda _: options) if again else (lambda job: with_sidecar(job.source, options, given))
-    waiting = [job for job in jobs if not (asked.skip_existing and is_left(job, asked, out))]
     if asked.dry_run:
         counts = announce_all(waiting, options_of, session, out)
-        counts["skipped"] += len(jobs) - len(waiting)
-        if len(jobs) > 1:
-            out.note(", ".join(f"{counts[each]} {each}" for each in PLANNED))
-        return counts["failed"] + say_in_the_way(
-            renders_there(waiting, options), asked.overwrite, asked.skip_existing, out
-        )
+        counts["failed"] += absent
+        failed = count_all(counts, len(jobs), out, PLANNED)
+        return failed + say_in_the_way(renders_there(waiting, options), asked.overwrite, asked.skip_existing, out)
     with ExitStack() as stack:
         stack.callback(remove_empty, missing_folders(waiting))
         run = begin_run(asked, waiting, options_of, session, out, stack)
         counts = run_all(run, waiting, [job.source for job in jobs], again, out)
+    counts["failed"] += absent
     return count_all(counts, len(jobs), out)
 
 
-def say_absent(jobs: Collection[Job], out: RunOutput) -> int:
-    """Say of files that none of them is there, for which no engine has to be loaded; returns how many they are."""
+def without_engine(asked: RenderArguments, jobs: Collection[Job], out: RunOutput) -> tuple[list[Job], int]:
+    """Say what can be said before an engine is loaded: what is left as it is, what is rendered anew, what is not there.
+
+    Returns what is to be rendered, and how many are not there.
+    """
+    waiting = [job for job in jobs if not (asked.skip_existing and is_left(job, asked.report, out, asked.dry_run))]
+    if not (asked.skip_existing or asked.overwrite):
+        for job in waiting:
+            say_cut_off(job, out, asked.dry_run)
+    absent = [job for job in waiting if not os.path.exists(job.source) and say_absent(job, out)]
+    return [job for job in waiting if job not in absent], len(absent)
+
+
+def say_absent(job: Job, out: RunOutput) -> bool:
+    """Say of a file that it is not there, if so."""
     from ttsr_studio.audio.decode import probe
 
-    for job in jobs:
-        try:
-            probe(job.source)
-        except TtsrError as error:
-            told = {"input": str(job.source), "fault": fault_of(error, job.source)}
-            out.failure(told, in_one_line(job.source, error))
-    return count_all(Counter(failed=len(jobs)), len(jobs), out)
+    try:
+        probe(job.source)
+    except TtsrError as error:
+        out.failure({"input": str(job.source), "fault": fault_of(error, job.source)}, in_one_line(job.source, error))
+        return True
+    return False
 
 
 def here(device: str) -> str:
@@ -241,28 +251,6 @@ def remove_empty(folders: Collection[Path]) -> None:
             folder.rmdir()
 
 
-def is_left(job: Job, asked: RenderArguments, out: RunOutput) -> bool:
-    """Whether an output that exists is left as it is, which is said; a picture that alone is missing is drawn anew."""
-    if is_done(job.target, asked.report):
-        say_there(job, out)
-        return True
-    missing = lacking(job.target) if asked.report and job.target.exists() else []
-    if not missing:
-        return False
-    from ttsr_studio.report.redraw import redrawing
-
-    would, draw = "would be " * asked.dry_run, redrawing(job.target)
-    with suppress(OutputError):  # a render tells why it cannot be written
-        if draw:
-            if not asked.dry_run:
-                draw()
-            say_there(job, out, f"exists; picture {would}drawn anew")
-            return True
-    names = ", ".join(shown(Path(path.name)) for path in missing)
-    out.note(f"{shown(job.target)}: {would}rendered anew, as {names} {'is' if len(missing) == 1 else 'are'} missing")
-    return False
-
-
 def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None:
     """A folder that -o would make for a single file, although it is written as a file might be."""
     if asked.output is None or len(jobs) > 1 or "{" in asked.output or asked.output.endswith(("/", os.sep)):
@@ -294,11 +282,11 @@ def time_left(jobs: Collection[Job], session: "Session", out: RunOutput) -> Time
     return TimeLeft(work, speed.seconds if speed else None)
 
 
-def count_all(counts: Counter[str], jobs: int, out: RunOutput) -> int:
+def count_all(counts: Counter[str], jobs: int, out: RunOutput, words: Sequence[str] = COUNTED) -> int:
     """Say of how many files what became, where there are several; returns how many failed."""
     counts["skipped"] += jobs - counts.total()  # those that were there already
     if jobs > 1:
-        out.note(", ".join(f"{counts[status]} {status}" for status in COUNTED))
+        out.note(", ".join(f"{counts[status]} {status}" for status in words))
     return counts["failed"]
 
 

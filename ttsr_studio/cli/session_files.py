@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttsr_studio.batch.existing import refuse_existing
 from ttsr_studio.batch.outcome import FileOutcome
-from ttsr_studio.batch.plan import Job, is_done, refuse_existing
+from ttsr_studio.batch.plan import Job
 from ttsr_studio.batch.run import BatchRun
 from ttsr_studio.cli.dry_run import announce_all
-from ttsr_studio.cli.file_lines import say_stopping
+from ttsr_studio.cli.file_lines import is_left, say_cut_off, say_stopping
 from ttsr_studio.cli.interrupt import left_at_once, stop_on_interrupt
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.render_files import run_all, time_left
@@ -238,14 +239,15 @@ def render_jobs(
 
     waiting = list[Job]()
     for part in parts:
-        if asked.skip_existing and part.jobs and part.target.exists():
+        whole, named = Job(part.source, part.target, None), part.medium.reference
+        if asked.skip_existing and part.jobs and is_left(whole, asked.report, out, asked.dry_run, named):
             part.done = True
-            told = {"input": part.medium.reference, "output": str(part.target), "status": "skipped"}
-            out.result(told, f"skipped {shown(part.target)} (exists)")
             continue
-        there = [job for job in part.jobs if asked.skip_existing and is_done(job.target, asked.report)]
-        part.rendered += there
-        waiting += [job for job in part.jobs if job not in there]
+        for job in part.jobs:
+            if not (asked.skip_existing or asked.overwrite):
+                say_cut_off(job, out, asked.dry_run)
+            done = asked.skip_existing and job != whole and is_left(job, asked.report, out, asked.dry_run, named)
+            (part.rendered if done else waiting).append(job)
     if asked.dry_run:
         announce_all(waiting, options_of, session, out)
         return

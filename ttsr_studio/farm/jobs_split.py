@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ttsr_studio.audio.formats import VIDEO_SUFFIXES
+from ttsr_studio.batch.existing import output_there, refuse_existing
 from ttsr_studio.batch.path_map import AS_THEY_ARE, PathMap, pure, refuse_of_windows
-from ttsr_studio.batch.plan import Job, is_done, plan_jobs, refuse_existing
+from ttsr_studio.batch.plan import Job, plan_jobs
 from ttsr_studio.config import presets
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
@@ -117,7 +118,7 @@ def split(asked: SplitRequest) -> Split:
         raise OptionError("--page shows the report; leave --no-report out")
     if asked.existing == "refuse":
         refuse_existing(jobs, options, "pass --overwrite or --skip-existing, or another -o")
-    waiting = [job for job in jobs if not (asked.existing == "skip" and is_done(job.target, asked.report))]
+    waiting = [job for job in jobs if not (asked.existing == "skip" and output_there(job.target, asked.report).left)]
     if not waiting:
         return Split(None, 0, 0.0, len(jobs), 0)
     if asked.existing == "overwrite":

@@ -15,6 +15,7 @@ from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, sea
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
 from ttsr_studio.report.earlier import clear_earlier, earlier_report
+from ttsr_studio.report.paths import report_names, report_paths
 from ttsr_studio.storage.atomic import hidden, publish, sync_file, write_atomic
 from ttsr_studio.storage.marks import clear_stale, mark_name
 
@@ -197,13 +198,14 @@ def brought_home(made: Rendered, folder: Path) -> Rendered:
 def put_in_place(shipment: Shipment, task: RenderTask) -> Rendered:
     """Put the files of a render where they belong, the audio last. Raises OutputError and OSError."""
     earlier = earlier_report(task.target) if task.replace else None
+    ours = report_paths(task.target)[0] == report_names(task.target)[0]  # what was put there before this was killed
     for name in sorted(shipment.files, key=lambda name: name == task.target.name):
         final = task.target.parent / name
         temporary = hidden(final)
         try:
             temporary.write_bytes(shipment.files[name])
             sync_file(temporary)
-            publish(temporary, final, task.replace)
+            publish(temporary, final, task.replace or (ours and name != task.target.name))
         finally:
             temporary.unlink(missing_ok=True)
     made = shipment.rendered

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,10 +66,15 @@ def refuse_without_place(muxer: Muxer, sound: Sound) -> None:
 
 
 def write_beside_picture(
-    target: Path, render: Render, info: SourceInfo, options: RenderOptions, replace: bool
+    target: Path,
+    render: Render,
+    info: SourceInfo,
+    options: RenderOptions,
+    replace: bool,
+    ready: Callable[[str], None],
 ) -> tuple[Written, MetadataInfo]:
     """Write a render into a copy of its source, or into a file of a codec of players, with its tags."""
-    written, notes = write_media(target, render, original_of(info, options), replace)
+    written, notes = write_media(target, render, original_of(info, options), replace, ready)
     warnings = [*notes.warnings, *said_of(target.suffix.lower(), render.sound, info, options)]
     return written, MetadataInfo(tuple(dict.fromkeys(notes.carried)), dict(notes.left_out), warnings)
 

@@ -30,6 +30,7 @@ from ttsr_studio.report.earlier import earlier_report
 from ttsr_studio.report.file_records import BestRecord, MetadataInfo, OutputInfo
 from ttsr_studio.report.paths import beside, page_name, report_paths
 from ttsr_studio.report.schema import Report
+from ttsr_studio.report.writing import note_audio
 
 SECONDS_TOLD = 30.0
 """Of renders, by which it is told in what they differ."""
@@ -142,20 +143,26 @@ def write_render(
     with run.stages.timed("write"):
         done, sound = finish(run, material, render, mix), material.form.sound
         blocks = partial(told, run, material, done)
+        ready = partial(note_audio, run.request.target, target)
         if target.suffix.lower() in KINDS:
             from ttsr_studio.audio.media.write import Render  # with FFmpeg's libraries, as is the next
             from ttsr_studio.rendering.media import write_beside_picture
 
             coded, options = Render(blocks, sound), run.session.options
-            written, metadata = write_beside_picture(target, coded, material.info, options, replace)
+            written, metadata = write_beside_picture(target, coded, material.info, options, replace, ready)
         else:
-            written, metadata = write_native(material, done, blocks, target, replace)
+            written, metadata = write_native(material, done, blocks, target, replace, ready)
     run.progress.written(material.seconds)
     return done.described(target.name, written.sha256, sound.words, metadata)
 
 
 def write_native(
-    material: Material, done: Finished, blocks: Callable[[], Blocks], target: Path, replace: bool
+    material: Material,
+    done: Finished,
+    blocks: Callable[[], Blocks],
+    target: Path,
+    replace: bool,
+    ready: Callable[[str], None],
 ) -> tuple[Written, MetadataInfo]:
     """Write a WAV, AIFF or FLAC."""
     info, form, source, lufs = material.info, material.form, material.loudness.lufs, done.lufs
@@ -172,7 +179,7 @@ def write_native(
     )
     carried = carry(material.metadata, change)
     encoding = Encoding(done.rate, info.channels, form.container, form.sound.subtype)
-    written = write_audio(target, blocks, encoding, carried.insert, replace)
+    written = write_audio(target, blocks, encoding, carried.insert, replace, ready)
     return written, MetadataInfo(carried.names, carried.left_out, carried.warnings)
 
 

@@ -30,7 +30,9 @@ from ttsr_studio.rendering.score_log import add_rewards, reward_record
 from ttsr_studio.rendering.source import Material, analyse_source
 from ttsr_studio.rendering.summary import Rendered, build_report, load_drawing, write_reports
 from ttsr_studio.report.file_records import HolesRecord
+from ttsr_studio.report.lacking import is_orphan
 from ttsr_studio.report.paths import report_paths
+from ttsr_studio.report.writing import begin_writing, end_writing, unfinished_files
 
 
 @dataclass
@@ -86,6 +88,7 @@ class FileRender:
             if run.request.report:
                 with run.stages.timed("observe"):
                     compare(run, material, renders[reranking.chosen], recorder)
+            begin_writing(run.request.target)
             try:
                 outputs = write_outputs(run, material, renders, reranking, recorder)
                 report = build_report(run, material, reranking, recorder, outputs, found.holes)
@@ -93,7 +96,10 @@ class FileRender:
             except BaseException as error:
                 if not isinstance(error, Exception):  # it is left: here by Ctrl-C, elsewhere by what stands for it
                     take_back(run.request)
+                if not is_orphan(run.request.target):
+                    end_writing(run.request.target)
                 raise
+            end_writing(run.request.target)
             run.progress.end(material.seconds)
         return rendered
 
@@ -114,7 +120,8 @@ class FileRender:
 def take_back(request: RenderRequest) -> None:
     """Remove a render that was left before its report was written: without one it would pass for finished."""
     if request.report and not request.replace and not report_paths(request.target)[0].exists():
-        request.target.unlink(missing_ok=True)
+        for path in unfinished_files(request.target):
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,41 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.report.paths import page_name, report_paths
+from ttsr_studio.report.writing import UNREADABLE, unfinished_files
 from ttsr_studio.storage.checksum import sha256
-
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading a report raises that is none, or is none of this tool."""
 
 
 def is_unfinished(target: Path, report: bool) -> bool:
     """Whether an output is a render that Ctrl-C ended before its search was through, or that lacks some of its files.
 
+    So is one whose writing was ended by force, whatever is wanted of reports.
+
     Args:
         report: whether reports are wanted; where they are not, nothing is missed of one.
     """
+    if was_cut_off(target):
+        return True
     try:
         found = raw_report(target)
         early = bool(found["search"]["cut"].get("interrupted"))
         return (early and unchanged(found, target)) or (report and bool(lacking(target)))
     except UNREADABLE:
         return False
+
+
+def was_cut_off(target: Path) -> bool:
+    """Whether an output is what a render left that was killed before all that belongs to it was written."""
+    return is_orphan(target) or (target in unfinished_files(target) and bool(lacking(target)))
+
+
+def is_orphan(target: Path) -> bool:
+    """Whether an output is what a render left that did not get to its report."""
+    if target not in unfinished_files(target):
+        return False
+    try:
+        return not unchanged(raw_report(target), target)
+    except UNREADABLE:
+        return True
 
 
 def lacking(target: Path) -> list[Path]:

@@ -39,12 +39,19 @@ class Render:
     sound: Sound
 
 
-def write_media(target: Path, render: Render, original: Original, replace: bool = True) -> tuple[Written, Notes]:
+def write_media(
+    target: Path,
+    render: Render,
+    original: Original,
+    replace: bool = True,
+    ready: Callable[[str], None] = lambda checksum: None,
+) -> tuple[Written, Notes]:
     """Write a file of an ending of `KINDS`: its original with new audio, so that it is complete or not touched at all.
 
     The original's picture, subtitles, chapters, tags and the like go along, as far as the container has a place for
     them. Raises OutputError, and leaves nothing behind, when it has none for the picture, the disk is full, or the
-    file reads back differently, and without `replace` when something has the name by then.
+    file reads back differently, and without `replace` when something has the name by then. `ready` is told the checksum
+    before the file gets its name.
     """
     notes = Notes()
 
@@ -52,7 +59,7 @@ def write_media(target: Path, render: Render, original: Original, replace: bool 
         with as_system_errors(temporary):
             return _make(temporary, target, render, original, notes)
 
-    return write_whole(target, make, replace), notes
+    return write_whole(target, make, replace, ready), notes
 
 
 def _make(temporary: Path, target: Path, render: Render, original: Original, notes: Notes) -> int:
