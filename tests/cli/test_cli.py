@@ -61,9 +61,9 @@ def test_bad_files_are_named_one_line_each_and_the_others_render(ttsr: Ttsr, tmp
 def test_json_gives_one_object_per_file(ttsr: Ttsr, tmp_path: Path, stem: Path) -> None:
     result = ttsr("render", stem, tmp_path / "missing.wav", "-o", tmp_path / "out" / "", "--json", *QUICK)
     first, second = map(json.loads, result.stdout.splitlines())
-    assert (first["status"], second["status"]) == ("rendered", "failed")
-    assert first["nfe"] == 3, "one of the candidate, two of the mean render that consensus needs"
-    assert "missing.wav" in second["reason"]
+    assert (first["status"], second["status"]) == ("failed", "rendered")
+    assert "missing.wav" in first["reason"]
+    assert second["nfe"] == 3, "one of the candidate, two of the mean render that consensus needs"
 
 
 @pytest.mark.parametrize(
