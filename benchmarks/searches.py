@@ -3,16 +3,19 @@
 draws     keeps the scores of many random draws of every window, in OUT/rewards.jsonl, the truth among them.
 rules     tables of such a file, by replay: every rule of choice by clip, window and segment, what a choice by window or
           segment is worth in draws by clip, and where each rule begins to be gamed.
-renders   real renders by searches that cannot be replayed, one by one, in OUT/renders.jsonl, and their table: less
-          distance to the truth than random search by clip has, paired by programme, and the held-out scores.
+table     real renders by every search with a choice by clip, window and segment, in OUT/table.jsonl, and their tables:
+          distance to the truth, searched and held-out scores, what listeners would say, and what the best choice of
+          the candidates would have had, against random search by clip, paired by programme.
 diverse   renders that `--diverse` chooses beside the plain next best: how far apart, and what that costs in score.
 
 SOURCE is a manifest as `ttsr evaluate` takes it; its clips of a kind are joined end to end into mono programmes. What
-is done already is not done again.
+is done already is not done again. For the whole table: `table SOURCE OUT --apart --join 6 --seconds 6 --limit 4`.
 """
 
+import csv
 import itertools
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,30 +31,56 @@ from ttsr_studio.audio.level import active_rms
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, load_corpus
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
+from ttsr_studio.evaluation.benchmark.perceptual import perceived
+from ttsr_studio.evaluation.benchmark.systems import weights_of
 from ttsr_studio.evaluation.replay.collect import ScoreCollection
 from ttsr_studio.evaluation.replay.estimate import replay
 from ttsr_studio.evaluation.replay.overoptimization import ratio
 from ttsr_studio.evaluation.replay.policy import Policy
 from ttsr_studio.evaluation.replay.scaling import clip_groups, estimates, trace
 from ttsr_studio.evaluation.replay.score_file import ScoreFile, read_score_file
-from ttsr_studio.evaluation.reporting.bootstrap import bootstrap, paired
+from ttsr_studio.evaluation.reporting.bootstrap import bootstrap, mean_known, paired
 from ttsr_studio.evaluation.reporting.tables import interval, markdown_table
-from ttsr_studio.evaluation.sweep import EvaluationRun, Results, cases_with_band, sweep
-from ttsr_studio.evaluation.verifier_study.candidates import drawn_windows
+from ttsr_studio.evaluation.sweep import EvaluationRun, Results, cases_with_band, finite, sweep
+from ttsr_studio.evaluation.verifier_study.candidates import DrawnWindow, drawn_windows
 from ttsr_studio.options import RenderOptions
+from ttsr_studio.rendering.inference.group import GroupResult
 from ttsr_studio.rendering.inference.session import Session
 from ttsr_studio.rendering.inference.timing import Stages
-from ttsr_studio.rendering.inference.windows import SearchInput, SearchRun, search_windows
+from ttsr_studio.rendering.inference.windows import (
+    FileSearch,
+    JoinedWindow,
+    SearchInput,
+    SearchRun,
+    search_here,
+    search_windows,
+)
 
 JUDGES = ("critic", "consensus", "typical", "continuity")
 
 
-def programmes(source: Path, out: Path, seconds: float, limit: int | None, kinds: tuple[str, ...] = ()) -> list[Clip]:
-    """Programmes of all kinds in turn, so that a run that is stopped has some of each."""
-    joined = join_clips(load_corpus(source, kinds), seconds, out / "programmes")
+def programmes(
+    source: Path, out: Path, seconds: float, limit: int | None, kinds: tuple[str, ...] = (), apart: bool = False
+) -> list[Clip]:
+    """Programmes of all kinds in turn, so that a run that is stopped has some of each.
+
+    Args:
+        apart: only the first clip of each speaker or class.
+    """
+    clips = load_corpus(source, kinds)
+    if apart:
+        clips = first_of_each(source, clips)
+    joined = join_clips(clips, seconds, out / "programmes")
     parts = [[clip for clip in joined if clip.kind == kind] for kind in dict.fromkeys(clip.kind for clip in joined)]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*(part[:limit] for part in parts)))
     return [clip for clip in turns if clip is not None]
+
+
+def first_of_each(source: Path, clips: list[Clip]) -> list[Clip]:
+    """The first clip of every `speaker_or_class` of a manifest."""
+    with source.open(newline="", encoding="utf-8") as file:
+        owner = {row["file"]: row["speaker_or_class"] for row in csv.DictReader(file)}
+    return list({owner[clip.name]: clip for clip in reversed(clips)}.values())[::-1]
 
 
 @click.group()
@@ -256,102 +285,202 @@ def last_against_eight(sizes: tuple[int, ...]) -> Callable[..., np.ndarray]:
 
 
 SEARCHES = {
-    "steering": {"search": "steering"},
-    "steering, funnel": {"search": "steering", "settings": (("funnel", "0.25,1"),)},
-    "gradient": {"search": "gradient"},
-    "evolution": {"search": "evolution"},
-    "tree": {"search": "tree"},
+    "random": {"search": "random"},
+    "poisson": {"search": "poisson"},
     "zero-order": {"search": "zero-order"},
     "paths": {"search": "paths"},
     "halving": {"search": "halving"},
     "screen": {"search": "screen"},
     "polish": {"search": "polish"},
+    "steering": {"search": "steering"},
+    "steering, funnel": {"search": "steering", "settings": (("funnel", "0.25,1"),)},
+    "gradient": {"search": "gradient"},
+    "evolution": {"search": "evolution"},
+    "tree": {"search": "tree"},
 }
+CHOICES = ("clip", "window", "segment")
+HELD_OUT = ("continuity",)
 
 
 @main.command()
 @given
-@click.option("--nfe", default=64, show_default=True, help="Evaluations of a window and channel.")
+@click.option("--apart", is_flag=True, help="Only the first clip of each speaker or class of the manifest.")
+@click.option("--nfe", "budgets", multiple=True, type=int, default=[64], show_default=True, help="Of a window.")
 @click.option("--search", "names", multiple=True, type=click.Choice([*SEARCHES]), default=[*SEARCHES])
-@click.option(
-    "--choice",
-    "choices",
-    multiple=True,
-    type=click.Choice(["clip", "window", "segment"]),
-    default=["clip", "segment"],
-    show_default=True,
-)
-def renders(source: Path, out: Path, join: float, seconds: float | None, limit: int | None, **told: object) -> None:
-    """Render programmes by every search, guided by critic + consensus, and print how they compare."""
-    asked = {(choice, "random"): {"search": "random"} for choice in ("clip", *told["choices"])}
-    asked |= {(choice, name): SEARCHES[name] for choice in told["choices"] for name in told["names"]}
-    run = EvaluationRun(Conditions((told["cutoff"],), "brick", seconds), Results(out / "renders.jsonl"))
-    cases = cases_with_band(programmes(source, out, join, limit, told["kinds"]), run.conditions.cutoffs)
+@click.option("--choice", "choices", multiple=True, type=click.Choice(CHOICES), default=CHOICES, show_default=True)
+def table(source: Path, out: Path, join: float, seconds: float | None, limit: int | None, **told: object) -> None:
+    """Render programmes by every search with every choice, guided by critic + consensus, and compare them."""
+    run = EvaluationRun(Conditions((told["cutoff"],), "brick", seconds), Results(out / "table.jsonl"))
+    clips = programmes(source, out, join, limit, told["kinds"], told["apart"])
     session, rows = None, []
-    for clip, cutoff_hz in cases:
-        for (choice, name), how in asked.items():
+    for case in cases_with_band(clips, run.conditions.cutoffs):
+        for nfe, name, choices in itertools.product(told["budgets"], told["names"], runs_of(told["choices"])):
             options = RenderOptions(
-                candidates=None, budget=f"{told['nfe']}nfe", verifiers=VOTERS, hold_out=("continuity", "typical"),
-                ensemble="zsum", scope="window", choice=choice, seed=told["seed"], **how,
+                candidates=None, budget=f"{nfe}nfe", verifiers=VOTERS, hold_out=HELD_OUT, ensemble="zsum",
+                scope="window", choice=choices[-1], seed=told["seed"], **SEARCHES[name],
             )  # fmt: skip
             session = session.with_options(options) if session else Session(options)
-            study = RenderStudy(session, name)
-            rows += sweep(study, [(clip, cutoff_hz)], run)
-            click.echo(f"{clip.name} {choice} {name} {rows[-1]['lsd']:.3f}")
-    click.echo("\n" + "\n".join(compared(rows, told["seed"])))
+            for row in sweep(TableStudy(session, name, nfe, choices), [case], run):
+                rows.append(row)
+                click.echo(f"{row['clip']} {nfe} {name} {row['choice']}: {row['lsd']:.3f}, {row['seconds']:.1f} s")
+    for lines in ([], *table_lines(rows, told["seed"])):
+        click.echo("\n".join(lines))
     for reason in run.reporter.failures:
         click.echo(reason, err=True)
 
 
+def runs_of(choices: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Choices by the searches that serve them: windows and segments choose from the same candidates."""
+    apart = tuple(choice for choice in ("window", "segment") if choice in choices)
+    return [run for run in (("clip",) if "clip" in choices else (), apart) if run]
+
+
+@dataclass
+class Kept:
+    """Searches groups of windows once, and gives the same results again for other choices from them."""
+
+    results: list[GroupResult | None] | None = None
+
+    def __call__(self, search: FileSearch) -> Iterator[GroupResult | None]:
+        if self.results is None:
+            self.results = list(search_here(search))
+        yield from self.results
+
+
 @dataclass(frozen=True)
-class RenderStudy:
-    """A search's render of a programme: its distance to the truth, and mean scores of what was chosen."""
+class TableStudy:
+    """A search's renders of a programme: distance to the truth, scores, and what its candidates could have given.
+
+    Attributes:
+        session: of the last of the choices.
+        nfe: evaluations that a window and channel may take.
+        choices: made from the candidates of one search.
+    """
 
     session: Session
     name: str
+    nfe: int
+    choices: tuple[str, ...]
 
     def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[dict] | None:
-        return run.results.find([self.key(clip, cutoff_hz, run)])
+        return run.results.find([self.key(clip, cutoff_hz, run, choice) for choice in self.choices])
 
-    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> str:
-        return run.row_key(clip, cutoff_hz, renders=1, options=self.session.options.to_json())
+    def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun, choice: str) -> str:
+        options = replace(self.session.options, choice=choice).to_json()
+        return run.row_key(clip, cutoff_hz, table=1, options=options, weights=weights_of(self.session))
 
     def measure(self, item: Item, run: EvaluationRun) -> Iterator[dict]:
-        engine, audio = self.session.engine, item.lr_wide()
-        level, parts, scores, stages = active_rms(audio, RATE), [], [], Stages()
+        own, stages, kept = ScoreCollection(self.session).with_noises_of(item.clip, run), Stages(), Kept()
+        audio, began, seconds = item.lr_wide(), time.process_time(), None
         with Scratch(audio.shape[0]) as lr:
             lr.append(audio)
-            source = SearchInput(lr, BandwidthMap.constant(item.kept_hz), level)
-            for step in search_windows(self.session, source, SearchRun(stages, lambda event: None)):
-                parts.append(step.finished[0])
-                if step.candidates:
-                    chosen = step.selections[0]
-                    scores.append({name: chosen.mean(values) for name, values in step.candidates.scores.items()})
-        made, bins = np.concatenate(parts, axis=1), bins_between(item.cutoff_hz, item.clip.edge_hz, engine.sample_rate)
-        powers = [power_spectrogram(torch.from_numpy(x))[:, bins] for x in (made, item.truth[:, : made.shape[1]])]
-        yield {
-            "key": self.key(item.clip, item.cutoff_hz, run), "clip": item.clip.name, "kind": item.clip.kind,
-            "search": self.name, "choice": self.session.options.choice, "lsd": float(log_distance(*powers).mean()),
-            "scores": {name: float(np.mean([each[name] for each in scores])) for name in scores[0]},
-        }  # fmt: skip
+            source = SearchInput(lr, BandwidthMap.constant(item.kept_hz), active_rms(audio, RATE))
+            for choice in reversed(self.choices):  # segments first: what they need is scored in the one search
+                session = own.with_options(replace(own.options, choice=choice))
+                steps = list(search_windows(session, source, SearchRun(stages, lambda event: None, searcher=kept)))
+                seconds = time.process_time() - began if seconds is None else seconds
+                loud = [step for step in steps if step.candidates]
+                yield {
+                    "key": self.key(item.clip, item.cutoff_hz, run, choice), "clip": item.clip.name,
+                    "kind": item.clip.kind, "search": self.name, "nfe": self.nfe, "choice": choice,
+                    "spent": stages.network.nfe / max(1, len(loud)), "seconds": seconds,
+                    "candidates": float(np.mean([len(step.candidates.audio) for step in loud])),
+                    **choices_by_truth(item, loud, choice, source.level / own.engine.input_rms),
+                    **told_of(item, np.concatenate([step.finished[0] for step in steps], axis=1)),
+                    "scores": mean_scores(loud),
+                }  # fmt: skip
 
 
-def compared(rows: list[dict], seed: int) -> list[str]:
-    """Every search and choice against random search by clip, paired by programme."""
-    cells: dict[tuple[str, str], dict[str, dict]] = {}
+def told_of(item: Item, made: np.ndarray) -> dict[str, float | None]:
+    """Distance to the truth above the cutoff, and what listeners would say, of a render [channels, samples]."""
+    truth, bins = item.truth[:, : made.shape[1]], bins_between(item.cutoff_hz, item.clip.edge_hz, RATE)
+    powers = [power_spectrogram(torch.from_numpy(x))[:, bins] for x in (made, truth)]
+    heard = {name: finite(value) for name, value in perceived(truth, made).items()}
+    return {"lsd": float(log_distance(*powers).mean()), **heard}
+
+
+def mean_scores(steps: Sequence[JoinedWindow]) -> dict[str, float]:
+    """Scores of what was chosen, by column, means over windows; joined segments count as they were joined."""
+    found: dict[str, list[float]] = {}
+    for step in steps:
+        chosen = {name: step.selections[0].mean(values) for name, values in step.candidates.scores.items()}
+        for name, value in (chosen | step.scores).items():
+            found.setdefault(name, []).append(value)
+    return {name: mean_known(found[name]) for name in (*VOTERS, *HELD_OUT)}
+
+
+def choices_by_truth(item: Item, steps: Sequence[JoinedWindow], choice: str, scale: float) -> dict[str, float]:
+    """Distance to the truth of what was chosen, of the best choice and of a random one, the price of seams left out.
+
+    Means over windows or segments of distances within them, of finished candidates alone.
+    """
+    found, chosen, weights = [], [], []
+    for step in steps:
+        edges = step.candidates.edges if choice == "segment" else (0, step.window.stop - step.window.start)
+        audio, picked = step.candidates.audio, step.selections[0]
+        window = DrawnWindow(
+            step.candidates,
+            torch.stack(list(audio.values())) * scale,
+            torch.from_numpy(item.truth[:, step.window.start : step.window.stop]),
+        )
+        apart = [window.distances(item, start, stop) for start, stop in itertools.pairwise(edges)]
+        numbers = picked.numbers if picked.edges == tuple(edges) else picked.numbers[:1] * len(apart)
+        chosen += [one[list(audio).index(number)] for one, number in zip(apart, numbers, strict=True)]
+        found, weights = found + apart, weights + list(np.diff(edges))
+    best = np.average(found, axis=0, weights=weights).min() if choice == "clip" else None
+    return {
+        "chosen": float(np.average(chosen, weights=weights)),
+        "oracle": float(np.average([one.min() for one in found], weights=weights) if best is None else best),
+        "mean_draw": float(np.average([one.mean() for one in found], weights=weights)),
+    }
+
+
+def score_of(name: str) -> Callable[[dict], float]:
+    return lambda row: row["scores"][name]
+
+
+def heard_by(name: str) -> Callable[[dict], float]:
+    return lambda row: np.nan if row[name] is None else row[name]
+
+
+MEASURES: dict[str, Callable[[dict], float]] = {
+    "less LSD": lambda row: -row["lsd"],
+    **{name: score_of(name) for name in VOTERS},
+    **{f"{name}, held out": score_of(name) for name in HELD_OUT},
+    "ViSQOL": heard_by("visqol"),
+    "Zimtohrli": heard_by("zimtohrli"),
+    "the truth's choice: less LSD": lambda row: -row["oracle"],
+}
+"""What is compared, higher is better; the last with the choice of random by clip, not with the truth's."""
+
+
+def base_of(measure: str, row: dict) -> float:
+    return -row["chosen"] if measure == list(MEASURES)[-1] else MEASURES[measure](row)
+
+
+def table_lines(rows: list[dict], seed: int) -> Iterator[list[str]]:
+    """Tables for every budget: searches and choices against random by clip, and against it at twice the evaluations."""
+    cells: dict[tuple[int, str, str], dict[str, dict]] = {}
     for row in rows:
-        cells.setdefault((row["search"], row["choice"]), {})[row["clip"]] = row
-    base, lines = cells["random", "clip"], []
-    for (search, choice), mine in cells.items():
-        clips = [clip for clip in base if clip in mine]
-        less = np.array([base[clip]["lsd"] - mine[clip]["lsd"] for clip in clips])
-        more = [
-            interval(bootstrap(np.array([mine[c]["scores"][v] - base[c]["scores"][v] for c in clips]), seed), 3, "+")
-            for v in (*VOTERS, "continuity")
-        ]
-        lines.append([search, choice, str(len(clips)), interval(bootstrap(less, seed), 3, "+"), *more])
-    titles = ["search", "choice by", "programmes", "less LSD", *VOTERS, "continuity, held out"]
-    return markdown_table(titles, lines, titles[:2])
+        cells.setdefault((row["nfe"], row["search"], row["choice"]), {})[row["clip"]] = row
+    for nfe, times in itertools.product(sorted({nfe for nfe, _, _ in cells}), (1, 2)):
+        base = cells.get((times * nfe, "random", "clip"))
+        if base is None:
+            continue
+        lines = []
+        for (_, search, choice), mine in ((where, cell) for where, cell in cells.items() if where[0] == nfe):
+            clips = [clip for clip in base if clip in mine]
+            apart = [
+                np.array([measure(mine[clip]) - base_of(name, base[clip]) for clip in clips])
+                for name, measure in MEASURES.items()
+            ]
+            spent, seconds = (np.mean([mine[clip][name] for clip in clips]) for name in ("spent", "seconds"))
+            told = [interval(bootstrap(each, seed), 3, "+") for each in apart]
+            lines.append([search, choice, str(len(clips)), f"{spent:.0f}", f"{seconds:.1f}", *told])
+        titles = ["search", "choice by", "programmes", "evaluations", "CPU s", *MEASURES]
+        head = f"{nfe} evaluations, against random by clip with {times * nfe}:"
+        means = (f"{name} {np.nanmean([base_of(name, row) for row in base.values()]):.3f}" for name in MEASURES)
+        yield [head, f"(which has {', '.join(means)})", "", *markdown_table(titles, lines, titles[:2]), ""]
 
 
 @main.command()

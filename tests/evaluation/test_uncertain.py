@@ -78,6 +78,7 @@ def test_clips_are_joined_by_kind_without_a_rest_that_is_too_short(tmp_path: Pat
     assert [(clip.kind, clip.edge_hz) for clip in joined] == [("a", 20000.0), ("b", None)]
     lengths = [soundfile.info(clip.path).frames / RATE for clip in joined]
     assert lengths == pytest.approx([1.0 + 1.5 + 0.5 + 0.4, 2.0])
+    assert b"PEAK" not in joined[0].path.read_bytes()[:128], "a peak has the time of day: another clip every second"
     audio = read_clip(joined[0].path)
     assert audio.shape[0] == 1
     edge = RATE

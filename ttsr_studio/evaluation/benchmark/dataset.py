@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import soxr
 from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from ttsr_studio.audio.decode import probe, read_blocks
 from ttsr_studio.audio.formats import SUFFIXES
@@ -146,9 +146,9 @@ def read_clip(path: Path, seconds: float | None = None) -> Audio:
 
 
 def write_float_wav(path: Path, audio: Audio, rate: int) -> None:
-    """Write 32-bit float WAV."""
+    """Write 32-bit float WAV; the same audio gives the same bytes (libsndfile writes the time of day into it)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sf.write(path, audio.T, rate, subtype="FLOAT", format="WAV")
+    wavfile.write(path, rate, np.ascontiguousarray(audio.T, np.float32))
 
 
 def resample(audio: Audio, rate_in: int, rate_out: int) -> Audio:
