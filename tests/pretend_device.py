@@ -77,6 +77,8 @@ class Pretending(Tensor):
 
 
 def held(x: Any) -> Any:
+    if isinstance(x, slice):
+        return slice(held(x.start), held(x.stop), held(x.step))
     return x.held if isinstance(x, Pretending) else x
 
 

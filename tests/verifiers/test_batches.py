@@ -18,7 +18,7 @@ from ttsr_studio.verifiers.registry import load_verifier
 for package in ("transformers", "audiobox_aesthetics", "whisper", "jiwer", "xls_r_sqa"):
     pytest.importorskip(package)
 
-JUDGES = ("speaker", "clap", "aesthetics", "distillmos")
+JUDGES = ("speaker", "clap", "aesthetics", "distillmos", "wer")
 SECONDS = 2.0
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -44,7 +44,8 @@ def judged(name: str, takes: Tensor, device: str) -> tuple[dict[str, list[float]
     """Scores by column, and the rows of every call of its network that was given candidates."""
     verifier: Any = load_verifier(name, device)
     rows: list[int] = []
-    network: nn.Module = verifier._model.audio_model if name == "clap" else verifier._model
+    model = verifier._recogniser.network._model.encoder if name == "wer" else verifier._model
+    network: nn.Module = model.audio_model if name == "clap" else model
 
     def called(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         given = (*arguments, *named.values())[0]

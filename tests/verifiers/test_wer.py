@@ -22,10 +22,10 @@ from ttsr_studio.weights.registry import VERIFIER_MODELS
 whisper = pytest.importorskip("whisper")
 pytest.importorskip("jiwer")
 
-from whisper.model import Whisper  # noqa: E402
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer  # noqa: E402
 
-from ttsr_studio.verifiers.pretrained.wer import WER, Transcript, word_and_character_errors  # noqa: E402
+from ttsr_studio.verifiers.pretrained.wer import WER, word_and_character_errors  # noqa: E402
+from ttsr_studio.verifiers.recognition.recogniser import Recogniser, TorchWhisper, Transcript  # noqa: E402
 
 RATE = 16000
 english = EnglishTextNormalizer()
@@ -58,13 +58,14 @@ def wer(folders: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> WER:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the recogniser said, in the order that it was asked."""
     said: list[dict[str, Any]] = []
-    transcribe: Callable[..., dict[str, Any]] = Whisper.transcribe
+    transcribe: Callable[..., list[Transcript]] = Recogniser.transcribe
 
-    def listen(*arguments: Any, **options: Any) -> dict[str, Any]:
-        said.append(transcribe(*arguments, **options))
-        return said[-1]
+    def listen(*arguments: Any) -> list[Transcript]:
+        found = transcribe(*arguments)
+        said.extend(vars(one) for one in found)
+        return found
 
-    monkeypatch.setattr(Whisper, "transcribe", listen)
+    monkeypatch.setattr(Recogniser, "transcribe", listen)
     return said
 
 
@@ -197,6 +198,42 @@ def test_all_of_a_long_clip_and_all_of_its_channels_are_heard(wer: WER) -> None:
     assert scores[1] < 0, "what comes after 30 s is not heard"
     assert scores[2] < 0, "the second channel is not heard"
     assert wer.score(right[None], context(right))["WER"] == 0, "the input's channels are heard otherwise"
+
+
+@pytest.mark.parametrize("words", [ENGLISH, ALL])
+def test_what_is_found_is_what_whisper_itself_finds(folders: dict[int, Path], words: int) -> None:
+    model = whisper.load_model(str(folders[words] / "whisper/whisper.pt"), device="cpu")
+    options = {"temperature": 0.0, "condition_on_previous_text": False, "without_timestamps": True, "fp16": False}
+    rows = torch.cat([tone(hz, 31.0) for hz in (200, 1000, 6000)])
+    own = [model.transcribe(row, **options) for row in rows]
+    network = TorchWhisper(model, "cpu")
+    recogniser = Recogniser(model, "cpu")
+    recogniser.network = network
+    for row, said in zip(rows, own, strict=True):
+        assert recogniser.transcribe(row[None], None) == [Transcript(said["text"], said["language"])]
+    network.rows = 16
+    language = own[0]["language"]
+    wanted = [model.transcribe(row, language=language, **options)["text"] for row in rows]
+    assert [one.text for one in recogniser.transcribe(rows, language)] == wanted
+    assert len(set(wanted)) == 3, "a recogniser that says the same of everything proves nothing here"
+
+
+@pytest.mark.parametrize("words", [ENGLISH, ALL])
+def test_faster_whisper_finds_the_same(folders: dict[int, Path], words: int) -> None:
+    pytest.importorskip("faster_whisper")
+    from ttsr_studio.verifiers.recognition.faster import FasterWhisper
+
+    model = whisper.load_model(str(folders[words] / "whisper/whisper.pt"), device="cpu")
+    recogniser = Recogniser(model, "cpu")
+    assert isinstance(recogniser.network, FasterWhisper), "it is installed, and not used"
+    rows = tones()[:, 0]
+    found = [recogniser.transcribe(row[None], None)[0] for row in rows]
+    recogniser.network.rows = 16
+    together = recogniser.transcribe(rows, found[0].language)
+    recogniser.network = TorchWhisper(model, "cpu")
+    assert [recogniser.transcribe(row[None], None)[0] for row in rows] == found
+    assert recogniser.transcribe(rows, found[0].language) == together
+    assert len({one.text for one in found}) > 2, "a recogniser that says the same of everything proves nothing here"
 
 
 def test_without_a_word_there_is_no_error(wer: WER) -> None:

@@ -12,7 +12,8 @@ transcript is the whole clip's: for windows of a clip it counts all other words 
 makes a poor number.
 Shape and rate: [N, channels, samples] at any rate; it takes 30 s at a time, each stretch on its own, and shorter audio
 is padded with silence. Words at the seams may be lost, in all candidates alike. Decoding is greedy, at temperature 0,
-in fp32, one candidate at a time: a score is the same in every run, whatever else is in the batch.
+in fp32, of one candidate at a time on a CPU, where a score is the same in every run, whatever else is in the batch, and
+of 16 at once on a GPU. Where faster-whisper is installed its engine runs the same weights.
 Unit, range, direction: scales "WER" and "CER", minus the errors per word and per character (spaces count) of the
 reference, 0 to -1 and below (insertions have no limit); higher is better. In a language written without spaces only CER
 means something.
@@ -22,29 +23,20 @@ characters. Where only the candidate has none, both are -1.
 Weights and licence: whisper.pt (Whisper base.en, 145 MB) by `ttsr models fetch whisper`, MIT (OpenAI).
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ttsr_studio.errors import MissingError, pip_install
 from ttsr_studio.verifiers.protocol import Context, Need, Scope, resampled
+from ttsr_studio.verifiers.recognition.recogniser import Recogniser, Transcript
 from ttsr_studio.weights import store
 
 RATE = 16000
 NOTE_LENGTH = 80
 
 Normaliser = Callable[[str], str]
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What the recogniser finds: the words, and their language as a code of two letters or so."""
-
-    text: str
-    language: str
 
 
 class WER:
@@ -73,7 +65,7 @@ class WER:
             raise MissingError(f"whisper: its weights do not fit the model; {store.remedy('whisper')}") from error
         if model.alignment_heads.is_sparse:  # Apple's GPUs have no sparse tensors; only times of words need it so
             model.register_buffer("alignment_heads", model.alignment_heads.to_dense(), persistent=False)
-        self._model = model.to(device)
+        self._recogniser = Recogniser(model, device)
         self.weights = manifest.checksums()
         self.licence = manifest.licence
         self._english: Normaliser = EnglishTextNormalizer()
@@ -86,8 +78,12 @@ class WER:
         audio that is not finite, and for all when the input was to be transcribed and is not finite.
         """
         expected = self._expected(context)
-        rows = [self._errors(samples, expected) for samples in context.mono(audio, RATE)]
-        errors = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
+        mono = context.mono(audio, RATE)
+        errors = torch.full((len(mono), 2), torch.nan, dtype=torch.float64)
+        usable = mono.isfinite().all(1)
+        if expected is not None and usable.any():
+            found = self._recogniser.transcribe(mono[usable], expected.language)
+            errors[usable] = torch.tensor([self._errors(one.text, expected) for one in found], dtype=torch.float64)
         return {"WER": 0 - errors[:, 0], "CER": 0 - errors[:, 1]}
 
     def note(self, context: Context) -> str:
@@ -97,14 +93,14 @@ class WER:
         found = self._in_input(context)
         text = " ".join(found.text.split()) if found else ""
         if not text:
-            return "transcript: no words found in the input by whisper"
+            return f"transcript: no words found in the input by {self._recogniser.network.name}"
         shown = text if len(text) <= NOTE_LENGTH else text[: NOTE_LENGTH - 1].rstrip() + "…"
-        return f"transcript: found in the input by whisper: '{shown}'"
+        return f"transcript: found in the input by {self._recogniser.network.name}: '{shown}'"
 
     def _expected(self, context: Context) -> Transcript | None:
         """The reference and its language, None when they cannot be known."""
         given = context.annotations.transcript
-        if given is not None and not self._model.is_multilingual:
+        if given is not None and not self._recogniser.multilingual:
             return Transcript(given, "en")
         found = self._in_input(context)
         return found if given is None or found is None else Transcript(given, found.language)
@@ -113,31 +109,15 @@ class WER:
         """The transcript of the input, once per stretch."""
         if "wer" not in context.cache:
             mono = resampled(context.lr.mean(0), context.sample_rate, RATE)
-            context.cache["wer"] = self._transcribe(mono, None)
+            known = bool(mono.isfinite().all())
+            context.cache["wer"] = self._recogniser.transcribe(mono[None], None)[0] if known else None
         found: Transcript | None = context.cache["wer"]
         return found
 
-    def _errors(self, samples: Tensor, expected: Transcript | None) -> tuple[float, float]:
-        """Errors of [samples] at 16 kHz per word and per character, NaN where they cannot be known."""
-        found = self._transcribe(samples, expected.language) if expected else None
-        if expected is None or found is None:
-            return math.nan, math.nan
+    def _errors(self, text: str, expected: Transcript) -> tuple[float, float]:
+        """Errors per word and per character of what was found in a candidate."""
         normaliser = self._english if expected.language == "en" else self._basic
-        return word_and_character_errors(expected.text, found.text, normaliser)
-
-    def _transcribe(self, samples: Tensor, language: str | None) -> Transcript | None:
-        """Transcribe [samples] at 16 kHz, in the language that it finds when none is given; None if not finite."""
-        if not samples.isfinite().all():
-            return None
-        result = self._model.transcribe(
-            samples,
-            language=language,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-            fp16=False,
-        )
-        return Transcript(result["text"], result["language"])
+        return word_and_character_errors(expected.text, text, normaliser)
 
 
 def word_and_character_errors(reference: str, hypothesis: str, normaliser: Normaliser) -> tuple[float, float]:
