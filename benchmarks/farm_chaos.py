@@ -3,11 +3,11 @@
 python benchmarks/farm_chaos.py --files 200 --kills 60 --nodes 2
 
 The farm is a Ray cluster of nodes with one processor each on this machine. SIGKILL goes to actors by their process, to
-nodes with all that is on them, to the service, and to the head with the whole cluster, evenly over the files; what was
-killed is started again. Other nodes are drained: they end when their worker has finished what it does. One file in 40
-is no audio. At the end every file must be done or failed with a reason of its own, done only once, whole, with the same
-bytes as a render on this machine alone, and every source must be what it was; nothing of it may count against a file.
-Exit code 1 otherwise.
+nodes with all that is on them, to a node's raylet alone (the head's too, through which the service is connected), to
+the service, and to the head with the whole cluster, evenly over the files; what was killed is started again. Other
+nodes are drained: they end when their worker has finished what it does. One file in 40 is no audio. At the end every
+file must be done or failed with a reason of its own, done only once, whole, with the same bytes as a render on this
+machine alone, and every source must be what it was; nothing of it may count against a file. Exit code 1 otherwise.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from ttsr_studio.watch.queue.states import JobState
 STORE = 100 * 2**20
 """Bytes of a node's object store."""
 
-WEIGHTS = {"actor": 16, "drain": 2, "node": 2, "service": 2, "head": 1}
+WEIGHTS = {"actor": 16, "drain": 2, "node": 2, "raylet": 2, "service": 2, "head": 1}
 DRAIN_SECONDS = 120.0
 """For a node that is to end to finish what its worker does."""
 
@@ -73,6 +73,14 @@ class Farm:
     def lose_node(self, node: Any) -> None:
         self.nodes.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
+
+    def lose_raylet(self, rng: random.Random) -> None:
+        """One of the raylets that are left goes; what else there is of its node has to end by itself."""
+        node = rng.choice([each for each in (self.cluster.head_node, *self.nodes) if "raylet" in each.all_processes])
+        node.kill_raylet()
+        if node in self.nodes:
+            self.nodes.remove(node)
+            self.add()
 
     def drain(self, node: Any) -> None:
         """Say that a node is to end, as autoscalers do, and put another in its place."""
@@ -176,6 +184,8 @@ def disturb(root: Path, farm: Farm, given: argparse.Namespace) -> tuple[Counter[
             elif kind == "node":
                 farm.lose_node(rng.choice(farm.nodes))
                 farm.add()
+            elif kind == "raylet":
+                farm.lose_raylet(rng)
             elif kind == "service":
                 service.kill()
                 service.wait()
