@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from helpers import Ttsr, below, save, started, voice
 
+from ttsr_studio.engines.builtin import engine
 from ttsr_studio.watch.context import ServiceContext, ServiceOptions
 from ttsr_studio.watch.event_log import EventLog
 from ttsr_studio.watch.filesystem.events import Wake
@@ -64,8 +66,10 @@ def running(
     root: Path, *options: object, settings: str = TINY, before: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
     (root / "ttsr-watch.toml").write_text(settings)
-    command = [*before, sys.executable, "-m", "ttsr_studio", "watch", root, "--settle", "0.3", "--no-page", "--json"]
-    with started([*command, *options], stdout=subprocess.PIPE) as process:
+    program = Path(__file__).parent / "watch" / "quick_service.py"
+    command = [*before, sys.executable, program, "watch", root, "--settle", "0.3", "--no-page", "--json", *options]
+    tiny = {"TTSR_TEST_ENGINE": str(engine.WEIGHTS), "OMP_NUM_THREADS": "1"}
+    with started(command, stdout=subprocess.PIPE, env=os.environ | tiny) as process:
         yield process
 
 

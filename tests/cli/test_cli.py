@@ -441,7 +441,7 @@ def test_sigterm_leaves_as_a_second_ctrl_c_does() -> None:
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(ttsr: Ttsr, tmp_path: Path, presses: int) -> None:
     first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
-    second = save(tmp_path / "b.wav", below(voice(20 * presses), 5000))
+    second = save(tmp_path / "b.wav", below(voice(10 * presses), 5000))
     third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
     log = tmp_path / "log.txt"
     command = [sys.executable, "-c", TALKING, "render", first, second, third, "-o", tmp_path / "out"]

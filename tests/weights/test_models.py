@@ -245,7 +245,9 @@ def fetch(folder: Path, endpoint: str, *options: str) -> subprocess.CompletedPro
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST)
 
 
-def test_an_interrupted_download_goes_on_and_is_checked(tmp_path: Path, hub: tuple[type[Hub], str]) -> None:
+def test_an_interrupted_download_goes_on_and_is_checked(
+    ttsr: Ttsr, tmp_path: Path, hub: tuple[type[Hub], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, endpoint = hub
     server.break_after = len(server.content) // 2
     done = fetch(tmp_path, endpoint, "--keep")
@@ -259,8 +261,10 @@ def test_an_interrupted_download_goes_on_and_is_checked(tmp_path: Path, hub: tup
     assert manifest["origin"] == f"haoheliu/audiosr_basic@{'c' * 40}"
     assert manifest["origin_sha256"] == server.tag
     count = len(server.asked)
-    offline = fetch(tmp_path, "http://127.0.0.1:9", "--offline")
-    assert offline.returncode == 0, offline.stderr
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # which the command sets for its process
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
+    offline = ttsr("models", "fetch", NAME, "--offline")
+    assert offline.exit_code == 0, offline.output
     assert len(server.asked) == count
     assert not (tmp_path / "models" / ".downloads" / NAME).exists()
 
@@ -274,9 +278,12 @@ def test_a_download_that_is_not_what_the_hub_says_is_refused(tmp_path: Path, hub
     assert not (tmp_path / "models" / NAME).exists()
 
 
-def test_no_network_is_one_line_with_a_way_out(tmp_path: Path) -> None:
-    for options in ((), ("--offline",)):
-        done = fetch(tmp_path, "http://127.0.0.1:9", *options)
-        assert done.returncode == 1
-        assert f"ttsr models import {NAME} FILE" in done.stderr
-        assert "Traceback" not in done.stderr
+def test_no_network_is_one_line_with_a_way_out(ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = fetch(tmp_path, "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # which the command sets for its process
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "models"))
+    offline = ttsr("models", "fetch", NAME, "--offline")
+    for code, said in ((done.returncode, done.stderr), (offline.exit_code, offline.stderr)):
+        assert code == 1
+        assert f"ttsr models import {NAME} FILE" in said
+        assert "Traceback" not in said
