@@ -66,7 +66,7 @@ def running(
     root: Path, *options: object, settings: str = TINY, before: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
     (root / "ttsr-watch.toml").write_text(settings)
-    program = Path(__file__).parent / "watch" / "quick_service.py"
+    program = Path(__file__).with_name("quick_service.py")
     command = [*before, sys.executable, program, "watch", root, "--settle", "0.3", "--no-page", "--json", *options]
     tiny = {"TTSR_TEST_ENGINE": str(engine.WEIGHTS), "OMP_NUM_THREADS": "1"}
     with started(command, stdout=subprocess.PIPE, env=os.environ | tiny) as process:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Ttsr, below, save, voice
+from helpers import Ttsr, below, load, save, voice
 
 from ttsr_studio.batch.in_hand import FilesInHand
 from ttsr_studio.cli.run_output import RunOutput
@@ -107,6 +107,26 @@ def test_an_error_belongs_to_its_file(
     assert "1.wav: unexpected ValueError: unread" in done.output
     assert "2.wav" in next(line for line in done.output.splitlines() if "No space left" in line)
     assert "2 rendered" in done.output
+
+
+def test_an_output_that_appears_when_its_input_is_read_already_is_left_and_the_others_are_rendered(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy, out = Spy(monkeypatch), tmp_path / "out"
+    spy.beside = {"search 0": "read 1"}
+    searched = FileRender.search
+
+    def search(render: FileRender) -> None:
+        searched(render)
+        (out / "1.wav").write_bytes(b"somebody's")
+
+    monkeypatch.setattr(FileRender, "search", search)
+    done = ttsr("render", *stems[:3], "-o", f"{out}/", *QUICK, "--skip-existing")
+    assert done.exit_code == 0, done.output
+    assert "out/1.wav (exists)" in done.output
+    assert "2 rendered, 1 skipped, 0 failed" in done.output
+    assert (out / "1.wav").read_bytes() == b"somebody's"
+    assert len(load(out / "2.wav")) == len(load(stems[2]))
 
 
 def test_ctrl_c_leaves_what_is_written_whole(

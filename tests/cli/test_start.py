@@ -1,6 +1,7 @@
 """How the program starts: what it loads, and that it checks its options under `python -O` as well."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from click import Context
 from helpers import LONGEST, Ttsr, below, save, voice
 
 from ttsr_studio.cli.main import COMMANDS, main
+from ttsr_studio.engines.builtin import engine
 
 LOADED = "import sys, ttsr_studio; print(*sorted({name.split('.')[0] for name in sys.modules}))"
 
@@ -26,6 +28,7 @@ print(*sys.modules)
 
 OPTIMISED = """
 import json, sys
+import preloaded
 from click.testing import CliRunner
 from ttsr_studio.cli.main import main
 assert False, "this line is not there under -O"
@@ -98,6 +101,8 @@ def test_options_are_checked_under_python_minus_o_as_without(
     ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")  # of a terminal here, and of none there
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    monkeypatch.setenv("TTSR_TEST_ENGINE", str(engine.WEIGHTS))
     source = str(save(tmp_path / "stem.wav", below(voice(0.5), 5000)))
     wrong = (
         ["--finalists", "3"],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from helpers import LONGEST, below, save, voice
 
+from ttsr_studio.engines.builtin import engine
 from ttsr_studio.errors import Cause
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.rendering.tasks import TaskFailed, guarded
@@ -230,6 +231,7 @@ DOCUMENTED = [
 TYPED = ("skip=1", "order=down", "parts=0.5, 0.25", "plain=true", "most=0.5", "bare=3")
 RUN = """
 import json, sys
+import preloaded
 from click.testing import CliRunner
 from ttsr_studio.cli.main import main
 from pathlib import Path
@@ -313,7 +315,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         capture_output=True,
         text=True,
         timeout=LONGEST,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(root)])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, root, root / "tests"))),
+            "TTSR_TEST_ENGINE": str(engine.WEIGHTS),
+        },
     )
     assert done.returncode == 0, done.stderr
     outcomes = {name: (code, text) for name, (code, text) in zip(lines, json.loads(done.stdout), strict=True)}

@@ -27,7 +27,7 @@ def loaded(quick: None) -> Iterator[Any]:
     context = ordinary("forkserver")
     context.set_forkserver_preload(["preloaded"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         patch.setenv("TTSR_TEST_ENGINE", str(engine.WEIGHTS))
         if len(tempfile.gettempdir()) > 50:  # the name of a socket that it makes there has at most 107 bytes
             patch.setattr(tempfile, "tempdir", "/tmp")

@@ -1,4 +1,4 @@
-"""What workers of tests have loaded when they start: the renderer, with the tiny engine and no picture."""
+"""What processes of tests have loaded when they start: the renderer, with the tiny engine and no picture."""
 
 import os
 from pathlib import Path
