@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram
+from ttsr_studio.analysis.spectra import bins_between, distance_of_logs, log_power, power_spectrogram
 
 
 def search_range(
@@ -29,8 +29,18 @@ def search_range(
 
 def range_of(powers: Sequence[Tensor]) -> float:
     """The same from power spectrograms, [channels, bins, frames] each, at least one."""
+    return range_around(powers, mean_magnitude(powers))
+
+
+def mean_magnitude(powers: Sequence[Tensor]) -> Tensor:
+    """The set's mean magnitude spectrogram, [channels, bins, frames]."""
     mean = torch.zeros_like(powers[0])
     for power in powers:
-        mean += power.sqrt() / len(powers)
-    mean = mean.square_()
-    return float(torch.stack([log_distance(power, mean) for power in powers]).mean())
+        mean += power.sqrt().div_(len(powers))
+    return mean
+
+
+def range_around(powers: Sequence[Tensor], mean: Tensor) -> float:
+    """The range of a set whose mean magnitude is known."""
+    middle = log_power(mean.square())
+    return float(torch.stack([distance_of_logs(log_power(power), middle) for power in powers]).mean())

@@ -76,7 +76,17 @@ def log_distance(power_x: Tensor, power_y: Tensor) -> Tensor:
 
     Root of the mean over bins of the squared difference of log10 powers (clamped at 1e-8), mean over frames.
     """
-    difference = power_x.clamp_min(POWER_FLOOR).log10() - power_y.clamp_min(POWER_FLOOR).log10()
+    return distance_of_logs(log_power(power_x), log_power(power_y))
+
+
+def log_power(power: Tensor) -> Tensor:
+    """log10 of powers, clamped at 1e-8."""
+    return power.clamp_min(POWER_FLOOR).log10()
+
+
+def distance_of_logs(log_x: Tensor, log_y: Tensor) -> Tensor:
+    """`log_distance` of what `log_power` gave, for a spectrogram that many are compared with."""
+    difference = log_x - log_y
     # Squares in float32, summed in float64 where the device has it: 9 digits, and no copy of the whole in float64.
     wide = torch.float32 if difference.device.type == "mps" else torch.float64
     return square_root(difference.square().mean(-2, dtype=wide)).mean(-1)

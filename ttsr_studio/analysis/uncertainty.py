@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ttsr_studio.analysis.search_range import range_of
+from ttsr_studio.analysis.search_range import mean_magnitude, range_around
 from ttsr_studio.analysis.spectra import HOP, N_FFT, pool_edges, power_spectrogram
 from ttsr_studio.errors import OptionError
 
@@ -112,9 +112,7 @@ def disagreement(powers: Sequence[Tensor], cutoff_hz: float, rate: int) -> Disag
     """Compare power spectrograms of candidates, [channels, bins, frames] each, at least one, on their device."""
     first = max(1, math.ceil(cutoff_hz * N_FFT / rate))
     levels = [cell_levels(power[:, first:], rate) for power in powers] if cutoff_hz < rate / 2 else []
-    mean = torch.zeros_like(powers[0])
-    for power in powers:
-        mean += power.sqrt() / len(powers)
+    mean = mean_magnitude(powers)
     # The mean first: the difference of two sums would lose what candidates have in common.
     squares = torch.zeros_like(mean)
     for power in powers:
@@ -123,7 +121,7 @@ def disagreement(powers: Sequence[Tensor], cutoff_hz: float, rate: int) -> Disag
     if len(powers) < 2:
         return Disagreement(variance, None, None)
     spread = torch.stack(levels).std(0).mean(0).cpu().numpy() if levels else None
-    return Disagreement(variance, spread, range_of(powers))
+    return Disagreement(variance, spread, range_around(powers, mean))
 
 
 def cell_levels(power: Tensor, rate: int) -> Tensor:

@@ -83,7 +83,13 @@ class Crossover:
             return None
         first = max(round(self.cutoff_hz / self.rate * _LONG) - 2 * _ASIDE, 0)
         heard = round(self.heard_to_hz / self.rate * _SIZE)
-        return _Held(_power(_spectrum(_long_enough(lr), _SIZE)), heard, partials(lr, first), first)
+        power = _power(_spectrum(_long_enough(lr), _SIZE))
+        found = partials(lr, first)
+        if found is None:
+            return _Held(power, heard)
+        # Most bins have none: what is multiplied by 1 need not be touched.
+        bins = found.movedim(-2, 0).flatten(1).any(1).nonzero()[:, 0]
+        return _Held(power, heard, first + bins, 1 - found[..., bins, :])
 
     def low_pass(self, audio: torch.Tensor) -> torch.Tensor:
         """What lies below the crossover, ``[..., samples]``."""
@@ -145,14 +151,14 @@ class _Held:
     Attributes:
         power: [..., channels, bins of 94 Hz, frames of 5.3 ms] (at 48 kHz), smoothed over three of each.
         heard: so many of the first bins, where it is known to hold something.
-        partials: 1 around its partials in frames of 4,096, [..., channels, bins, frames]; None where there are none.
-        first: bin of 4,096 that `partials` begin with.
+        bins: of frames of 4,096, those that partials of it lie in.
+        beside: 0 around its partials in these bins, else 1, [..., channels, bins, frames]; None without partials.
     """
 
     power: torch.Tensor
     heard: int
-    partials: torch.Tensor | None
-    first: int
+    bins: torch.Tensor | None = None
+    beside: torch.Tensor | None = None
 
 
 def topped_up(held: _Held, generated: torch.Tensor) -> torch.Tensor:
@@ -170,7 +176,9 @@ def topped_up(held: _Held, generated: torch.Tensor) -> torch.Tensor:
         missing[..., :heard, :][sounds[..., :heard, :]] = 0
     # A square root, but for its slope at 0, where the last bits of what was generated would be heard.
     gain = missing / (missing + _SOFT).sqrt() * (1 + _SOFT) ** 0.5
-    rows = (wanted * gain).reshape(-1, *wanted.shape[-2:])
+    # As pairs of numbers: as a complex one, the gain would be copied first.
+    scaled = torch.view_as_complex(torch.view_as_real(wanted) * gain[..., None])
+    rows = scaled.reshape(-1, *wanted.shape[-2:])
     return resynthesised(rows, _SIZE, _HOP, whole.shape[-1]).view_as(whole)[..., : generated.shape[-1]]
 
 
@@ -182,16 +190,19 @@ def _long_enough(audio: torch.Tensor) -> torch.Tensor:
 
 def beside_partials(held: _Held, added: torch.Tensor) -> torch.Tensor:
     """``added`` [..., samples] without what lies on a partial of the input: it could as well cancel it."""
-    if held.partials is None:
+    if held.beside is None:
         return added
     spectrum = _spectrum(added, _LONG)
-    spectrum[..., held.first :, :] *= 1 - held.partials
+    spectrum[..., held.bins, :] *= held.beside
     kept = spectrum.reshape(-1, *spectrum.shape[-2:])
     return resynthesised(kept, _LONG, _LONG // 4, added.shape[-1]).view_as(added)
 
 
 def partials(lr: torch.Tensor, first: int) -> torch.Tensor | None:
-    """See `_Held`: of ``lr`` [..., samples]. A partial stands out by 15 dB from what lies to either side of it."""
+    """1 around partials of ``lr`` [..., samples], in frames of 4,096 from bin ``first`` on; None without any.
+
+    A partial stands out by 15 dB from what lies to either side of it.
+    """
     if lr.shape[-1] <= _LONG:
         return None
     faintest_db = 20 * np.log10(_AUDIBLE * _LONG / 4)

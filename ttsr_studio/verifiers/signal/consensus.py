@@ -18,7 +18,7 @@ Weights and licence: none of its own.
 import torch
 from torch import Tensor
 
-from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spectrogram, precise
+from ttsr_studio.analysis.spectra import bins_between, distance_of_logs, log_power, power_spectrogram, precise
 from ttsr_studio.errors import MissingError
 from ttsr_studio.verifiers.protocol import Context, Need, Preview, Scope
 
@@ -48,9 +48,10 @@ class Consensus:
         bins = bins_between(low, high, context.sample_rate)
         place = f"consensus on {audio.device}"
         if place not in context.cache:
-            context.cache[place] = power_spectrogram(context.expected)[..., bins, :]
+            context.cache[place] = log_power(power_spectrogram(context.expected)[..., bins, :])
         expected = context.cache[place]
-        distances = [log_distance(power[..., bins, :], expected).mean(-1) for power in context.power(audio)]
+        powers = context.power(audio)
+        distances = [distance_of_logs(log_power(power[..., bins, :]), expected).mean(-1) for power in powers]
         return -torch.stack(distances)
 
     def score_preview(self, preview: Preview) -> Tensor:
