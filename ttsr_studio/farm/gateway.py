@@ -53,6 +53,9 @@ PLACE_SECONDS = 20.0
 KNOCK_SECONDS, KNOCKS = 1.0, 3
 """The head is gone when so many connections to it in a row are refused."""
 
+WORK = "work"
+"""What a worker does all of its work in, one thread: each further one would keep memory of its own."""
+
 EXIT_GONE = 3
 
 
@@ -133,7 +136,7 @@ class Gateway:
 
         self.ray: Any = ray
         self.pipe, self.settings = pipe, settings
-        self.kind: Any = ray.remote(RenderActor)
+        self.kind: Any = ray.remote(concurrency_groups={WORK: 1})(RenderActor)
         self.desks: dict[int, Desk] = {}
         self.owner = f"{settings.owner} on {socket.gethostname()}, process {os.getppid()}"
         self.machines, self.waiting = Machines(ray, settings), WaitingList()
@@ -181,7 +184,8 @@ class Gateway:
                 self.pipe.send(Lost(message.line, message.number, "its worker is gone", True))
         elif isinstance(message, Do):
             desk.call, desk.enough = message, None
-            desk.asked = desk.actor.do.remote(message.work, message.what, message.stopped)
+            doing: Any = desk.actor.do.options(concurrency_group=WORK)
+            desk.asked = doing.remote(message.work, message.what, message.stopped)
         elif isinstance(message, Enough):
             desk.enough = message
             desk.actor.enough.remote(message.leave)
