@@ -136,7 +136,7 @@ class Gateway:
 
         self.ray: Any = ray
         self.pipe, self.settings = pipe, settings
-        self.kind: Any = ray.remote(concurrency_groups={WORK: 1})(RenderActor)
+        self.kind: Any = self.ray.remote(concurrency_groups={WORK: 1})(RenderActor)
         self.desks: dict[int, Desk] = {}
         self.owner = f"{settings.owner} on {socket.gethostname()}, process {os.getppid()}"
         self.machines, self.waiting = Machines(ray, settings), WaitingList()
