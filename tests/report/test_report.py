@@ -16,7 +16,8 @@ from matplotlib.image import imread
 from ttsr_studio.analysis.spectrogram_map import SpectrogramMap
 from ttsr_studio.analysis.uncertainty import UncertaintyMap, UncertaintySummary
 from ttsr_studio.errors import InputError, OutputError
-from ttsr_studio.report.figures import DrawnMaps, Maps, draw_report
+from ttsr_studio.report.drawn_maps import DrawnMaps, Maps
+from ttsr_studio.report.figures import draw_report
 from ttsr_studio.report.search_records import CandidateRecord, WindowRecord
 from ttsr_studio.report.validate import json_schema, validate
 from ttsr_studio.report.write import write_arrays, write_report

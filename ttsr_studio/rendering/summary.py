@@ -30,6 +30,7 @@ from ttsr_studio.rendering.request import RunningRender
 from ttsr_studio.rendering.rerank import Reranking
 from ttsr_studio.rendering.skirts import skirt_records
 from ttsr_studio.rendering.source import Material
+from ttsr_studio.report.drawn_maps import DrawnMaps, Maps
 from ttsr_studio.report.earlier import clear_earlier
 from ttsr_studio.report.file_records import (
     BandRecord,
@@ -275,7 +276,7 @@ def load_drawing() -> None:
 
 def write_report_files(target: Path, report: Report, recorder: Recorder) -> tuple[Path, Path]:
     """Write `<stem>.ttsr.json`, `<stem>.ttsr.npz` and `<stem>.ttsr.png` beside the output; returns JSON and PNG."""
-    from ttsr_studio.report.figures import DrawnMaps, Maps, draw_report  # with matplotlib, .4 s
+    from ttsr_studio.report.figures import draw_report  # with matplotlib, .4 s
 
     data, picture, arrays = report_paths(target)
     write_report(data, report.to_json())

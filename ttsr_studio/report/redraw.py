@@ -19,7 +19,8 @@ def redrawing(target: Path) -> Callable[[], None] | None:
         return None
     import numpy as np
 
-    from ttsr_studio.report.figures import DrawnMaps, draw_report
+    from ttsr_studio.report.drawn_maps import DrawnMaps
+    from ttsr_studio.report.figures import draw_report
     from ttsr_studio.report.validate import load_report
 
     try:
