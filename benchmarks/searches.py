@@ -28,10 +28,11 @@ from ttsr_studio.analysis.spectra import bins_between, log_distance, power_spect
 from ttsr_studio.audio.bandwidth.map import BandwidthMap
 from ttsr_studio.audio.disk_buffer import Scratch
 from ttsr_studio.audio.level import active_rms
+from ttsr_studio.engines.builtin.engine import BuiltinEngine
 from ttsr_studio.evaluation.benchmark.concatenate import join_clips
 from ttsr_studio.evaluation.benchmark.dataset import RATE, Clip, load_corpus
 from ttsr_studio.evaluation.benchmark.degradation import Conditions, Item
-from ttsr_studio.evaluation.benchmark.perceptual import perceived
+from ttsr_studio.evaluation.benchmark.perceptual import LISTENERS, opinion
 from ttsr_studio.evaluation.benchmark.systems import weights_of
 from ttsr_studio.evaluation.replay.collect import ScoreCollection
 from ttsr_studio.evaluation.replay.estimate import replay
@@ -290,6 +291,7 @@ SEARCHES = {
     "zero-order": {"search": "zero-order"},
     "paths": {"search": "paths"},
     "halving": {"search": "halving"},
+    "halving, tuned": {"search": "halving", "settings": (("keep", "0.25"), ("rungs", "0.25,0.5,0.75"))},
     "screen": {"search": "screen"},
     "polish": {"search": "polish"},
     "steering": {"search": "steering"},
@@ -308,19 +310,23 @@ HELD_OUT = ("continuity",)
 @click.option("--nfe", "budgets", multiple=True, type=int, default=[64], show_default=True, help="Of a window.")
 @click.option("--search", "names", multiple=True, type=click.Choice([*SEARCHES]), default=[*SEARCHES])
 @click.option("--choice", "choices", multiple=True, type=click.Choice(CHOICES), default=CHOICES, show_default=True)
+@click.option(
+    "--listener", "listeners", multiple=True, type=click.Choice([each.column for each in LISTENERS]), help="Asked too."
+)
 def table(source: Path, out: Path, join: float, seconds: float | None, limit: int | None, **told: object) -> None:
     """Render programmes by every search with every choice, guided by critic + consensus, and compare them."""
     run = EvaluationRun(Conditions((told["cutoff"],), "brick", seconds), Results(out / "table.jsonl"))
     clips = programmes(source, out, join, limit, told["kinds"], told["apart"])
     session, rows = None, []
+    runs = runs_of(told["choices"], not seconds or seconds > BuiltinEngine.core_seconds)
     for case in cases_with_band(clips, run.conditions.cutoffs):
-        for nfe, name, choices in itertools.product(told["budgets"], told["names"], runs_of(told["choices"])):
+        for nfe, name, choices in itertools.product(told["budgets"], told["names"], runs):
             options = RenderOptions(
                 candidates=None, budget=f"{nfe}nfe", verifiers=VOTERS, hold_out=HELD_OUT, ensemble="zsum",
                 scope="window", choice=choices[-1], seed=told["seed"], **SEARCHES[name],
             )  # fmt: skip
             session = session.with_options(options) if session else Session(options)
-            for row in sweep(TableStudy(session, name, nfe, choices), [case], run):
+            for row in sweep(TableStudy(session, name, nfe, choices, told["listeners"]), [case], run):
                 rows.append(row)
                 click.echo(f"{row['clip']} {nfe} {name} {row['choice']}: {row['lsd']:.3f}, {row['seconds']:.1f} s")
     for lines in ([], *table_lines(rows, told["seed"])):
@@ -329,8 +335,14 @@ def table(source: Path, out: Path, join: float, seconds: float | None, limit: in
         click.echo(reason, err=True)
 
 
-def runs_of(choices: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Choices by the searches that serve them: windows and segments choose from the same candidates."""
+def runs_of(choices: tuple[str, ...], several: bool) -> list[tuple[str, ...]]:
+    """Choices by the searches that serve them: windows and segments choose from the same candidates.
+
+    Args:
+        several: whether a programme has several windows; in one, a choice by clip is one by window, of one search.
+    """
+    if not several:
+        return [tuple(choice for choice in choices if choice != "window")]
     apart = tuple(choice for choice in ("window", "segment") if choice in choices)
     return [run for run in (("clip",) if "clip" in choices else (), apart) if run]
 
@@ -355,19 +367,23 @@ class TableStudy:
         session: of the last of the choices.
         nfe: evaluations that a window and channel may take.
         choices: made from the candidates of one search.
+        listeners: measures that are asked beside.
     """
 
     session: Session
     name: str
     nfe: int
     choices: tuple[str, ...]
+    listeners: tuple[str, ...]
 
     def find(self, clip: Clip, cutoff_hz: float, run: EvaluationRun) -> list[dict] | None:
         return run.results.find([self.key(clip, cutoff_hz, run, choice) for choice in self.choices])
 
     def key(self, clip: Clip, cutoff_hz: float, run: EvaluationRun, choice: str) -> str:
         options = replace(self.session.options, choice=choice).to_json()
-        return run.row_key(clip, cutoff_hz, table=1, options=options, weights=weights_of(self.session))
+        return run.row_key(
+            clip, cutoff_hz, table=1, listeners=self.listeners, options=options, weights=weights_of(self.session)
+        )
 
     def measure(self, item: Item, run: EvaluationRun) -> Iterator[dict]:
         own, stages, kept = ScoreCollection(self.session).with_noises_of(item.clip, run), Stages(), Kept()
@@ -386,16 +402,16 @@ class TableStudy:
                     "spent": stages.network.nfe / max(1, len(loud)), "seconds": seconds,
                     "candidates": float(np.mean([len(step.candidates.audio) for step in loud])),
                     **choices_by_truth(item, loud, choice, source.level / own.engine.input_rms),
-                    **told_of(item, np.concatenate([step.finished[0] for step in steps], axis=1)),
+                    **told_of(item, np.concatenate([step.finished[0] for step in steps], axis=1), self.listeners),
                     "scores": mean_scores(loud),
                 }  # fmt: skip
 
 
-def told_of(item: Item, made: np.ndarray) -> dict[str, float | None]:
+def told_of(item: Item, made: np.ndarray, listeners: tuple[str, ...]) -> dict[str, float | None]:
     """Distance to the truth above the cutoff, and what listeners would say, of a render [channels, samples]."""
     truth, bins = item.truth[:, : made.shape[1]], bins_between(item.cutoff_hz, item.clip.edge_hz, RATE)
     powers = [power_spectrogram(torch.from_numpy(x))[:, bins] for x in (made, truth)]
-    heard = {name: finite(value) for name, value in perceived(truth, made).items()}
+    heard = {each.column: finite(opinion(each, truth, made)) for each in LISTENERS if each.column in listeners}
     return {"lsd": float(log_distance(*powers).mean()), **heard}
 
 
@@ -440,15 +456,14 @@ def score_of(name: str) -> Callable[[dict], float]:
 
 
 def heard_by(name: str) -> Callable[[dict], float]:
-    return lambda row: np.nan if row[name] is None else row[name]
+    return lambda row: np.nan if row.get(name) is None else row[name]
 
 
 MEASURES: dict[str, Callable[[dict], float]] = {
     "less LSD": lambda row: -row["lsd"],
     **{name: score_of(name) for name in VOTERS},
     **{f"{name}, held out": score_of(name) for name in HELD_OUT},
-    "ViSQOL": heard_by("visqol"),
-    "Zimtohrli": heard_by("zimtohrli"),
+    **{each.column: heard_by(each.column) for each in LISTENERS},
     "the truth's choice: less LSD": lambda row: -row["oracle"],
 }
 """What is compared, higher is better; the last with the choice of random by clip, not with the truth's."""
@@ -467,19 +482,21 @@ def table_lines(rows: list[dict], seed: int) -> Iterator[list[str]]:
         base = cells.get((times * nfe, "random", "clip"))
         if base is None:
             continue
-        lines = []
+        lines, known = (
+            [],
+            [name for name in MEASURES if np.isfinite([base_of(name, row) for row in base.values()]).any()],
+        )
         for (_, search, choice), mine in ((where, cell) for where, cell in cells.items() if where[0] == nfe):
             clips = [clip for clip in base if clip in mine]
             apart = [
-                np.array([measure(mine[clip]) - base_of(name, base[clip]) for clip in clips])
-                for name, measure in MEASURES.items()
+                np.array([MEASURES[name](mine[clip]) - base_of(name, base[clip]) for clip in clips]) for name in known
             ]
             spent, seconds = (np.mean([mine[clip][name] for clip in clips]) for name in ("spent", "seconds"))
             told = [interval(bootstrap(each, seed), 3, "+") for each in apart]
             lines.append([search, choice, str(len(clips)), f"{spent:.0f}", f"{seconds:.1f}", *told])
-        titles = ["search", "choice by", "programmes", "evaluations", "CPU s", *MEASURES]
+        titles = ["search", "choice by", "programmes", "evaluations", "CPU s", *known]
         head = f"{nfe} evaluations, against random by clip with {times * nfe}:"
-        means = (f"{name} {np.nanmean([base_of(name, row) for row in base.values()]):.3f}" for name in MEASURES)
+        means = (f"{name} {np.nanmean([base_of(name, row) for row in base.values()]):.3f}" for name in known)
         yield [head, f"(which has {', '.join(means)})", "", *markdown_table(titles, lines, titles[:2]), ""]
 
 
