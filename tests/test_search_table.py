@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,6 @@ ROOT = Path(__file__).parent.parent
 def test_the_table_of_searches_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     searches = importlib.import_module("searches")
-    monkeypatch.setattr(
-        searches, "perceived", lambda truth, made: dict.fromkeys(("visqol", "zimtohrli"), math.nan)
-    )  # seconds each
     for number in range(3):
         save(tmp_path / f"{number}.wav", voice(3.2, seed=number), subtype="FLOAT")
     rows = "".join(f"{number}.wav,speech,{owner}\n" for number, owner in enumerate("aab"))
