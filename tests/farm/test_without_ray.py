@@ -34,7 +34,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering import pipeline
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.rendering.inference.session import Session
-from ttsr_studio.rendering.tasks import RenderTask
+from ttsr_studio.rendering.tasks import LostError, RenderTask
 from ttsr_studio.storage.checksum import sha256
 from ttsr_studio.storage.marks import clear_stale, mark_name
 
@@ -120,6 +120,44 @@ def test_a_render_whose_worker_ends_before_its_report_is_taken_back_and_nothing_
     assert [each.status for each in left] == ["failed", "failed"]
     assert sorted(seen) == ["a.wav", "b.wav"]
     assert os.listdir(out) == ["b.wav"]
+
+
+@pytest.mark.parametrize("wrote_on", [False, True])
+def test_audio_of_a_worker_that_ended_before_its_report_is_made_anew_by_the_next(
+    wrote_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker is killed and the next begins; or the first writes on, unseen, and ends while the next searches."""
+    job = Job(stem(tmp_path / "a.wav", seconds=0.3), tmp_path / "out" / "a.flac", None)
+    written = pipeline.write_reports
+    works: list[RenderWork] = []
+
+    def killed(*_: Any) -> None:
+        raise LeftError
+
+    def dies(work: RenderWork) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "write_reports", killed)
+            patch.setattr(pipeline, "take_back", lambda request: None)
+            assert pickle.loads(RenderActor(1).do(pickle.dumps(work), "a.wav", False)) is None
+        assert {".a.flac.ttsr-writing", "a.flac"} <= set(os.listdir(tmp_path / "out"))
+        for note in (tmp_path / "out").glob(".*.inode"):
+            note.unlink()  # a share may have numbers of its own for files
+
+    def do(line: Line, work: RenderWork, *_: Any, **__: Any) -> Any:
+        works.append(work)
+        if len(works) == 1 + wrote_on:
+            dies(works[0])
+        if len(works) == 1:
+            raise LostError("its worker ended", machine=False)
+        return pickle.loads(RenderActor(1).do(pickle.dumps(work), "a.wav", False))
+
+    monkeypatch.setattr(LosingLine, "do", do)
+    run = run_of(LosingFarm(lambda work: None))
+    (done,) = run.over([job], [job.source])
+    assert (done.status, len(works), pipeline.write_reports) == ("rendered", 2, written), done.reason
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.flac", "a.ttsr.json", "a.ttsr.npz", "a.ttsr.png"]
+    assert done.rendered
+    assert done.rendered[1].summary["sha256"] == sha256(job.target)
 
 
 def test_a_render_that_nobody_waits_for_any_more_is_left_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from ttsr_studio.rendering.inference.progress import CancellationToken, Event
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask, TaskFailed
 from ttsr_studio.report.paths import report_paths
-from ttsr_studio.report.writing import end_writing
+from ttsr_studio.report.writing import end_writing, unfinished_files
 
 if TYPE_CHECKING:
     from ttsr_studio.farm.farm import Farm
@@ -197,10 +197,12 @@ class FarmRun:
 
     def _tidy_up(self, tasks: Mapping[int, RenderTask]) -> None:
         """Remove our marks, and renders whose worker ended before the report: they would pass for finished."""
-        ours = [task for number, task in tasks.items() if task.report and self.marks.is_ours(number, task.target)]
+        begun = [(number, task) for number, task in tasks.items() if number in self.begun and task.report]
+        ours = [task.target for number, task in begun if self.marks.is_ours(number, task.target)]
         self.marks.remove([task.target for task in tasks.values()])
-        for target in (task.target for task in ours if not report_paths(task.target)[0].exists()):
-            target.unlink(missing_ok=True)
+        for target in (target for target in ours if not report_paths(target)[0].exists()):
+            for path in {target, *unfinished_files(target)}:
+                path.unlink(missing_ok=True)
             end_writing(target)
 
     def _delivered(self, number: int, task: RenderTask) -> Rendered | None:

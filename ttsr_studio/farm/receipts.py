@@ -15,6 +15,7 @@ from ttsr_studio.farm.works import note_of
 from ttsr_studio.rendering.output import make_folder
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import RenderTask
+from ttsr_studio.report.lacking import lacking, was_cut_off
 from ttsr_studio.report.paths import page_name, report_paths
 from ttsr_studio.report.validate import load_report
 from ttsr_studio.storage.checksum import sha256
@@ -55,13 +56,16 @@ class Marks:
 
     def delivered(self, number: int, task: RenderTask) -> Rendered | None:
         """The render of a worker of which nothing more was heard, where it lies whole at its target; else None."""
+        data, picture, _ = report_paths(task.target)
+        receipt = self.receipt(number, task.target)
+        if not receipt.exists() and task.report and self.is_ours(number, task.target) and not lacking(task.target):
+            receipt = data  # it was lost after its last file and before it said so
         try:
-            report = load_report(self.receipt(number, task.target))
+            report = load_report(receipt)
             if report.output.sha256 != sha256(task.target):
                 return None
         except (OSError, InputError):
             return None
-        data, picture, _ = report_paths(task.target)
         page = page_name(task.target) if task.report and task.options.page else None
         return Rendered(report, task.target, (data, picture) if task.report else None, page)
 
@@ -74,6 +78,8 @@ class Marks:
 
     def is_ours(self, number: int, target: Path) -> bool:
         """Whether what lies at a target is what a worker wrote there, be it without its report."""
+        if was_cut_off(target):
+            return True
         try:
             return note_of(self.receipt(number, target)).read_text() == str(target.stat().st_ino)
         except (OSError, ValueError):

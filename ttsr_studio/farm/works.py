@@ -9,13 +9,15 @@ from glob import escape
 from pathlib import Path
 
 from ttsr_studio.config.sidecar import sidecar
-from ttsr_studio.errors import TtsrError
+from ttsr_studio.errors import OutputError, TtsrError
 from ttsr_studio.farm.actor import LeftError
 from ttsr_studio.rendering.inference.group import GroupRequest, GroupResult, search_group
 from ttsr_studio.rendering.summary import Rendered
 from ttsr_studio.rendering.tasks import HashDone, RenderTask, Workplace, hash_file, render_task
 from ttsr_studio.report.earlier import clear_earlier, earlier_report
+from ttsr_studio.report.lacking import was_cut_off
 from ttsr_studio.report.paths import report_names, report_paths
+from ttsr_studio.report.writing import end_writing
 from ttsr_studio.storage.atomic import hidden, publish, sync_file, write_atomic
 from ttsr_studio.storage.marks import clear_stale, mark_name
 
@@ -94,7 +96,13 @@ class RenderWork:
         if self.receipt is None:
             return render_task(self.task, place)
 
-        made = render_task(self.task, replace(place, report=Delivery(self, self.receipt, place.report)))
+        place = replace(place, report=Delivery(self, self.receipt, place.report))
+        try:
+            made = render_task(self.task, place)
+        except OutputError:
+            if self.task.replace or not was_cut_off(self.task.target):
+                raise  # else it is of a worker that was lost, which wrote on meanwhile and then ended
+            made = render_task(replace(self.task, replace=True), place)
         with suppress(TtsrError):
             write_atomic(self.receipt, json.dumps(made.report.to_json()).encode())
         return made
@@ -197,7 +205,8 @@ def brought_home(made: Rendered, folder: Path) -> Rendered:
 
 def put_in_place(shipment: Shipment, task: RenderTask) -> Rendered:
     """Put the files of a render where they belong, the audio last. Raises OutputError and OSError."""
-    earlier = earlier_report(task.target) if task.replace else None
+    anew = task.replace or was_cut_off(task.target)
+    earlier = earlier_report(task.target) if anew else None
     ours = report_paths(task.target)[0] == report_names(task.target)[0]  # what was put there before this was killed
     for name in sorted(shipment.files, key=lambda name: name == task.target.name):
         final = task.target.parent / name
@@ -205,11 +214,12 @@ def put_in_place(shipment: Shipment, task: RenderTask) -> Rendered:
         try:
             temporary.write_bytes(shipment.files[name])
             sync_file(temporary)
-            publish(temporary, final, task.replace or (ours and name != task.target.name))
+            publish(temporary, final, anew or (ours and name != task.target.name))
         finally:
             temporary.unlink(missing_ok=True)
     made = shipment.rendered
     clear_earlier(task.target, earlier, made.report, made.page, task.inputs)
+    end_writing(task.target)
     return made
 
 

@@ -187,9 +187,9 @@ def told(run: RunningRender, material: Material, done: Finished) -> Iterator[NDA
     """The blocks of a render as they are written, and then read back; progress is told of the first time."""
     share = 0.5
     for block in done.audio.blocks(BLOCK):
+        yield block * done.factor
         share += 0.4 * block.shape[1] / done.audio.frames
         run.progress.writing(share, material.seconds)
-        yield block * done.factor
 
 
 def add_page(run: RunningRender, report: Report, recorder: Recorder) -> Path:
