@@ -50,6 +50,10 @@ class OutputError(TtsrError):
     """An output that cannot be written, or that did not read back as written."""
 
 
+class TakenError(OutputError):
+    """An output whose name something else took while it was made; that is left as it is."""
+
+
 class OptionError(TtsrError):
     """An option, key or name that is unknown or does not fit the others."""
 

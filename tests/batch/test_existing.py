@@ -1,6 +1,7 @@
 """What a run that was killed left, pictures that alone are missing, and inputs that are not there."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,9 @@ from ttsr_studio.batch.job_file import read_job
 from ttsr_studio.batch.job_run import carry_out
 from ttsr_studio.rendering import pipeline
 from ttsr_studio.rendering.inference import session
+from ttsr_studio.report.writing import started
+from ttsr_studio.storage.checksum import sha256
+from ttsr_studio.storage.marks import this_host
 
 QUICK = ("--candidates", 2, "--steps", 1, "--verifier", "continuity", "--keep-top", 2)
 KILLED = """
@@ -124,3 +128,43 @@ def test_inputs_that_are_not_there_are_told_before_an_engine_is_loaded(
 
     monkeypatch.setattr(session.Session, "__init__", loaded)
     assert "no.wav: cannot be opened (No such file" in ttsr(*asked, "--overwrite").output
+
+
+def mark(path: Path, process: int, files: dict[str, list[str]] | None = None) -> None:
+    """The mark of a render that a process writes, or wrote, or its temporary file."""
+    began = started(process)
+    told = {"host": this_host(), "process": process, "files": files or {}} | ({"started": began} if began else {})
+    path.write_text(json.dumps(told))
+
+
+def test_the_next_run_takes_away_what_a_killed_one_left(ttsr: Ttsr, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = process.pid
+    source, out = save(tmp_path / "in.wav", below(voice(0.3), 5000)), tmp_path / "out"
+    asked = ("render", source, "-o", out / "out.wav", *QUICK)
+    assert ttsr(*asked).exit_code == 0
+    theirs = [".out.mine.partial.wav", "..out.wav.00000000.partial.ttsr-writing", ".out2.0123abcd.partial.wav"]
+    (out / theirs[0]).write_bytes(b"")
+    mark(out / theirs[1], os.getppid())
+    (out / theirs[2]).write_bytes(b"")
+    there = sorted([*WHOLE, *theirs])
+
+    def leave(checksum: str) -> None:
+        mark(out / ".out.wav.ttsr-writing", dead, {"out.wav": [checksum]})
+        mark(out / "..out.wav.0123abcd.partial.ttsr-writing", dead)
+        (out / ".out.0123abcd.partial.wav").write_bytes(b"half of a file")
+
+    for checksum in (sha256(out / "out.wav"), "0"):
+        leave(checksum)
+        assert "out.wav (exists)" in ttsr(*asked, "--skip-existing", "--dry-run").output
+        assert len(names(out)) == len(there) + 3
+        assert "exist already" in ttsr(*asked).output
+        assert names(out) == there
+        leave(checksum)
+        assert "out.wav (exists)" in ttsr(*asked, "--skip-existing").output
+        assert names(out) == there
+    (out / "out.ttsr.json").unlink()
+    mark(out / ".out.wav.ttsr-writing", os.getppid(), {"out.wav": [sha256(out / "out.wav")]})
+    assert "out.wav (exists)" in ttsr(*asked, "--skip-existing").output  # another process is about to end it
+    mark(out / ".out.wav.ttsr-writing", dead, {"out.wav": [sha256(out / "out.wav")]})
+    assert ANEW in ttsr(*asked, "--skip-existing").output

@@ -188,3 +188,34 @@ def test_a_file_whose_picture_is_missing_does_not_pass_for_finished(
     (out / "0.ttsr.npz").unlink()
     assert "0.wav: rendered anew, as 0.ttsr.npz is missing" in ttsr(*wanted, "--skip-existing").output
     assert (out / "0.wav").read_bytes() == whole
+
+
+def test_what_another_run_makes_meanwhile_is_skipped(
+    ttsr: Ttsr, stems: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = list[str]()
+
+    def other_makes(stem: str, part: str) -> None:
+        real = getattr(FileRender, part)
+
+        def run(render: FileRender) -> Any:
+            before, name = part == "write", render.run.request.source.stem
+            searched.extend([name] * (part == "search"))
+            done = None if before else real(render)
+            if name == stem:
+                save(tmp_path / "out" / f"{stem}.wav", voice(0.1))
+            return real(render) if before else done
+
+        monkeypatch.setattr(FileRender, part, run)
+
+    (tmp_path / "out").mkdir()
+    for stem, part in enumerate(("read", "search", "write")):
+        other_makes(str(stem), part)
+    done = ttsr("render", *stems[:3], "-o", tmp_path / "out/", *QUICK, "--skip-existing")
+    assert done.exit_code == 0, done.output
+    assert "0.wav (exists)" in done.output
+    assert [f"{n}.wav (another run made it meanwhile)" in done.output for n in (1, 2)] == [True, True]
+    assert searched == ["1", "2"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.wav", "1.wav", "2.wav"]
+    (tmp_path / "out" / "2.wav").unlink()
+    assert "something else has made it meanwhile" in ttsr("render", stems[2], "-o", tmp_path / "out/", *QUICK).output

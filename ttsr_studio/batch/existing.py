@@ -9,7 +9,7 @@ from ttsr_studio.errors import OptionError, OutputError, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.lacking import is_unfinished, lacking, was_cut_off
 from ttsr_studio.report.paths import renders_of
-from ttsr_studio.report.writing import end_writing, unfinished_files
+from ttsr_studio.report.writing import clear_temporary, end_writing, hidden_names, unfinished_files
 
 CUT_OFF = "a run was ended before all of it was written"
 
@@ -68,13 +68,36 @@ def renders_there(jobs: Iterable[Job], options: RenderOptions) -> list[Path]:
     """
     found = list[Path]()
     for job in jobs:
-        ours = unfinished_files(job.target) if was_cut_off(job.target) or not job.target.exists() else []
+        ours = unfinished_files(job.target) if is_to_be_made(job.target) else []
         found += [path for path in renders_of(job.target, options) if path.exists() and path not in ours]
     return found
 
 
+def is_to_be_made(target: Path) -> bool:
+    """Whether what a mark says of an output still counts: it was cut off, or never got its name."""
+    return was_cut_off(target) or not target.exists()
+
+
+def clear_killed(jobs: Iterable[Job]) -> None:
+    """Remove what processes of this machine that were killed left of these outputs: temporary files and marks.
+
+    A mark of audio that is to be made anew stays: by it that is known.
+    """
+    names = dict[Path, list[str]]()
+    for target in (job.target for job in jobs):
+        if target.parent not in names:
+            names[target.parent] = hidden_names(target.parent)
+        ended = names[target.parent] and clear_temporary(target, names[target.parent])
+        if ended and not (is_to_be_made(target) and unfinished_files(target)):
+            end_writing(target)
+
+
 def refuse_existing(jobs: list[Job], options: RenderOptions, advice: str) -> None:
-    """Raise OptionError when a render, or one that is written beside it, exists already."""
+    """Raise OptionError when a render, or one that is written beside it, exists already.
+
+    What processes that were killed left of them goes first.
+    """
+    clear_killed(jobs)
     if there := renders_there(jobs, options):
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OptionError(f"{shown(there[0])}{more}: exist{'' if more else 's'} already; {advice}")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from ttsr_studio.batch.fault import fault_of
 from ttsr_studio.batch.outcome import CancelledError, FileOutcome
 from ttsr_studio.batch.plan import Job
-from ttsr_studio.errors import NothingToAddError, TtsrError, in_one_line
+from ttsr_studio.errors import NothingToAddError, TakenError, TtsrError, in_one_line
 from ttsr_studio.rendering.inference.progress import Event, Watch
+
+MEANWHILE = "another run made it meanwhile"
 
 if TYPE_CHECKING:
     from ttsr_studio.batch.run import BatchRun
@@ -103,7 +105,7 @@ class FilesInHand:
             self.file = None
         return failed
 
-    def _searched(self, job: Job, progress: Watch, following: Sequence[Job]) -> None:
+    def _searched(self, job: Job, progress: Watch, following: Sequence[Job]) -> FileOutcome | None:
         if self.next and self.next.job != job:  # what was read ahead was left out, as its output had appeared
             self.leave_next()
         self.file, self.next = self.next or self.run.turn_to(job, self.inputs), None
@@ -113,8 +115,11 @@ class FilesInHand:
             self.file.reading.result()
         else:
             self.file.render.read()
+        if there := self.run.left(job):  # it appeared while this was read
+            return FileOutcome(job, "skipped", there=there)
         self._read_ahead(following)
         self.file.render.search()
+        return None
 
     def _read_ahead(self, following: Sequence[Job]) -> None:
         """Begin to read the next file, unless its options want another engine, or it is what we are writing."""
@@ -140,14 +145,14 @@ class FilesInHand:
         """Write the file that was searched, here."""
         assert self.file is not None
         file, self.file = self.file, None
-        return written(file)
+        return written(file, self.run.skip_existing)
 
     def write_beside(self) -> None:
         """Write the file that was searched, in a thread."""
         assert self.file is not None
         file, self.file = self.file, None
         file.relay.watch = None
-        self.last = self.pool.submit(written, file)
+        self.last = self.pool.submit(written, file, self.run.skip_existing)
 
     def telling(self, watch: Watch) -> Watch:
         """The same watch, at whose steps the run is told of the last file once that is written."""
@@ -169,10 +174,13 @@ class FilesInHand:
         return outcome
 
 
-def written(file: FileInHand) -> FileOutcome:
+def written(file: FileInHand, skip_existing: bool) -> FileOutcome:
     """Write a file that was searched: what became of it."""
+    request = file.render.run.request
     try:
-        done = done_or_failed(file.job, file.render.write)
+        if skip_existing and not request.replace and request.target.exists():
+            return FileOutcome(file.job, "skipped", there=MEANWHILE)
+        done = done_or_failed(file.job, file.render.write, skip_existing)
     finally:
         file.render.close()
     if isinstance(done, FileOutcome):
@@ -183,8 +191,12 @@ def written(file: FileInHand) -> FileOutcome:
 Done = TypeVar("Done")
 
 
-def done_or_failed(job: Job, work: Callable[[], Done]) -> Done | FileOutcome:
-    """Do a file's work; what befell it where it failed. Raises CancelledError."""
+def done_or_failed(job: Job, work: Callable[[], Done], skip_existing: bool = False) -> Done | FileOutcome:
+    """Do a file's work; what befell it where it failed. Raises CancelledError.
+
+    Args:
+        skip_existing: whether it is skipped where something else has made its output meanwhile.
+    """
     try:
         return work()
     except CancelledError:
@@ -192,6 +204,8 @@ def done_or_failed(job: Job, work: Callable[[], Done]) -> Done | FileOutcome:
     except NothingToAddError as error:
         return FileOutcome(job, "skipped", str(error))
     except Exception as error:  # one file's trouble, foreseen or not, must not stop the others
+        if skip_existing and isinstance(error, TakenError):
+            return FileOutcome(job, "skipped", there=MEANWHILE)
         foreseen = isinstance(error, TtsrError)
         trace = () if foreseen else "".join(traceback.format_exception(error)).splitlines()
         fault = fault_of(error, job.source)

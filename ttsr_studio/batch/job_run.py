@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ttsr_studio.batch.by_app import can_do, running_app
-from ttsr_studio.batch.existing import refuse_existing
+from ttsr_studio.batch.existing import clear_killed, refuse_existing
 from ttsr_studio.batch.job_by_app import results_by_app, skipped_result
 from ttsr_studio.batch.job_file import FileResult, JobFile, refuse_shared
 from ttsr_studio.batch.job_progress import ProgressFile
@@ -45,6 +45,8 @@ def carry_out(
     refuse_answers_in_the_way(job, jobs, options)
     if job.existing == "refuse":
         refuse_existing(jobs, options, ADVICE)
+    elif job.existing == "skip":
+        clear_killed(jobs)
     progress = ProgressFile(job, len(jobs), told)
     progress.write("starting", 0.0, 0.0)
     app = running_app() if job.app and job.report and can_do(job.preset, job.options, jobs) else None

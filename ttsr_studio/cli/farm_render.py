@@ -10,12 +10,13 @@ from rich.progress import TaskID
 
 from ttsr_studio.batch.existing import is_replaced
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
+from ttsr_studio.batch.in_hand import MEANWHILE
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.cli.time_left import TimeLeft
-from ttsr_studio.errors import Cause, FarmError, OptionError, TtsrError, in_one_line, shown
+from ttsr_studio.errors import Cause, FarmError, OptionError, TakenError, TtsrError, in_one_line, shown
 from ttsr_studio.farm.groups import FarmSearch
 from ttsr_studio.farm.pool import Pieces, Pool
 from ttsr_studio.farm.receipts import Marks
@@ -239,6 +240,8 @@ class FarmRun:
             if isinstance(answer, Shipment):
                 answer = put_in_place(answer, task)
         except (OSError, TtsrError) as error:
+            if self.skip_existing and isinstance(error, TakenError):
+                return FileOutcome(job, "skipped", there=MEANWHILE)
             return FileOutcome(job, "failed", in_one_line(job.source, error), "surroundings")
         if answer is None:
             return FileOutcome(job, "cancelled")

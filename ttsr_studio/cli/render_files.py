@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from ttsr_studio.batch.existing import refuse_existing, renders_there
+from ttsr_studio.batch.existing import clear_killed, refuse_existing, renders_there
 from ttsr_studio.batch.fault import fault_of
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job, passed_over, plan_jobs
@@ -140,6 +140,8 @@ def without_engine(asked: RenderArguments, jobs: Collection[Job], out: RunOutput
 
     Returns what is to be rendered, and how many are not there.
     """
+    if asked.skip_existing and not asked.dry_run:
+        clear_killed(jobs)
     waiting = [job for job in jobs if not (asked.skip_existing and is_left(job, asked.report, out, asked.dry_run))]
     if not (asked.skip_existing or asked.overwrite):
         for job in waiting:

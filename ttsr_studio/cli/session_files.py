@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttsr_studio.batch.existing import refuse_existing
+from ttsr_studio.batch.existing import clear_killed, refuse_existing
 from ttsr_studio.batch.outcome import FileOutcome
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.batch.run import BatchRun
@@ -237,6 +237,8 @@ def render_jobs(
     def options_of(job: Job) -> RenderOptions:
         return part_of[job.target].options_of(with_sidecar(part_of[job.target].source, options, given))
 
+    if asked.skip_existing and not asked.dry_run:
+        clear_killed([job for part in parts for job in (*part.jobs, Job(part.source, part.target, None))])
     waiting = list[Job]()
     for part in parts:
         whole, named = Job(part.source, part.target, None), part.medium.reference

@@ -32,7 +32,7 @@ from ttsr_studio.rendering.summary import Rendered, build_report, load_drawing, 
 from ttsr_studio.report.file_records import HolesRecord
 from ttsr_studio.report.lacking import is_orphan
 from ttsr_studio.report.paths import report_paths
-from ttsr_studio.report.writing import begin_writing, end_writing, unfinished_files
+from ttsr_studio.report.writing import begin_writing, end_writing, leave_writing, unfinished_files
 
 
 @dataclass
@@ -96,8 +96,8 @@ class FileRender:
             except BaseException as error:
                 if not isinstance(error, Exception):  # it is left: here by Ctrl-C, elsewhere by what stands for it
                     take_back(run.request)
-                if not is_orphan(run.request.target):
-                    end_writing(run.request.target)
+                left = leave_writing if is_orphan(run.request.target) else end_writing
+                left(run.request.target)
                 raise
             end_writing(run.request.target)
             run.progress.end(material.seconds)

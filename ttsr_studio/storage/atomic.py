@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ttsr_studio.errors import OutputError, shown
+from ttsr_studio.errors import OutputError, TakenError, shown
 from ttsr_studio.storage.names import ON_WINDOWS
 
 
@@ -55,8 +55,8 @@ def hidden(target: Path) -> Path:
 
 
 def publish(temporary: Path, target: Path, replace: bool) -> None:
-    """Give a finished file its name. Raises OutputError where the name is taken and is not to be replaced, OSError."""
-    taken = OutputError(
+    """Give a finished file its name. Raises TakenError where the name is taken and is not to be replaced, OSError."""
+    taken = TakenError(
         f"{shown(target)}: something else has made it meanwhile; it is left as it is; render again to another name"
     )
     if not replace:
