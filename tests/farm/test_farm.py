@@ -21,7 +21,9 @@ from tiny_engine import write_engine
 from watch_folder import counts, row, said, stem, watch
 
 from ttsr_studio.farm import identity, works
+from ttsr_studio.farm.census import GOING
 from ttsr_studio.farm.farm import Farm
+from ttsr_studio.farm.heads import talks_as_head
 from ttsr_studio.farm.identity import installation
 from ttsr_studio.farm.machines import Machines
 from ttsr_studio.farm.messages import FarmSettings
@@ -231,6 +233,7 @@ def test_who_has_two_workers_hands_one_over_and_a_node_that_drains_gets_no_more(
         leaving = next(each for each in cluster.worker_nodes if each.node_id == wants.seat.node)
         drain(farm, leaving.node_id)
         until(lambda: any(each.draining for each in second.machines))
+        assert second.census(installed=True).differences[leaving.node_id] == GOING
         done = wants.do(works.HashWork(works.OnShare.of(source, source)), "a.wav", lambda _: None)
         assert done.sha256 == sha256(source.read_bytes()).hexdigest(), "it ends what it does"
         assert not wants.open()
@@ -271,8 +274,10 @@ def drain(farm: str, node: str) -> None:
 def test_status_says_what_each_machine_has_and_which_one_differs(
     ttsr: Ttsr, farm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert talks_as_head(farm)
     status = ttsr("farm", "status", farm, "--json")
     assert status.exit_code == 0, status.output
+    assert json.loads(status.stdout)["head"] == farm
     assert sorted((each["slots"], each["differs"]) for each in json.loads(status.stdout)["machines"]) == [
         (0, None),
         (1, None),
@@ -282,6 +287,7 @@ def test_status_says_what_each_machine_has_and_which_one_differs(
     monkeypatch.setattr(identity, "installation", lambda: ours | {"torch": "1.0", "weights of x": "0123456789ab"})
     status = ttsr("farm", "status", farm)
     assert "room for 2 workers" in status.stdout
+    assert status.stdout.splitlines()[0] == f"head at {farm}"
     wrong = [line for line in status.stdout.splitlines() if line.startswith("differs")]
     assert (status.exit_code, len(wrong)) == (1, 3)
     assert f"torch {ours['torch']} instead of 1.0; no weights of x; install there" in wrong[0]

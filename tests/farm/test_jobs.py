@@ -77,6 +77,9 @@ def test_a_bundle_run_line_by_line_makes_what_a_plain_render_makes(ttsr: Ttsr, t
     assert plain.returncode == 0, plain.stderr
     for path in (path for path in (tmp_path / "plain").rglob("*") if path.suffix == ".wav"):
         assert (tmp_path / "out" / path.relative_to(tmp_path / "plain")).read_bytes() == path.read_bytes()
+    assert "lies inside" not in result.stderr
+    inside = ttsr("jobs", "split", sources, "-o", sources / "out", "--into", tmp_path / "b3").stderr
+    assert f"note: -o {sources / 'out'} lies inside {sources}, which is split" in inside
     again = ttsr("jobs", "split", *asked, "-o", tmp_path / "out", "--into", tmp_path / "b2", "--skip-existing")
     assert (again.exit_code, "nothing is left" in again.output, (tmp_path / "b2").exists()) == (0, True, False)
 
@@ -259,6 +262,8 @@ def test_what_became_of_every_file_and_what_is_run_again(
     assert collected(ttsr, tmp_path / "again")[0] == 0
     assert sorted(path.stem for path in out.glob("*.wav")) == ["a", "b", "c", "f"]
     assert f"a.wav -> {out / 'a.wav'}\n" in ttsr("jobs", "collect", moved, "--all").output
+    text = ttsr("jobs", "collect", moved, "--again", moved).stderr
+    assert f"--again {moved}: holds a bundle already; pass --replace, or name a new folder" in text
     text = ttsr("jobs", "collect", moved, "--again", tmp_path / "more", "--everything").output
     assert "1 left out" in text, "the job file that is none cannot be taken"
     assert {Path(line.split(": ")[1]).stem for line in text.splitlines() if "[input]" in line} == {"bad"}

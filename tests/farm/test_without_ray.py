@@ -17,9 +17,10 @@ from watch_folder import stem
 from ttsr_studio.audio.windows import Window
 from ttsr_studio.batch.plan import Job
 from ttsr_studio.cli.farm_render import FarmProgress, FarmRun
-from ttsr_studio.cli.render_files import what_of
-from ttsr_studio.farm import pool
+from ttsr_studio.cli.render_files import is_begun, what_of
+from ttsr_studio.farm import heads, pool
 from ttsr_studio.farm.actor import LeftError, RenderActor
+from ttsr_studio.farm.census import GOING, answer_of
 from ttsr_studio.farm.farm import Farm, FarmAwayError, Line
 from ttsr_studio.farm.gateway import why_ended
 from ttsr_studio.farm.groups import GroupPart, cut_evenly
@@ -241,8 +242,8 @@ def test_auto_of_several_clusters_names_them_and_stays_with_the_one_that_was_rea
 
     with ExitStack() as stack:
         made = [stack.enter_context(socket.create_server(("", 0))) for _ in range(2)]
-        one, other = heads = sorted(f"127.0.0.1:{each.getsockname()[1]}" for each in made)
-        here = {*heads, "127.0.0.1:1"}  # the last one has ended; what is left of it is still there
+        one, other = both = sorted(f"127.0.0.1:{each.getsockname()[1]}" for each in made)
+        here = {*both, "127.0.0.1:1"}  # the last one has ended; what is left of it is still there
         monkeypatch.setattr(services, "find_gcs_addresses", lambda: here)
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
         with pytest.raises(ConnectionError, match=rf"to 2 clusters, {one} and {other}: name one by its HOST:PORT"):
@@ -254,7 +255,8 @@ def test_auto_of_several_clusters_names_them_and_stays_with_the_one_that_was_rea
         assert head_of(FarmSettings("auto")).rpartition(":")[2] == one.rpartition(":")[2]
         monkeypatch.delenv("RAY_ADDRESS")
         here.remove(other)
-        with pytest.raises(ConnectionError, match="answers, but no node of it runs on this machine"):
+        monkeypatch.setattr(heads, "TALK_SECONDS", 0.1)
+        with pytest.raises(ConnectionError, match="does not talk as a Ray head does: check host and port"):
             head_of(before)
         assert head_of(FarmSettings("auto")).rpartition(":")[2] == one.rpartition(":")[2]
 
@@ -266,7 +268,8 @@ def test_a_farm_that_is_reached_again_says_so_once() -> None:
     state = FarmState((), head="10.0.0.1:6379")
     farm._hear(state)
     assert said == []
-    farm._hear(FarmGone("its node has ended"))
+    for why in ("its node has ended; join it anew", "no head answers; start it by `ray start --head …` there"):
+        farm._hear(FarmGone(why))
     for _ in range(2):
         farm._hear(state)
     assert said == ["the farm is reached again, at 10.0.0.1:6379, after 0 s; it was away: its node has ended"]
@@ -286,6 +289,32 @@ def test_ctrl_c_while_the_farm_is_reached_says_what_was_done(
         "interrupted while the farm was reached; 0 of 2 files done, 2 left; the same command with --skip-existing goes "
         "on there"
     )
+
+
+def test_a_line_of_progress_that_says_nothing_new_is_not_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    progress = FarmProgress([1.0, 1.0], quiet=False)
+    monkeypatch.setattr(progress, "due", lambda: True)
+    monkeypatch.setattr(progress, "say", said.append)
+    for share in (0.0, 0.0, 0.5, 0.5, 1.0):
+        progress.see({0: share} if share else {})
+    assert [line.rpartition(", ")[2] for line in said] == ["25%", "50%"]
+
+
+def test_a_share_that_is_gone_is_told_by_its_folder(ttsr: Ttsr, tmp_path: Path) -> None:
+    told = ttsr("render", tmp_path / "reels" / "day" / "a.wav", "-o", tmp_path / "out.wav")
+    assert (told.exit_code, f"the folder {tmp_path / 'reels'} is not there" in told.stderr) == (1, True), told.output
+
+
+def test_a_machine_that_ends_or_went_away_differs_in_nothing() -> None:
+    from ray import exceptions
+
+    def get(answer: Exception) -> None:
+        raise answer
+
+    ray = SimpleNamespace(exceptions=exceptions, get=get)
+    assert answer_of(ray, exceptions.TaskUnschedulableError("The node does not exist any more")) == GOING
+    assert answer_of(ray, ImportError("no module")) == "no ttsr-studio that can be imported: no module"
 
 
 def test_others_read_what_a_command_renders(tmp_path: Path) -> None:
@@ -337,9 +366,12 @@ def test_what_ray_says_of_a_lost_worker_comes_in_plain_words() -> None:
 def test_an_address_that_leads_nowhere_says_what_to_do(ttsr: Ttsr, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"known by the name in nohost\.invalid:1 \(.*\); check it"):
         refuse_silent("nohost.invalid:1")
-    with pytest.raises(ConnectionError, match=r"farm:1 answers, but no node .*`ray start --address=farm:1`"):
+    with pytest.raises(ConnectionError, match=r"answers at farm:1 does not talk as .*`ray start --address=farm:1`"):
         refuse_apart(["127.0.0.1:2"], "farm:1")
     refuse_apart(["127.0.0.1:2", "127.0.0.1:1"], "farm:1")
+    for port in ("0", "99999"):
+        told = ttsr("farm", "status", f"127.0.0.1:{port}")
+        assert (told.exit_code, "a port is a number from 1 to 65535" in told.stderr) == (2, True)
     told = ttsr("render", stem(tmp_path / "a.wav", seconds=0.3), "--farm", "--candidates")
     assert (told.exit_code, "--farm needs a value: auto or HOST:PORT" in told.stderr) == (2, True)
     told = ttsr("farm", "status", "--farm", "head:1")
@@ -359,4 +391,5 @@ def test_leaving_names_all_files_that_were_at_work(tmp_path: Path, monkeypatch: 
     left = list(run.over(jobs, [job.source for job in jobs]))
     assert [each.status for each in left] == ["cancelled"] * 3
     assert left[0].reason == f"{jobs[0].source} and {jobs[1].source}"
+    assert not is_begun(run), "a file that was only waited for is not named"
     assert os.listdir(tmp_path / "out") == [], "the mark is cleared away"

@@ -69,6 +69,9 @@ class _NotNativeError(Exception):
 def name_advice(path: Path) -> str:
     """What to do about a file that is not there, or cannot be looked at."""
     pattern = str(path)
+    gone = [folder for folder in path.parents if not folder.exists()]
+    if gone and not glob.has_magic(pattern):
+        return f"the folder {shown(gone[-1])} is not there: check its name, and that its disk or share is mounted"
     if not glob.has_magic(pattern):
         return "check its name and permissions"
     found = next(glob.iglob(pattern), None)

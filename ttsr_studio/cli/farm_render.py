@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskID
 
+from ttsr_studio.audio.decode import name_advice
 from ttsr_studio.batch.existing import is_replaced
 from ttsr_studio.batch.fault import OF_CAUSE, Fault
 from ttsr_studio.batch.in_hand import MEANWHILE
@@ -81,7 +82,7 @@ class FarmProgress(RenderProgress):
         super().__init__([f"{len(work)} files on the farm"], TimeLeft([sum(work) or 1.0]), quiet)
         self.work, self.done = work, 0.0
         self.task: TaskID | None = None
-        self.count = 0
+        self.count, self.said = 0, f"0 of {len(work)} files done, 0 at work, 0%"
 
     def finished(self, number: int) -> None:
         self.done += self.work[number]
@@ -98,8 +99,10 @@ class FarmProgress(RenderProgress):
                 self.task = self._draw(self.names[0])
             if self.bar is not None and self.task is not None:
                 self.bar.update(self.task, completed=share, stage="searching")
-        if self.due():
-            self.say(f"{self.count} of {len(self.work)} files done, {len(shares)} at work, {share:.0%}")
+        line = f"{self.count} of {len(self.work)} files done, {len(shares)} at work, {share:.0%}"
+        if line != self.said and self.due():
+            self.said = line
+            self.say(line)
 
 
 @dataclass
@@ -228,7 +231,10 @@ class FarmRun:
         if number in self.begun and self.marks.is_ours(number, task.target):
             task = replace(task, replace=True)  # the worker that was lost made it, and did not get to its report
         self.begun.add(number)
-        share = OnShare.of(self.marks.of(task.target), task.source)
+        try:
+            share = OnShare.of(self.marks.of(task.target), task.source)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; {name_advice(task.source)}") from error
         return RenderWork(task, share, self.marks.receipt(number, task.target))
 
     def _outcome(self, job: Job, task: RenderTask, answer: Any, number: int) -> FileOutcome:

@@ -331,8 +331,8 @@ def run_all(
         run = replace(run, written=tell)
     for number, outcome in enumerate(run.over(jobs, sources)):
         if outcome.status == "cancelled":
-            where = outcome.reason or shown(outcome.job.source)
-            end(f"interrupted in {where}", number - counts["failed"], len(jobs) - number)
+            where = outcome.reason or (shown(outcome.job.source) if is_begun(run) else "")
+            end(f"interrupted in {where}" if where else "interrupted", number - counts["failed"], len(jobs) - number)
         if out.progress:
             out.progress.left.end(outcome.status == "rendered")
         good = tell(outcome)
@@ -342,6 +342,14 @@ def run_all(
             left, named = len(jobs) - number - 1, outcome.job.target if early else None
             end("interrupted", number + 1 - counts["failed"], left, named)
     return counts
+
+
+def is_begun(run: FilesRun) -> bool:
+    """Whether the file in hand was begun when the run ended: one that waits for a farm may not have been.
+
+    A farm with several files names those that were begun.
+    """
+    return isinstance(run, BatchRun) and bool(getattr(run.searcher, "begun", True))
 
 
 def refuse_other_inputs(again: "Earlier", jobs: list[Job]) -> None:

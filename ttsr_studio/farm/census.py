@@ -15,6 +15,9 @@ CENSUS_SECONDS = 5.0
 INSTALLATION_SECONDS = 20.0
 """For all machines to say what is installed on them."""
 
+GOING = "is ending, or just went away"
+"""Of a machine that cannot be asked any more, which is no difference."""
+
 SILENT = f"it did not say within {INSTALLATION_SECONDS:.0f} s what is installed on it"
 
 
@@ -27,20 +30,23 @@ def census(ray: Any) -> Iterator[dict[str, Any]]:
 
 
 def differing_machines(ray: Any, machines: Machines) -> dict[str, str | None]:
-    """How every machine differs from what is installed here, in a line; None where it does not.
+    """How every machine differs from what is installed here, in a line; None where it does not, or `GOING`.
 
     Of weights that are not here, those of the first machine that has some are wanted of the others.
     """
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     asked = {
         node: ray.remote(installation).options(num_cpus=0, max_retries=0, scheduling_strategy=place(node, soft=False))
-        for node in machines.by_node
+        for node, each in machines.by_node.items()
+        if not each.draining  # Ray gives it nothing any more
     }
     answers = {node: task.remote() for node, task in asked.items()}
     done = set(ray.wait(list(answers.values()), num_returns=len(answers), timeout=INSTALLATION_SECONDS)[0])
-    wanted, found = dict(machines.wanted), dict[str, str | None]()
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    wanted, found = dict(machines.wanted), dict[str, str | None](dict.fromkeys(machines.by_node, GOING))
     for node, answer in answers.items():
         theirs = answer_of(ray, answer) if answer in done else SILENT
+        theirs = GOING if isinstance(theirs, str) and node not in alive else theirs
         found[node] = theirs if isinstance(theirs, str) else how_it_differs(wanted, theirs)
         wanted = {**(theirs if found[node] is None and not isinstance(theirs, str) else {}), **wanted}
     return found
@@ -51,6 +57,8 @@ def answer_of(ray: Any, answer: Any) -> Installation | str:
     try:
         told: Installation = ray.get(answer)
         return told
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return GOING
     except Exception as error:  # it went away, or cannot import us
         lines = [line for line in str(error).splitlines() if line.strip()]
         return "no ttsr-studio that can be imported: " + " ".join((lines or [type(error).__name__])[-1].split())[:200]

@@ -72,6 +72,8 @@ def check_farm(address: str) -> str:
     if address != "auto" and not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", address):
         client = "; a ray:// address is of another kind" if address.startswith("ray:") else ""
         raise OptionError(f"--farm {address}: auto, or the head's HOST:PORT as `ray start --head` says it{client}")
+    if address != "auto" and not 0 < int(address.rpartition(":")[2]) < 1 << 16:
+        raise OptionError(f"--farm {address}: a port is a number from 1 to 65535, as `ray start --head` says it")
     if find_spec("ray") is None:
         raise MissingError(f"--farm needs the package 'ray': {pip_install('ttsr-studio[farm]')}")
     return address
@@ -140,6 +142,7 @@ class Farm:
         self._link: Link | None = None
         self._number, self._tried, self._head = 0, -RETRY_SECONDS, ""
         self._reason: str | None = None
+        self._first = ""
         self._left: float | None = None
         self._unusable: str | None = None
         self.hungry, self._waited = False, 0.0
@@ -205,6 +208,11 @@ class Farm:
         return found
 
     @property
+    def head(self) -> str:
+        """Address of the head that was reached last; empty at first."""
+        return self._head
+
+    @property
     def slots(self) -> int:
         """Workers that the machines take that can be used."""
         return sum(each.slots for each in self.machines if not each.refused and not each.draining)
@@ -215,9 +223,9 @@ class Farm:
         return max((each.resources.get("GPU", 0.0) for each in self.machines), default=0.0)
 
     @property
-    def room(self) -> bool:
-        """Whether there was room for another worker a second ago."""
-        return any(each.free and not each.refused and not each.draining for each in self.machines)
+    def room(self) -> int:
+        """Workers for which there was room a second ago."""
+        return sum(each.free for each in self.machines if not each.refused and not each.draining)
 
     def _hear(self, message: Any) -> None:
         """What the gateway says; called by its thread."""
@@ -230,6 +238,7 @@ class Farm:
             self._census.put(None)
             if self._head and self._left is None:
                 self._left = time.monotonic()
+                self._first = message.reason.partition(";")[0]  # without what is to be done, as it is done by then
             self._reason, self._link, self.machines = message.reason, None, ()
             for line in list(self.lines.values()):
                 line.inbox.put(message)
@@ -241,7 +250,7 @@ class Farm:
     def _see(self, state: FarmState) -> None:
         if self._left is not None:
             away, self._left = time.monotonic() - self._left, None
-            self.tell(f"{REACHED}, at {state.head}, after {away:.0f} s; it was away: {self._reason}")
+            self.tell(f"{REACHED}, at {state.head}, after {away:.0f} s; it was away: {self._first}")
         self._head = state.head
         self.machines, self.hungry, self._holders = state.machines, state.hungry, state.holders
         why = [f"{each.host} ({each.address}): {each.refused}" for each in state.machines if each.refused]

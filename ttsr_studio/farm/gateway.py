@@ -300,6 +300,7 @@ class Gateway:
         machine = self.machines.by_node.get(desk.node)
         host = machine.host if machine else desk.node[:8]
         away = machine is None or isinstance(error, errors.ActorUnavailableError) or "node has died" in str(error)
+        away |= machine is not None and machine.draining and isinstance(error, errors.ActorUnschedulableError)
         self._close(line)
         if desk.met is None:
             how = f"the machine {host} went away" if away else f"its worker on {host} ended: {why_ended(error)}"

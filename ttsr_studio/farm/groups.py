@@ -70,14 +70,17 @@ class FarmSearch:
     Args:
         device: that workers compute on.
         tell: told what keeps the work up, in a line.
+
+    Attributes:
+        begun: whether a worker has been given some of the file in hand.
     """
 
     def __init__(self, farm: Farm, workers: int | None, device: str, tell: Callable[[str], None]) -> None:
-        self.pool, self.device = Pool(farm, workers, tell), device
+        self.pool, self.device, self.begun = Pool(farm, workers, tell), device, False
 
     def __call__(self, search: FileSearch) -> Iterator[GroupResult | None]:
         """Results of all groups, in order. Raises what `search_group` does, and FarmError."""
-        options = search.session.options
+        options, self.begun = search.session.options, False
         turn = FileTurn(search, self.device, cut_evenly(search.plan.groups, self.workers, options.choice == "clip"))
         self.pool.warm = Warm(search.name, replace(options, device=self.device))
         pieces = Pieces(
@@ -88,6 +91,7 @@ class FarmSearch:
         )
         since = time.perf_counter()
         for piece in self.pool.run(pieces):
+            self.begun |= bool(self.pool.workers or piece)
             if not self.pool.workers and piece is None:
                 search.stages.add("farm", time.perf_counter() - since)
             since = time.perf_counter()

@@ -8,8 +8,11 @@ from typing import Any
 
 from ttsr_studio.farm.messages import FarmSettings
 
-KNOCK_SECONDS = 10.0
-"""For a machine to answer at a port."""
+KNOCK_SECONDS, TALK_SECONDS = 10.0, 3.0
+"""For a machine to answer at a port; and for a head to say its first word."""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What gRPC, which heads speak, begins with: that of HTTP/2 and empty settings; RFC 9113, sections 3.4 and 6.5."""
 
 START_ANEW = "start it by `ray start --head …` there; where one has ended, after `ray stop` there and on all machines"
 
@@ -95,8 +98,23 @@ def refuse_apart(heads: Collection[str], named: str | None) -> None:
         heads: addresses of the heads of all nodes that run here; hosts may have several names, so ports are compared.
     """
     port = (named or "").rpartition(":")[2]
-    if not any(head.rpartition(":")[2] == port for head in heads):
+    if any(head.rpartition(":")[2] == port for head in heads):
+        return
+    node = f"`ray start --address={named}`"
+    if not talks_as_head(named or ""):
         raise ConnectionError(
-            f"the head at {named} answers, but no node of it runs on this machine; start one by "
-            f"`ray start --address={named}`"
+            f"what answers at {named} does not talk as a Ray head does: check host and port, as `ray start --head` "
+            f"said them; where a head does run there, start a node of it on this machine by {node}"
         )
+    raise ConnectionError(f"the head at {named} answers, but no node of it runs on this machine; start one by {node}")
+
+
+def talks_as_head(address: str) -> bool:
+    """Whether what listens at an address begins as a head does; True as well where that is encrypted."""
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return True
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), TALK_SECONDS) as there:
+        there.sendall(PREFACE)
+        return there.recv(4)[3:] == b"\x04"  # settings
+    return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from ttsr_studio.batch.fault import RETRIED
 from ttsr_studio.batch.path_map import pure
-from ttsr_studio.farm.jobs_bundle import JobData, write_bundle
+from ttsr_studio.farm.jobs_bundle import JobData, refuse_taken, write_bundle
 from ttsr_studio.farm.jobs_collect import OVER, CollectedFile, CollectedJob, Collection
 from ttsr_studio.farm.jobs_split import answers_of
 
@@ -49,6 +49,7 @@ def write_again(collection: Collection, into: Path, everything: bool, replaced: 
     running = statuses["running"]
     left = statuses.total() - sum(statuses[status] for status in OVER) - running - count
     if chosen:
+        refuse_taken(into, replaced, "--again")
         bundle = replace(collection.bundle, path=into, jobs=len(chosen))
         folder = collection.bundle.path / "presets"
         presets = {file.name: file.read_bytes() for file in sorted(folder.glob("*.toml"))}

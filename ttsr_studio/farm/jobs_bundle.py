@@ -101,23 +101,27 @@ def read_bundle(path: Path) -> Bundle:
         raise OptionError(f"{shown(manifest)}: is damaged ({error}); split again") from error
 
 
-def refuse_taken(path: Path, replace: bool) -> None:
-    """Raise OptionError where a bundle may not be written, OutputError where it cannot."""
+def refuse_taken(path: Path, replace: bool, flag: str = "--into") -> None:
+    """Raise OptionError where a bundle may not be written, OutputError where it cannot.
+
+    Args:
+        flag: by which the folder is given.
+    """
     above = next(each for each in Path(os.path.abspath(path)).parents if each.is_dir())
     if not os.access(above, os.W_OK):
         raise unwritten(path, "Permission denied")
     if not path.exists() and not path.is_symlink():
         return
     if not path.is_dir():
-        raise OptionError(f"--into {shown(path)}: is a file; name a folder")
+        raise OptionError(f"{flag} {shown(path)}: is a file; name a folder")
     if not any(path.iterdir()):
         return
     if not (path / MANIFEST).is_file():
-        raise OptionError(f"--into {shown(path)}: holds other things; name a new folder")
+        raise OptionError(f"{flag} {shown(path)}: holds other things; name a new folder")
     if not replace:
-        raise OptionError(f"--into {shown(path)}: holds a bundle already; pass --replace, or name a new folder")
+        raise OptionError(f"{flag} {shown(path)}: holds a bundle already; pass --replace, or name a new folder")
     if running := next((job for job in (path / "jobs").glob("*.json") if is_held(job)), None):
-        raise OptionError(f"--into {shown(path)}: {running.name} is being done now; wait, or name a new folder")
+        raise OptionError(f"{flag} {shown(path)}: {running.name} is being done now; wait, or name a new folder")
 
 
 def write_bundle(

@@ -98,6 +98,7 @@ class Pool:
         self.workers = 0
         self._said: tuple[str | None, float] = None, 0.0
         self._asked: bool | None = None
+        self._started = False
 
     def run(self, pieces: Pieces) -> Iterator[Piece | None]:
         """Answers as they come; None now and then.
@@ -108,6 +109,7 @@ class Pool:
         while len(self.lines) < min(self.most, pieces.count):
             self.lines.append(self.farm.line())
         lines = self.lines[: pieces.count]
+        self._say_start(len(lines))
         threads = [threading.Thread(target=self._work, args=(line, turn), daemon=True) for line in lines]
         for thread in threads:
             thread.start()
@@ -121,6 +123,13 @@ class Pool:
                 thread.join()
             self.standings.clear()
             self.workers, self._asked = 0, None
+
+    def _say_start(self, wanted: int) -> None:
+        """Say, before the first of them, that workers are started, which takes its time."""
+        starting = min(wanted, self.farm.room)
+        if starting and not self._started:
+            self._started = True
+            self.tell(f"starting {starting} worker{'s' * (starting > 1)} on the farm at {self.farm.head}")
 
     def _answers(self, turn: PoolRun) -> Iterator[Piece | None]:
         left, away_from = turn.pieces.count, None

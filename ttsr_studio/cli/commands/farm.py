@@ -45,26 +45,31 @@ def status_command(address: str, as_json: bool) -> None:
     ADDRESS is the head's HOST:PORT; without it, the cluster that this machine belongs to. Exit code 1 when a machine
     has other versions, code or weights than this one or cannot say which, 2 when the farm cannot be reached.
     """
-    from ttsr_studio.farm.census import how_it_agrees
+    from ttsr_studio.farm.census import GOING, how_it_agrees
     from ttsr_studio.farm.farm import check_farm
 
     flags = FarmFlags(check_farm(address))
     with farm_of(flags, lambda line: None) as farm:
         if reason := farm.reach():
             raise OptionError(reason if address == "auto" else f"{address}: {reason}")
-        found, machines = farm.census(installed=True), farm.machines
+        found, machines, head = farm.census(installed=True), farm.machines, farm.head
     workers = found.workers
     names = {each.node: f"{each.host} ({each.address}, {each.node[:8]})" for each in machines}
-    differing = {names.get(node, node[:8]): line for node, line in found.differences.items() if line}
+    going = [node for node, line in found.differences.items() if line == GOING]
+    differing = {node: line for node, line in found.differences.items() if line and node not in going}
     if as_json:
-        told = [{**asdict(each), "differs": found.differences.get(each.node)} for each in machines]
-        click.echo(json.dumps({"machines": told, "workers": [dict(each) for each in workers]}, indent=2))
+        told = [{**asdict(each), "differs": differing.get(each.node), "going": each.node in going} for each in machines]
+        click.echo(json.dumps({"head": head, "machines": told, "workers": [dict(each) for each in workers]}, indent=2))
     else:
+        click.echo(f"head at {head}{', found by auto' if address == 'auto' else ''}")
         say_status(machines, workers)
-        for name, line in differing.items():
-            click.echo(f"differs from this machine: {name}: {line}; {how_it_agrees(line)}")
+        for node in going:
+            click.echo(f"{names.get(node, node[:8])} {GOING}")
+        for node, line in differing.items():
+            click.echo(f"differs from this machine: {names.get(node, node[:8])}: {line}; {how_it_agrees(line)}")
         if not differing:
-            click.echo("all have the versions, the code and the weights of this machine")
+            others = "all others" if going else "all"
+            click.echo(f"{others} have the versions, the code and the weights of this machine")
     sys.exit(1 if differing else 0)
 
 

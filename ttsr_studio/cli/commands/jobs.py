@@ -23,6 +23,7 @@ from ttsr_studio.farm.jobs_commands import program_words, shell_word
 from ttsr_studio.farm.jobs_split import Split, SplitRequest, split
 from ttsr_studio.options import FIRST_GROUPS
 from ttsr_studio.report.numbers import time_words
+from ttsr_studio.storage.home import from_home
 
 BUNDLE = "Bundle"
 FOLDER = UserPath(file_okay=False, path_type=Path)
@@ -111,7 +112,23 @@ def jobs_split(**given: Any) -> None:
     else:
         if others := passed_over(asked.inputs):
             click.echo(others, err=True)
+        if inside := output_inside(asked):
+            click.echo(inside, err=True)
         say_split(made, asked.into)
+
+
+def output_inside(asked: SplitRequest) -> str | None:
+    """A note where renders go into a folder that is split; None where they do not, or lie beside their sources."""
+    if not asked.output or "{" in asked.output:
+        return None
+    out = Path(os.path.abspath(from_home(asked.output)))
+    inside = next((each for each in asked.inputs if each.is_dir() and out.is_relative_to(os.path.abspath(each))), None)
+    if inside is None:
+        return None
+    return (
+        f"note: -o {shown(Path(asked.output))} lies inside {shown(inside)}, which is split: renders there are inputs "
+        "the next time it is; choose a folder beside it"
+    )
 
 
 def say_split(made: Split, into: Path) -> None:
