@@ -128,7 +128,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OptionError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a line that refuses a name: "; nearest: " and those that it may have been meant for, or nothing."""
-    near = difflib.get_close_matches(name, sorted(known))
+    names = {each.lower(): each for each in sorted(known)}
+    alike = difflib.get_close_matches(name.lower(), names)
+    near = [names[each] for each in (alike[:1] if name.lower() in names else alike)]
     return f"; nearest: {', '.join(near)}" if near else ""
 
 

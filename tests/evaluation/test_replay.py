@@ -143,6 +143,28 @@ def test_halving_costs_what_a_hand_count_says_and_prunes_by_previews(ttsr: Ttsr,
     assert said["fooled"]["value"]["mean"] == pytest.approx(fifth)
 
 
+def test_the_mean_render_that_a_verifier_needs_is_counted_as_in_a_render(ttsr: Ttsr, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    clips = [{name: rng.standard_normal(DRAWS) for name in ("critic", "consensus", "lsd")} for _ in range(3)]
+    early = {1: {"critic": rng.standard_normal(DRAWS)}}
+    file = write(tmp_path / "r.jsonl", [record(one, f"c{i}", previews=early) for i, one in enumerate(clips)])
+    both = "verifier=critic+consensus"
+    policies = (
+        f"n: n=4 {both}",
+        f"nfe: nfe=24 {both}",
+        "alone: nfe=24 verifier=critic",
+        f"clip: n=4 choice=clip {both}",
+    )
+    said = replayed(ttsr, file, *policies, f"h: nfe=24 search=halving rungs=0.25 {both}")
+    costs = {name: one["nfe"]["mean"] for name, one in said.items()}
+    # 22 are left of 24: 5 whole runs of 4; of 9 starts 4 go on (9 + 4 x 3 = 21), of 10 it would be 5 (25).
+    assert costs == {"n": 18, "nfe": 5 * 4 + 2, "alone": 24, "clip": 18, "h": 9 + 4 * 3 + 2}
+    told = ttsr("replay", file, "--policy", f"a: nfe=5 {both}").output
+    assert "nfe=5 is not enough for one run of 4 evaluations and 2 of the mean render" in told
+    told = ttsr("replay", file, "--policy", "a: search=halving rungs=0.5 verifier=critic").output
+    assert "no previews at step 2 in the file, which has 1; draw with --search census --set every=1" in told
+
+
 def test_a_target_stops_at_the_first_draw_that_has_it(ttsr: Ttsr, tmp_path: Path) -> None:
     """The first of k good ones among M in random order is met after (M + 1) / (k + 1) draws on average."""
     good = [1.0] * 3 + [0.0] * 9
@@ -268,6 +290,7 @@ def test_without_an_oracle_another_column_is_the_outcome(ttsr: Ttsr, tmp_path: P
         ("a: verifier=half target=right:1", "unknown policy 'a': target 'right'; known: half"),
         ("a: verifier=half target=high", "target=high"),
         ("a n=3", "write NAME: KEY=VALUE"),
+        ("random", "--policy 'random': write NAME: KEY=VALUE ..., such as 'best8: n=8 verifier=critic'"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_by_name(ttsr: Ttsr, corpus: Path, policy: str, message: str) -> None:

@@ -271,6 +271,24 @@ def test_rungs_of_halving_are_found_on_kept_draws(ttsr: Ttsr, tmp_path: Path, ev
     assert replayed.exit_code == 0, replayed.output
 
 
+def test_the_preset_of_rungs_renders_what_was_measured(ttsr: Ttsr, tmp_path: Path) -> None:
+    """Random search with the mean render: 22 evaluations of 24 are left for whole runs."""
+    task = RungTask("builtin", "cpu", ("critic", "consensus"), 24, 0)
+    rng, clips = np.random.default_rng(1), []
+    for number in range(4):
+        scores = {name: rng.standard_normal(24) for name in ("critic", "consensus", "lsd")}
+        window = Draws(scores, dict.fromkeys((1, 2, 3), scores), {}, np.ones(1))
+        clips.append(Recording(f"clip {number}", "speech", 4000.0, (window,)))
+    advice = advise_rungs(task, ScoreFile.of(clips, SamplingPlan((4.0, 3.0, 2.0, 1.0, 0.0))))
+    measured = advice.best or advice.figures[0]
+    (tmp_path / "tuned.toml").write_text(rungs_preset(advice))
+    low = save(tmp_path / "low.wav", below(voice(0.7), 5000))
+    done = ttsr("render", low, "--preset", tmp_path / "tuned.toml", "-o", tmp_path / "high.wav")
+    assert done.exit_code == 0, done.output
+    candidates = json.loads((tmp_path / "high.ttsr.json").read_text())["windows"][0]["candidates"]
+    assert (measured.policy.search, measured.starts, len(candidates)) == ("random", 5, 5)
+
+
 def test_rungs_that_only_seem_better_are_not_advised(tmp_path: Path) -> None:
     """Previews that know the end make early rungs pay; previews that know nothing do not."""
     task = RungTask("builtin", "cpu", ("critic",), 32, 0)
@@ -302,5 +320,13 @@ def test_what_says_nothing_of_rungs_is_refused(ttsr: Ttsr, clips: Path) -> None:
         assert done.exit_code == 2
         assert said in done.output
     done = ttsr("tune", clips, "--rungs", 16, "--out", clips / "out")
-    assert done.exit_code == 1
-    assert "give 4 or more" in done.output
+    assert done.exit_code == 2
+    assert "give 4 or more, not 2" in " ".join(done.output.split())
+    for number in range(2):
+        save(clips / "sfx" / f"{number}.wav", voice(0.7, seed=number))
+    done = ttsr("tune", clips, "--rungs", 5, "--out", clips / "out")
+    assert done.exit_code == 2
+    assert "--rungs 5: at least 6, the evaluations of one candidate, 2 of them of the mean render" in " ".join(
+        done.output.split()
+    )
+    assert not (clips / "out").exists()

@@ -269,6 +269,24 @@ def test_settings_are_checked_before_anything_runs(ttsr: Ttsr, stem: Path) -> No
     assert "GB of candidates" in ttsr("render", stem, "--choice", "clip", "--candidates", 9000).output
 
 
+def test_near_misses_are_told_the_name_that_was_meant(ttsr: Ttsr, stem: Path) -> None:
+    both = ("--verifier", "critic", "--verifier", "consensus")
+    for given, told in (
+        ((*both, "--weight", "critik=2"), "here: critic, consensus; nearest: critic"),
+        ((*both, "--target", "critick=-1"), "here: critic, consensus; nearest: critic"),
+        (("--search", "halving", "--set", "runs=0.25"), "its settings: rungs, keep; nearest: rungs"),
+        (("-o", "{stem}_{presett}{ext}"), "{seed} {rate}; nearest: preset"),
+        (("-o", "{stem.length}{ext}"), "unknown field"),
+        (("--verifier", "DNSMOS?"), "nearest: dnsmos"),
+        (
+            ("--search", "evolution", "--set", "generations=2 elites=1"),
+            "give each its own --set: --set generations=2 --set elites=1",
+        ),
+        ((*both, "--target", "critic=-1,consensus=2"), "--target critic=-1 --target consensus=2"),
+    ):
+        assert told in " ".join(refused(ttsr, stem, *given).split())
+
+
 def test_settings_of_a_preset_give_way_to_another_search(ttsr: Ttsr, stem: Path, tmp_path: Path) -> None:
     preset = tmp_path / "mine.toml"
     preset.write_text('search = "halving"\nset = ["keep=0.25"]\nneighbours = 3\ncandidates = 4\nverifier = "critic"\n')

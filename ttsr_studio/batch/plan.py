@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttsr_studio.audio.formats import KEPT, SOUNDING, WRITTEN, kept_suffix
-from ttsr_studio.errors import OptionError, shown
+from ttsr_studio.errors import OptionError, nearest, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.report.paths import report_names
 from ttsr_studio.storage.atomic import fit_name
@@ -177,8 +177,8 @@ def name_target(source: Path, root: Path, output: str | None, options: RenderOpt
         }
         try:
             target = Path((output or DEFAULT).format(**values))
-        except (KeyError, IndexError, ValueError) as error:
-            known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            known = " ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS) + nearest(str(error.args[0]), TEMPLATE_FIELDS)
             raise OptionError(f"-o {shown(Path(output or DEFAULT))}: unknown field {error}; known: {known}") from error
         if target.suffix.lower() not in WRITTEN:
             target = target.with_name(target.name + ext)

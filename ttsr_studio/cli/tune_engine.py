@@ -21,7 +21,15 @@ from ttsr_studio.evaluation.tuning.report import (
     tuning_line,
     tuning_markdown,
 )
-from ttsr_studio.evaluation.tuning.rungs import RungTask, advise_rungs, draw_for_rungs, rungs_markdown, rungs_preset
+from ttsr_studio.evaluation.tuning.rungs import (
+    RungTask,
+    advise_rungs,
+    cases_for_rungs,
+    draw_for_rungs,
+    rungs_markdown,
+    rungs_preset,
+    study_for_rungs,
+)
 from ttsr_studio.evaluation.tuning.space import Axes
 from ttsr_studio.evaluation.tuning.study import TRUTH, Tuning, TuningTask, load_optuna, search_grid, search_optuna
 
@@ -95,13 +103,14 @@ def tune_rungs(clips: Path, out: Path, preset: Path | None, given: dict[str, Any
         conditions = Conditions(tuple(dict.fromkeys(given["cutoffs"])), "brick", given["seconds"])
         check_target(target)
         task = RungTask(given["engine"], given["device"], verifiers, given["rungs"], given["seed"])
-        corpus = load_corpus(clips, given["kinds"], given["limit"])
+        cases = cases_for_rungs(load_corpus(clips, given["kinds"], given["limit"]), conditions.cutoffs)
+        study = study_for_rungs(task)
         results = Results(out / "rungs.jsonl")
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error
     try:
         with sweep_progress() as progress, spread_over(flags) as spread:
-            file = draw_for_rungs(task, corpus, EvaluationRun(conditions, results, progress, spread=spread))
+            file = draw_for_rungs(study, cases, EvaluationRun(conditions, results, progress, spread=spread))
         advice = advise_rungs(task, file)
         table = write_text(out / "rungs.md", rungs_markdown(advice, clips))
         write_text(target, rungs_preset(advice))

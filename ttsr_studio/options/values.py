@@ -125,15 +125,28 @@ def parse_pairs(option: str, texts: Iterable[Any], example: str) -> tuple[tuple[
     return tuple(pairs)
 
 
+def each_apart(option: str, texts: Iterable[Any]) -> list[Any]:
+    """Pairs as they were given. Raises OptionError for a text of several, such as "keep=0.5 rungs=0.25"."""
+    given = list(texts)
+    for text in given:
+        parts = re.split(r"[\s,;]+(?=[^\s,;=]+=)", text.strip()) if isinstance(text, str) else ()
+        if len(parts) > 1:
+            apart = " ".join(f"{option} {part}" for part in parts)
+            raise OptionError(f"{option} {text!r}: give each its own {option}: {apart}")
+    return given
+
+
 def parse_settings(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:
     """ "keep=0.5" and the like, or pairs -> (name, text) pairs. Raises OptionError for anything else."""
-    return parse_pairs("--set", texts, "keep=0.5")
+    return parse_pairs("--set", each_apart("--set", texts), "keep=0.5")
 
 
 def parse_targets(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
     """ "critic=-1.2" and the like, or pairs -> (name, score) pairs. Raises OptionError for anything else."""
     try:
-        pairs = tuple((name, float(text)) for name, text in parse_pairs("--target", texts, "critic=-1.2"))
+        pairs = tuple(
+            (name, float(text)) for name, text in parse_pairs("--target", each_apart("--target", texts), "critic=-1.2")
+        )
     except ValueError as error:
         raise OptionError(f"--target: NAME=SCORE, such as critic=-1.2 ({error})") from None
     if not all(math.isfinite(value) for _, value in pairs):
@@ -144,7 +157,7 @@ def parse_targets(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
 def parse_weights(texts: Iterable[Any]) -> tuple[tuple[str, float], ...]:
     """ "critic=2" and the like, or pairs -> (name, weight) pairs. Raises OptionError for anything else."""
     pairs = []
-    for text in texts:
+    for text in each_apart("--weight", texts):
         name, _, number = text.partition("=") if isinstance(text, str) else (text[0], "=", text[1])
         try:
             weight = float(number)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from ttsr_studio.errors import OptionError, first_line, unknown
+from ttsr_studio.errors import OptionError, first_line, nearest, unknown
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
 
@@ -87,7 +87,8 @@ def start_search(name: str, problem: "Problem", budget: "Budget", settings: dict
     known = search_settings(name)
     if strange := set(settings) - set(known):
         takes = ", ".join(known) or "none"
-        raise OptionError(f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}")
+        near = next(filter(None, (nearest(each, known) for each in sorted(strange))), "")
+        raise OptionError(f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}{near}")
     values = {key: read_setting(name, key, value) for key, value in settings.items()}
     search, plugin = SEARCHES[name], SEARCHES.plugin(name)
     return watched(plugin, search(problem, budget, **values)) if plugin else search(problem, budget, **values)

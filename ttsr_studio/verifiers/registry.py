@@ -1,6 +1,6 @@
 """Verifiers by name. A new one is one file and one line in `BUILT_IN`; it is imported on use."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from ttsr_studio.errors import MissingError
@@ -37,6 +37,20 @@ ONLY_IN_A_SEARCH = {"consensus", "self_consistency", "medoid", "medoid_zimtohrli
 VERIFIERS: Registry[Factory] = Registry(
     "verifier", BUILT_IN, lambda entry: None if callable(entry) else "it is no class or function that takes a device"
 )
+
+
+MEAN_RENDER_NFE = 2
+"""Evaluations of a window and channel that the engine's mean render takes."""
+
+
+def mean_render_nfe(needs: "Iterable[Set[Need]]") -> int:
+    """Evaluations of a window and channel that go before a search: the mean render's, where a verifier needs that."""
+    return MEAN_RENDER_NFE * any("expected" in each for each in needs)
+
+
+def needs_of(name: str) -> "Set[Need]":
+    """What a verifier says that it needs, without loading it; nothing for a name that is no verifier's here."""
+    return getattr(VERIFIERS[name], "needs", frozenset()) if name in VERIFIERS else frozenset()
 
 
 def load_verifier(name: str, device: str = "cpu") -> "Verifier":

@@ -7,11 +7,13 @@ import click
 
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.evaluation.replay.policy_text import split_policy
 
 EPILOG = """\b
 A policy is NAME: KEY=VALUE ..., with the keys
   n=8                      draws that are started (all there are)
-  nfe=32                   instead of n: evaluations of a window and channel
+  nfe=32                   instead of n: evaluations of a window and channel,
+                           counted as ttsr render counts its --budget
   verifier=critic+lsd      who chooses
   ensemble=zsum            how several are combined: rank, zsum, minrank,
                            shrunk, pessimism (goes by the column typical)
@@ -32,7 +34,15 @@ hold; renders with a --target draw in batches, and may draw some more.
 
 @click.command("replay", cls=OneLineErrors, epilog=EPILOG)
 @click.argument("file", type=UserPath(exists=True, dir_okay=False, path_type=Path))
-@click.option("--policy", "policies", multiple=True, metavar="SPEC", help="A policy to replay, repeatable.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="SPEC",
+    help="A policy to replay, repeatable: "
+    "'NAME: KEY=VALUE ...', such as 'best8: n=8 verifier=critic'; its keys stand below, and in "
+    "docs/research/measuring.md.",
+)
 @click.option(
     "--looks", "previews", is_flag=True, help="What x0-predictions tell of finished renders: the grounds for rungs."
 )
@@ -53,6 +63,8 @@ def replay_command(file: Path, **given: Any) -> None:
     or random. Tables are Markdown, by kind and cutoff, with 95 % intervals over clips; differences are paired with
     the first policy.
     """
+    for text in given["policies"]:
+        split_policy(text)
     with left_at_once():
         from ttsr_studio.cli.replay_policies import replay_policies
 

@@ -33,7 +33,8 @@ ttsr tune clips/manifest.csv --rungs 64 --out rungs
     type=click.IntRange(1),
     metavar="NFE",
     help="Instead of sampler settings, find the rungs of --search halving (`--set rungs=..., keep=...`) that gain most "
-    "of the truth with so many evaluations of a window and channel, chosen by the verifiers of --objective.",
+    "of the truth with so many evaluations of a window and channel, chosen by the verifiers of --objective; on "
+    "four clips or more.",
 )
 @click.option("--engine", default="builtin", show_default=True, help=f"{', '.join(ENGINES)}.")
 @click.option(

@@ -9,7 +9,7 @@ clip, then over clips with a bootstrap interval. Scores are higher is better; `l
 - gain_sd: the same in standard deviations over a window's draws.
 - closed: the share of the way from the mean draw to the best of all draws of every window that the choice goes,
     whatever the policy drew; a choice by segment can go beyond it.
-- nfe: evaluations of a window and channel, without the mean render that `consensus` takes.
+- nfe: evaluations of a window and channel as a render counts them, with the mean render that `consensus` takes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

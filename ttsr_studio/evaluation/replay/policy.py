@@ -6,10 +6,12 @@ from typing import Any
 
 from ttsr_studio.config.option_fields import FIELDS
 from ttsr_studio.errors import OptionError, unknown
+from ttsr_studio.evaluation.replay.policy_text import split_policy
 from ttsr_studio.evaluation.replay.score_file import ScoreFile, columns_named
-from ttsr_studio.options.values import parse_pairs, parse_targets
+from ttsr_studio.options.values import parse_targets
 from ttsr_studio.search.algorithms.successive_halving import prune, rung_steps
 from ttsr_studio.search.protocol import SamplingPlan
+from ttsr_studio.verifiers.registry import mean_render_nfe, needs_of
 from ttsr_studio.verifiers.rules import RULES, TYPICAL, Rule
 
 REPLAYED_SEARCHES = ("random", "halving", "poisson")
@@ -22,7 +24,7 @@ class Policy:
     Attributes:
         verifiers: names or columns of those that choose; none for a random choice.
         n: draws that are started; None for what `nfe` allows, or for all there are.
-        nfe: the most evaluations of a window and channel.
+        nfe: the most evaluations of a window and channel, the mean render that a verifier needs included.
         rungs, keep: of halving, see `search.halving`.
         mean: of poisson, see `search.poisson`.
         choice: what one choice holds for, "window", "segment" (without the price of seams) or "clip".
@@ -40,6 +42,11 @@ class Policy:
     ensemble: Rule = "rank"
     choice: str = "window"
     targets: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def overhead(self) -> int:
+        """Evaluations that go before the search, counted as a render counts them."""
+        return mean_render_nfe(needs_of(name.split("/")[0]) for name in self.verifiers)
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -68,12 +75,9 @@ POLICY_KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def parse_policy(text: str) -> Policy:
     """ "name: key=value key=value" -> a policy. Raises OptionError for what is not known or does not fit."""
-    name, colon, rest = text.partition(":")
-    name = name.strip()
-    if not colon or not name or "=" in name:
-        raise OptionError(f"--policy {text!r}: write NAME: KEY=VALUE ..., such as 'best8: n=8 verifier=critic'")
+    name, pairs = split_policy(text)
     fields: dict[str, Any] = {}
-    for key, value in parse_pairs("--policy", rest.split(), "n=8"):
+    for key, value in pairs:
         if key not in POLICY_KEYS:
             raise unknown("--policy key", key, POLICY_KEYS)
         field, read = POLICY_KEYS[key]
@@ -108,14 +112,17 @@ def starts(policy: Policy, plan: SamplingPlan, most: int) -> int:
     """How many draws a policy begins with, of `most` there are. Raises OptionError when its budget allows none."""
     if policy.n is not None or policy.nfe is None:
         return most if policy.n is None else policy.n
-    budget = policy.nfe
+    budget = policy.nfe - policy.overhead
     if policy.search != "halving":
         count = budget // plan.run
     else:
         stops = rung_steps(policy.rungs, plan)
         count = max((n for n in range(1, budget + 1) if prune(n, stops, policy.keep, plan)[1] <= budget), default=0)
     if count < 1:
-        raise OptionError(f"policy {policy.name!r}: nfe={budget} is not enough for one run of {plan.run} evaluations")
+        mean = f" and {policy.overhead} of the mean render" if policy.overhead else ""
+        raise OptionError(
+            f"policy {policy.name!r}: nfe={policy.nfe} is not enough for one run of {plan.run} evaluations{mean}"
+        )
     return count
 
 
@@ -143,7 +150,8 @@ def check(policy: Policy, file: ScoreFile) -> None:
         if step not in file.previews:
             held = ", ".join(map(str, file.previews)) or "none"
             raise OptionError(
-                f"{where}: no previews at step {step} in the file, which has {held}; draw with --search census"
+                f"{where}: no previews at step {step} in the file, which has {held}; "
+                "draw with --search census --set every=1, which scores them after every step"
             )
         if not {column.split("/")[0] for column in file.previews[step]} & choosing:
             raise unknown(f"{where}: verifier of previews", "+".join(policy.verifiers), file.previews[step])

@@ -9,7 +9,7 @@ a random choice has no error of its own.
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -35,7 +35,7 @@ class Choice:
 
     Attributes:
         chances: of every draw of being chosen, [M, 1], or in every segment, [M, S].
-        nfe: evaluations of a window and channel that it takes on average.
+        nfe: evaluations of a window and channel that it takes on average, as a render counts them.
     """
 
     chances: Array
@@ -53,7 +53,8 @@ def choices(policy: Policy, recording: Recording, plan: SamplingPlan, orders: in
     found = []
     for window in windows:
         drawn = subsets(recording.label, window.count, starts(policy, plan, window.count), orders, seed)
-        found.append(choose_draw(policy, window, drawn, plan))
+        choice = choose_draw(policy, window, drawn, plan)
+        found.append(replace(choice, nfe=choice.nfe + policy.overhead))
     return found * len(recording.windows) if policy.choice == "clip" else found
 
 

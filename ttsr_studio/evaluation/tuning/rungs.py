@@ -25,7 +25,7 @@ from ttsr_studio.evaluation.replay.policy import Policy, starts
 from ttsr_studio.evaluation.replay.score_file import ScoreFile, gather, parse_line
 from ttsr_studio.evaluation.reporting.bootstrap import Difference, Estimate, bootstrap, mean_known, paired
 from ttsr_studio.evaluation.reporting.tables import interval, markdown_table
-from ttsr_studio.evaluation.sweep import EvaluationRun, cases_with_band, sweep
+from ttsr_studio.evaluation.sweep import Case, EvaluationRun, cases_with_band, sweep
 from ttsr_studio.evaluation.tuning.report import PRESET_MARK
 from ttsr_studio.evaluation.tuning.study import TRUTH
 from ttsr_studio.options import RenderOptions
@@ -93,7 +93,9 @@ def schedules(task: RungTask, plan: SamplingPlan) -> list[Policy]:
     if plan.steps < 2:
         raise OptionError("halving needs two steps or more: with one there is nothing to go on with")
     first = Policy("random", task.verifiers, nfe=task.budget, ensemble="zsum")
-    starts(first, plan, 1)
+    if task.budget < (least := plan.run + first.overhead):
+        mean = f", {first.overhead} of them of the mean render" if first.overhead else ""
+        raise OptionError(f"--rungs {task.budget}: at least {least}, the evaluations of one candidate{mean}")
     places = sorted({min(plan.steps - 1, max(1, round(share * plan.steps))) / plan.steps for share in SHARES})
     sets = chain.from_iterable(combinations(places, size) for size in range(1, len(places) + 1))
     every = [
@@ -104,10 +106,21 @@ def schedules(task: RungTask, plan: SamplingPlan) -> list[Policy]:
     return [first, *every]
 
 
-def draw_for_rungs(task: RungTask, clips: Sequence[Clip], run: EvaluationRun) -> ScoreFile:
-    """Draws of all clips, kept in rungs.jsonl: as many as the widest schedule starts.
+def cases_for_rungs(clips: Sequence[Clip], cutoffs: Sequence[float]) -> list[Case]:
+    """Every clip at every cutoff that leaves something to score. Raises InputError for too few clips."""
+    cases = cases_with_band(clips, cutoffs)
+    if (count := len({clip.path for clip, _ in cases})) < LEAST_CLIPS:
+        raise InputError(
+            f"rungs are chosen on one half of the clips and checked on the other: give {LEAST_CLIPS} or more, "
+            f"not {count}"
+        )
+    return cases
 
-    Raises InputError when nothing could be drawn.
+
+def study_for_rungs(task: RungTask) -> ScoreCollection:
+    """What draws as many candidates as the widest schedule starts.
+
+    Raises OptionError where the budget is too small, and what `Session` raises.
     """
     options = RenderOptions(
         search="census", candidates=1, engine=task.engine, device=task.device, verifiers=task.verifiers,
@@ -115,12 +128,12 @@ def draw_for_rungs(task: RungTask, clips: Sequence[Clip], run: EvaluationRun) ->
     )  # fmt: skip
     session = Session(options)
     most = max(starts(policy, session.plan, 1) for policy in schedules(task, session.plan))
-    study = ScoreCollection(session.with_options(replace(options, candidates=most)))
-    cases = cases_with_band(clips, run.conditions.cutoffs)
-    if len({clip.path for clip, _ in cases}) < LEAST_CLIPS:
-        raise InputError(
-            f"rungs are chosen on one half of the clips and checked on the other: give {LEAST_CLIPS} or more"
-        )
+    return ScoreCollection(session.with_options(replace(options, candidates=most)))
+
+
+def draw_for_rungs(study: ScoreCollection, cases: Sequence[Case], run: EvaluationRun) -> ScoreFile:
+    """Draws of all cases, kept in rungs.jsonl. Raises InputError when nothing could be drawn."""
+    run.reporter.expect(len(cases))
     lines = list(sweep(study, cases, run))
     if not lines:
         raise InputError("nothing could be drawn: see what failed above")

@@ -11,7 +11,7 @@ from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
-from ttsr_studio.errors import MissingError, OptionError, unknown
+from ttsr_studio.errors import MissingError, OptionError, nearest, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
@@ -156,7 +156,8 @@ def load_panel(options: RenderOptions, device: str) -> Panel:
     choosing = [verifier.name for verifier in search]
     for name in weights:
         if name not in choosing:
-            raise OptionError(f"--weight {name}: not among the verifiers that choose here: {', '.join(choosing)}")
+            here = f"{', '.join(choosing)}{nearest(name, choosing)}"
+            raise OptionError(f"--weight {name}: not among the verifiers that choose here: {here}")
     if not any(weights.get(name, 1.0) for name in choosing):
         raise OptionError("--weight: all verifiers that choose have weight 0; give at least one a weight")
     return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)

@@ -16,6 +16,7 @@ from ttsr_studio.options import RenderOptions
 from ttsr_studio.search.protocol import Budget, Problem, SamplingPlan, Search
 from ttsr_studio.search.registry import start_search
 from ttsr_studio.verifiers.panel import Panel
+from ttsr_studio.verifiers.registry import MEAN_RENDER_NFE, mean_render_nfe
 
 MOST_CANDIDATES = 128
 """Renders of a window that a budget in seconds alone may grow to."""
@@ -56,8 +57,8 @@ class SessionSettings:
     @property
     def overhead(self) -> int:
         """Evaluations of a window and channel that go before the search: the mean render, where one is needed."""
-        needed = any("expected" in verifier.needs for verifier in self.panel.everyone)
-        return 2 * (self.preview_level is not None or needed)
+        needed = mean_render_nfe(verifier.needs for verifier in self.panel.everyone)
+        return needed if self.preview_level is None else MEAN_RENDER_NFE
 
     @cached_property
     def window_nfe(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ttsr_studio.audio.effects import limiter, load_effects
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
-from ttsr_studio.errors import OptionError, PluginError, unknown
+from ttsr_studio.errors import OptionError, PluginError, nearest, unknown
 from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.search.protocol import Budget, Problem
 from ttsr_studio.search.registry import uses_gradients, uses_previews
@@ -84,7 +84,8 @@ def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
             yield OptionError(f"--search {options.search} goes by scores on the way, and {names} has none; add critic")
         for name, _ in options.targets:
             if name.split("/")[0] not in choosing:
-                yield OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(choosing)}")
+                here = f"{', '.join(choosing)}{nearest(name.split('/')[0], choosing)}"
+                yield OptionError(f"--target {name}: no verifier of that name chooses here: {here}")
         return
     for what, wanted in (
         (f"--search {options.search}", uses_previews(options.search)),
