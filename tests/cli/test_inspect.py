@@ -1,6 +1,7 @@
 """`ttsr inspect` says what a render would do, before anything is loaded or written."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,16 @@ def test_gaps_between_sparse_tones_are_no_codecs_holes(ttsr: Ttsr, tmp_path: Pat
     told = json.loads(ttsr("inspect", source, "--json", "--no-estimate").stdout)
     assert told["verdict"] == "limited"
     assert "lossy codec" not in str(told["codec"])
+
+
+def test_channels_that_end_at_different_places_are_all_told(ttsr: Ttsr, tmp_path: Path) -> None:
+    sound = voice(0.7)
+    source = save(tmp_path / "s.wav", np.concatenate((below(sound, 7000), below(sound, 3500)), axis=1))
+    told = ttsr("inspect", source, "--no-estimate")
+    assert "the band ends there" not in told.output
+    assert re.search(r"in channel 2 the band ends at 3\.[3-6] kHz", " ".join(told.output.split())), told.output
+    few = ("--candidates", 1, "--steps", 1)
+    for number, given in enumerate(((), ("--cutoff", "7000,3500"))):
+        done = ttsr("render", source, "-o", tmp_path / f"{number}.wav", *given, *few)
+        assert done.exit_code == 0, done.output
+        assert re.search(r"(6\.[89]|7\.0) and 3\.[3-6] kHz -> full band", " ".join(done.output.split())), done.output

@@ -12,6 +12,7 @@ from audiosr_fixtures import NAME, imported, models, official  # noqa: F401
 from helpers import Ttsr, below, save, voice
 from torch import Tensor
 
+from ttsr_studio.cli import progress
 from ttsr_studio.engines.builtin.engine import WEIGHTS, BuiltinEngine
 from ttsr_studio.evaluation.replay.score_file import Draws, Recording, ScoreFile
 from ttsr_studio.evaluation.tuning.rungs import RungTask, advise_rungs, rungs_preset
@@ -244,7 +245,11 @@ def test_without_optuna_it_says_how_to_get_it(
     assert not (tmp_path / "out").exists()
 
 
-def test_rungs_of_halving_are_found_on_kept_draws(ttsr: Ttsr, tmp_path: Path, evaluations: list[int]) -> None:
+def test_rungs_of_halving_are_found_on_kept_draws(
+    ttsr: Ttsr, tmp_path: Path, evaluations: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
+    monkeypatch.setattr(progress, "LOADING_SECONDS", 0.0)
     folder, out = tmp_path / "voices", tmp_path / "rungs"
     folder.mkdir()
     for number in range(4):
@@ -253,6 +258,8 @@ def test_rungs_of_halving_are_found_on_kept_draws(ttsr: Ttsr, tmp_path: Path, ev
     done = ttsr(*ask)
     assert done.exit_code == 0, done.output
     assert "on 4 clips, led on one half and measured on the other" in done.output
+    assert "loading the engine" in done.stderr, "what comes into a log"
+    assert "wav, 3 of 4 done" in done.stderr
     lines = [line for line in (out / "rungs.md").read_text().splitlines() if line.startswith("| ")][1:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][:3] == ["random", "–", "3"]

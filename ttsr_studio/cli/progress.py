@@ -1,8 +1,9 @@
 """Progress of a render: one line a file on a terminal, which clears itself; in a log, a line from time to time."""
 
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -18,14 +19,42 @@ from ttsr_studio.report.numbers import roughly
 LINE_SECONDS = 15.0
 
 
+LOADING_SECONDS = 5.0
+"""After which a log is told what is waited for."""
+
+
 @contextmanager
-def engine_loading(quiet: bool) -> Iterator[None]:
-    """Say on a terminal that the engine is loaded, which takes seconds."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+def told_in_a_log(line: Callable[[], str], first: float | None = None) -> Iterator[None]:
+    """Where standard error is no terminal, print a line from time to time, the first one after so many seconds."""
+    console, done = Console(stderr=True), threading.Event()
+
+    def tell() -> None:
+        wait = LINE_SECONDS if first is None else first
+        while not done.wait(wait):
+            console.print(line(), highlight=False, markup=False, soft_wrap=True)
+            wait = LINE_SECONDS
+
+    if console.is_terminal:
         yield
         return
-    with console.status("loading the engine"):
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+@contextmanager
+def engine_loading(quiet: bool) -> Iterator[None]:
+    """Say that the engine is loaded, which takes seconds; in a log, where it takes long."""
+    console = Console(stderr=True)
+    if quiet:
+        yield
+        return
+    telling = told_in_a_log(lambda: "loading the engine", LOADING_SECONDS)
+    with console.status("loading the engine") if console.is_terminal else telling:
         yield
 
 

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ttsr_studio.cli.progress import told_in_a_log
 from ttsr_studio.evaluation.sweep import Reporter
 
 
@@ -18,6 +19,13 @@ class SweepProgress(Reporter):
         super().__init__()
         self.bar, self.task, self.begun = bar, bar.add_task("", total=None), 0
         self.away = 0
+
+    @property
+    def line(self) -> str:
+        """Where it is, for a log."""
+        task = self.bar.tasks[0]
+        total = "" if task.total is None else f", {task.completed:.0f} of {task.total:.0f} done"
+        return f"{task.description or 'beginning'}{total}"
 
     def expect(self, cases: int) -> None:
         self.begun = 0
@@ -38,7 +46,7 @@ class SweepProgress(Reporter):
 
 @contextmanager
 def sweep_progress() -> Iterator[SweepProgress]:
-    """Give what sweeps report to; draws nothing when standard error is not a terminal."""
+    """Give what sweeps report to: a bar on a terminal, in a log a line from time to time."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -49,4 +57,6 @@ def sweep_progress() -> Iterator[SweepProgress]:
     )
     quiet = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        yield SweepProgress(bar)
+        progress = SweepProgress(bar)
+        with told_in_a_log(lambda: progress.line):
+            yield progress

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ttsr_studio.cli.farm_flags import FarmFlags, spread_over
+from ttsr_studio.cli.progress import engine_loading
 from ttsr_studio.cli.sweep_progress import sweep_progress
 from ttsr_studio.errors import TtsrError, shown
 from ttsr_studio.evaluation.benchmark.dataset import load_corpus
@@ -48,7 +49,8 @@ def tune_engine(clips: Path, out: Path, preset: Path | None, given: dict[str, An
         task = TuningTask(
             given["engine"], given["device"], objective, given["nfe"], given["candidates"], given["seed"], conditions
         )
-        tuning = Tuning(task, load_corpus(clips, given["kinds"], given["limit"]))
+        with engine_loading(quiet=False):
+            tuning = Tuning(task, load_corpus(clips, given["kinds"], given["limit"]))
         axes = Axes.of(tuning.engine, given)
         tuning.check(axes)
         if not by_grid:
@@ -104,7 +106,8 @@ def tune_rungs(clips: Path, out: Path, preset: Path | None, given: dict[str, Any
         check_target(target)
         task = RungTask(given["engine"], given["device"], verifiers, given["rungs"], given["seed"])
         cases = cases_for_rungs(load_corpus(clips, given["kinds"], given["limit"]), conditions.cutoffs)
-        study = study_for_rungs(task)
+        with engine_loading(quiet=False):
+            study = study_for_rungs(task)
         results = Results(out / "rungs.jsonl")
     except TtsrError as error:
         raise click.UsageError(str(error), context) from error

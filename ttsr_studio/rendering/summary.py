@@ -14,6 +14,7 @@ import soxr
 import torch
 
 from ttsr_studio import __version__
+from ttsr_studio.audio.bandwidth.edge import FULL_BAND_HZ
 from ttsr_studio.audio.bandwidth.origin import band_origin
 from ttsr_studio.audio.crossover import transition_hz
 from ttsr_studio.audio.effects import load_effects
@@ -286,6 +287,17 @@ def write_report_files(target: Path, report: Report, recorder: Recorder) -> tupl
     return data, picture
 
 
+def ends_in_words(source: InputInfo) -> str:
+    """Where the band ends, kHz: those of all channels that end, where they differ."""
+    top = min(FULL_BAND_HZ, 0.95 * source.rate / 2)
+    rows = [row.edges_hz for row in source.bandwidth]
+    lowest = [min(edges) for edges in zip(*rows, strict=True)]
+    ends = list(dict.fromkeys(f"{edge / 1000:.1f}" for edge in lowest if edge < top))
+    if len(ends) < 2:
+        return f"{(source.cutoff_hz or 0) / 1000:.1f}"
+    return f"{', '.join(ends[:-1])} and {ends[-1]}"
+
+
 def in_words(report: Report, target: Path, notices: Sequence[Notice]) -> str:
     """The line that tells the user what was done."""
     start, out, spent = report.input, report.output, report.timing
@@ -300,7 +312,7 @@ def in_words(report: Report, target: Path, notices: Sequence[Notice]) -> str:
     speed = spent.times_real_time
     tracker = f" ({time_words(1 / speed)} for a second of audio)" if speed else ""
     return (
-        f"{shown(target)}: {(start.cutoff_hz or 0) / 1000:.1f} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
+        f"{shown(target)}: {ends_in_words(start)} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {time_words(spent.wall_s)}{tracker}{loudness}{more}"
     )
 

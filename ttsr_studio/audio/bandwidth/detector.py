@@ -215,7 +215,10 @@ class BandwidthMeter:
             )
         if cutoff < min(FULL_BAND_HZ, 0.98 * nyquist):
             of_whole = whole is not None and whole.hz < 1.2 * cutoff
-            reason = whole.reason if whole and of_whole else "the band ends there in a part of the file"
+            ending = [n for n, (edge, _) in enumerate(edges[:-1], 1) if edge and edge.hz < 1.2 * cutoff]
+            where = f"channel {', '.join(map(str, ending))}" if ending else "a part of the file"
+            part = f"in {where} the band ends at {cutoff / 1000:.1f} kHz"
+            reason = whole.reason if whole and of_whole else part
             return self._all(Verdict.LIMITED, cutoff, reason, fall, found)
         if hiss_at_the_top(self._channels[-1].moments, self._bands.hertz, nyquist):
             return self._all(

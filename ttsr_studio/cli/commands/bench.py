@@ -30,8 +30,10 @@ def bench_command(preset: str, seconds: float, as_json: bool, **options: Any) ->
     """
     with left_at_once():
         from ttsr_studio.batch.bench import render_cost
+        from ttsr_studio.cli.progress import told_in_a_log
 
-    cost = render_cost(preset, seconds, **{name: value for name, value in options.items() if value is not None})
+    with told_in_a_log(lambda: "rendering the programme"):
+        cost = render_cost(preset, seconds, **{name: value for name, value in options.items() if value is not None})
     if as_json:
         derived = {"times_real_time": cost.times_real_time, "candidates_per_hour": cost.candidates_per_hour}
         click.echo(json.dumps(asdict(cost) | derived, indent=2))
