@@ -14,7 +14,7 @@ import pytest
 from helpers import LONGEST, Ttsr, below, load, save, started, until, voice
 
 import ttsr_studio.rendering.inference.session
-from ttsr_studio import __version__
+from ttsr_studio import __version__, cli
 from ttsr_studio.cli.interrupt import stop_on_interrupt
 from ttsr_studio.config import presets
 from ttsr_studio.errors import OutputError
@@ -582,3 +582,18 @@ def test_a_wrong_sidecar_stops_its_file_only_and_is_found_by_a_dry_run(
     assert result.exit_code == 1
     assert words in result.output
     assert [path.name for path in (tmp_path / "out").glob("*.wav")] == ["b.wav"]
+
+
+def test_no_json_holds_what_is_no_number(ttsr: Ttsr, tmp_path: Path) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    source = save(tmp_path / "silence.wav", 0 * voice(0.3))
+    done = ttsr("render", source, "-o", tmp_path / "out.wav", "--candidates", 1, "--steps", 1, "--json")
+    (told,) = [json.loads(line, parse_constant=refuse) for line in done.stdout.splitlines()]
+    assert told["top"][0]["score"] is None
+    assert (told["cutoff_hz"], json.loads((tmp_path / "out.ttsr.json").read_text())["input"]["cutoff_hz"]) == (
+        None,
+    ) * 2
+    printing = [path.name for path in Path(cli.__file__).parent.rglob("*.py") if "echo(json" in path.read_text()]
+    assert printing == ["json_output.py"], "echo_json prints JSON"

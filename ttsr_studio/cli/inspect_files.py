@@ -1,6 +1,5 @@
 """What `ttsr inspect` does."""
 
-import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,7 @@ import click
 
 from ttsr_studio.audio.bandwidth.detector import Verdict
 from ttsr_studio.batch.plan import expand, passed_over
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.diagnostics.inspection import Inspection, inspect, picture
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
@@ -35,12 +35,15 @@ def inspect_files(
             failed += 1
             reason = in_one_line(path, error)
             told = {"input": str(path), "status": "failed", "reason": reason}
-            click.echo(json.dumps(told) if as_json else f"failed: {reason}", err=not as_json)
+            if as_json:
+                echo_json(told)
+            else:
+                click.echo(f"failed: {reason}", err=True)
             continue
         speed = speed_of() if found.band.limited else None
         if as_json:
             needed = speed.of(found.seconds, found.info.channels) if speed else None
-            click.echo(json.dumps(found.to_json() | {"render_s": needed, "render_s_basis": speed and speed.basis}))
+            echo_json(found.to_json() | {"render_s": needed, "render_s_basis": speed and speed.basis})
         else:
             click.echo("\n".join(inspection_lines(found, speed)))
     if failed:

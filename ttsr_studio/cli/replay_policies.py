@@ -1,11 +1,11 @@
 """What `ttsr replay` does."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.errors import OptionError
 from ttsr_studio.evaluation.replay.estimate import (
     outcome_column,
@@ -43,4 +43,7 @@ def replay_policies(file: Path, given: dict[str, Any]) -> None:
         found["looks"] = [to_json(one) for one in figures]
         texts.append(previews_markdown(figures, by))
     as_json = given["as_json"]
-    click.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else "\n".join(texts), nl=as_json)
+    if as_json:
+        echo_json(found, indent=2)
+    else:
+        click.echo("\n".join(texts), nl=False)

@@ -1,6 +1,5 @@
 """What a run of many files prints, quietly or at length, and what it writes into its log."""
 
-import json
 import logging
 import shutil
 import sys
@@ -15,6 +14,7 @@ import click
 from rich.cells import cell_len
 
 from ttsr_studio import __version__
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.progress import RenderProgress
 from ttsr_studio.errors import OptionError, shown
 
@@ -55,7 +55,7 @@ class RunOutput:
         LOG.info("%s", line)
         self._clear()
         if self.as_json:
-            click.echo(json.dumps(data))
+            echo_json(data)
         elif not self.quiet:
             click.echo(wrapped(line) if sys.stdout.isatty() else line)
 
@@ -65,7 +65,7 @@ class RunOutput:
         LOG.error("failed: %s", reason)
         self._clear()
         if self.as_json:
-            click.echo(json.dumps({**data, "status": "failed", "reason": reason}))
+            echo_json({**data, "status": "failed", "reason": reason})
         else:
             click.echo(f"failed: {reason}", err=True)
 

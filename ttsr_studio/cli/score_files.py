@@ -1,6 +1,5 @@
 """What `ttsr score` does."""
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.errors import MissingError, OptionError, TtsrError, on_one_line, shown
@@ -40,7 +40,7 @@ def score_files(files: tuple[Path, ...], verifiers: tuple[str, ...], as_json: bo
         raise click.UsageError(str(error)) from error
     if as_json:
         plain = [{"file": str(row.path), "seconds": row.seconds, "scores": _plain(row.scores)} for row in rows]
-        click.echo(json.dumps(plain, indent=2))
+        echo_json(plain, indent=2)
     elif rows:
         show(rows)
     if len(rows) < len(files):

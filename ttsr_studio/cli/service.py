@@ -1,6 +1,5 @@
 """What `ttsr watch` and `ttsr app` share: options of the page, and a service that runs until it is stopped."""
 
-import json
 import math
 import re
 import signal
@@ -15,6 +14,7 @@ import click
 
 from ttsr_studio.cli.help import grouped
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.config import presets
 from ttsr_studio.config.resolve import resolve
 from ttsr_studio.errors import OptionError, shown, unknown
@@ -204,7 +204,7 @@ class EventPrinter:
 
     def __call__(self, event: str, values: dict[str, Any]) -> None:
         if self.as_json:
-            click.echo(json.dumps({"event": event, **values}, default=str))
+            echo_json({"event": event, **values})
             return
         values = dict(values)
         parts = [shown(Path(values.pop(name))) for name in ("file", "folder") if name in values]

@@ -123,7 +123,8 @@ def rank_scores(numbers: Sequence[int], reranking: Reranking, recorder: Recorder
     combined = [recorder.mean_combined(number) for number in numbers]
     spliced = any(len(set(parts)) > 1 for number in numbers for parts in recorder.made_of(number))
     falls = all(a >= b - TIE for a, b in pairwise(combined))
-    return list(combined) if falls and not spliced else [None] * len(numbers)
+    known = all(map(math.isfinite, combined))  # silence has no scores
+    return list(combined) if known and falls and not spliced else [None] * len(numbers)
 
 
 def distinct(order: Sequence[int], recorder: Recorder) -> Iterator[tuple[int, int]]:

@@ -256,7 +256,7 @@ def input_info(material: Material) -> InputInfo:
         frames=info.frames,
         lufs=loudness.lufs,
         true_peak_db=decibels(loudness.true_peak),
-        cutoff_hz=cutoff,
+        cutoff_hz=None if material.band.silent else cutoff,
         crossover_hz=(cutoff - transition_hz(cutoff), cutoff),
         cutoff_reason=material.cutoff_reason,
         warnings=info.warnings,

@@ -92,7 +92,7 @@ class InputInfo(Record):
     true_peak_db: float | None
     """dBTP; null for silence."""
     cutoff_hz: Annotated[float, Field(gt=0)] | None
-    """Where the input's band ends, Hz."""
+    """Where the input's band ends, Hz; null for silence."""
     crossover_hz: Annotated[Sequence[float], Field(min_length=2, max_length=2)]
     """Between these the output goes over from the input to what was generated, Hz."""
     cutoff_reason: str

@@ -1,6 +1,5 @@
 """`ttsr bench`: how fast this machine renders."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import click
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.render_options import device_flag
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def bench_command(preset: str, seconds: float, as_json: bool, **options: Any) ->
         cost = render_cost(preset, seconds, **{name: value for name, value in options.items() if value is not None})
     if as_json:
         derived = {"times_real_time": cost.times_real_time, "candidates_per_hour": cost.candidates_per_hour}
-        click.echo(json.dumps(asdict(cost) | derived, indent=2))
+        echo_json(asdict(cost) | derived, indent=2)
         return
     for line in table(cost):
         click.echo(line)

@@ -1,12 +1,12 @@
 """`ttsr doctor`: what is here and what is missing."""
 
-import json
 import sys
 
 import click
 from rich.text import Text
 
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.terminal import print_table
 
 
@@ -25,7 +25,7 @@ def doctor_command(as_json: bool) -> None:
 
     rows = findings()
     if as_json:
-        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+        echo_json([row.to_json() for row in rows], indent=2)
     else:
         colours = {"ok": "green", "missing": "yellow", "refused": "red"}
         table = [(row.kind, row.name, Text(row.state, colours[row.state]), row.detail) for row in rows]

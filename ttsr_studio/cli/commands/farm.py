@@ -1,6 +1,5 @@
 """`ttsr farm`: the machines of a Ray cluster on which `--farm` works."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ import click
 
 from ttsr_studio.cli.command import OneLineErrors
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_of
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.errors import OptionError, shown
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def status_command(address: str, as_json: bool) -> None:
     differing = {node: line for node, line in found.differences.items() if line and node not in going}
     if as_json:
         told = [{**asdict(each), "differs": differing.get(each.node), "going": each.node in going} for each in machines]
-        click.echo(json.dumps({"head": head, "machines": told, "workers": [dict(each) for each in workers]}, indent=2))
+        echo_json({"head": head, "machines": told, "workers": [dict(each) for each in workers]}, indent=2)
     else:
         click.echo(f"head at {head}{', found by auto' if address == 'auto' else ''}")
         say_status(machines, workers)

@@ -1,6 +1,5 @@
 """`ttsr jobs`: renders as bundles of jobs for render managers, and what became of them."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ttsr_studio.batch.plan import passed_over
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import OneLineErrors, UserPath
 from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.render_options import given_flags, render_flags
 from ttsr_studio.config.option_fields import GROUPS
 from ttsr_studio.errors import OptionError, shown
@@ -108,7 +108,7 @@ def jobs_split(**given: Any) -> None:
         told |= {"jobs": made.jobs, "files": made.files}
         told |= {"audio_s": round(made.seconds, 3), "left_out": made.left_out, "unreadable": list(made.unreadable)}
         told |= {"strange_to_windows": list(made.strange)} if made.strange else {}
-        click.echo(json.dumps(told))
+        echo_json(told)
     else:
         if others := passed_over(asked.inputs):
             click.echo(others, err=True)
@@ -207,7 +207,7 @@ def jobs_collect(
         told = found.to_json()
         if more:
             told["again"] = {"bundle": str(again) if more.jobs else None, "jobs": more.jobs, "files": more.files}
-        click.echo(json.dumps(told, indent=2))
+        echo_json(told, indent=2)
     elif more:
         say_again(more, again)
     counts = found.counts()

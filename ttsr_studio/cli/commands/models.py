@@ -1,6 +1,5 @@
 """`ttsr models`: weights that are not shipped."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -13,6 +12,7 @@ from rich.text import Text
 from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import UserPath
 from ttsr_studio.cli.interrupt import left_at_once
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.cli.terminal import Cell, print_table
 from ttsr_studio.engines.audiosr.models import AUDIOSR_MODELS
@@ -83,7 +83,7 @@ def models_list(as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows, indent=2)
         return
     table: list[list[Cell]] = []
     for row in rows:

@@ -1,6 +1,5 @@
 """`ttsr queue`: look at a watch folder's jobs and steer them."""
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from ttsr_studio.cli.command import ROOT, OneLineErrors
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.errors import OptionError, shown
 from ttsr_studio.storage.home import from_home
 from ttsr_studio.watch.filesystem.root import Root, find_root
@@ -78,7 +78,7 @@ def queue_list(root: Path | None, states: tuple[str, ...], limit: int, as_json: 
     _, queue = open_watched(root)
     for row in map(job_to_json, queue.jobs(states or tuple(JobState), limit)):
         if as_json:
-            click.echo(json.dumps(row))
+            echo_json(row)
         else:
             detail = row["progress"] or row["reason"] or (row["same_as"] and f"the same as {row['same_as']}")
             click.echo(f"{row['state']:8} {shown(Path(row['file']))}" + (f"  ({detail})" if detail else ""))
@@ -95,7 +95,7 @@ def queue_show(words: tuple[str, ...], as_json: bool) -> None:
         raise OptionError("name one file")
     data = job_to_json(row) | {"history": queue.history(row)}
     if as_json:
-        click.echo(json.dumps(data, indent=2))
+        echo_json(data, indent=2)
         return
     history = data.pop("history")
     for name, value in data.items():

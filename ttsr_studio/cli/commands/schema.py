@@ -1,8 +1,8 @@
 """`ttsr schema`: the shape of a report, or of a job, for other programs."""
 
-import json
-
 import click
+
+from ttsr_studio.cli.json_output import echo_json
 
 
 @click.command("schema")
@@ -13,4 +13,4 @@ def schema_command(what: str) -> None:
         from ttsr_studio.report.validate import json_schema as made
     else:
         from ttsr_studio.batch.job_schema import job_schema as made
-    click.echo(json.dumps(made(), indent=2))
+    echo_json(made(), indent=2)

@@ -1,6 +1,5 @@
 """`ttsr watch`: the service of a folder."""
 
-import json
 import shlex
 import shutil
 import sys
@@ -17,6 +16,7 @@ from ttsr_studio.cli import completing
 from ttsr_studio.cli.command import ROOT, OneLineErrors
 from ttsr_studio.cli.farm_flags import FarmFlags, farm_flags, farm_of
 from ttsr_studio.cli.help import GroupedCommand, grouped
+from ttsr_studio.cli.json_output import echo_json
 from ttsr_studio.cli.render_options import device_flag
 from ttsr_studio.cli.service import (
     EventPrinter,
@@ -283,7 +283,7 @@ def show_health(root: Path) -> None:
 def show_status(watched: Root, as_json: bool) -> None:
     status = status_of(watched, Store(watched.database))
     if as_json:
-        click.echo(json.dumps(status, indent=2))
+        echo_json(status, indent=2)
         return
     services = len(status["services"])
     click.echo(f"{services} service{'' if services == 1 else 's'} running on {shown(watched.path)}")
