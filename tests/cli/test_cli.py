@@ -597,3 +597,27 @@ def test_no_json_holds_what_is_no_number(ttsr: Ttsr, tmp_path: Path) -> None:
     ) * 2
     printing = [path.name for path in Path(cli.__file__).parent.rglob("*.py") if "echo(json" in path.read_text()]
     assert printing == ["json_output.py"], "echo_json prints JSON"
+
+
+def test_what_does_not_fit_is_told_before_an_engine_is_loaded(
+    ttsr: Ttsr, stem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: Any) -> None:
+        raise AssertionError("an engine is loaded")
+
+    monkeypatch.setattr(ttsr_studio.rendering.inference.session.Session, "__init__", loaded)
+    monkeypatch.setattr(sys, "platform", "linux")
+    stem.with_name("stem_ttsr.wav").write_bytes(b"somebody's")
+    for options, told in {
+        "--weight critik=2": "--weight critik: not among",
+        "--target critick=-1": "--target critick: no verifier",
+        "--set runs=0.25": "does not take runs",
+        "--keep-top 9 --candidates 3": "only 3 candidates are made",
+        "--verifier lsd": "needs --reference FILE",
+        "--search halving --verifier medoid": "goes by scores on the way",
+        "--device mps": "not available on this machine",
+    }.items():
+        done = ttsr("render", stem, *options.split())
+        assert done.exit_code == 2
+        assert told in done.output
+    assert "exists already" in ttsr("render", stem).output

@@ -22,6 +22,7 @@ from ttsr_studio.cli.interrupt import INTERRUPTED, left_at_once, stop_on_interru
 from ttsr_studio.cli.progress import RenderProgress, engine_loading
 from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
+from ttsr_studio.config.fitting import refuse_device
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
 from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
@@ -264,6 +265,8 @@ def folder_as_file(asked: RenderArguments, jobs: Collection[Job]) -> Path | None
 def refuse_misfits(asked: RenderArguments, options: RenderOptions, given: Collection[str]) -> None:
     """Raise OptionError for arguments that do not fit each other, or the options."""
     refuse_without_effect(options, given)
+    if not asked.farm:
+        refuse_device(options)
     if asked.keep_rewards:
         refuse_unwritable(asked.keep_rewards)
     if asked.overwrite and asked.skip_existing:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ttsr_studio.config import presets
+from ttsr_studio.config.fitting import refuse_unfit
 from ttsr_studio.config.option_fields import FIELDS, registered, settings_of
 from ttsr_studio.config.sidecar import KEYS as ANNOTATION_KEYS
 from ttsr_studio.config.sidecar import read_sidecar, sidecar
@@ -99,7 +100,11 @@ def giving_way(options: RenderOptions, given: Collection[str]) -> dict[str, Any]
 
 
 def refuse_without_effect(options: RenderOptions, given: Collection[str]) -> None:
-    """Raise OptionError for settings of segments where nothing is chosen by segment."""
+    """Raise OptionError for settings of segments where nothing is chosen by segment, and what else does not fit.
+
+    Raises MissingError for a verifier that lacks a file.
+    """
+    refuse_unfit(options)
     for name in ("segment", "seam"):
         if options.choice != "segment" and name in given:
             raise OptionError(f"--{name} is of --choice segment, not of --choice {options.choice}; leave it out")

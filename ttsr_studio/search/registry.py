@@ -1,7 +1,7 @@
 """Search algorithms by name. A new one is one file and one line in `BUILT_IN`; it is imported on use."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from inspect import Parameter, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -33,6 +33,8 @@ BUILT_IN = {
     "census": ("ttsr_studio.search.algorithms.traced_random:census_search", "every"),
 }
 """Name -> where it is, and its settings: `render --help` tells of them and imports none."""
+WITHOUT_PREVIEWS = {"random", "poisson"}
+"""Those that need no scores on their way."""
 
 
 def search_misfit(entry: Any) -> str | None:
@@ -82,13 +84,18 @@ def search_settings(name: str) -> tuple[str, ...]:
     return tuple(signature(SEARCHES[name]).parameters)[2:]
 
 
-def start_search(name: str, problem: "Problem", budget: "Budget", settings: dict[str, Any]) -> "Search":
-    """Start a search by name. Raises OptionError for an unknown name or a setting that it does not take."""
+def refuse_settings(name: str, settings: Collection[str]) -> None:
+    """Raise OptionError for an unknown search or a setting that it does not take."""
     known = search_settings(name)
     if strange := set(settings) - set(known):
         takes = ", ".join(known) or "none"
         near = next(filter(None, (nearest(each, known) for each in sorted(strange))), "")
         raise OptionError(f"search {name!r} does not take {', '.join(sorted(strange))}; its settings: {takes}{near}")
+
+
+def start_search(name: str, problem: "Problem", budget: "Budget", settings: dict[str, Any]) -> "Search":
+    """Start a search by name. Raises OptionError for an unknown name or a setting that it does not take."""
+    refuse_settings(name, settings)
     values = {key: read_setting(name, key, value) for key, value in settings.items()}
     search, plugin = SEARCHES[name], SEARCHES.plugin(name)
     return watched(plugin, search(problem, budget, **values)) if plugin else search(problem, budget, **values)

@@ -33,6 +33,9 @@ BUILT_IN = {
 }
 ONLY_IN_A_SEARCH = {"consensus", "self_consistency", "medoid", "medoid_zimtohrli", "typical"}
 """What compares candidates with each other, and cannot score finished files."""
+NEED_REFERENCE = {"lsd"}
+SCORE_ONLY_FINISHED = {"medoid", "medoid_zimtohrli", "typical", "self_consistency"}
+"""What has no scores on a search's way, as it compares finished candidates."""
 
 VERIFIERS: Registry[Factory] = Registry(
     "verifier", BUILT_IN, lambda entry: None if callable(entry) else "it is no class or function that takes a device"
