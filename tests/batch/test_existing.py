@@ -14,6 +14,7 @@ from helpers import LONGEST, Ttsr, below, load, save, voice
 
 from ttsr_studio.batch.job_file import read_job
 from ttsr_studio.batch.job_run import carry_out
+from ttsr_studio.cli import render_files
 from ttsr_studio.rendering import pipeline
 from ttsr_studio.rendering.inference import session
 from ttsr_studio.report.writing import started
@@ -168,3 +169,28 @@ def test_the_next_run_takes_away_what_a_killed_one_left(ttsr: Ttsr, tmp_path: Pa
     assert "out.wav (exists)" in ttsr(*asked, "--skip-existing").output  # another process is about to end it
     mark(out / ".out.wav.ttsr-writing", dead, {"out.wav": [sha256(out / "out.wav")]})
     assert ANEW in ttsr(*asked, "--skip-existing").output
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_each_input_before_an_engine_is_loaded(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shut(dir: Path) -> None:
+        assert dir == tmp_path
+        raise PermissionError(1, "Operation not permitted")
+
+    sources = [save(tmp_path / f"{name}.wav", below(voice(0.3), 5000)) for name in "ab"]
+    monkeypatch.setattr(render_files.tempfile, "TemporaryFile", shut)
+    monkeypatch.setattr(session, "Session", None)
+    done = ttsr("render", *sources, "-o", tmp_path / "ro" / "deep/")
+    assert done.exit_code == 1
+    for source in sources:
+        assert f"failed: {source}: {tmp_path / 'ro' / 'deep'}: cannot be written to (Operation not perm" in done.output
+    assert "0 rendered, 0 skipped, 2 failed" in done.output
+
+
+def test_a_users_file_of_a_reports_name_is_told_as_such_and_a_moment_has_no_speed(ttsr: Ttsr, tmp_path: Path) -> None:
+    source = save(tmp_path / "n.wav", below(voice(0.3), 5000))
+    (tmp_path / "out.ttsr.json").write_text("mine")
+    told = ttsr("render", source, "-o", tmp_path / "out.wav", "--candidates", 1, "--steps", 1).output
+    assert "its report is out.wav.ttsr.json, as out.ttsr.json is a file of somebody else's" in told
+    assert "for a second of audio" not in told

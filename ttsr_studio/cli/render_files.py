@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -24,7 +25,7 @@ from ttsr_studio.cli.run_output import RunOutput, logged
 from ttsr_studio.cli.time_left import TimeLeft
 from ttsr_studio.config.fitting import refuse_device
 from ttsr_studio.config.resolve import read_transcript, refuse_without_effect, resolve, with_sidecar
-from ttsr_studio.errors import OptionError, TtsrError, in_one_line, shown
+from ttsr_studio.errors import OptionError, OutputError, TtsrError, in_one_line, shown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.rendering.inference.progress import CancellationToken
 from ttsr_studio.storage.home import from_home
@@ -148,6 +149,8 @@ def without_engine(asked: RenderArguments, jobs: Collection[Job], out: RunOutput
         for job in waiting:
             say_cut_off(job, out, asked.dry_run)
     absent = [job for job in waiting if not os.path.exists(job.source) and say_absent(job, out)]
+    if not asked.dry_run:
+        absent += [job for job in waiting if job not in absent and say_shut(job, out)]
     return [job for job in waiting if job not in absent], len(absent)
 
 
@@ -161,6 +164,20 @@ def say_absent(job: Job, out: RunOutput) -> bool:
         out.failure({"input": str(job.source), "fault": fault_of(error, job.source)}, in_one_line(job.source, error))
         return True
     return False
+
+
+def say_shut(job: Job, out: RunOutput) -> bool:
+    """Say of a file that its output's folder cannot be made or written to, if so."""
+    folder = next((each for each in job.target.absolute().parents if each.exists()), None)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return False
+    except OSError as error:
+        where = shown(job.target.parent)
+        reason = f"{shown(job.source)}: {where}: cannot be written to ({error.strerror}); choose another -o"
+        fault = fault_of(OutputError(reason), job.source)
+        out.failure({"input": str(job.source), "fault": fault}, reason)
+        return True
 
 
 def here(device: str) -> str:

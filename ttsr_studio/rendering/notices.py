@@ -133,7 +133,8 @@ def of_scores(report: Report) -> Iterator[Notice]:
         text = f"{name} goes by which candidate is most like the others, and there were {most}: 3 are needed to choose"
         yield Notice("cannot-choose", text)
     for name, why in report.left_out.items():
-        yield Notice("verifier-left-out", f"{name} left out: {why}")
+        what, _, rest = why.partition(": ")
+        yield Notice("verifier-left-out", f"{name} left out: {rest if what.startswith(name) else why}")
 
 
 def limit_in_words(limit: LimitRecord | None) -> list[str]:

@@ -41,7 +41,7 @@ from ttsr_studio.report.file_records import (
     InputInfo,
 )
 from ttsr_studio.report.numbers import time_words
-from ttsr_studio.report.paths import report_names, report_paths
+from ttsr_studio.report.paths import is_report, report_names, report_paths
 from ttsr_studio.report.record import Notice, Role
 from ttsr_studio.report.schema import AnnotationsRecord, PluginInfo, Report, Timing, ToolInfo, VerifierInfo
 from ttsr_studio.report.search_records import Gains, NBestRecord, ScoreRecord, SearchRecord
@@ -82,7 +82,11 @@ class Rendered:
         if not self.files or self.files[0] == report_names(self.target)[0]:
             return [*self.report.notices]
         name = shown(Path(self.files[0].name))
-        elsewhere = f"its report is {name}, as that name's own is of another output"
+        usual = report_names(self.target)[0]
+        taken = "that name's own is of another output"
+        if not is_report(usual):
+            taken = f"{shown(Path(usual.name))} is a file of somebody else's"
+        elsewhere = f"its report is {name}, as {taken}"
         return [*self.report.notices, Notice("report-elsewhere", elsewhere)]
 
 
@@ -310,7 +314,7 @@ def in_words(report: Report, target: Path, notices: Sequence[Notice]) -> str:
     windows = f"{len(report.windows)} window{'s' if len(report.windows) > 1 else ''}"
     chosen = f"{windows} x {counts[-1]} candidate{'s' if counts[-1] > 1 else ''}"
     speed = spent.times_real_time
-    tracker = f" ({time_words(1 / speed)} for a second of audio)" if speed else ""
+    tracker = f" ({time_words(1 / speed)} for a second of audio)" if speed and spent.audio_s >= 1 else ""
     return (
         f"{shown(target)}: {ends_in_words(start)} kHz -> full band at {out.rate / 1000:g} kHz, {chosen}, "
         f"{spent.nfe} NFE, {time_words(spent.wall_s)}{tracker}{loudness}{more}"

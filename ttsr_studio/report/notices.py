@@ -139,7 +139,7 @@ NOTICES = {
         "Nothing, or `--candidates 500` beside the budget.",
     ),
     "fewer-renders": Explanation(
-        "Fewer renders were written than `--keep-top` asks for: there were fewer candidates, or some came out equal.",
+        "Fewer renders were written than `--keep-top` asks for: the time was over before, or some came out equal.",
         "Allow more `--candidates`, or a larger `--budget`.",
     ),
     "control-is-the-choice": Explanation(
@@ -164,7 +164,9 @@ NOTICES = {
         "Listen there first; `--keep-top 3 --page` begins with that place.",
     ),
     "report-elsewhere": Explanation(
-        "The report's usual name belongs to another output of the same stem, so this one has a longer name.", "Nothing."
+        "The report's usual name belongs to another output of the same stem, or to a file of somebody else's, so this "
+        "one has a longer name.",
+        "Nothing.",
     ),
     "verifier-left-out": Explanation(
         "A verifier was asked for as `NAME?` and is not installed.", "`ttsr doctor` says how to get it."

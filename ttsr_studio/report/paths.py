@@ -46,6 +46,14 @@ def is_of(report: Path, target: Path) -> bool:
         return False
 
 
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of any output."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["output"]["name"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
 def page_name(target: Path) -> Path:
     """Where the audition page of an output is: beside its report."""
     return report_paths(target)[0].with_suffix(".html")
