@@ -8,7 +8,7 @@ import sys
 from ttsr_studio.errors import DeviceError, MissingError, OptionError
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.search.registry import BUILT_IN, WITHOUT_PREVIEWS, refuse_settings
-from ttsr_studio.verifiers.registry import NEED_REFERENCE, SCORE_ONLY_FINISHED
+from ttsr_studio.verifiers.registry import NEED_REFERENCE, SCORE_ONLY_FINISHED, refuse_strangers
 
 
 def refuse_unfit(options: RenderOptions) -> None:
@@ -29,12 +29,7 @@ def refuse_verifiers(options: RenderOptions, names: list[str]) -> None:
         if name in NEED_REFERENCE and not options.reference:
             raise MissingError(f"verifier {name!r} needs --reference FILE; pass it or leave the verifier out")
     choosing = [*names, "typical"] if options.ensemble == "pessimism" and "typical" not in names else names
-    for name, _ in options.weights:
-        if name not in choosing:
-            raise OptionError(f"--weight {name}: not among the verifiers that choose here: {', '.join(choosing)}")
-    for name, _ in options.targets:
-        if name.split("/")[0] not in choosing:
-            raise OptionError(f"--target {name}: no verifier of that name chooses here: {', '.join(choosing)}")
+    refuse_strangers([name for name, _ in options.weights], [name for name, _ in options.targets], choosing)
     previews = options.search in BUILT_IN and options.search not in WITHOUT_PREVIEWS
     if previews and set(choosing) <= SCORE_ONLY_FINISHED:
         told = ", ".join(choosing)

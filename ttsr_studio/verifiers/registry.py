@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
-from ttsr_studio.errors import MissingError
+from ttsr_studio.errors import MissingError, OptionError, nearest
 from ttsr_studio.plugins.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ MEAN_RENDER_NFE = 2
 def mean_render_nfe(needs: "Iterable[Set[Need]]") -> int:
     """Evaluations of a window and channel that go before a search: the mean render's, where a verifier needs that."""
     return MEAN_RENDER_NFE * any("expected" in each for each in needs)
+
+
+def refuse_strangers(weights: Iterable[str], targets: Iterable[str], choosing: list[str]) -> None:
+    """Raise OptionError for the first weight or target of a verifier that is not among those that choose."""
+    for option, names, why in (
+        ("--weight", weights, "not among the verifiers that choose here"),
+        ("--target", targets, "no verifier of that name chooses here"),
+    ):
+        for name in names:
+            verifier = name.split("/")[0] if option == "--target" else name
+            if verifier not in choosing:
+                raise OptionError(f"{option} {name}: {why}: {', '.join(choosing)}{nearest(verifier, choosing)}")
 
 
 def needs_of(name: str) -> "Set[Need]":

@@ -11,7 +11,7 @@ from ttsr_studio.diffusion.samplers.registry import SAMPLERS
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
 from ttsr_studio.engines.device import resolve_device
 from ttsr_studio.engines.registry import ENGINES, EngineSettings, load_engine
-from ttsr_studio.errors import MissingError, OptionError, nearest, unknown
+from ttsr_studio.errors import MissingError, OptionError, unknown
 from ttsr_studio.options import RenderOptions
 from ttsr_studio.plugins.plugin import Plugin
 from ttsr_studio.plugins.registry import Registry
@@ -22,7 +22,7 @@ from ttsr_studio.rendering.inference.validation import problems
 from ttsr_studio.search.registry import SEARCHES
 from ttsr_studio.verifiers.panel import Panel
 from ttsr_studio.verifiers.protocol import Need, Verifier
-from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers
+from ttsr_studio.verifiers.registry import VERIFIERS, load_verifiers, refuse_strangers
 from ttsr_studio.verifiers.rules import TYPICAL
 
 
@@ -154,10 +154,7 @@ def load_panel(options: RenderOptions, device: str) -> Panel:
         search = search if TYPICAL in [verifier.name for verifier in search] else (*search, *load([TYPICAL]))
     weights = dict(options.weights)
     choosing = [verifier.name for verifier in search]
-    for name in weights:
-        if name not in choosing:
-            here = f"{', '.join(choosing)}{nearest(name, choosing)}"
-            raise OptionError(f"--weight {name}: not among the verifiers that choose here: {here}")
+    refuse_strangers(weights, (), choosing)
     if not any(weights.get(name, 1.0) for name in choosing):
         raise OptionError("--weight: all verifiers that choose have weight 0; give at least one a weight")
     return Panel(search, held_out, options.ensemble, weights, options.scope, left_out)

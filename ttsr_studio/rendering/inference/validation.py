@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from ttsr_studio.audio.effects import limiter, load_effects
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.diffusion.schedule_names import SCHEDULES, SPACINGS
-from ttsr_studio.errors import OptionError, PluginError, nearest, unknown
+from ttsr_studio.errors import OptionError, PluginError, unknown
 from ttsr_studio.rendering.inference.settings import SessionSettings
 from ttsr_studio.search.protocol import Budget, Problem
 from ttsr_studio.search.registry import uses_gradients, uses_previews
 from ttsr_studio.verifiers.protocol import Previewing, differentiable
+from ttsr_studio.verifiers.registry import refuse_strangers
 
 
 def problems(session: SessionSettings) -> Iterator[OptionError]:
@@ -82,10 +83,10 @@ def window_verifier_problems(session: SessionSettings) -> Iterator[OptionError]:
         if silent and uses_previews(options.search):
             names = ", ".join(choosing)
             yield OptionError(f"--search {options.search} goes by scores on the way, and {names} has none; add critic")
-        for name, _ in options.targets:
-            if name.split("/")[0] not in choosing:
-                here = f"{', '.join(choosing)}{nearest(name.split('/')[0], choosing)}"
-                yield OptionError(f"--target {name}: no verifier of that name chooses here: {here}")
+        try:
+            refuse_strangers((), [name for name, _ in options.targets], choosing)
+        except OptionError as error:
+            yield error
         return
     for what, wanted in (
         (f"--search {options.search}", uses_previews(options.search)),
