@@ -76,8 +76,8 @@ def test() -> None:
     # Lines are counted by probes that remove themselves: a tracer would take a third of the time that tests take.
     counted = ("-m", "slipcover", "--json", "--out", COVERAGE)
     # Workers begin with equal shares in the order of the files, so that what a file prepares is prepared once, and
-    # whoever is done first takes from the others. More than there are cores, since services, browsers and farms wait.
-    options = f"-n {(os.cpu_count() or 1) + 2} --dist worksteal --durations 10"
+    # whoever is done first takes from the others.
+    options = "-n auto --dist worksteal --durations 10"
     try:
         run(BIN / "python", *counted, "-m", "pytest", *options.split())
     finally:

@@ -37,6 +37,10 @@ def refuse_verifiers(options: RenderOptions, names: list[str]) -> None:
 
 
 def refuse_device(options: RenderOptions) -> None:
-    """Raise DeviceError for a device that no machine of this kind has; once torch is loaded, that knows better."""
-    if options.device.split(":")[0] == "mps" and sys.platform != "darwin" and "torch" not in sys.modules:
+    """Raise DeviceError for a device that is not here, as far as that is known without loading torch."""
+    if "torch" in sys.modules:
+        from ttsr_studio.engines.device import resolve_device
+
+        resolve_device(options.device)
+    elif options.device.split(":")[0] == "mps" and sys.platform != "darwin":
         raise DeviceError(f"device {options.device!r} is not available on this machine: it is of Apple's; take auto")
