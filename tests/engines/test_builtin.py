@@ -1,6 +1,7 @@
 """The built-in engine: the shipped weights, candidates that differ, silence, windows that join."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.engines.builtin import carriers
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.levels import LevelNetwork, corrected, heard_levels, level_cutoffs
 from ttsr_studio.engines.builtin.networks import CONTEXT_FRAMES, BuiltinNetwork, HeardContext, NetworkConfig
 from ttsr_studio.engines.registry import load_engine
 from ttsr_studio.errors import MissingError, OptionError
@@ -98,6 +100,51 @@ def test_what_is_heard_around_a_frame_does_not_hang_on_where_a_window_begins() -
     inner = slice(2 * CONTEXT_FRAMES, 4 * CONTEXT_FRAMES)
     torch.testing.assert_close(part[:, CONTEXT_FRAMES : 3 * CONTEXT_FRAMES], whole[:, inner])
     assert (whole - frames).std() > 1e-3
+
+
+def levels_of(network: LevelNetwork, audio: Tensor, cutoff: float = 4000.0) -> Tensor:
+    heard = heard_levels(audio)
+    return network(heard, level_cutoffs(torch.full((1, audio.shape[-1] // HOP + 1), cutoff), heard.gap.shape[-1]))
+
+
+@pytest.fixture
+def network() -> LevelNetwork:
+    """Random weights, none of them zero."""
+    torch.manual_seed(0)
+    made = LevelNetwork(32).eval().requires_grad_(False)
+    for weight in made.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.1)
+    return made
+
+
+def test_levels_go_by_what_is_under_the_cutoff_alone(network: LevelNetwork) -> None:
+    low = band_limited(200 * HOP)[None]
+    spectrum = torch.fft.rfft(torch.randn_like(low))
+    spectrum[:, torch.fft.rfftfreq(low.shape[-1], 1 / RATE) < 5000] = 0
+    full = low + 0.1 * torch.fft.irfft(spectrum, low.shape[-1]) * torch.hann_window(low.shape[-1])
+    torch.testing.assert_close(levels_of(network, full), levels_of(network, low), atol=0.02, rtol=0)
+    assert (levels_of(network, full, 8000.0) - levels_of(network, low, 8000.0)).abs().max() > 0.2
+
+
+def test_levels_follow_the_level_of_the_input(network: LevelNetwork) -> None:
+    audio = band_limited(200 * HOP)[None]
+    louder = levels_of(network, 2 * audio) - levels_of(network, audio)
+    torch.testing.assert_close(louder, torch.full_like(louder, math.log(4)), atol=0.05, rtol=0)
+
+
+def test_levels_do_not_hang_on_where_a_window_begins(network: LevelNetwork) -> None:
+    audio = band_limited(900 * HOP)[None]
+    whole, part = levels_of(network, audio), levels_of(network, audio[:, 200 * HOP : 800 * HOP])
+    torch.testing.assert_close(part[..., 20:-20], whole[..., 40:-30], atol=0.01, rtol=0)
+
+
+def test_levels_are_drawn_towards_the_level_networks() -> None:
+    location, levels = torch.randn(1, 64, 401), torch.full((1, 64, 21), 5.0)
+    off = corrected(location, levels, 0.25)
+    assert off.shape == location.shape
+    assert abs(float((location + off).mean()) - 1.25) < 0.1
+    assert off.diff(dim=-1).abs().max() < 0.02
 
 
 def test_what_is_heard_around_a_frame_does_not_hang_on_threads() -> None:

@@ -14,11 +14,13 @@ from helpers import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.levels import LEVEL_BINS, LevelNetwork
 from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig, load_network
 from ttsr_studio.engines.builtin.spectral import features, log_energy
 from ttsr_studio.errors import InputError
 from ttsr_studio.training import attribution, average
 from ttsr_studio.training import critic as critic_training
+from ttsr_studio.training import levels as level_training
 from ttsr_studio.training import probe as probe_training
 from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
 from ttsr_studio.training.critic import ranking_loss
@@ -83,6 +85,67 @@ def test_a_run_goes_on_from_weights_of_its_size_only(corpus: Path, tmp_path: Pat
     start = ("--start-from", tmp_path / "old" / "builtin.safetensors")
     train(corpus, tmp_path / "new", "--steps", 1, *start)
     assert "of a network of other sizes" in refused(main, tmp_path / "wide", corpus, "--width", 24, *start)
+
+
+def train_levels(corpus: Path, folder: Path, *options: object) -> None:
+    call(level_training.main, folder, corpus, "--width", 16, "--batch", 3, "--every", 2, *options)
+
+
+def test_levels_become_a_part_of_an_engine_and_stay_in_runs_from_it(corpus: Path, tmp_path: Path) -> None:
+    train(corpus, tmp_path / "engine", "--steps", 2)
+    base = tmp_path / "engine" / "builtin.safetensors"
+    train_levels(corpus, tmp_path / "levels", "--steps", 4, "--engine", base)
+    made = tmp_path / "levels" / "builtin.safetensors"
+    old, new = load_file(base), load_file(made)
+    assert all(torch.equal(new[name], value) for name, value in old.items())
+    assert {name.split(".")[0] for name in new.keys() - old.keys()} == {"levels"}
+    train(corpus, tmp_path / "on", "--steps", 1, "--start-from", made)
+    after = load_file(tmp_path / "on" / "builtin.safetensors")
+    assert all(torch.equal(after[name], value) for name, value in new.items() if name.startswith("levels."))
+    train_levels(corpus, tmp_path / "again", "--steps", 2, "--engine", made)
+    again = load_file(tmp_path / "again" / "builtin.safetensors")
+    assert not torch.equal(again["levels.leave.weight"], new["levels.leave.weight"])
+
+
+def test_a_stopped_run_of_levels_goes_on_as_if_it_had_not_stopped(corpus: Path, tmp_path: Path) -> None:
+    train_levels(corpus, tmp_path / "whole", "--steps", 6)
+    for stop in (4, 6):
+        train_levels(corpus, tmp_path / "parts", "--steps", 6, "--stop-at", stop)
+    whole, parts = (load_file(tmp_path / name / "builtin.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [2, 4, 6]
+    assert all(math.isfinite(line[part]) for line in log for part in level_training.PARTS)
+
+
+def test_levels_learn_how_bright_a_recording_is_from_its_low_band(tmp_path: Path) -> None:
+    """Noise whose treble falls as its bass rises: nothing else says how loud it is above the cutoff."""
+    rng, clips = np.random.default_rng(0), []
+    for i in range(40):
+        spectrum = np.fft.rfft(rng.standard_normal(96000))
+        octaves = np.log2(np.fft.rfftfreq(96000, 1 / 48000).clip(50) / 1000)
+        tilted = np.fft.irfft(spectrum * 10 ** (-(i % 8) * octaves / 20))
+        audio = torch.from_numpy(tilted / np.abs(tilted).max() * 20000).to(torch.int16)
+        clips.append(TrainingClip(audio, "music", f"clip {i}", 24000, 0.1))
+    run = level_training.LevelRun(tmp_path, 16, 0)
+    pairs = level_training.LevelPairs(level_training.LevelCorpus(clips), 8, 0)
+    held = level_training.LevelPairs(level_training.LevelCorpus(clips), 8, 1)
+    level_training.train_levels(run, pairs, held, level_training.LevelSchedule(120, 3e-3, 60, 0.0))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    silent = level_training.level_loss(LevelNetwork(16), held.batch(0))[1]["slow_off"]
+    assert log[-1]["slow_off"] < 0.5 * float(silent.detach())
+
+
+def test_pairs_of_levels_are_what_they_say(corpus: Path) -> None:
+    pairs = level_training.LevelPairs(level_training.LevelCorpus(load_clips(corpus, False)), 6, 3)
+    batch, again = pairs.batch(5), pairs.batch(5)
+    assert torch.equal(batch.truth.power, again.truth.power)
+    assert not torch.equal(batch.truth.power, pairs.batch(6).truth.power)
+    shape = (6, LEVEL_BINS, level_training.FRAMES)
+    assert batch.truth.power.shape == batch.heard.power.shape == shape
+    assert batch.truth.gap.shape == (6, 64, level_training.FRAMES)
+    assert (batch.heard.power <= batch.truth.power.clamp(min=-22) + 1).all()
+    assert (batch.cutoff_hz <= batch.edge_hz).all()
 
 
 def test_an_average_lies_between_weights_of_one_kin(corpus: Path, tmp_path: Path) -> None:
@@ -297,7 +360,7 @@ def test_bad_data_ends_training_commands_in_one_line(corpus: Path, tmp_path: Pat
     empty.mkdir()
     assert "no manifest.csv in it" in refused(pack, tmp_path / "out", empty)
     assert "no manifest.csv in it" in refused(attribution.main, tmp_path / "A.md", empty)
-    for command in (main, critic_training.main, probe_training.main):
+    for command in (main, critic_training.main, probe_training.main, level_training.main):
         assert "neither a manifest.csv nor shards" in refused(command, tmp_path / "run", empty)
     (empty / "manifest.csv").write_text((corpus / "manifest.csv").read_text().replace(",,", ",yes,"))
     assert "licensed for evaluation only" in refused(pack, tmp_path / "out", empty)

@@ -84,16 +84,24 @@ class LossTargets:
         inputs = features(batch.lr, batch.cutoff_hz)
         energy = log_energy(batch.hr)
         wanted = missing_bands(by_frame(batch.cutoff_hz, energy.shape[-1] // 2))
-        top = band_centres(energy.device)[None] + BAND_HZ / 2
-        inside = (top <= batch.edge_hz[:, None] - EDGE_MARGIN_HZ).float()[:, :, None]
+        inside = bands_inside(batch.edge_hz)[:, :, None]
         return cls(inputs, energy, tonality(fine_power(batch.hr)), twice(wanted * inside))
+
+
+def bands_inside(edge_hz: Tensor) -> Tensor:
+    """1 for bands that end below the edge of a clip's content, [B, 64] of [B], Hz."""
+    return (band_centres(edge_hz.device) + BAND_HZ / 2 <= edge_hz[:, None] - EDGE_MARGIN_HZ).float()
+
+
+def audibility(log_energy: Tensor) -> Tensor:
+    """How much energies count: in full where they are heard, `QUIET_WEIGHT` at the floor."""
+    audible = (log_energy - math.log(POWER_FLOOR)) / math.log(AUDIBLE_POWER / POWER_FLOOR)
+    return audible.clamp(QUIET_WEIGHT, 1)
 
 
 def cell_weights(targets: LossTargets, prediction: Prediction) -> Tensor:
     """Cells that are audible in the truth or in the prediction count in full, [B, 64, 2T]."""
-    louder = torch.maximum(targets.energy, prediction.location.detach())
-    audible = (louder - math.log(POWER_FLOOR)) / math.log(AUDIBLE_POWER / POWER_FLOOR)
-    return audible.clamp(QUIET_WEIGHT, 1) * targets.mask
+    return audibility(torch.maximum(targets.energy, prediction.location.detach())) * targets.mask
 
 
 def smoothed(off: Tensor, weight: Tensor, frames: int) -> Tensor:
@@ -181,7 +189,10 @@ class BuiltinRun(TrainingRun[BuiltinNetwork]):
         super().__init__(folder, BuiltinNetwork(config), BuiltinNetwork(config), device)
 
     def start_from(self, weights: Path) -> None:
-        """Begin a fresh run with a weights file instead of random numbers; a context may be new to it."""
+        """Begin a fresh run with a weights file instead of random numbers; a context may be new to it.
+
+        A level network in it is kept as it is (`ttsr_studio.training.levels` trains that).
+        """
         new = {name: x for name, x in self.net.state_dict().items() if name.startswith("conditioner.contexts.")}
         state = new | load_network(weights, self.device).state_dict()
         same_sizes(self.net, state, weights)
@@ -308,6 +319,7 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and export the weights when the last step is done."""
     given = parser().parse_intermixed_args(arguments)
+    begun = load_network(given.start_from, torch.device("cpu")).config if given.start_from else NetworkConfig()
     config = NetworkConfig(
         width=given.width,
         depth=given.depth,
@@ -315,6 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         draw_depth=given.draw_depth,
         context=given.context,
         dropout=given.dropout,
+        levels=begun.levels,
     )
     run = BuiltinRun(given.folder, config, torch.device(given.device), given.seed)
     if given.start_from and run.step == 0:

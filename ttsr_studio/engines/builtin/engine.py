@@ -24,6 +24,7 @@ from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.engines.builtin import carriers
+from ttsr_studio.engines.builtin.levels import heard_levels
 from ttsr_studio.engines.builtin.networks import (
     RESIDUAL_LIMIT,
     STATE,
@@ -238,10 +239,9 @@ class BuiltinEngine:
         rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
 
         def predicted(start: int, stop: int) -> Prediction:
-            given = features(rows[start:stop], edges[start:stop])
+            given, heard = features(rows[start:stop], edges[start:stop]), heard_levels(rows[start:stop])
             with self._networks():
-                made: Prediction = self.network.conditioner(given).cropped(AROUND)
-            return made
+                return self.network.predict(given, heard, edges[start:stop]).cropped(AROUND)
 
         parts = in_batches(len(rows), self._limit, predicted, self._where)
         prediction = Prediction(

@@ -8,14 +8,22 @@ conditioner's own spread. Both are two-dimensional where neighbouring cells meet
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ttsr_studio.engines.builtin.spectral import BANDS, CELL_FEATURES, EARS, NOISE_TONALITY, TONAL_BANDS, Features
+from ttsr_studio.engines.builtin.levels import BandLevels, LevelNetwork, corrected, level_cutoffs
+from ttsr_studio.engines.builtin.spectral import (
+    BANDS,
+    CELL_FEATURES,
+    EARS,
+    NOISE_TONALITY,
+    TONAL_BANDS,
+    Features,
+)
 from ttsr_studio.weights.checkpoint import load_weights
 from ttsr_studio.weights.layers import (
     convolved_onto,
@@ -36,6 +44,9 @@ RESIDUAL_LIMIT = 5.0
 TONALITY_SCALE = 0.35
 """Unit of the tonality's residual."""
 
+LEVEL_SHARE = 0.5
+"""Of levels over half a second, the level network's part; the rest is the conditioner's."""
+
 PATCH = 4
 """Bands of a patch; a patch has two fast frames."""
 
@@ -51,6 +62,7 @@ class NetworkConfig:
         context: channels that the conditioner keeps of the seconds around a frame, in the middle and at the end of
             its core; 0 for weights that have none.
         dropout: while training, in the conditioner's core.
+        levels: width of the level network; 0 for weights that have none.
     """
 
     cells: int = 32
@@ -64,6 +76,7 @@ class NetworkConfig:
     expansion: int = 2
     context: int = 0
     dropout: float = 0.1
+    levels: int = 0
 
     def to_dict(self) -> dict[str, int | float]:
         return asdict(self)
@@ -215,6 +228,10 @@ class Prediction:
     frames: Tensor
     energy: Tensor
     missing: Tensor
+
+    def louder(self, by: Tensor) -> "Prediction":
+        """With log energies changed by so much, [B, 64, 2T]."""
+        return replace(self, location=self.location + by, mean=self.mean + by)
 
     def cropped(self, around: int) -> "Prediction":
         """Without that many slow frames on either side."""
@@ -368,6 +385,15 @@ class BuiltinNetwork(nn.Module):
         self.config = config
         self.conditioner = Conditioner(config)
         self.denoiser = Denoiser(config)
+        self.levels = LevelNetwork(config.levels) if config.levels else None
+
+    def predict(self, given: Features, heard: BandLevels, cutoff_hz: Tensor) -> Prediction:
+        """Of an input's features, levels and cutoffs [B, T], Hz; `LEVEL_SHARE` of levels is the level network's."""
+        made: Prediction = self.conditioner(given)
+        if self.levels is None:
+            return made
+        levels = self.levels(heard, level_cutoffs(cutoff_hz, heard.gap.shape[-1]))
+        return made.louder(corrected(made.location, levels, LEVEL_SHARE))
 
 
 def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
