@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,19 +148,37 @@ def test_levels_are_drawn_towards_the_level_networks() -> None:
     assert off.diff(dim=-1).abs().max() < 0.02
 
 
-def test_what_is_heard_around_a_frame_does_not_hang_on_threads() -> None:
-    torch.manual_seed(0)
-    context, frames, threads = HeardContext(448, 96).eval(), torch.randn(1, 877, 448), torch.get_num_threads()
-    torch.nn.init.normal_(context.leave.weight)
-    heard = []
+def on_threads(made: Callable[[], Tensor]) -> list[Tensor]:
+    """The same on one, two and three threads."""
+    threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            heard.append(context(frames))
+            found.append(made())
     finally:
         torch.set_num_threads(threads)
+    return found
+
+
+def test_what_is_heard_around_a_frame_does_not_hang_on_threads() -> None:
+    torch.manual_seed(0)
+    context, frames = HeardContext(448, 96).eval(), torch.randn(1, 877, 448)
+    torch.nn.init.normal_(context.leave.weight)
+    heard = on_threads(lambda: context(frames))
     assert torch.equal(heard[0], heard[1])
     assert torch.equal(heard[0], heard[2])
+
+
+def test_levels_do_not_hang_on_threads() -> None:
+    torch.manual_seed(0)
+    network, audio = LevelNetwork(288).eval(), band_limited(880 * HOP)[None]
+    for weight in network.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.1)
+    with torch.no_grad():
+        levels = on_threads(lambda: levels_of(network, audio))
+    assert torch.equal(levels[0], levels[1])
+    assert torch.equal(levels[0], levels[2])
 
 
 def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:

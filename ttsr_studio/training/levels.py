@@ -52,6 +52,10 @@ FRAMES = 48
 INPUT_POWER = 0.01
 """Mean power of an input where it sounds, as the engine gets it."""
 
+FULL_EDGE_HZ, LOSSY_CHANCE, LOSSY_MARGIN_HZ = 18000, 0.3, 1500
+"""Clips that end below the first came through a codec, which thins out what lies under its edge as well: they are heard
+at so small a chance, and so much under their edge does not count."""
+
 SILENT = -21.0
 """Log power where nothing sounds."""
 
@@ -76,12 +80,11 @@ OCTAVES = np.log2(HZ / 1000)
 
 @dataclass(frozen=True)
 class LevelClip:
-    """One channel: log power [256, N] and gap [64, N] in half precision, its kind, group and band edge (Hz)."""
+    """One channel: log power [256, N] and gap [64, N] in half precision, kind, and up to where it counts (Hz)."""
 
     power: Tensor
     gap: Tensor
     kind: str
-    group: str
     edge_hz: float
 
     @classmethod
@@ -92,7 +95,8 @@ class LevelClip:
         if loud < 1e-8:
             return None
         found = heard_levels(audio * math.sqrt(INPUT_POWER / loud))
-        return cls(found.power[0].half(), found.gap[0].half(), clip.kind, clip.group, clip.edge_hz)
+        edge = clip.edge_hz if clip.edge_hz >= FULL_EDGE_HZ else clip.edge_hz - LOSSY_MARGIN_HZ
+        return cls(found.power[0].half(), found.gap[0].half(), clip.kind, edge)
 
 
 class LevelCorpus:
@@ -107,7 +111,8 @@ class LevelCorpus:
         for kind in KINDS:
             own = [clip for clip in found if clip.kind == kind]
             if own:
-                weight = np.array([clip.power.shape[1] ** 0.5 for clip in own])
+                lossy = np.where([clip.edge_hz < FULL_EDGE_HZ for clip in own], LOSSY_CHANCE, 1)
+                weight = lossy * np.array([clip.power.shape[1] ** 0.5 for clip in own])
                 self.kinds[kind] = own, np.cumsum(weight) / weight.sum()
         if not self.kinds:
             raise InputError("no clips for the training or for the validation part: give clips of more groups")

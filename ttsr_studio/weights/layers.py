@@ -35,6 +35,11 @@ def dense_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
     return _pointwise(layer, x, "gelu")
 
 
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x [..., in] by weight [out, in], [..., out]."""
+    return _product(x, weight, None) if fused(x) else F.linear(x, weight)
+
+
 def _pointwise(layer: nn.Linear, x: Tensor, after: str) -> Tensor:
     return _product(x, layer.weight, layer.bias, after)
 

@@ -25,6 +25,7 @@ from ttsr_studio.engines.builtin.spectral import (
     power,
     stft,
 )
+from ttsr_studio.weights.layers import dense, dense_gelu, product
 
 LEVEL_FRAMES = 20
 """Fast frames of a level frame, 107 ms. Windows begin at whole level frames, so that all of them see the same ones."""
@@ -102,8 +103,7 @@ class FrameMixing(nn.Module):
         nn.init.zeros_(self.down.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.down(F.gelu(self.up(self.norm(x))))
-        return mixed
+        return x + dense(self.down, dense_gelu(self.up, self.norm(x)))
 
 
 class LevelsAround(nn.Module):
@@ -116,13 +116,13 @@ class LevelsAround(nn.Module):
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, x: Tensor, near: Tensor) -> Tensor:
-        value, gate = self.enter(self.norm(x)).float().chunk(2, dim=-1)
+        value, gate = dense(self.enter, self.norm(x)).float().chunk(2, dim=-1)
         share = gate.sigmoid()
-        total = near @ share + 0.05
-        mean = near @ (value * share) / total
-        spread = (near @ (value.square() * share) / total - mean.square()).clamp(min=1e-4).sqrt()
-        mixed: Tensor = x + self.leave(torch.cat([mean, spread], dim=-1))
-        return mixed
+        sums = product(torch.cat([share, value * share, value.square() * share], dim=-1).transpose(1, 2), near)
+        total, first, second = sums.float().transpose(1, 2).chunk(3, dim=-1)
+        mean = first / (total + 0.05)
+        spread = (second / (total + 0.05) - mean.square()).clamp(min=1e-4).sqrt()
+        return x + dense(self.leave, torch.cat([mean, spread], dim=-1))
 
 
 def triangle(frames: int, device: torch.device) -> Tensor:
@@ -157,16 +157,16 @@ class LevelNetwork(nn.Module):
         known_bands = (tops[:, None] <= cutoff_hz[:, None]).float()
         near = triangle(cutoff_hz.shape[-1], cutoff_hz.device)
         low = (heard.power.exp() * known).mean(1)
-        own = ((low @ near) / near.sum(0) + POWER_FLOOR).log()[:, None]
+        own = (product(low, near) / near.sum(0) + POWER_FLOOR).log()[:, None]
         bins = (0.2 * (heard.power - own).clamp(-18, 8) + 1.2) * known
         now = torch.cat([bins, (heard.gap + 0.5) * known_bands], dim=1).transpose(1, 2)
         before, after = now[:, :1], now[:, -1:]
         turn = (cutoff_hz * (2 / RATE)).log()[..., None] * torch.arange(1, EDGE_TERMS + 1, device=cutoff_hz.device)
         told = [now, torch.cat([before, now[:, :-1]], dim=1), torch.cat([now[:, 1:], after], dim=1)]
         x = torch.cat([*told, known.transpose(1, 2), turn.sin(), turn.cos()], dim=-1)
-        frames = self.enter(x if kept is None else x * kept)
+        frames = dense(self.enter, x if kept is None else x * kept)
         frames = self.after(self.around(self.before(frames), near))
-        found: Tensor = 4 * self.leave(self.norm(frames)).transpose(1, 2).float() - 6 + own
+        found: Tensor = 4 * dense(self.leave, self.norm(frames)).transpose(1, 2).float() - 6 + own
         return found
 
 
