@@ -3,8 +3,9 @@
 Every clip of the manifests (CLIPS/manifest.csv; full-band, 48 kHz) is cut at --cutoff by a brick wall and filled again
 in several ways that share one draw, one window and one noise:
 
-- as shipped, and without one part each: its spreading over time, the shares of what is drawn (all of it, none of it),
-  the copies of the low band (noise alone), noise (copies alone), the evening of carriers;
+- as shipped, and without one part each: the level network (and with its levels alone), its spreading over time, the
+  shares of what is drawn (all of it, none of it), the copies of the low band (noise alone), noise (copies alone), the
+  evening of carriers;
 - with the truth's energies on the engine's carriers; and with the truth's energies after a mean over 59 ms, 507 ms, or
   the whole clip, the rest as drawn. So much is lost by levels that are off for so long.
 
@@ -33,6 +34,7 @@ from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.diffusion.samplers.registry import get_sampler
 from ttsr_studio.diffusion.schedules import sigmas
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin import networks
 from ttsr_studio.engines.builtin.carriers import moving_mean
 from ttsr_studio.engines.builtin.spectral import HOP, RATE, log_energy
 from ttsr_studio.evaluation.benchmark.perceptual import load_visqol, load_zimtohrli
@@ -41,21 +43,23 @@ from ttsr_studio.evaluation.reporting.bootstrap import bootstrap
 
 TOP_HZ, BAND_HZ = 15000, 1000
 SECONDS = 5
+LEVELS = "LEVEL_SHARE"
 COLUMNS = ("visqol", "zimtohrli", "lsd", "level_db", "onset_off", "tonal_off")
 Energies = Callable[[Tensor, Tensor], Tensor]
 """What is drawn and the truth, log energy [1, 64, frames] -> what is rendered."""
 
 
 class Filled:
-    """One clip, its draw and the conditioning of its one window."""
+    """One clip, its draw and the conditioning of its one window, with a share of the level network's levels."""
 
-    def __init__(self, engine: builtin.BuiltinEngine, truth: np.ndarray, cutoff_hz: float) -> None:
+    def __init__(self, engine: builtin.BuiltinEngine, truth: np.ndarray, cutoff_hz: float, levels: float) -> None:
         lr = brick(truth[None], cutoff_hz)[0].astype(np.float32)
         gain = np.float32(engine.input_rms / max(float(np.sqrt(np.mean(lr**2))), 1e-5))
         self.engine, self.cutoff_hz, self.lr, self.truth = engine, cutoff_hz, lr * gain, truth * gain
         padded = F.pad(torch.from_numpy(self.lr), (engine.lookaround, engine.lookaround))[None, None]
         key = NoiseKey(1)
-        given = engine.condition(padded, torch.tensor([[cutoff_hz]]), [key])
+        with mock.patch.object(networks, "LEVEL_SHARE", levels):
+            given = engine.condition(padded, torch.tensor([[cutoff_hz]]), [key])
         self.tensors, self.rows = given.tensors, given.index
         low, high = engine.sigma_range
         levels = sigmas(engine.default_schedule, engine.default_steps, low, high, **engine.schedule_options)
@@ -95,6 +99,8 @@ def variants() -> dict[str, tuple[Energies, bool, dict[str, float]]]:
     """Name -> energies, whether they are spread over time, and constants of the engine that are changed."""
     return {
         "as shipped": (as_drawn, True, {}),
+        "without the level network": (as_drawn, True, {LEVELS: 0.0}),
+        "the level network's levels alone": (as_drawn, True, {LEVELS: 1.0}),
         "not spread over time": (as_drawn, False, {}),
         "all that is drawn": (as_drawn, True, {"DRAWN_SLOW": 1.0, "DRAWN_FAST": 1.0}),
         "nothing that is drawn": (as_drawn, True, {"DRAWN_SLOW": 0.0, "DRAWN_FAST": 0.0}),
@@ -152,11 +158,15 @@ def main() -> None:
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
     lines = given.out.open("w") if given.out else None
     for kind, truth in clips(given.folders, given.each):
-        clip = Filled(engine, truth, given.cutoff)
+        filled: dict[float, Filled] = {}
         for name, (energies, spread, constants) in ways.items():
-            with mock.patch.multiple(builtin, **constants, HOP=HOP):
-                made = clip.audio(energies, spread)
-            values = columns_of(clip.truth, made, given.cutoff)
+            levels = constants.get(LEVELS, networks.LEVEL_SHARE)
+            if levels not in filled:
+                filled[levels] = Filled(engine, truth, given.cutoff, levels)
+            others = {name: value for name, value in constants.items() if name != LEVELS}
+            with mock.patch.multiple(builtin, **others, HOP=HOP):
+                made = filled[levels].audio(energies, spread)
+            values = columns_of(filled[levels].truth, made, given.cutoff)
             found[name].append(values)
             if lines:
                 print(json.dumps({"way": name, "kind": kind, **dict(zip(COLUMNS, values, strict=True))}), file=lines)
