@@ -47,7 +47,7 @@ TONALITY_SCALE = 0.35
 LEVEL_SHARE = 0.4
 """Of levels over half a second, the level network's part; the rest is the conditioner's.
 
-On held-out recordings each alone is off by 6.4 and 6.5 dB, with this share 6.0 (85 speakers, instruments and kinds of
+On held-out recordings each alone is off by 6.4 and 6.5 dB, with this share 6.0 (72 speakers, instruments and kinds of
 effects at two cutoffs); for speech more of it would be better still, for music above 12 kHz less.
 """
 
