@@ -183,10 +183,10 @@ def test_levels_do_not_hang_on_threads() -> None:
 
 def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:
     """The seam a user would hear if position-addressed noise or the discarded context were wrong."""
-    lr = band_limited(700 * HOP)
+    lr = band_limited(900 * HOP)
     whole = render(engine, lr, 0, [2])[0]
     context = int(engine.context_seconds * RATE) // HOP * HOP
-    start, stop = 300 * HOP, 400 * HOP
+    start, stop = 400 * HOP, 500 * HOP
     wide = context + engine.lookaround
     heard = lr[start - wide : stop + wide]
     part = render(engine, heard, (start - context) // HOP, [2], around=True)[0, context:-context]

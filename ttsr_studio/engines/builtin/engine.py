@@ -24,7 +24,7 @@ from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.engines.builtin import carriers
-from ttsr_studio.engines.builtin.levels import heard_levels
+from ttsr_studio.engines.builtin.levels import LEVEL_FRAMES, heard_levels
 from ttsr_studio.engines.builtin.networks import (
     RESIDUAL_LIMIT,
     STATE,
@@ -62,8 +62,11 @@ CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
 TOP_HZ = (22800.0, 23700.0)
 """Where the generated band fades out."""
 
-AROUND = 140
-"""Slow frames on either side of a window that the conditioner gets besides, 1.5 s."""
+AROUND, LEVELS_AROUND = 140, 280
+"""Slow frames on either side of a window that the conditioner gets besides, 1.5 s, and the level network, 3 s."""
+
+LEVEL_HOPS = LEVEL_FRAMES // 2
+"""Slow frames of a level frame. Level frames begin at multiples of it in a file, so that all windows see the same."""
 
 FAST, SLOW, SLOW_FRAMES = 0.5, 0.06, 281
 """The starting noise is FAST times white noise plus SLOW times the same smoothed over +-3 s, at its power.
@@ -180,7 +183,7 @@ class BuiltinEngine:
     sample_rate = 48000
     core_seconds = 5.12
     context_seconds = 0.64
-    lookaround = AROUND * HOP
+    lookaround = LEVELS_AROUND * HOP
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     window_seconds = None
     sigma_range = (0.05, 8.0)
@@ -247,23 +250,26 @@ class BuiltinEngine:
             wide = wide[..., None].expand(-1, -1, lr.shape[-1] // HOP + 1)
         rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
 
-        def predicted(start: int, stop: int) -> Prediction:
-            given, heard = features(rows[start:stop], edges[start:stop]), heard_levels(rows[start:stop])
-            with self._networks():
-                return self.network.predict(given, heard, edges[start:stop]).cropped(AROUND)
+        positions = [key.position + self.noise_lead() for key in keys]
+        late = [(LEVELS_AROUND - position) % LEVEL_HOPS for position in positions for _ in range(channels)]
 
-        parts = in_batches(len(rows), self._limit, predicted, self._where)
-        prediction = Prediction(
-            *(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True))
-        )
+        def predicted(start: int, stop: int) -> Prediction:
+            """Of rows that begin at the same place within a level frame."""
+            first = late[start]
+            same = next((i for i in range(start, stop) if late[i] != first), stop)
+            made = [self._predicted(rows[start:same], edges[start:same], first)]
+            if same < stop:
+                made.append(predicted(same, stop))
+            return joined(made)
+
+        prediction = joined(in_batches(len(rows), self._limit, predicted, self._where))
         inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
-        edges = edges[:, AROUND : AROUND + frames]
+        edges = edges[:, LEVELS_AROUND : LEVELS_AROUND + frames]
         low = stft(inner, FAST_FFT, FAST_HOP)
         by_fast = twice(by_frame(edges, frames))[..., :-1]
         hz = bin_hz(self.device)[None, :, None]
         top_low, top_high = TOP_HZ
         gate = (hz >= crossover_start(by_fast)) * ((top_high - hz) / (top_high - top_low)).clamp(0, 1)
-        positions = [key.position + self.noise_lead() for key in keys]
         shape = (windows, channels)
         # What the input has above the cutoff, where the user set that lower, is replaced and not added to.
         kept = low * (hz <= by_fast)
@@ -287,6 +293,14 @@ class BuiltinEngine:
             (power(low).mean(dim=1, keepdim=True) > carriers.SILENCE_POWER).float(),
         )
         return BuiltinConditioning(tensors, torch.arange(len(rows), device=self.device))
+
+    def _predicted(self, rows: Tensor, edges: Tensor, late: int) -> Prediction:
+        """Of rows and cutoffs with `LEVELS_AROUND` on either side; level frames begin `late` slow frames later."""
+        beyond = LEVELS_AROUND - AROUND
+        given = features(rows[:, beyond * HOP : -beyond * HOP], edges[:, beyond:-beyond])
+        heard = heard_levels(rows[:, late * HOP :])
+        with self._networks():
+            return self.network.predict(given, heard, edges[:, late:], beyond - late).cropped(AROUND)
 
     def denoise(self, x: Tensor, sigma: Tensor, conditioning: BuiltinConditioning) -> Tensor:
         given = x.to(self.device).split(self.rows), sigma.to(self.device, torch.float32).split(self.rows)
@@ -314,6 +328,11 @@ class BuiltinEngine:
     def _decoded(self, x0: Tensor, rows: Tensor, tensors: BuiltinTensors) -> Tensor:
         energy, tonality = drawn(x0, rows, tensors)
         return carried(spread_over_time(energy, tensors.sounding[rows]), tonality, rows, tensors)
+
+
+def joined(parts: Sequence[Prediction]) -> Prediction:
+    """Predictions of rows, one after the other."""
+    return Prediction(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def drawn(x0: Tensor, rows: Tensor, tensors: BuiltinTensors) -> tuple[Tensor, Tensor]:

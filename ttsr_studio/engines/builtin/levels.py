@@ -176,18 +176,21 @@ def slow_course(levels: Tensor) -> Tensor:
     return F.avg_pool1d(levels, size, 1, SMOOTH_REACH, count_include_pad=False)
 
 
-def corrected(location: Tensor, levels: Tensor, share: float) -> Tensor:
+def corrected(location: Tensor, levels: Tensor, share: float, lead: int = 0) -> Tensor:
     """What is added to log energies, [B, 64, 2T], so that over half a second they are a share nearer to levels.
 
     Args:
         location: predicted log energy of fast cells, [B, 64, 2T].
         levels: predicted by `LevelNetwork`, [B, 64, N].
+        lead: fast frames by which the levels begin before the location.
     """
+    before, fast = lead % LEVEL_FRAMES, location.shape[-1]
+    levels = levels[..., lead // LEVEL_FRAMES :]
     frames = levels.shape[-1]
-    short = max(frames * LEVEL_FRAMES - location.shape[-1], 0)
-    whole = F.pad(location, (0, short), mode="replicate")[..., : frames * LEVEL_FRAMES]
+    short = max(frames * LEVEL_FRAMES - fast - before, 0)
+    whole = F.pad(location, (before, short), mode="replicate")[..., : frames * LEVEL_FRAMES]
     off = share * slow_course(levels - whole.unflatten(-1, (frames, LEVEL_FRAMES)).mean(-1))
-    place = (torch.arange(location.shape[-1], device=location.device) + 0.5) / LEVEL_FRAMES - 0.5
+    place = (torch.arange(fast, device=location.device) + before + 0.5) / LEVEL_FRAMES - 0.5
     low = place.floor().clamp(0, max(frames - 2, 0)).long()
     course: Tensor = torch.lerp(off[..., low], off[..., (low + 1).clamp(max=frames - 1)], (place - low).clamp(0, 1))
     return course

@@ -391,13 +391,16 @@ class BuiltinNetwork(nn.Module):
         self.denoiser = Denoiser(config)
         self.levels = LevelNetwork(config.levels) if config.levels else None
 
-    def predict(self, given: Features, heard: BandLevels, cutoff_hz: Tensor) -> Prediction:
-        """Of an input's features, levels and cutoffs [B, T], Hz; `LEVEL_SHARE` of levels is the level network's."""
+    def predict(self, given: Features, heard: BandLevels, cutoff_hz: Tensor, lead: int) -> Prediction:
+        """Of an input's features, and its levels with their cutoffs [B, T], Hz.
+
+        `LEVEL_SHARE` of levels is the level network's. Both begin `lead` slow frames before the features.
+        """
         made: Prediction = self.conditioner(given)
         if self.levels is None:
             return made
         levels = self.levels(heard, level_cutoffs(cutoff_hz, heard.gap.shape[-1]))
-        return made.louder(corrected(made.location, levels, LEVEL_SHARE))
+        return made.louder(corrected(made.location, levels, LEVEL_SHARE, 2 * lead))
 
 
 def load_network(path: Path, device: torch.device) -> BuiltinNetwork:
