@@ -260,9 +260,9 @@ class BuiltinEngine:
             made = [self._predicted(rows[start:same], edges[start:same], first)]
             if same < stop:
                 made.append(predicted(same, stop))
-            return in_a_row(made)
+            return rows_together(made)
 
-        prediction = in_a_row(in_batches(len(rows), self._limit, predicted, self._where))
+        prediction = rows_together(in_batches(len(rows), self._limit, predicted, self._where))
         inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
         edges = edges[:, LEVELS_AROUND : LEVELS_AROUND + frames]
         low = stft(inner, FAST_FFT, FAST_HOP)
@@ -330,7 +330,7 @@ class BuiltinEngine:
         return carried(spread_over_time(energy, tensors.sounding[rows]), tonality, rows, tensors)
 
 
-def in_a_row(parts: Sequence[Prediction]) -> Prediction:
+def rows_together(parts: Sequence[Prediction]) -> Prediction:
     """Predictions of rows, one after the other."""
     return Prediction(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
 
