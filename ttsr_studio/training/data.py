@@ -6,10 +6,11 @@ would have seen.
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ttsr_studio.errors import InputError
 from ttsr_studio.training.filters import GRID_FROM, GRID_TO, KERNEL_GRID, filter_bank, with_holes
 
 RATE = 48000
+Made = TypeVar("Made")
 KINDS = {"speech": 0.4, "music": 0.35, "sfx": 0.25}
 MARGIN = 2048
 """Samples on both sides that take up the circular wrap of the filters."""
@@ -204,6 +206,24 @@ class _Plan:
     holes_db: float
 
 
+def made_ahead(make: Callable[[int], Made], start: int, stop: int) -> Iterator[Made]:
+    """What is made of steps [start, stop), each one ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(make, start)
+        for step in range(start, stop):
+            ready = ahead.result()
+            ahead = pool.submit(make, step + 1)
+            yield ready
+
+
+def cutoff_below(rng: np.random.Generator, edge_hz: float) -> float:
+    """Where an input ends, Hz: usual places or any, 1.5 kHz under its content's edge at the most."""
+    highest = min(20000.0, max(edge_hz - 1500, 2000.0))
+    if rng.random() < 0.4:
+        return min(float(rng.choice(USUAL_HZ)) * rng.uniform(0.88, 1.0), highest)
+    return float(np.exp(rng.uniform(np.log(1500), np.log(highest))))
+
+
 class Pairs:
     """Makes batches; `batch(step)` is deterministic.
 
@@ -221,12 +241,7 @@ class Pairs:
         if self.corpus.device.type != "cpu":
             yield from (self.batch(step) for step in range(start, stop))
             return
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.batch, start)
-            for step in range(start, stop):
-                ready = ahead.result()
-                ahead = pool.submit(self.batch, step + 1)
-                yield ready
+        yield from made_ahead(self.batch, start, stop)
 
     def _plan(self, rng: np.random.Generator, kind: str) -> _Plan:
         corpus, total = self.corpus, self.samples + 2 * MARGIN
@@ -254,9 +269,9 @@ class Pairs:
                 level = rms / max(float(corpus.rms[other]), 1e-4) * 10 ** (rng.uniform(-12, 3) / 20)
                 sources.append((other, at, level))
                 edge = min(edge, float(corpus.edge_hz[other]))
-        cutoff = self._cutoff(rng, edge)
+        cutoff = cutoff_below(rng, edge)
         splice = rng.random() < self.splices
-        cutoffs = (cutoff, self._cutoff(rng, edge) if splice else cutoff)
+        cutoffs = (cutoff, cutoff_below(rng, edge) if splice else cutoff)
         filters = self._filter(rng), self._filter(rng)
         frames = self.samples // 512
         switch = int(rng.integers(frames // 4, 3 * frames // 4 + 1)) if splice else frames + 1
@@ -267,13 +282,6 @@ class Pairs:
             slope_db=rng.uniform(0, 8), gain_db=rng.uniform(-10, 6), noise_db=rng.uniform(-105, -65),
             holes_db=rng.uniform(12, 30) if rng.random() < HOLES_SHARE else 0.0,
         )  # fmt: skip
-
-    @staticmethod
-    def _cutoff(rng: np.random.Generator, edge: float) -> float:
-        highest = min(20000.0, max(edge - 1500, 2000.0))
-        if rng.random() < 0.4:
-            return min(float(rng.choice(USUAL_HZ)) * rng.uniform(0.88, 1.0), highest)
-        return float(np.exp(rng.uniform(np.log(1500), np.log(highest))))
 
     @staticmethod
     def _filter(rng: np.random.Generator) -> tuple[int, float, bool]:

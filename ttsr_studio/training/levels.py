@@ -10,7 +10,6 @@ import math
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from ttsr_studio.engines.builtin.spectral import (
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.builtin import audibility, bands_inside
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
-from ttsr_studio.training.data import MUSIC_MIX, OTHER_MIX, USUAL_HZ, TrainingClip
+from ttsr_studio.training.data import MUSIC_MIX, OTHER_MIX, TrainingClip, cutoff_below, made_ahead
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean
 from ttsr_studio.training.shards import load_shards
 from ttsr_studio.weights.checkpoint import export
@@ -191,12 +190,7 @@ class LevelPairs:
 
     def stream(self, start: int, stop: int) -> Iterator[LevelBatch]:
         """Batches of steps [start, stop), made one ahead in a thread."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.batch, start)
-            for step in range(start, stop):
-                ready = ahead.result()
-                ahead = pool.submit(self.batch, step + 1)
-                yield ready
+        yield from made_ahead(self.batch, start, stop)
 
     def batch(self, step: int) -> LevelBatch:
         """The batch of a step."""
@@ -261,14 +255,6 @@ def with_floor(sound: Sounding, rng: np.random.Generator) -> Sounding:
     level = np.log(INPUT_POWER * 10 ** (-rng.uniform(30, 80) / 10) * shape / shape.mean())
     power = torch.from_numpy(level).float()[:, None].expand_as(sound.power)
     return sound.mixed(Sounding(power, torch.full_like(sound.gap, -0.13), RATE / 2))
-
-
-def cutoff_below(rng: np.random.Generator, edge_hz: float) -> float:
-    """Where the input ends: usual places or any, 1.5 kHz under the content's edge at the most."""
-    highest = min(20000.0, max(edge_hz - 1500, 2000.0))
-    if rng.random() < 0.4:
-        return min(float(rng.choice(USUAL_HZ)) * rng.uniform(0.88, 1.0), highest)
-    return float(np.exp(rng.uniform(np.log(1500), np.log(highest))))
 
 
 def falling(rng: np.random.Generator, cutoff_hz: float) -> Tensor:
