@@ -16,6 +16,7 @@ from torch import Tensor
 from ttsr_studio.diffusion.noise import NoiseKey, draw
 from ttsr_studio.engines.builtin import carriers
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.image import ImageNetwork, over_fast_frames, pair_powers, runs, wider
 from ttsr_studio.engines.builtin.levels import LevelNetwork, corrected, heard_levels, level_cutoffs
 from ttsr_studio.engines.builtin.networks import CONTEXT_FRAMES, BuiltinNetwork, HeardContext, NetworkConfig
 from ttsr_studio.engines.registry import load_engine
@@ -181,6 +182,60 @@ def test_levels_do_not_hang_on_threads() -> None:
     assert torch.equal(levels[0], levels[2])
 
 
+@pytest.fixture
+def image() -> ImageNetwork:
+    """Random weights, none of them zero."""
+    torch.manual_seed(0)
+    made = ImageNetwork(32).eval().requires_grad_(False)
+    torch.nn.init.normal_(made.leave.weight, std=0.2)
+    return made
+
+
+def image_of(image: ImageNetwork, pair: Tensor, cutoff: float = 4000.0) -> Tensor:
+    heard = pair_powers(pair[:1], pair[1:])
+    return image(heard, torch.full((1, heard.cross.shape[-1]), cutoff))
+
+
+def half_alike(samples: int) -> Tensor:
+    """Two channels that share half of their power."""
+    both, one, two = (band_limited(samples, seed) for seed in range(3))
+    return torch.stack([both + one, both + two])
+
+
+def test_an_image_goes_by_what_is_alike_under_the_cutoff(image: ImageNetwork) -> None:
+    pair = half_alike(200 * HOP)
+    found = image_of(image, pair)
+    assert found.abs().max() > 0.1
+    torch.testing.assert_close(image_of(image, pair[[1, 0]]), found)
+    torch.testing.assert_close(image_of(image, pair * torch.tensor([[1.0], [-1.0]])), -found)
+    spectrum = torch.fft.rfft(torch.randn(2, pair.shape[1]))
+    spectrum[:, torch.fft.rfftfreq(pair.shape[1], 1 / RATE) < 6000] = 0
+    with_treble = pair + 0.1 * torch.fft.irfft(spectrum, pair.shape[1])
+    torch.testing.assert_close(image_of(image, with_treble), found, atol=0.02, rtol=0)
+    assert (image_of(image, with_treble, 12000.0) - image_of(image, pair, 12000.0)).abs().max() > 0.1
+
+
+def test_an_image_does_not_hang_on_where_a_window_begins_or_on_threads(image: ImageNetwork) -> None:
+    pair = half_alike(900 * HOP)
+    whole, part = image_of(image, pair), image_of(image, pair[:, 200 * HOP : 800 * HOP])
+    torch.testing.assert_close(part[..., 20:-20], whole[..., 40:-30], atol=1e-3, rtol=0)
+    with torch.no_grad():
+        found = on_threads(lambda: image_of(image, pair))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_what_is_next_to_the_cutoff_is_changed_and_alike_stays_alike() -> None:
+    near = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])
+    assert torch.equal(wider(near, torch.full((5,), -3.0))[[0, 4]], near[[0, 4]])
+    assert (wider(near, torch.full((5,), -1.0))[1:4] < near[1:4]).all()
+    torch.testing.assert_close(wider(near, torch.zeros(5)), near)
+    by = over_fast_frames(torch.tensor([[[0.0, 2.0]]]), 40, 0)[0, 0]
+    assert torch.equal(by[[0, 9, 30, 39]], torch.tensor([0.0, 0.0, 2.0, 2.0]))
+    assert float(by[20]) == pytest.approx(1.05)
+    assert runs([1, 1, 2, 2, 1], 1, 5) == [slice(1, 2), slice(2, 4), slice(4, 5)]
+
+
 def test_a_window_with_context_is_the_same_as_the_whole(engine: builtin.BuiltinEngine) -> None:
     """The seam a user would hear if position-addressed noise or the discarded context were wrong."""
     lr = band_limited(900 * HOP)
@@ -338,6 +393,15 @@ def test_noise_is_mixed_to_the_correlation_that_is_asked_for() -> None:
     made = carriers.correlated(carriers.noise(keys, 3, 200 * HOP, torch.device("cpu")), wanted[None, :, :, None, None])
     flat = torch.view_as_real(made[0]).flatten(1)
     assert (torch.corrcoef(flat) - wanted).abs().max() < 0.02
+
+
+def test_every_band_gets_its_own_correlation() -> None:
+    independent = carriers.noise([NoiseKey(1)], 2, 400 * HOP, torch.device("cpu"))
+    wanted = torch.linspace(1, -1, 64)[None, None, None, :, None].repeat(1, 2, 2, 1, independent.shape[-1])
+    wanted[:, 0, 0] = wanted[:, 1, 1] = 1
+    made = torch.view_as_real(carriers.correlated(independent, wanted)[0])
+    found = torch.stack([torch.corrcoef(made[:, bin].flatten(1))[0, 1] for bin in range(3, 257, 4)])
+    torch.testing.assert_close(found, wanted[0, 0, 1, :, 0], atol=0.1, rtol=0)
 
 
 def test_hits_are_made_stronger_within_bounds(engine: builtin.BuiltinEngine) -> None:

@@ -14,12 +14,14 @@ from helpers import voice
 from safetensors.torch import load_file
 
 from ttsr_studio.engines.builtin import engine as builtin
+from ttsr_studio.engines.builtin.image import pair_powers
 from ttsr_studio.engines.builtin.levels import LEVEL_BINS, LevelNetwork
 from ttsr_studio.engines.builtin.networks import BuiltinNetwork, NetworkConfig, load_network
 from ttsr_studio.engines.builtin.spectral import features, log_energy
 from ttsr_studio.errors import InputError
 from ttsr_studio.training import attribution, average
 from ttsr_studio.training import critic as critic_training
+from ttsr_studio.training import image as image_training
 from ttsr_studio.training import levels as level_training
 from ttsr_studio.training import probe as probe_training
 from ttsr_studio.training.builtin import PARTS, LossTargets, losses, main
@@ -134,6 +136,68 @@ def test_levels_learn_how_bright_a_recording_is_from_its_low_band(tmp_path: Path
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     silent = level_training.level_loss(LevelNetwork(16), held.batch(0))[1]["slow_off"]
     assert log[-1]["slow_off"] < 0.5 * float(silent.detach())
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve stereo clips, alike below 3 kHz and the less alike the higher; a mono one that says it is stereo."""
+    folder, rng, rows = tmp_path_factory.mktemp("wide"), np.random.default_rng(0), []
+    hz = np.fft.rfftfreq(192000, 1 / 48000)
+    own = np.sqrt(np.clip((hz - 3000) / 9000, 0, 1))
+    for i in range(13):
+        both, one, two = (np.fft.rfft(rng.standard_normal(192000)) for _ in range(3))
+        channels = np.fft.irfft([both * np.sqrt(1 - own**2) + own * each for each in (one, two if i < 12 else one)])
+        soundfile.write(folder / f"{i}.flac", 0.1 * channels.T, 48000)
+        group = next(f"{i} {j}" for j in range(99) if held_out(f"{i} {j}") == (i % 4 == 0))
+        rows.append(dict(zip(FIELDS, (f"{i}.flac", "music", group, "", 24000, 24000), strict=True)))
+    with (folder / "manifest.csv").open("w", newline="") as lines:
+        table = csv.DictWriter(lines, FIELDS)
+        table.writeheader()
+        table.writerows(rows)
+    return folder
+
+
+def train_image(clips: Path, folder: Path, *options: object) -> None:
+    call(image_training.main, folder, clips, "--width", 16, "--batch", 4, "--every", 2, *options)
+
+
+def test_an_image_becomes_a_part_of_an_engine_and_stays_in_runs_from_it(
+    corpus: Path, wide: Path, tmp_path: Path
+) -> None:
+    train(corpus, tmp_path / "engine", "--steps", 2)
+    base = tmp_path / "engine" / "builtin.safetensors"
+    train_image(wide, tmp_path / "whole", "--steps", 6, "--engine", base)
+    for stop in (4, 6):
+        train_image(wide, tmp_path / "parts", "--steps", 6, "--stop-at", stop, "--engine", base)
+    old, whole, parts = (load_file(base.parent.parent / n / base.name) for n in ("engine", "whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+    assert all(torch.equal(whole[name], value) for name, value in old.items())
+    assert {name.split(".")[0] for name in whole.keys() - old.keys()} == {"image"}
+    train(corpus, tmp_path / "on", "--steps", 1, "--start-from", tmp_path / "whole" / base.name)
+    after = load_file(tmp_path / "on" / base.name)
+    assert all(torch.equal(after[name], value) for name, value in whole.items() if name.startswith("image."))
+
+
+def test_an_image_learns_how_wide_a_recording_is_above_its_cutoff(wide: Path, tmp_path: Path) -> None:
+    run = image_training.ImageRun(tmp_path, 16, 0)
+    assert len(list(image_training.stereo_clips([wide], validation=False))) == 9, "a mono clip among them"
+    pairs, held = (image_training.ImagePairs(image_training.stereo_clips([wide], part), 8, 0) for part in (False, True))
+    image_training.train_image(run, pairs, held, image_training.ImageSchedule(150, 3e-3, 50))
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last["off"] < 0.7 * last["off_without"]
+
+
+def test_changes_of_a_pair_are_those_of_its_audio() -> None:
+    rng = np.random.default_rng(4)
+    first, second = torch.from_numpy(rng.standard_normal((2, 1, 102400)).astype(np.float32))
+    powers = pair_powers(first, first + second)
+    for seed in range(12):
+        made = image_training.changed_pair(powers, np.random.default_rng(seed))
+        assert (made.first * made.second >= made.cross**2 * (1 - 1e-3)).all(), "no pair of channels has such powers"
+    middle, side = first + second / 2, -second / 2
+    heard = pair_powers(middle + 2 * side, middle - 2 * side)
+    for value, wanted in zip(image_training.widened(powers, 2), heard, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_pairs_of_levels_are_what_they_say(corpus: Path) -> None:
@@ -360,6 +424,7 @@ def test_bad_data_ends_training_commands_in_one_line(corpus: Path, tmp_path: Pat
     empty.mkdir()
     assert "no manifest.csv in it" in refused(pack, tmp_path / "out", empty)
     assert "no manifest.csv in it" in refused(attribution.main, tmp_path / "A.md", empty)
+    assert "no manifest.csv in it" in refused(image_training.main, tmp_path / "run", empty)
     for command in (main, critic_training.main, probe_training.main, level_training.main):
         assert "neither a manifest.csv nor shards" in refused(command, tmp_path / "run", empty)
     (empty / "manifest.csv").write_text((corpus / "manifest.csv").read_text().replace(",,", ",yes,"))

@@ -191,7 +191,7 @@ class BuiltinRun(TrainingRun[BuiltinNetwork]):
     def start_from(self, weights: Path) -> None:
         """Begin a fresh run with a weights file instead of random numbers; a context may be new to it.
 
-        A level network in it is kept as it is (`ttsr_studio.training.levels` trains that).
+        A level and an image network in it are kept as they are (`ttsr_studio.training.levels` and `image` train them).
         """
         new = {name: x for name, x in self.net.state_dict().items() if name.startswith("conditioner.contexts.")}
         state = new | load_network(weights, self.device).state_dict()
@@ -328,6 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         context=given.context,
         dropout=given.dropout,
         levels=begun.levels,
+        image=begun.image,
     )
     run = BuiltinRun(given.folder, config, torch.device(given.device), given.seed)
     if given.start_from and run.step == 0:

@@ -144,32 +144,28 @@ class Corpus:
     """
 
     def __init__(self, clips: Iterable[TrainingClip], device: torch.device, speeds: Sequence[float] = SPEEDS) -> None:
-        parts, start, length, rms, edge, kinds, chance = [], [], [], [], [], [], []
-        place = 0
-        self.seconds: dict[str, float] = {}
-        for clip in clips:
-            audio = clip.audio.to(device)
-            self.seconds[clip.kind] = self.seconds.get(clip.kind, 0.0) + audio.numel() / RATE
-            for speed in (1.0, *speeds):
-                part = audio if speed == 1.0 else at_speed(audio, speed)
-                parts.append(part)
-                start.append(place)
-                length.append(part.numel())
-                rms.append(clip.rms)
-                edge.append(min(clip.edge_hz * speed, RATE / 2))
-                kinds.append(clip.kind)
-                share = SPEED_SHARE if speed != 1.0 else 1 - SPEED_SHARE * len(speeds)
-                chance.append(share * clip.audio.numel() ** 0.5)
-                place += part.numel()
-        if not parts:
+        clips = list(clips)
+        if not clips:
             raise InputError(
                 "no clips for the training or for the validation part: one in twelve groups (speaker_or_class) is held "
                 "out, so give clips of more groups"
             )
+        rows = [(clip, speed) for clip in clips for speed in (1.0, *speeds)]
+        self.length = np.array([round(clip.audio.numel() / speed) for clip, speed in rows])
+        self.start = np.cumsum(self.length) - self.length
+        self.audio = torch.empty(int(self.length.sum()), dtype=torch.int16, device=device)
+        for (clip, speed), start, length in zip(rows, self.start, self.length, strict=True):
+            audio = clip.audio.to(device)
+            self.audio[start : start + length] = audio if speed == 1.0 else at_speed(audio, speed)
         self.device = device
-        self.audio = torch.cat(parts)
-        self.start, self.length = np.array(start), np.array(length)
-        self.rms, self.edge_hz = np.array(rms), np.array(edge)
+        self.rms = np.array([clip.rms for clip, _ in rows])
+        self.edge_hz = np.array([min(clip.edge_hz * speed, RATE / 2) for clip, speed in rows])
+        self.seconds: dict[str, float] = {}
+        for clip in clips:
+            self.seconds[clip.kind] = self.seconds.get(clip.kind, 0.0) + clip.audio.numel() / RATE
+        own = 1 - SPEED_SHARE * len(speeds)
+        chance = [(own if speed == 1.0 else SPEED_SHARE) * clip.audio.numel() ** 0.5 for clip, speed in rows]
+        kinds = [clip.kind for clip, _ in rows]
         kind, weight = np.array(kinds), np.array(chance)
         self.kinds = {}
         for name in KINDS:

@@ -28,7 +28,6 @@ from ttsr_studio.engines.builtin.levels import (
     heard_levels,
     slow_course,
 )
-from ttsr_studio.engines.builtin.networks import BuiltinNetwork, load_network
 from ttsr_studio.engines.builtin.spectral import (
     BAND_HZ,
     BANDS,
@@ -41,6 +40,7 @@ from ttsr_studio.training.builtin import audibility, bands_inside
 from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
 from ttsr_studio.training.data import MUSIC_MIX, OTHER_MIX, TrainingClip, cutoff_below, made_ahead
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean
+from ttsr_studio.training.parts import with_part
 from ttsr_studio.training.shards import load_shards
 from ttsr_studio.weights.checkpoint import export
 
@@ -294,15 +294,6 @@ class LevelRun(TrainingRun[LevelNetwork]):
         return torch.optim.AdamW(self.net.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.05)
 
 
-def with_levels(engine: Path, levels: LevelNetwork) -> BuiltinNetwork:
-    """An engine's network with these levels in place of those it has, if any."""
-    base = load_network(engine, torch.device("cpu"))
-    made = BuiltinNetwork(replace(base.config, levels=levels.width))
-    own = {f"levels.{name}": value for name, value in levels.state_dict().items()}
-    made.load_state_dict({name: x for name, x in base.state_dict().items() if not name.startswith("levels.")} | own)
-    return made
-
-
 @dataclass(frozen=True)
 class LevelSchedule:
     """How long and how fast.
@@ -370,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     schedule = LevelSchedule(given.steps, given.peak, given.every, given.withheld, given.stop_at)
     if not train_levels(run, pairs, kept, schedule):
         return
-    made = with_levels(given.engine, run.average)
+    made = with_part(given.engine, "levels", run.average)
     training = {"steps": run.step, "batch": given.batch, "frames": FRAMES, "seed": given.seed}
     export(made, made.config.to_dict(), given.folder / "builtin.safetensors", training)
 

@@ -15,7 +15,18 @@ from torch import Tensor
 
 from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.noise import NoiseKey, normal
-from ttsr_studio.engines.builtin.spectral import FAST_FFT, FAST_HOP, FINE_FFT, HOP, RATE, bin_hz, istft, power, stft
+from ttsr_studio.engines.builtin.spectral import (
+    FAST_FFT,
+    FAST_HOP,
+    FINE_FFT,
+    HOP,
+    RATE,
+    band_to_bins,
+    bin_hz,
+    istft,
+    power,
+    stft,
+)
 
 HOLD = 19
 """Slow frames for which a lag is held, .2 s; aligned to the file, so that windows agree."""
@@ -92,7 +103,7 @@ def in_phase(spectra: Tensor) -> Tensor:
 
 
 def correlated(independent: Tensor, wanted: Tensor) -> Tensor:
-    """Independent channels [W, C, 257, frames] -> channels of the correlation wanted [W, C, C, 257 or 1, frames].
+    """Independent channels [W, C, 257, frames] -> channels of the correlation wanted [W, C, C, 64 or 1, frames].
 
     By a Cholesky factor in which equal channels stay equal to the last bit, and opposite ones opposite.
     """
@@ -111,7 +122,8 @@ def correlated(independent: Tensor, wanted: Tensor) -> Tensor:
         left = 1 - sum((value**2 for value in row), torch.zeros_like(wanted[:, 0, 0]))
         row.append(left.clamp(min=0).sqrt())
         factor.append(row)
-        out.append(sum((row[k] * independent[:, k] for k in range(i + 1)), torch.zeros_like(independent[:, 0])))
+        shares = [band_to_bins(value) if value.shape[1] > 1 else value for value in row]
+        out.append(sum((shares[k] * independent[:, k] for k in range(i + 1)), torch.zeros_like(independent[:, 0])))
     return torch.stack(out, dim=1)
 
 

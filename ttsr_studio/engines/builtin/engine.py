@@ -7,12 +7,12 @@ at a share that follows the drawn tonality. Carriers are the same for all candid
 in what the model drew, and neighbouring windows cross-fade coherently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from ttsr_studio.audio.fourier import irfft, rfft, taps_spectrum
 from ttsr_studio.diffusion.batch_limit import BatchLimit, in_batches
 from ttsr_studio.diffusion.noise import NoiseKey
 from ttsr_studio.engines.builtin import carriers
+from ttsr_studio.engines.builtin.image import ChannelPairs, by_band, runs
 from ttsr_studio.engines.builtin.levels import LEVEL_FRAMES, heard_levels
 from ttsr_studio.engines.builtin.networks import (
     RESIDUAL_LIMIT,
@@ -55,6 +56,8 @@ from ttsr_studio.engines.registry import EngineSettings
 from ttsr_studio.errors import MissingError, OptionError, shown
 from ttsr_studio.weights import layers
 from ttsr_studio.weights.checkpoint import verified
+
+T = TypeVar("T")
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
 CHECKSUM = Path(__file__).parent / "builtin.safetensors.sha256"
@@ -251,18 +254,14 @@ class BuiltinEngine:
         rows, edges = lr.flatten(0, 1), wide.flatten(0, 1)
 
         positions = [key.position + self.noise_lead() for key in keys]
-        late = [(LEVELS_AROUND - position) % LEVEL_HOPS for position in positions for _ in range(channels)]
+        begins = [(LEVELS_AROUND - position) % LEVEL_HOPS for position in positions]
+        late = [begin for begin in begins for _ in range(channels)]
 
         def predicted(start: int, stop: int) -> Prediction:
             """Of rows that begin at the same place within a level frame."""
-            first = late[start]
-            same = next((i for i in range(start, stop) if late[i] != first), stop)
-            made = [self._predicted(rows[start:same], edges[start:same], first)]
-            if same < stop:
-                made.append(predicted(same, stop))
-            return rows_together(made)
+            return rows_together([self._predicted(rows[r], edges[r], late[r.start]) for r in runs(late, start, stop)])
 
-        prediction = rows_together(in_batches(len(rows), self._limit, predicted, self._where))
+        prediction = rows_together(self._batches(len(rows), predicted))
         inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
         edges = edges[:, LEVELS_AROUND : LEVELS_AROUND + frames]
         low = stft(inner, FAST_FFT, FAST_HOP)
@@ -275,8 +274,13 @@ class BuiltinEngine:
         kept = low * (hz <= by_fast)
         drawn = carriers.noise(keys, channels, samples, self.device)
         if channels > 1:
-            wanted = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
-            drawn = carriers.correlated(drawn, wanted[:, :, :, None])
+            near = carriers.correlations(kept.unflatten(0, shape), by_fast.unflatten(0, shape)[:, :, 0])
+            if self.network.image is None:
+                wanted = near[:, :, :, None]
+            else:
+                with self._networks():
+                    wanted = by_band(self.network.image, near, ChannelPairs(lr, wide, begins), self._batches)
+            drawn = carriers.correlated(drawn, wanted)
         with self._networks():
             maps, conditions = (made.float() for made in self.network.denoiser.prepare(prediction))
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
@@ -319,11 +323,11 @@ class BuiltinEngine:
         def decoded(start: int, stop: int) -> Tensor:
             return self._decoded(x0[start:stop], index[start:stop], tensors)
 
-        return torch.cat(in_batches(len(x0), self._limit, decoded, self._where))
+        return torch.cat(self._batches(len(x0), decoded))
 
-    @property
-    def _where(self) -> str:
-        return f"engine {self.name!r} on {self.device}"
+    def _batches(self, count: int, made: Callable[[int, int], T]) -> list[T]:
+        """What is made of rows from one to another, as many at a time as fit."""
+        return in_batches(count, self._limit, made, f"engine {self.name!r} on {self.device}")
 
     def _decoded(self, x0: Tensor, rows: Tensor, tensors: BuiltinTensors) -> Tensor:
         energy, tonality = drawn(x0, rows, tensors)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ttsr_studio.engines.builtin.image import ImageNetwork
 from ttsr_studio.engines.builtin.levels import BandLevels, LevelNetwork, corrected, level_cutoffs
 from ttsr_studio.engines.builtin.spectral import (
     BANDS,
@@ -66,7 +67,7 @@ class NetworkConfig:
         context: channels that the conditioner keeps of the seconds around a frame, in the middle and at the end of
             its core; 0 for weights that have none.
         dropout: while training, in the conditioner's core.
-        levels: width of the level network; 0 for weights that have none.
+        levels, image: widths of the level network and of the image network; 0 for weights that have none.
     """
 
     cells: int = 32
@@ -81,6 +82,7 @@ class NetworkConfig:
     context: int = 0
     dropout: float = 0.1
     levels: int = 0
+    image: int = 0
 
     def to_dict(self) -> dict[str, int | float]:
         return asdict(self)
@@ -390,6 +392,7 @@ class BuiltinNetwork(nn.Module):
         self.conditioner = Conditioner(config)
         self.denoiser = Denoiser(config)
         self.levels = LevelNetwork(config.levels) if config.levels else None
+        self.image = ImageNetwork(config.image) if config.image else None
 
     def predict(self, given: Features, heard: BandLevels, cutoff_hz: Tensor, lead: int) -> Prediction:
         """Of an input's features, and its levels with their cutoffs [B, T], Hz.
