@@ -404,6 +404,26 @@ def test_every_band_gets_its_own_correlation() -> None:
     torch.testing.assert_close(found, wanted[0, 0, 1, :, 0], atol=0.1, rtol=0)
 
 
+def test_variety_makes_candidates_brighter_and_darker(ttsr: Ttsr, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", voice(2.0, 16000), 16000)
+    render = ("render", tmp_path / "a.wav", "--candidates", 4, "--keep-top", 4, "--verifier", "continuity")
+    levels, told = {}, {}
+    for variety in (0, 1):
+        out = tmp_path / str(variety)
+        made = ttsr(*render, "--variety", variety, "--loudness", "off", "-o", out / "b.wav")
+        assert made.exit_code == 0, made.output
+        kept = [high(torch.from_numpy(soundfile.read(path)[0]).float(), 9000) for path in sorted(out.glob("b*.wav"))]
+        levels[variety] = np.std([10 * float(audio.square().mean().log10()) for audio in kept])
+        report = json.loads((out / "b.ttsr.json").read_text())
+        told[variety] = np.nanmean(np.array(report["uncertainty"]["per_second_db"], dtype=float))
+    assert levels[1] > 2 * levels[0]
+    assert told[1] < 2 * told[0], "what the report tells of is what the model is unsure of, however much is shown"
+    for wrong, said in ((("--variety", 1.5), "1.5"), (("--variety", 0.5, "--engine", "audiosr-basic"), "--variety")):
+        refused = ttsr(*render, *wrong, "-o", tmp_path / "c.wav")
+        assert refused.exit_code != 0
+        assert said in refused.output
+
+
 def test_hits_are_made_stronger_within_bounds(engine: builtin.BuiltinEngine) -> None:
     """A hit after silence lies far over the mean around it: it must not be raised by that distance."""
     energy = torch.full((1, 64, 100), -20.0)

@@ -27,6 +27,7 @@ class EngineSettings:
         low_vram: keep on the device only the network that runs, and decode in tiles.
         posterior: condition on the mean of the encoder's posterior, or on a sample, the same for all candidates.
         engine_weights: a file of weights in place of the engine's own.
+        variety: how far candidates differ in level, 0 to 1.
     """
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -35,6 +36,7 @@ class EngineSettings:
     low_vram: bool = False
     posterior: Literal["mean", "sample"] = "mean"
     engine_weights: Path | None = None
+    variety: float = 0.0
 
     def refuse(self, engine: str, known: Collection[str]) -> None:
         """Raise OptionError when a setting is not at its default that this engine does not know."""

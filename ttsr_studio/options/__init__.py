@@ -215,6 +215,10 @@ class EngineOptions:
         None, "Scale of the noise that a candidate starts from, above 0 to 1.5; lower keeps candidates nearer to the "
         "engine's mean.",
         group="Sampler", gt=0, le=1.5, takes="above 0, at most 1.5", unset="the engine's")
+    variety: float = option(
+        0.0, "How far the built-in engine's candidates differ in level, 0 to 1: 0 keeps all near what is likeliest, 1 "
+        "lets them be brighter and darker, to choose among by ear with --keep-top and --diverse.",
+        group="Sampler", ge=0, le=1, takes="from 0 to 1")
     guidance: float | None = option(
         None, "Scale of classifier-free guidance, 0 to 20; 1 is none.",
         group="AudioSR", ge=0, le=20, takes="from 0 to 20; 1 is none", unset="the engine's")

@@ -4,7 +4,7 @@
 energy and the tonality, with about two seconds of context on either side. `Denoiser` runs once per evaluation: it
 denoises what the conditioner leaves open (EDM preconditioning, Karras et al. 2022, section 5), in units of the
 conditioner's own spread. Both are two-dimensional where neighbouring cells meet, and ConvNeXt over frames (Liu et al.
-2022) at the core.
+2022) at the core. Beside them, `LevelNetwork` and `ImageNetwork` say how loud and how wide bands are.
 """
 
 import math
