@@ -250,11 +250,11 @@ def test_streaming_headers_are_read_to_the_end_with_a_warning(ttsr: Ttsr, tmp_pa
 def test_a_stream_above_4_gb_is_read_to_the_end(ttsr: Ttsr, tmp_path: Path) -> None:
     frames = 2**29 + 1000  # of eight bytes
     with (tmp_path / "x.wav").open("wb") as file:
-        file.write(riff(fmt(384000, bits=64, tag=FLOAT), chunk(b"data", b"", UNKNOWN), size=UNKNOWN))
+        file.write(riff(fmt(RATE, bits=64, tag=FLOAT), chunk(b"data", b"", UNKNOWN), size=UNKNOWN))
         file.truncate(44 + 8 * frames)
     result = ttsr("render", tmp_path / "x.wav", "--dry-run", "--json")
     assert result.exit_code == 0, result.output
-    assert round(json.loads(result.stdout)["seconds"] * 384000) == frames
+    assert round(json.loads(result.stdout)["seconds"] * RATE) == frames
 
 
 @pytest.mark.parametrize(
