@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -52,14 +53,19 @@ def modules_imported(path: Path, module: ast.Module) -> Iterator[str]:
             yield from (each.name for each in node.names)
 
 
-def files() -> Iterator[tuple[Path, set[str]]]:
+@cache
+def files() -> tuple[tuple[Path, frozenset[str]], ...]:
     """Every module, by its path within the package, and what it imports."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        found = set(modules_imported(path, ast.parse(path.read_text(encoding="utf-8"))))
-        yield path.relative_to(PACKAGE), found
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return tuple((path.relative_to(PACKAGE), frozenset(modules_imported(path, parsed(path)))) for path in paths)
 
 
-def rooms_of(names: set[str]) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def rooms_of(names: Set[str]) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("ttsr_studio.")} - {"__version__"}
 
 
@@ -130,7 +136,7 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in ("__main__.py", "cli", "training"):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name not in ("print", "sys.exit", "exit", "click.echo"), f"{path}:{node.lineno} calls {name}"
@@ -143,7 +149,7 @@ the one behind it, a sampler's step; hops and floors of one network each."""
 
 def public_names(path: Path) -> Iterator[tuple[str, str]]:
     """Functions, classes, aliases and constants of a module, with what an alias or a constant stands for."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, path.as_posix()
         elif isinstance(node, ast.Assign):
@@ -188,6 +194,6 @@ def too_large(module: ast.Module) -> Iterator[str]:
 def test_functions_and_classes_fit_a_screen() -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        names = too_large(ast.parse(path.read_text(encoding="utf-8")))
+        names = too_large(parsed(path))
         found |= {f"{path.relative_to(PACKAGE).as_posix()} {name}" for name in names}
     assert not found
