@@ -165,7 +165,7 @@ def test_files_are_spread_and_what_is_wrong_with_one_stops_no_other(
 
 def test_ctrl_c_ends_searches_with_the_best_so_far(ttsr: Ttsr, farm: str, cluster: Any, tmp_path: Path) -> None:
     source, out = stem(tmp_path / "a.wav", seconds=1.0), tmp_path / "out"
-    endless = ("--candidates", 5000, "--steps", 20, "--verifier", "continuity", "--no-report")
+    endless = ("--candidates", 5000, "--steps", 2, "--verifier", "continuity", "--no-report")
     command = [sys.executable, "-m", "ttsr_studio", "render", source, "-o", out / "a.wav", *endless]
     with started([*command, "--farm", farm, "--farm-workers", 1], stderr=subprocess.PIPE) as process:
         with other(farm, "somebody") as asking:
