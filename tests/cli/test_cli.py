@@ -17,6 +17,7 @@ import ttsr_studio.rendering.inference.session
 from ttsr_studio import __version__, cli
 from ttsr_studio.cli.interrupt import stop_on_interrupt
 from ttsr_studio.config import presets
+from ttsr_studio.engines.builtin import engine
 from ttsr_studio.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
@@ -422,12 +423,13 @@ def test_contradictions_are_refused_with_and_without_a_dry_run(
 
 
 TALKING = """
+import preloaded
 from ttsr_studio import __main__
 from ttsr_studio.cli import progress
 progress.LINE_SECONDS = 0.0
 __main__.run()
 """
-"""The command line, which says all the time where it stands, and not every 15 s."""
+"""The command line, with the tiny engine, which says all the time where it stands, and not every 15 s."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -440,7 +442,11 @@ def test_sigterm_leaves_as_a_second_ctrl_c_does() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(ttsr: Ttsr, tmp_path: Path, presses: int) -> None:
+def test_ctrl_c_finishes_with_the_best_so_far_and_a_second_one_leaves(
+    ttsr: Ttsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, presses: int
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"), prepend=os.pathsep)
+    monkeypatch.setenv("TTSR_TEST_ENGINE", str(engine.WEIGHTS))
     first = save(tmp_path / "a.wav", below(voice(0.3), 5000))
     second = save(tmp_path / "b.wav", below(voice(10 * presses), 5000))
     third = save(tmp_path / "c.wav", below(voice(0.3), 5000))
