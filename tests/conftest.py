@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")  # here and beneath
+
 import hypothesis
 import psutil
 import pytest
+import quick_ttsr
 import torch
 from click.testing import CliRunner, Result
-from helpers import LONGEST, Ttsr
+from helpers import LONGEST, TTSR, Ttsr
 from tiny_engine import write_engine
 
 from ttsr_studio.cli.main import main
@@ -108,6 +111,16 @@ def ttsr() -> Ttsr:
         return CliRunner().invoke(main, [str(a) for a in arguments])
 
     return call
+
+
+@pytest.fixture(scope="session")
+def program(quick: None) -> Iterator[Path]:
+    """`ttsr`, whose imports are made once; see `quick_ttsr`."""
+    if not hasattr(os, "fork"):
+        yield TTSR
+        return
+    with quick_ttsr.ready() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """The program `ttsr` for tests of other programs, which start it often: its imports are made once.
 
 What `ready` gives is started as the installed program is, and does the same in a process of its own, with the caller's
-arguments, folder, environment and files. That process is a fork of one that has imported what a render needs.
+arguments, folder, environment and files. That process is a fork of one that has imported what a render needs, and has
+the tiny engine and no picture; see `preloaded`.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from helpers import started, until
 
+from ttsr_studio.engines.builtin import engine
+
 CALLER = """#!{python} -ISs
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -27,18 +30,19 @@ socket.send_fds(server, [len(asked).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(asked)
 sys.exit((server.recv(1) or b"\\xff")[0])
 """
-IMPORTED = ("cli.job", "cli.render_files", "rendering.pipeline", "report.figures", "engines.builtin.engine")
+IMPORTED = ("preloaded", "ttsr_studio.cli.job", "ttsr_studio.cli.render_files")
 EVERYTHING = 1 << 20
 
 
 @contextlib.contextmanager
 def ready() -> Iterator[Path]:
     """A program to be called in place of `ttsr`, for as long as this lasts."""
+    tiny = {"TTSR_TEST_ENGINE": str(engine.WEIGHTS), "OMP_NUM_THREADS": "1"}
     # The name of a socket has at most 107 bytes, whatever folder is for temporary files.
     folder = Path(tempfile.mkdtemp(prefix="ttsr-", dir="/tmp" if Path("/tmp").is_dir() else None))
     address, program = folder / "socket", folder / "ttsr"
     try:
-        with started([sys.executable, __file__, address], env=os.environ | {"OMP_NUM_THREADS": "1"}):
+        with started([sys.executable, __file__, address], env=os.environ | tiny):
             program.write_text(CALLER.format(python=sys.executable, address=str(address)))
             program.chmod(0o755)
             until(address.exists)
@@ -52,7 +56,7 @@ def serve(address: str) -> None:
     from importlib import import_module
 
     for name in IMPORTED:
-        import_module(f"ttsr_studio.{name}")
+        import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is done
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{address}.new")

@@ -6,14 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from helpers import LONGEST, Ttsr, below, mere_user, save, started, until, voice
-from quick_ttsr import ready
 
 from ttsr_studio.batch.job_file import read_job
 from ttsr_studio.batch.job_lock import held
@@ -29,12 +27,6 @@ from ttsr_studio.options import RenderOptions
 
 TINY = ("--candidates", 2, "--steps", 1, "--verifier", "continuity")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "voice_7k_band.flac"
-
-
-@pytest.fixture(scope="module")
-def program() -> Iterator[Path]:
-    with ready() as path:
-        yield path
 
 
 def stem(path: Path, seconds: float = 0.3, seed: int = 0) -> Path:
