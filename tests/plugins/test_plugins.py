@@ -279,7 +279,7 @@ class Runs:
         return {(row["kind"], row["name"]): row for row in json.loads(self.done["doctor"][1])}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("site")
     install(folder, "good-audio", OFFERED, good_audio=GOOD, bad_audio=BAD, odd_audio=ODD)
