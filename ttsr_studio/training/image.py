@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ttsr_studio.engines.builtin.engine import WEIGHTS
-from ttsr_studio.engines.builtin.image import NEAR_REACH, ImageNetwork, PairPowers, pair_powers, wider
+from ttsr_studio.engines.builtin.image import MOST_ALIKE, NEAR_REACH, ImageNetwork, PairPowers, pair_powers, wider
 from ttsr_studio.engines.builtin.levels import LEVEL_FRAMES
 from ttsr_studio.engines.builtin.spectral import BAND_HZ, FAST_HOP, RATE, band_centres
 from ttsr_studio.errors import InputError
@@ -38,6 +38,10 @@ INPUT_POWER = 0.01
 
 LEAST_APART = 1e-4
 """Clips whose channels differ by less power than this part of their own are mono."""
+
+LEAST_EDGE_HZ = 18000
+"""Clips that end below this came through a codec, and codecs make channels alike in the treble to save bits. For the
+same reason bands in which channels are alike to the last bit count for nothing."""
 
 LOWEST_HZ, HIGHEST_HZ, LEAST_OPEN_HZ = 2500.0, 12000.0, 2000.0
 """Cutoffs lie between the first two, and so far under the edge of a clip."""
@@ -60,7 +64,9 @@ def stereo_clips(folders: Sequence[Path], validation: bool) -> Iterator[StereoCl
     least = FRAMES // 4 * LEVEL_FRAMES * FAST_HOP
     for folder in folders:
         for path, row, edge in manifest(folder):
-            if held_out(row["speaker_or_class"]) != validation or soundfile.info(path).channels != 2:
+            if edge < LEAST_EDGE_HZ or held_out(row["speaker_or_class"]) != validation:
+                continue
+            if soundfile.info(path).channels != 2:
                 continue
             audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
             if rate != RATE:
@@ -159,6 +165,7 @@ def image_loss(net: ImageNetwork, batch: ImageBatch) -> tuple[Tensor, Tensor]:
     found = wider(near, net(batch.powers, cutoff.expand(-1, wanted.shape[-1])))
     open_ = (tops[..., 0] - BAND_HZ >= cutoff).float() * bands_inside(batch.edge_hz)
     weight = audibility(((around.first + around.second) / 2).clamp(min=1e-12).log()) * open_[..., None]
+    weight = weight * (wanted.abs() < MOST_ALIKE)
     off, before = ((weight * (x - wanted).abs()).sum() / weight.sum().clamp(min=1) for x in (found, near))
     return off, before
 
