@@ -26,7 +26,7 @@ class Character:
     """What a render is like above the cutoff.
 
     Attributes:
-        level_db: mean level of its bands.
+        level_db: mean over its bands of the level of their mean power, so that the loud moments count, as for an ear.
         tonal: standard deviation of log10 power over the bins of a frame, less its slope: partials have more of it.
         onset: standard deviation of a band's log10 power over 96 ms: hits have more of it.
     """
@@ -52,7 +52,8 @@ def character(audio: Tensor, cutoff_hz: float, rate: int) -> Character:
     levels = logs @ smoothing(logs.shape[-1], logs.device)
     tonal = (logs - levels).std(-1, correction=0).mean()
     across = levels.unfold(1, min(FRAMES, levels.shape[1]), 1)
-    return Character(10 * float(levels.mean()), float(tonal), float(across.std(-1, correction=0).mean()))
+    loud = 10 * float((10**levels).mean(1).log10().mean())
+    return Character(loud, float(tonal), float(across.std(-1, correction=0).mean()))
 
 
 def band_description(power: Tensor, cutoff_hz: float, rate: int) -> NDArray[np.float64]:

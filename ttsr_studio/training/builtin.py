@@ -292,13 +292,16 @@ def parser() -> ArgumentParser:
     made.add_argument("--minutes", type=float, default=60.0, help="that the run may take on this machine")
     made.add_argument("--batch", type=int, default=16, help="excerpts of a step")
     made.add_argument("--frames", type=int, default=384, help="length of an excerpt, frames of 512 samples")
-    made.add_argument("--width", type=int, default=NetworkConfig.width, help="of the conditioner's core")
-    made.add_argument("--depth", type=int, default=NetworkConfig.depth, help="of the conditioner's core")
-    made.add_argument("--draw-width", type=int, default=NetworkConfig.draw_width, help="of the denoiser's core")
-    made.add_argument("--draw-depth", type=int, default=NetworkConfig.draw_depth, help="of the denoiser's core")
-    made.add_argument(
-        "--context", type=int, default=0, help="channels that are kept of two seconds on either side; 0 for none"
-    )
+    sizes = {
+        "width": "of the conditioner's core",
+        "depth": "of the conditioner's core",
+        "draw_width": "of the denoiser's core",
+        "draw_depth": "of the denoiser's core",
+        "context": "channels that are kept of two seconds on either side; 0 for none",
+    }
+    for name, what in sizes.items():
+        usual = f"default: as in the weights to go on from, or {getattr(NetworkConfig, name)}"
+        made.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"{what} ({usual})")
     made.add_argument("--dropout", type=float, default=NetworkConfig.dropout, help="in the conditioner's core")
     made.add_argument("--peak", type=float, default=1e-3, help="learning rate")
     made.add_argument("--seed", type=int, default=0, help="of the random numbers")
@@ -320,16 +323,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and export the weights when the last step is done."""
     given = parser().parse_intermixed_args(arguments)
     begun = load_network(given.start_from, torch.device("cpu")).config if given.start_from else NetworkConfig()
-    config = NetworkConfig(
-        width=given.width,
-        depth=given.depth,
-        draw_width=given.draw_width,
-        draw_depth=given.draw_depth,
-        context=given.context,
-        dropout=given.dropout,
-        levels=begun.levels,
-        image=begun.image,
-    )
+    asked = {name: getattr(given, name) for name in ("width", "depth", "draw_width", "draw_depth", "context")}
+    sizes = {name: size for name, size in asked.items() if size is not None}
+    config = replace(begun, dropout=given.dropout, **sizes)
     run = BuiltinRun(given.folder, config, torch.device(given.device), given.seed)
     if given.start_from and run.step == 0:
         run.start_from(given.start_from)

@@ -99,7 +99,11 @@ class ImagePairs:
         for clip in clips:
             by_group.setdefault(clip.group, []).append(clip)
         if not by_group:
-            raise InputError("no stereo clips for the training or for the validation part: give folders with some")
+            raise InputError(
+                "no stereo clips for the training part, or none for validation, which is one in twelve groups: "
+                f"give folders with two dozen groups or more of clips at {RATE} Hz whose two channels differ and reach "
+                f"{LEAST_EDGE_HZ} Hz"
+            )
         self.groups, self.size, self.seed = list(by_group.values()), size, seed
         chance = np.array([len(group) ** 0.5 for group in self.groups])
         self.chance = chance / chance.sum()
@@ -234,9 +238,9 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and export the engine's weights with the new image when the last step is done."""
     given = parser().parse_intermixed_args(arguments)
-    run = ImageRun(given.folder, given.width, given.seed)
     pairs = ImagePairs(stereo_clips(given.data, validation=False), given.batch, given.seed)
     held = ImagePairs(stereo_clips(given.data, validation=True), given.batch, given.seed + 1)
+    run = ImageRun(given.folder, given.width, given.seed)
     if not train_image(run, pairs, held, ImageSchedule(given.steps, given.peak, given.every, given.stop_at)):
         return
     made = with_part(given.engine, "image", run.average)

@@ -355,9 +355,9 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and export the engine's weights with the new levels when the last step is done."""
     given = parser().parse_intermixed_args(arguments)
-    run = LevelRun(given.folder, given.width, given.seed)
     corpus, held = (LevelCorpus(load_shards(given.data, validation=part)) for part in (False, True))
     pairs, kept = LevelPairs(corpus, given.batch, given.seed), LevelPairs(held, given.batch, given.seed + 1)
+    run = LevelRun(given.folder, given.width, given.seed)
     schedule = LevelSchedule(given.steps, given.peak, given.every, given.withheld, given.stop_at)
     if not train_levels(run, pairs, kept, schedule):
         return
