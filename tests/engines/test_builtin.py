@@ -339,6 +339,21 @@ def test_equal_channels_stay_equal_and_opposite_ones_opposite(engine: builtin.Bu
     assert (left + right).abs().max() < 1e-5 * left.abs().max()
 
 
+def test_a_panned_source_stays_where_it_is(engine: builtin.BuiltinEngine) -> None:
+    lr = band_limited(96 * HOP)
+    left, right, third = several(engine, torch.stack([lr, -0.3 * lr, lr + 0.1 * band_limited(96 * HOP, seed=1)]))
+    assert (right + 0.3 * left).abs().max() < 1e-3 * right.abs().max()
+    assert (third - left).abs().max() > 0.1 * left.abs().max()
+    edges = torch.full((1, 2, 96 + 1 + 2 * engine.lookaround // HOP), 4000.0)
+    edges[0, 1] = 3000.0
+    audio = torch.nn.functional.pad(torch.stack([lr, 0.5 * lr]), (engine.lookaround, engine.lookaround))[None]
+    assert carriers.panned(audio, edges)[0].tolist() == [0, 1], "their bands end elsewhere"
+    assert carriers.panned(audio, torch.full_like(edges, 4000.0))[0].tolist() == [0, 0]
+    shares = on_threads(lambda: carriers.panned(audio, torch.full_like(edges, 4000.0))[1])
+    assert torch.equal(shares[0], shares[1])
+    assert torch.equal(shares[0], shares[2])
+
+
 def test_channels_that_differ_get_a_band_as_wide_as_the_one_below(engine: builtin.BuiltinEngine) -> None:
     one, two, three = (band_limited(96 * HOP, seed=i) for i in range(3))
     for left, right, wanted in ((one, two, 0.0), (one + two, one + three, 0.5)):

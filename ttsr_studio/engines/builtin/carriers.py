@@ -44,6 +44,9 @@ ALIKE = 0.9995
 
 EPSILON = 1e-12
 
+LEAST_GAIN, APART = 0.01, 1e-6
+"""A channel is another one at a gain where what differs is 60 dB below it, and it is not 40 dB softer."""
+
 NEAR = 63
 """Samples over which the input's level at a moment is taken, 1.3 ms."""
 
@@ -71,6 +74,38 @@ def moving_mean(x: Tensor, width: int, dim: int) -> Tensor:
     flat = moved.reshape(-1, 1, moved.shape[-1])
     padded = F.pad(flat, (width // 2, width // 2), mode="replicate")
     return F.avg_pool1d(padded, width, stride=1).view(moved.shape).movedim(-1, dim)
+
+
+def panned(audio: Tensor, cutoff_hz: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows that are another channel of their window at another gain, as a source that is panned.
+
+    What is predicted of the loudest such channel goes for all of them, so that a panned source stays where it is.
+
+    Args:
+        audio: [W, C, samples]. cutoff_hz: [W, C, T].
+
+    Returns:
+        The row that each row is taken from, [W * C], and its gain against that, over 0, [W * C].
+    """
+    windows, channels = audio.shape[:2]
+    row = torch.arange(windows * channels, device=audio.device).unflatten(0, (windows, channels))
+    source, gain, loud = row, torch.ones_like(row, dtype=audio.dtype), total(audio.square())
+    window = torch.arange(windows, device=audio.device)
+    for first in loud.argsort(dim=1, descending=True, stable=True).T[:-1]:
+        louder = audio[window, first][:, None]
+        share = total(audio * louder) / total(louder.square()).clamp(min=EPSILON)
+        rest = total((audio - share[..., None] * louder).square())
+        alike = (cutoff_hz == cutoff_hz[window, first][:, None]).all(dim=-1)
+        taken = alike & (share.abs() > LEAST_GAIN) & (rest < APART * loud) & (source == row)
+        taken = taken & (source == row)[window, first][:, None]
+        source, gain = torch.where(taken, row[window, first][:, None], source), torch.where(taken, share.abs(), gain)
+    return source.flatten(), gain.flatten()
+
+
+def total(x: Tensor) -> Tensor:
+    """Sum over samples, [..., samples] -> [...]; the same to the last bit on any number of threads."""
+    whole: Tensor = x.unflatten(-1, (-1, HOP)).sum(-1).sum(-1)
+    return whole
 
 
 def correlations(low: Tensor, cutoff_hz: Tensor) -> Tensor:

@@ -273,6 +273,8 @@ class BuiltinEngine:
             return rows_together([self._predicted(rows[r], edges[r], late[r.start]) for r in runs(late, start, stop)])
 
         prediction = rows_together(self._batches(len(rows), predicted))
+        source, gain = carriers.panned(lr, wide)
+        prediction = prediction.rows(source)
         inner = rows[:, self.lookaround : lr.shape[-1] - self.lookaround]
         edges = edges[:, LEVELS_AROUND : LEVELS_AROUND + frames]
         low = stft(inner, FAST_FFT, FAST_HOP)
@@ -294,6 +296,7 @@ class BuiltinEngine:
             drawn = carriers.correlated(drawn, wanted)
         with self._networks():
             maps, conditions = (made.float() for made in self.network.denoiser.prepare(prediction))
+        prediction = prediction.louder(2 * gain.log()[:, None, None])
         copied = carriers.tiles(inner.unflatten(0, shape), edges.unflatten(0, shape), positions)
         tensors = BuiltinTensors(
             prediction,

@@ -239,6 +239,10 @@ class Prediction:
         """With log energies changed by so much, [B, 64, 2T]."""
         return replace(self, location=self.location + by, mean=self.mean + by)
 
+    def rows(self, index: Tensor) -> "Prediction":
+        """Of some of its rows, [R]."""
+        return Prediction(*(value[index] for value in vars(self).values()))
+
     def cropped(self, around: int) -> "Prediction":
         """Without that many slow frames on either side."""
 
