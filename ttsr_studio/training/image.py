@@ -18,17 +18,15 @@ import soundfile
 import torch
 from torch import Tensor
 
-from ttsr_studio.engines.builtin.engine import WEIGHTS
 from ttsr_studio.engines.builtin.image import MOST_ALIKE, NEAR_REACH, ImageNetwork, PairPowers, pair_powers, wider
 from ttsr_studio.engines.builtin.levels import LEVEL_FRAMES
 from ttsr_studio.engines.builtin.spectral import BAND_HZ, FAST_HOP, RATE, band_centres
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.builtin import audibility, bands_inside
-from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
+from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import held_out, made_ahead, manifest
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean
-from ttsr_studio.training.parts import with_part
-from ttsr_studio.weights.checkpoint import export
+from ttsr_studio.training.parts import add_part_options, export_part
 
 FRAMES = 32
 """Level frames of an excerpt, 3.4 s."""
@@ -223,14 +221,10 @@ def parser() -> ArgumentParser:
     made = command("image", "Train the image network on the stereo clips of DATA, keeping state and log in FOLDER.")
     made.add_argument("folder", type=new_folder)
     made.add_argument("data", nargs="+", type=existing, help="folders with manifest.csv; shards have single channels")
-    made.add_argument("--engine", type=existing_file, default=WEIGHTS, help="weights that the image becomes a part of")
     made.add_argument("--steps", type=int, default=2000, help="in all")
     made.add_argument("--batch", type=int, default=32, help="excerpts of a step, 3.4 s each")
     made.add_argument("--width", type=int, default=128, help="of the network")
-    made.add_argument("--peak", type=float, default=1e-3, help="learning rate")
-    made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
-    made.add_argument("--seed", type=int, default=0, help="of the random numbers")
-    made.add_argument("--stop-at", type=int, help="the step at which this call ends; the next call goes on from there")
+    add_part_options(made)
     return made
 
 
@@ -243,9 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = ImageRun(given.folder, given.width, given.seed)
     if not train_image(run, pairs, held, ImageSchedule(given.steps, given.peak, given.every, given.stop_at)):
         return
-    made = with_part(given.engine, "image", run.average)
-    training = {"steps": run.step, "batch": given.batch, "frames": FRAMES, "seed": given.seed}
-    export(made, made.config.to_dict(), given.folder / "builtin.safetensors", training)
+    export_part("image", run.average, FRAMES, given)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ttsr_studio.engines.builtin.engine import WEIGHTS
 from ttsr_studio.engines.builtin.levels import (
     LEVEL_BINS,
     TOLD,
@@ -37,12 +36,11 @@ from ttsr_studio.engines.builtin.spectral import (
 )
 from ttsr_studio.errors import InputError
 from ttsr_studio.training.builtin import audibility, bands_inside
-from ttsr_studio.training.command import command, existing, existing_file, new_folder, one_line
+from ttsr_studio.training.command import command, existing, new_folder, one_line
 from ttsr_studio.training.data import MUSIC_MIX, OTHER_MIX, TrainingClip, cutoff_below, made_ahead
 from ttsr_studio.training.loop import TrainingRun, learning_rate, recent_mean
-from ttsr_studio.training.parts import with_part
+from ttsr_studio.training.parts import add_part_options, export_part
 from ttsr_studio.training.shards import load_shards
-from ttsr_studio.weights.checkpoint import export
 
 KINDS = {"speech": 0.34, "music": 0.4, "sfx": 0.26}
 FRAMES = 48
@@ -339,15 +337,11 @@ def parser() -> ArgumentParser:
     made = command("levels", "Train the level network on the clips of DATA, keeping state, log and weights in FOLDER.")
     made.add_argument("folder", type=new_folder)
     made.add_argument("data", nargs="+", type=existing, help="folders with manifest.csv, or shards")
-    made.add_argument("--engine", type=existing_file, default=WEIGHTS, help="weights that the levels become a part of")
     made.add_argument("--steps", type=int, default=4000, help="in all")
     made.add_argument("--batch", type=int, default=64, help="excerpts of a step, 5 s each")
     made.add_argument("--width", type=int, default=288, help="of the network")
     made.add_argument("--withheld", type=float, default=0.1, help="share of what a frame is told that it is not told")
-    made.add_argument("--peak", type=float, default=1e-3, help="learning rate")
-    made.add_argument("--every", type=int, default=200, help="steps between checkpoints")
-    made.add_argument("--seed", type=int, default=0, help="of the random numbers")
-    made.add_argument("--stop-at", type=int, help="the step at which this call ends; the next call goes on from there")
+    add_part_options(made)
     return made
 
 
@@ -361,9 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     schedule = LevelSchedule(given.steps, given.peak, given.every, given.withheld, given.stop_at)
     if not train_levels(run, pairs, kept, schedule):
         return
-    made = with_part(given.engine, "levels", run.average)
-    training = {"steps": run.step, "batch": given.batch, "frames": FRAMES, "seed": given.seed}
-    export(made, made.config.to_dict(), given.folder / "builtin.safetensors", training)
+    export_part("levels", run.average, FRAMES, given)
 
 
 if __name__ == "__main__":
